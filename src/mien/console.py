@@ -1,0 +1,109 @@
+"""What a terminal shows: a table of results and a progress bar. Imports types only.
+
+Nothing here prints: the table is text, and the bar writes to the stream it is given.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import TextIO
+
+from mien.types import FrameResult
+
+_SILENT_S = 2.0  # a bar for work that ends sooner would only flicker
+_REFRESH_S = 0.1
+_BAR_CHARS = 24
+
+
+def result_table(results: Iterable[FrameResult], *, is_video: bool) -> Iterable[str]:
+    """Lines of a table with one row per face, as results come in."""
+    yield (
+        f"{'source':28} {'time s':>8} {'face':>4}  {'expression':<10} {'sure':>5}  "
+        f"{'box x, y, w, h':<22} detected"
+    )
+    for result in results:
+        name = _fit(PurePath(result.source).name or "array", 28)
+        when = f"{result.time_s:8.3f}" if is_video else f"{'':8}"
+        if not result.faces:
+            yield f"{name:28} {when} {'-':>4}  no face found"
+        for index, face in enumerate(result.faces):
+            mark = "?" if face.uncertain else ""
+            box = ", ".join(f"{value:.0f}" for value in face.box)
+            yield (
+                f"{name:28} {when} {index:>4}  {face.expression + mark:<10} "
+                f"{face.confidence:>5.0%}  {box:<22} {face.score:.0%}"
+            )
+
+
+def _fit(text: str, width: int) -> str:
+    """Shorten in the middle: both the start and the suffix of a file name tell something."""
+    if len(text) <= width:
+        return text
+    tail = width // 3
+    return text[: width - tail - 1] + "…" + text[-tail:]
+
+
+class Progress:
+    """A bar with rate and remaining time; silent for short work and when not on a terminal.
+
+    Args:
+        total: steps expected, or None when unknown.
+        unit: what a step is called, in the plural.
+        quiet: show nothing at all.
+        stream: where to write; stderr by default.
+    """
+
+    def __init__(
+        self,
+        total: int | None,
+        unit: str,
+        *,
+        quiet: bool = False,
+        stream: TextIO | None = None,
+    ) -> None:
+        self._stream = stream or sys.stderr
+        self._shown = not quiet and self._stream.isatty()
+        self._total, self._unit = total, unit
+        self._began = self._last = time.monotonic()
+        self._drawn = False
+        self.done = 0
+
+    def update(self, done: int, total: int | None = None) -> None:
+        """Set the number of steps done, and the total where it has changed."""
+        self.done, self._total = done, total or self._total
+        now = time.monotonic()
+        if (
+            self._shown
+            and now - self._began > _SILENT_S
+            and now - self._last > _REFRESH_S
+        ):
+            self._last, self._drawn = now, True
+            width = shutil.get_terminal_size().columns - 1
+            self._stream.write("\r" + self.line(now - self._began)[:width].ljust(width))
+            self._stream.flush()
+
+    def line(self, elapsed_s: float) -> str:
+        """The bar as text, `elapsed_s` seconds after the start."""
+        rate = self.done / elapsed_s if elapsed_s > 0 else 0.0
+        text = f"{self.done:,} {self._unit}, {rate:.1f}/s"
+        if not self._total:
+            return text
+        share = min(1.0, self.done / self._total)
+        filled = round(share * _BAR_CHARS)
+        bar = "█" * filled + "░" * (_BAR_CHARS - filled)
+        left_s = (self._total - self.done) / rate if rate else 0.0
+        minutes, seconds = divmod(max(0, round(left_s)), 60)
+        return f"{bar} {share:4.0%}  {text}, {minutes}:{seconds:02d} left"
+
+    def close(self) -> None:
+        """Wipe the bar, so that what follows starts on a clean line."""
+        if self._drawn:
+            self._stream.write(
+                "\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r"
+            )
+            self._stream.flush()
+            self._drawn = False

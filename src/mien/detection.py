@@ -1,0 +1,140 @@
+"""Find faces in a frame: `FaceDetector` turns a `Frame` into `Detections`.
+
+May import numpy, cv2, onnxruntime, and from mien: errors, types, geometry.
+
+The network is CenterFace (Xu et al., "CenterFace: Joint Face Detection and Alignment Using
+Face as Point", Scientific Programming 2020): one convolutional pass gives, on a grid of
+4-pixel cells, how likely a face centre is (heat map), its size (log scale), the offset of the
+centre within its cell, and five landmarks. Its weights come in with the build (hatch_build.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+
+from mien.errors import ModelError
+from mien.geometry import non_maximum_suppression
+from mien.types import Detections, Float32Array, Frame
+
+WEIGHTS: Final = Path(__file__).parent / "assets" / "centerface.onnx"
+_CELL_PX: Final = (
+    4  # one cell of the heat map covers 4 x 4 pixels of the network's input
+)
+_MULTIPLE_PX: Final = 32  # the network halves its input five times
+_NMS_IOU: Final = 0.3  # overlap above which two boxes are the same face
+
+
+class FaceDetector:
+    """Finds faces of any size down to about 10 pixels in the resized frame.
+
+    Args:
+        long_side_px: the frame is scaled so that its longer side has this many pixels. 640 finds
+            the most; 480 is half the work and misses only small faces in wide pictures.
+        min_score: detector confidence in 0..1 below which a face is dropped.
+        threads: ONNX Runtime threads. More than one rarely helps on small inputs.
+
+    Raises:
+        ModelError: the weights are missing or altered.
+    """
+
+    def __init__(
+        self, *, long_side_px: int = 640, min_score: float = 0.5, threads: int = 1
+    ) -> None:
+        if long_side_px < _MULTIPLE_PX:
+            raise ValueError(
+                f"long_side_px: expected at least {_MULTIPLE_PX}, got {long_side_px}"
+            )
+        if not 0 < min_score < 1:
+            raise ValueError(
+                f"min_score: expected a number between 0 and 1, got {min_score}"
+            )
+        self.long_side_px = long_side_px
+        self.min_score = min_score
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Idle workers that spin steal the core on which the next stage wants to run.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        self._session = ort.InferenceSession(
+            _verified_weights(), options, providers=["CPUExecutionProvider"]
+        )
+        self._input_name = self._session.get_inputs()[0].name
+
+    def detect(self, frame: Frame, *, long_side_px: int | None = None) -> Detections:
+        """The faces in `frame`, best score first; `Detections.empty()` when there is none.
+
+        `long_side_px` overrides the detector's own setting for this frame.
+        """
+        scale = (long_side_px or self.long_side_px) / max(frame.width, frame.height)
+        width = _round_up(frame.width * scale)
+        height = _round_up(frame.height * scale)
+        # Enlarging needs interpolation, shrinking needs every pixel to count (no aliasing).
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        resized = cv2.resize(frame.image, (width, height), interpolation=interpolation)
+        blob = np.ascontiguousarray(resized.transpose(2, 0, 1)[None], dtype=np.float32)
+        heat, log_size, offset, points = self._session.run(
+            None, {self._input_name: blob}
+        )
+        found = self._decode(heat[0, 0], log_size[0], offset[0], points[0])
+        # Width and height are rounded to whole cells, so the two axes scale a little differently.
+        factor = np.array([frame.width / width, frame.height / height], np.float32)
+        boxes = found.boxes * np.tile(factor, 2)
+        boxes[:, 0::2] = boxes[:, 0::2].clip(0, frame.width)
+        boxes[:, 1::2] = boxes[:, 1::2].clip(0, frame.height)
+        return Detections(boxes, found.scores, found.landmarks * factor)
+
+    def _decode(
+        self,
+        heat: Float32Array,
+        log_size: Float32Array,
+        offset: Float32Array,
+        points: Float32Array,
+    ) -> Detections:
+        """Heads `(h, w)`, `(2, h, w)`, `(2, h, w)`, `(10, h, w)` to faces in input pixels."""
+        row, column = np.nonzero(heat > self.min_score)
+        if not len(row):
+            return Detections.empty()
+        scores = heat[row, column]
+        # Every head stores y before x.
+        size_y, size_x = np.exp(log_size[:, row, column]) * _CELL_PX
+        centre_y = (row + offset[0, row, column] + 0.5) * _CELL_PX
+        centre_x = (column + offset[1, row, column] + 0.5) * _CELL_PX
+        left, top = centre_x - size_x / 2, centre_y - size_y / 2
+        boxes = np.stack([left, top, left + size_x, top + size_y], 1).astype(np.float32)
+        y = points[0::2, row, column] * size_y + top
+        x = points[1::2, row, column] * size_x + left
+        landmarks = np.stack([x.T, y.T], 2).astype(np.float32)
+        keep = non_maximum_suppression(boxes, scores, _NMS_IOU)
+        return Detections(boxes[keep], scores[keep], landmarks[keep])
+
+
+def _round_up(length: float) -> int:
+    return max(_MULTIPLE_PX, int(np.ceil(length / _MULTIPLE_PX)) * _MULTIPLE_PX)
+
+
+def _verified_weights() -> bytes:
+    """The detector's weights, after checking them against the hash written by the build."""
+    sums = WEIGHTS.with_name("SHA256SUMS")
+    if not WEIGHTS.is_file() or not sums.is_file():
+        raise ModelError(
+            f"{WEIGHTS}: the face detector's weights are missing. They come in when mien is "
+            "installed: run `pip install .` (or `pip install -e .`) in the repository again"
+        )
+    data = WEIGHTS.read_bytes()
+    expected = {
+        name: digest
+        for digest, name in (line.split() for line in sums.read_text().splitlines())
+    }.get(WEIGHTS.name)
+    found = hashlib.sha256(data).hexdigest()
+    if found != expected:
+        raise ModelError(
+            f"{WEIGHTS}: altered or incomplete: expected SHA-256 {expected}, found {found}. "
+            "Install mien again"
+        )
+    return data

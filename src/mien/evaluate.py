@@ -1,0 +1,228 @@
+"""Examine an exported model file on labelled pictures. May import whatever the pipeline may.
+
+Two ways in. Face crops (FER2013 and the like) go straight into the classifier, through the
+preprocessing that inference uses. Full pictures go through the whole pipeline: detection,
+alignment, classification; a picture whose face is not found counts as wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.classifier import ExpressionClassifier
+from mien.datasets import FaceCrops, LabelledPicture
+from mien.errors import SourceError
+from mien.metrics import (
+    accuracy_interval,
+    confusion_matrix,
+    expected_calibration_error,
+    macro_f1,
+    negative_log_likelihood,
+    precision_recall_f1,
+)
+from mien.pipeline import Analyzer
+from mien.sources import open_source
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an examination found. Fractions are 0..1.
+
+    Attributes:
+        model, version, data, split, views: what was examined, and how.
+        n: pictures examined.
+        accuracy, accuracy_ci95: share of right answers, with its 95% interval (Wilson).
+        macro_f1: mean F1 of the classes.
+        per_class: for each class its `n`, `precision`, `recall` and `f1`.
+        confusion: counts, row = true class, column = answer.
+        ece: expected calibration error (15 bins). nll: negative log-likelihood, nats.
+        answered, answered_accuracy: share of answers not `uncertain`, and how often those are
+            right.
+        deduplicated_n, deduplicated_accuracy: without pictures that stand, pixel for pixel,
+            among the training rows; None when no training rows were given.
+        missed: full pictures in which no face was found (they count as wrong).
+    """
+
+    model: str
+    version: str
+    data: str
+    split: str
+    views: str
+    n: int
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+    macro_f1: float
+    per_class: dict[str, dict[str, float]]
+    confusion: list[list[int]]
+    ece: float
+    nll: float
+    answered: float
+    answered_accuracy: float
+    deduplicated_n: int | None = None
+    deduplicated_accuracy: float | None = None
+    missed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The evaluation as plain JSON types."""
+        return {**vars(self), "accuracy_ci95": list(self.accuracy_ci95)}
+
+
+def evaluate_crops(
+    classifier: ExpressionClassifier,
+    data: FaceCrops,
+    *,
+    name: str,
+    split: str,
+    tta: bool = False,
+    training: FaceCrops | None = None,
+) -> Evaluation:
+    """Examine a model on face crops.
+
+    Args:
+        classifier: the exported model.
+        data: the rows to examine.
+        name, split: what to call them.
+        tta: average the logits of each crop and its mirror image.
+        training: training rows, to report the accuracy without rows that stand among them.
+    """
+    predictions = classifier.predict(data.images, tta=tta)
+    fresh = None
+    if training is not None:
+        known = set(training.pixel_hashes())
+        fresh = np.array([digest not in known for digest in data.pixel_hashes()])
+    return _evaluation(
+        classifier,
+        predictions.probs,
+        data.labels,
+        name,
+        split,
+        "flip" if tta else "single",
+        fresh,
+    )
+
+
+def evaluate_pictures(
+    analyzer: Analyzer,
+    pictures: Sequence[LabelledPicture],
+    *,
+    name: str,
+    tta: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Examine the whole pipeline on full pictures that show one face each.
+
+    Args:
+        analyzer: the pipeline with its model.
+        pictures: files and their labels. Where several faces are found, the largest counts.
+        name: what to call the set.
+        tta: average the logits of each crop and its mirror image.
+        progress: called with the number of pictures done and their total.
+    """
+    size = analyzer.classifier.spec.input_px
+    crops = np.zeros((len(pictures), size, size), np.uint8)
+    found = np.zeros(len(pictures), bool)
+    for i, picture in enumerate(pictures):
+        progress(i, len(pictures))
+        try:
+            with open_source(picture.path) as source:
+                faces, cut = analyzer.find_faces(next(iter(source)))
+        except SourceError:
+            continue
+        if len(faces):
+            area = (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1)
+            crops[i], found[i] = cut[int(area.argmax())], True
+    labels = np.array([picture.label for picture in pictures], np.int64)
+    probs = analyzer.classifier.predict(crops, tta=tta).probs
+    # No face, no answer: all its probability goes to a class that is wrong.
+    wrong = (labels + 1) % probs.shape[1]
+    probs[~found] = np.eye(probs.shape[1])[wrong[~found]]
+    evaluation = _evaluation(
+        analyzer.classifier,
+        probs,
+        labels,
+        name,
+        "all",
+        "flip" if tta else "single",
+        None,
+    )
+    return Evaluation(**{**vars(evaluation), "missed": int((~found).sum())})
+
+
+def _evaluation(
+    classifier: ExpressionClassifier,
+    probs: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.int64],
+    data: str,
+    split: str,
+    views: str,
+    fresh: npt.NDArray[np.bool_] | None,
+) -> Evaluation:
+    spec = classifier.spec
+    predicted = probs.argmax(1)
+    correct = predicted == labels
+    confusion = confusion_matrix(labels, predicted, len(spec.labels))
+    answered = probs.max(1) >= spec.uncertain_below
+    per_class = {
+        label: {"n": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
+        for label, n, p, r, f in zip(
+            spec.labels, confusion.sum(1), *precision_recall_f1(confusion), strict=True
+        )
+    }
+    return Evaluation(
+        model=spec.name,
+        version=spec.version,
+        data=data,
+        split=split,
+        views=views,
+        n=len(labels),
+        accuracy=float(correct.mean()),
+        accuracy_ci95=accuracy_interval(int(correct.sum()), len(labels)),
+        macro_f1=macro_f1(confusion),
+        per_class=per_class,
+        confusion=confusion.tolist(),
+        ece=expected_calibration_error(labels, probs),
+        nll=negative_log_likelihood(labels, probs),
+        answered=float(answered.mean()),
+        answered_accuracy=float(correct[answered].mean()) if answered.any() else 0.0,
+        deduplicated_n=None if fresh is None else int(fresh.sum()),
+        deduplicated_accuracy=None if fresh is None else float(correct[fresh].mean()),
+    )
+
+
+def format_evaluation(evaluation: Evaluation) -> str:
+    """The evaluation as text for a terminal."""
+    e = evaluation
+    low, high = e.accuracy_ci95
+    lines = [
+        f"{e.model} v{e.version} on {e.data}, {e.split}, n = {e.n:,}, {e.views} view",
+        "",
+        f"accuracy              {e.accuracy:7.2%}   95% interval {low:.2%} to {high:.2%}",
+        f"macro F1              {e.macro_f1:7.3f}",
+        f"calibration error     {e.ece:7.3f}   negative log-likelihood {e.nll:.3f}",
+        f"answers given         {e.answered:7.2%}   of which right {e.answered_accuracy:.2%}",
+    ]
+    if e.deduplicated_accuracy is not None:
+        lines.append(
+            f"deduplicated          {e.deduplicated_accuracy:7.2%}   n = {e.deduplicated_n:,}, "
+            "without pictures that stand in the training rows"
+        )
+    if e.missed:
+        lines.append(f"no face found         {e.missed:7,}   (counted as wrong)")
+    names = list(e.per_class)
+    lines += [
+        "",
+        f"{'':10}{'n':>6}{'precision':>11}{'recall':>8}{'F1':>7}   answered as",
+    ]
+    lines.append(" " * 45 + "".join(f"{name[:5]:>6}" for name in names))
+    for name, row in zip(names, e.confusion, strict=True):
+        c = e.per_class[name]
+        lines.append(
+            f"{name:10}{int(c['n']):6,}{c['precision']:11.3f}{c['recall']:8.3f}{c['f1']:7.3f}   "
+            + "".join(f"{count:6}" for count in row)
+        )
+    return "\n".join(lines)

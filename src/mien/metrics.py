@@ -1,0 +1,120 @@
+"""How good a set of predictions is. Imports numpy only.
+
+Labels are `int (N,)`, probabilities `float (N, K)` with rows that sum to 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.integer]
+FloatArray = npt.NDArray[np.floating]
+
+_Z95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution
+
+
+def accuracy_interval(correct: int, n: int) -> tuple[float, float]:
+    """95% interval of an accuracy, 0..1 (Wilson, JASA 22, 1927); (0, 1) when `n` is 0."""
+    if n == 0:
+        return 0.0, 1.0
+    share = correct / n
+    centre = share + _Z95**2 / (2 * n)
+    spread = _Z95 * np.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
+    scale = 1 + _Z95**2 / n
+    return float(max(0.0, (centre - spread) / scale)), float(
+        min(1.0, (centre + spread) / scale)
+    )
+
+
+def confusion_matrix(
+    labels: IntArray, predicted: IntArray, classes: int
+) -> npt.NDArray[np.int64]:
+    """Counts `(K, K)`: row = true class, column = predicted class."""
+    cells = np.bincount(labels * classes + predicted, minlength=classes * classes)
+    return cells.reshape(classes, classes).astype(np.int64)
+
+
+def precision_recall_f1(
+    confusion: IntArray,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Per-class precision, recall and F1, each `(K,)`; 0 where nothing was predicted or true."""
+    hits = np.diag(confusion).astype(np.float64)
+    predicted, true = confusion.sum(0), confusion.sum(1)
+    zeros = np.zeros_like(hits)
+    precision = np.divide(hits, predicted, out=zeros.copy(), where=predicted > 0)
+    recall = np.divide(hits, true, out=zeros.copy(), where=true > 0)
+    f1 = np.divide(
+        2 * hits, predicted + true, out=zeros.copy(), where=predicted + true > 0
+    )
+    return precision, recall, f1
+
+
+def macro_f1(confusion: IntArray) -> float:
+    """Mean F1 over the classes that occur as truth or as prediction."""
+    _, _, f1 = precision_recall_f1(confusion)
+    present = (confusion.sum(0) + confusion.sum(1)) > 0
+    return float(f1[present].mean()) if present.any() else 0.0
+
+
+def expected_calibration_error(
+    labels: IntArray, probs: FloatArray, bins: int = 15
+) -> float:
+    """Mean gap between confidence and accuracy over equal-width bins, weighted by their size.
+
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    """
+    confidence = probs.max(1)
+    correct = probs.argmax(1) == labels
+    # Bins are closed above, as in the paper: a confidence of exactly 1 falls in the last.
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    counts = np.bincount(index, minlength=bins)
+    gap = np.bincount(index, correct - confidence, minlength=bins)
+    return float(np.abs(gap).sum() / max(counts.sum(), 1))
+
+
+def negative_log_likelihood(labels: IntArray, probs: FloatArray) -> float:
+    """Mean of -log p(true class), in nats."""
+    true = probs[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(true, 1e-12)).mean())
+
+
+def softmax(logits: FloatArray, temperature: float = 1.0) -> npt.NDArray[np.float64]:
+    """Probabilities `(N, K)` of logits `(N, K)` divided by a temperature."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    exp = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(exp / exp.sum(axis=1, keepdims=True), np.float64)
+
+
+def fit_temperature(labels: IntArray, logits: FloatArray) -> float:
+    """The temperature that minimises the negative log-likelihood (golden-section search).
+
+    The likelihood has one minimum in log(temperature), between 1/20 and 20.
+    """
+    low, high = np.log(1 / 20), np.log(20)
+    ratio = (np.sqrt(5) - 1) / 2
+    for _ in range(60):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if negative_log_likelihood(labels, softmax(logits, np.exp(left))) < (
+            negative_log_likelihood(labels, softmax(logits, np.exp(right)))
+        ):
+            high = right
+        else:
+            low = left
+    return float(np.exp((low + high) / 2))
+
+
+def confidence_for_accuracy(
+    labels: IntArray, probs: FloatArray, accuracy: float
+) -> float:
+    """The lowest confidence such that answers at or above it are right in `accuracy` of cases.
+
+    Returns 1.0 if no threshold reaches it.
+    """
+    confidence = probs.max(1)
+    order = np.argsort(-confidence, kind="stable")
+    correct = (probs.argmax(1) == labels)[order]
+    reached = np.cumsum(correct) / np.arange(1, len(labels) + 1) >= accuracy
+    if not reached.any():
+        return 1.0
+    return float(confidence[order][np.nonzero(reached)[0][-1]])

@@ -1,0 +1,197 @@
+"""What a model file says about itself, and where models are found. Imports errors and types only.
+
+A model is one ONNX file. Its `ModelSpec` lies inside it as JSON, under the metadata key `mien`;
+nothing is ever guessed from a file's name. `registry.json` lists the models that come with mien
+and the SHA-256 that each must have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from mien.errors import ModelError
+from mien.types import EXPRESSIONS
+
+METADATA_KEY: Final = "mien"
+_PACKAGE: Final = Path(__file__).parent
+
+#: Searched in this order for `registry.json` and the files it names: the installed package, and
+#: the repository that an editable installation runs from.
+_HOMES: Final = (_PACKAGE / "shipped_models", _PACKAGE.parents[1] / "models")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything that inference must know about a model, written when it is exported.
+
+    Attributes:
+        name, version: what it is called.
+        input_px: side of the square grey crop that it takes.
+        normalization, mean, std: arguments of `mien.preprocess.network_input`.
+        crop_scale, crop_upright: the crop rule, arguments of `mien.alignment.align_faces`.
+        temperature: logits are divided by it before softmax (Guo et al., ICML 2017).
+        uncertain_below: an answer with less confidence than this is marked `uncertain`.
+        labels: the classes, in order.
+        parameters, macs: trained weights, and multiply-accumulates for one crop.
+        training_data, licence: what it learned from, and on which terms it may be used.
+        metrics: figures measured at export, by name.
+        recipe, data_sha256, commit: how to make it again.
+    """
+
+    name: str
+    version: str
+    input_px: int
+    normalization: str
+    crop_scale: float
+    crop_upright: bool
+    temperature: float
+    uncertain_below: float
+    training_data: str
+    licence: str
+    parameters: int
+    macs: int
+    mean: float = 0.5
+    std: float = 0.25
+    labels: tuple[str, ...] = EXPRESSIONS
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    data_sha256: str = ""
+    commit: str = ""
+
+    def to_json(self) -> str:
+        """The text that is embedded in the model file."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], file: str) -> ModelSpec:
+        """Read the spec out of an ONNX file's metadata.
+
+        Raises:
+            ModelError: there is none, or it is not one that this version understands.
+        """
+        text = metadata.get(METADATA_KEY)
+        if text is None:
+            raise ModelError(
+                f"{file}: an ONNX file without a mien ModelSpec in its metadata. Use a model "
+                "made by `mien export`"
+            )
+        try:
+            values = json.loads(text)
+            known = {f.name for f in fields(cls)}
+            unknown = set(values) - known
+            if unknown:
+                raise ValueError(f"unknown keys {sorted(unknown)}")
+            return cls(**{**values, "labels": tuple(values["labels"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(
+                f"{file}: its ModelSpec cannot be read ({error}). It may come from another "
+                "version of mien: export it again"
+            ) from error
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One line of `mien models list`. `sha256` is None for a file outside the registry."""
+
+    name: str
+    path: Path
+    sha256: str | None
+    default: bool = False
+
+    @property
+    def available(self) -> bool:
+        """Whether the file is here (larger models are not in the wheel)."""
+        return self.path.is_file()
+
+    def read(self) -> bytes:
+        """The file's bytes, checked against the registry's hash.
+
+        Raises:
+            ModelError: missing, unreadable, or not the file that was published.
+        """
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"{self.path}: model {self.name!r} cannot be read ({error.strerror}). "
+                "`mien models list` shows what there is"
+            ) from error
+        found = hashlib.sha256(data).hexdigest()
+        if self.sha256 is not None and found != self.sha256:
+            raise ModelError(
+                f"{self.path}: altered or incomplete: expected SHA-256 {self.sha256}, found "
+                f"{found}. Install mien again, or give the file by its path to use it as it is"
+            )
+        return data
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry as plain JSON types."""
+        return {
+            "name": self.name,
+            "default": self.default,
+            "file": str(self.path),
+            "sha256": self.sha256,
+            "size": self.path.stat().st_size if self.available else None,
+        }
+
+
+@cache
+def _registry() -> tuple[ModelEntry, ...]:
+    entries: dict[str, ModelEntry] = {}
+    for home in _HOMES:
+        file = home / "registry.json"
+        if not file.is_file():
+            continue
+        for row in json.loads(file.read_text(encoding="utf-8")):
+            entry = ModelEntry(
+                row["name"], home / row["file"], row["sha256"], row["default"]
+            )
+            known = entries.get(entry.name)
+            if known is None or (entry.available and not known.available):
+                entries[entry.name] = entry
+    return tuple(entries.values())
+
+
+def list_models() -> list[ModelEntry]:
+    """The models that come with mien, then the `.onnx` files in the folder `MIEN_MODELS`."""
+    entries = list(_registry())
+    folder = os.environ.get("MIEN_MODELS")
+    if folder:
+        known = {entry.name for entry in entries}
+        for path in sorted(Path(folder).glob("*.onnx")):
+            if path.stem not in known:
+                entries.append(ModelEntry(path.stem, path, None))
+    return entries
+
+
+def find_model(name_or_file: str | Path | None = None) -> ModelEntry:
+    """A model by its name or its path; the default model when neither is given.
+
+    Raises:
+        ModelError: no such model or file.
+    """
+    entries = list_models()
+    if name_or_file is None:
+        chosen = next((entry for entry in entries if entry.default), None)
+        if chosen is None:
+            raise ModelError("no default model is installed. Install mien again")
+        return chosen
+    by_name = next(
+        (entry for entry in entries if entry.name == str(name_or_file)), None
+    )
+    if by_name is not None:
+        return by_name
+    path = Path(name_or_file)
+    if path.suffix == ".onnx" or path.is_file():
+        return ModelEntry(path.stem, path, None)
+    names = ", ".join(entry.name for entry in entries) or "none"
+    raise ModelError(
+        f"{name_or_file}: no model of that name (there are: {names}), and no file"
+    )

@@ -1,0 +1,174 @@
+"""From a trained network to a calibrated ONNX file with its `ModelSpec` inside, and its card.
+
+Imports torch, onnx, and its siblings in this package.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mien.datasets import FaceCrops
+from mien.errors import ModelError
+from mien.metrics import confidence_for_accuracy, fit_temperature, softmax
+from mien.models import METADATA_KEY, ModelSpec
+from mien.training.fit import CHECKPOINT, predict_logits
+from mien.training.recipe import Recipe, recipe_from_dict
+from mien.training.zoo import (
+    ExpressionNetwork,
+    build_network,
+    count_macs,
+    count_parameters,
+)
+
+#: Answers that are given (not `uncertain`) are right this often on the calibration rows.
+ANSWER_ACCURACY = 0.85
+
+#: What the spec and the card say by default: mien's own recipes learn from FER2013.
+TRAINING_DATA = (
+    "FER2013 (ICML 2013 challenge) Training rows, with FER+ votes (MIT) for them"
+)
+LICENCE = (
+    "weights: MIT; FER2013's pictures were collected from the web for a research challenge and "
+    "carry no licence of their own"
+)
+
+_OPSET = 18
+
+
+class _Exported(nn.Module):
+    """The network without what only training needs."""
+
+    def __init__(self, network: ExpressionNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        logits, embedding, _ = self.network(pixels)
+        return logits, embedding
+
+
+def load_trained(checkpoint: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
+    """The recipe, the averaged network in eval mode, the data hash and the epochs done.
+
+    Args:
+        checkpoint: the file, or the folder it lies in.
+
+    Raises:
+        ModelError: no such checkpoint, or not one of ours.
+    """
+    file = checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
+    if not file.is_file():
+        raise ModelError(f"{file}: no checkpoint. Train with `mien train` first")
+    try:
+        state: dict[str, Any] = torch.load(file, weights_only=True)
+        recipe = recipe_from_dict(state["recipe"], str(file))
+    except (RuntimeError, KeyError, TypeError, EOFError) as error:
+        raise ModelError(
+            f"{file}: not a checkpoint of `mien train` ({error})"
+        ) from error
+    network = build_network(recipe.network)
+    network.load_state_dict(state["average"])
+    return recipe, network.eval(), state["data"], state["epoch"]
+
+
+def export(
+    recipe: Recipe,
+    network: ExpressionNetwork,
+    calibration: FaceCrops,
+    file: Path,
+    *,
+    data_sha256: str,
+    training_data: str = TRAINING_DATA,
+    licence: str = LICENCE,
+) -> ModelSpec:
+    """Calibrate a network on rows it has not learned from, and write it to `file` as ONNX.
+
+    Args:
+        recipe: what the network was trained by.
+        network: the trained network, in eval mode.
+        calibration: rows that choose the temperature and the threshold of `uncertain`.
+        file: the ONNX file to write.
+        data_sha256: fingerprint of the training rows.
+        training_data, licence: a sentence each, for the spec and the card.
+    """
+    size = recipe.data.input_px
+    logits = predict_logits(network, calibration.images, recipe, size).double().numpy()
+    temperature = fit_temperature(calibration.labels, logits)
+    probs = softmax(logits, temperature)
+    correct = probs.argmax(1) == calibration.labels
+    threshold = confidence_for_accuracy(calibration.labels, probs, ANSWER_ACCURACY)
+    spec = ModelSpec(
+        name=recipe.name,
+        version=recipe.version,
+        input_px=size,
+        normalization=recipe.data.normalization,
+        crop_scale=recipe.data.crop_scale,
+        crop_upright=recipe.data.crop_upright,
+        temperature=temperature,
+        uncertain_below=threshold,
+        training_data=training_data,
+        licence=licence,
+        parameters=count_parameters(network),
+        macs=count_macs(network, size),
+        metrics={
+            "calibration_n": len(calibration),
+            "calibration_accuracy": float(correct.mean()),
+            "answered_share": float((probs.max(1) >= threshold).mean()),
+        },
+        recipe=recipe.to_dict(),
+        data_sha256=data_sha256,
+        commit=_commit(),
+    )
+    write_onnx(network, spec, file)
+    return spec
+
+
+def write_onnx(network: ExpressionNetwork, spec: ModelSpec, file: Path) -> None:
+    """Write the network as ONNX with inputs `pixels`, outputs `logits`, `embedding`, and its spec."""
+    import onnx
+
+    example = torch.zeros(2, 1, spec.input_px, spec.input_px)
+    with warnings.catch_warnings():  # the exporter warns about its own internals
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            _Exported(network).eval(),
+            (example,),
+            dynamo=True,
+            input_names=["pixels"],
+            output_names=["logits", "embedding"],
+            dynamic_shapes={"pixels": {0: torch.export.Dim("n", min=1)}},
+            opset_version=_OPSET,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, spec.to_json()
+    onnx.checker.check_model(model)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".part")
+    partial.write_bytes(model.SerializeToString(deterministic=True))
+    partial.replace(file)
+
+
+def _commit() -> str:
+    """The commit that mien runs from, or an empty string outside a repository."""
+    folder = Path(__file__).parent
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "--verify", "-q", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return answer.stdout.strip()

@@ -1,0 +1,202 @@
+"""A recipe is everything needed to train one model again. Imports errors and preprocess only.
+
+It is read from TOML into frozen dataclasses, which are the schema: a key that is not a field
+is an error, and so is a value of another type. The resolved recipe travels in checkpoints and
+in the exported model.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from mien.errors import ConfigError
+from mien.preprocess import NORMALIZATIONS
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """Which network, and its size."""
+
+    name: str = "mien_vgg"
+    stem: int = 64  # channels after the strided first layer
+    widths: tuple[int, ...] = (
+        64,
+        128,
+        256,
+    )  # channels of each stage, halving the map between
+    depths: tuple[int, ...] = (1, 2, 2)  # 3x3 convolutions in each stage
+    dropout: float = 0.3
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """What the network is shown."""
+
+    input_px: int = 48
+    normalization: str = "standardize"
+    aligned_share: float = (
+        0.5  # share of training crops cut by the detector's rule, not as given
+    )
+    crop_scale: float = 1.0  # side of that crop, in longer sides of the detector's box
+    crop_upright: bool = True
+    max_not_face_votes: int = (
+        5  # rows with more FER+ votes "not a face" are left out of training
+    )
+
+
+@dataclass(frozen=True)
+class AugmentRecipe:
+    """How each batch is varied; 0 switches a variation off."""
+
+    flip: bool = True
+    rotate_deg: float = 12.0
+    scale_min: float = 0.85
+    scale_max: float = 1.12
+    shift: float = 0.1  # of the crop's side
+    contrast: float = 0.3
+    brightness: float = 0.15  # of full brightness
+    gamma: float = 0.3  # exponent drawn from exp(+-gamma)
+    sharpness: float = 0.6  # blends towards a blurred (negative) or sharpened copy
+    low_resolution: float = (
+        0.2  # chance that a crop is shrunk to 14-32 px and enlarged again
+    )
+    erase: float = 0.4  # chance that a rectangle is replaced by noise
+
+
+@dataclass(frozen=True)
+class FitRecipe:
+    """The optimisation."""
+
+    epochs: int = 56
+    batch: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4  # on weight matrices only
+    warmup: float = 0.05  # share of all steps
+    ema: float = 0.999  # decay per step of the averaged weights that are exported
+    label_smoothing: float = 0.1
+    ferplus_weight: float = 0.3  # weight of the auxiliary head that learns FER+ votes
+    resolutions: tuple[tuple[float, int], ...] = ((0.45, 32), (0.85, 40), (1.0, 48))
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All of it. `name` and `version` become the model's."""
+
+    name: str
+    version: str = "1"
+    network: NetworkRecipe = field(default_factory=NetworkRecipe)
+    data: DataRecipe = field(default_factory=DataRecipe)
+    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
+    fit: FitRecipe = field(default_factory=FitRecipe)
+
+    def __post_init__(self) -> None:
+        if self.data.normalization not in NORMALIZATIONS:
+            raise ConfigError(
+                f"data.normalization: expected one of {', '.join(NORMALIZATIONS)}, "
+                f"found {self.data.normalization!r}"
+            )
+        if len(self.network.widths) != len(self.network.depths):
+            raise ConfigError(
+                "network.widths and network.depths: expected equal lengths"
+            )
+        shares = [share for share, _ in self.fit.resolutions]
+        if not shares or shares != sorted(shares) or shares[-1] != 1.0:
+            raise ConfigError(
+                "fit.resolutions: expected pairs [share, px] with growing shares that end at 1.0"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved recipe as plain JSON types."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply `section.key=value` overrides (values in TOML syntax).
+
+    Raises:
+        ConfigError: no such file, broken TOML, unknown key, or a value of the wrong type.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}). Give a recipe"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    for override in overrides:
+        _override(table, override)
+    return recipe_from_dict(table, where=str(path))
+
+
+def recipe_from_dict(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """A `Recipe` from nested tables; every key is checked.
+
+    Raises:
+        ConfigError: unknown key, or a value of the wrong type.
+    """
+    if "name" not in table:
+        raise ConfigError(f"{where}: lacks `name`, the name of the model to be trained")
+    recipe = _fill(Recipe(name="-"), table, where, "")
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {override}: expected section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = (
+            text.strip()
+        )  # a bare word is a string: nobody wants to quote twice in a shell
+    *sections, name = key.strip().split(".")
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {override}: {section} is no section")
+    table[name] = value
+
+
+def _fill(default: Any, table: Mapping[str, Any], where: str, prefix: str) -> Any:
+    known = {f.name: getattr(default, f.name) for f in fields(default)}
+    hints = get_type_hints(type(default))
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        name = prefix + key
+        if key not in known:
+            raise ConfigError(
+                f"{where}: unknown key {name!r}. Known: {', '.join(known)}"
+            )
+        if is_dataclass(known[key]):
+            if not isinstance(value, Mapping):
+                raise ConfigError(
+                    f"{where}: {name}: expected a section, found {value!r}"
+                )
+            values[key] = _fill(known[key], value, where, f"{name}.")
+        else:
+            values[key] = _convert(hints[key], known[key], value, f"{where}: {name}")
+    return replace(default, **values)
+
+
+def _convert(hint: Any, default: Any, value: Any, where: str) -> Any:
+    if isinstance(default, tuple) and isinstance(value, list | tuple):
+        return tuple(tuple(item) if isinstance(item, list) else item for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(default):
+        raise ConfigError(
+            f"{where}: expected {type(default).__name__}, found {value!r}"
+        )
+    return value

@@ -1,0 +1,120 @@
+"""The crop rule: what lands where, worked out on drawn faces."""
+
+import cv2
+import numpy as np
+import pytest
+
+from mien.alignment import align_faces, crop_transforms, roll_rad
+from mien.geometry import transform_points
+from mien.preprocess import network_input, resize_crop, to_gray
+from mien.types import Detections, Float32Array, UInt8Array
+
+UPRIGHT = np.array([[40, 40], [60, 40], [50, 50], [42, 62], [58, 62]], np.float32)
+
+
+def face(landmarks: Float32Array, box: tuple[float, float, float, float]) -> Detections:
+    return Detections(
+        np.array([box], np.float32),
+        np.ones(1, np.float32),
+        landmarks[None].astype(np.float32),
+    )
+
+
+def turned(degrees: float) -> Float32Array:
+    a = np.deg2rad(degrees)
+    turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+    return ((UPRIGHT - 50) @ turn.T + 50).astype(np.float32)
+
+
+@pytest.mark.parametrize("degrees", [-170, -45, 0, 10, 90, 135])
+def test_roll_is_read_from_the_landmarks(degrees: float) -> None:
+    assert np.rad2deg(roll_rad(turned(degrees))) == pytest.approx(degrees, abs=1e-3)
+
+
+def test_crop_of_scale_one_is_the_square_around_the_box() -> None:
+    faces = face(UPRIGHT, (40, 20, 60, 80))  # 20 x 60: the longer side rules
+    matrix = crop_transforms(faces, scale=1.0, upright=False, size_px=30)[0]
+    corners = transform_points(matrix, np.array([[-0.5, -0.5], [29.5, 29.5]]))
+    assert corners == pytest.approx(np.array([[19.5, 19.5], [79.5, 79.5]]))
+
+
+def test_upright_levels_the_eyes() -> None:
+    faces = face(turned(30), (20, 20, 80, 80))
+    matrix = crop_transforms(faces, scale=1.0, upright=True, size_px=60)[0]
+    linear = np.linalg.inv(matrix[:, :2])
+    eyes = (turned(30)[1] - turned(30)[0]) @ linear.T
+    assert eyes[1] == pytest.approx(0, abs=1e-4)
+    assert eyes[0] == pytest.approx(20, abs=1e-3)
+
+
+def test_a_crop_that_fits_is_the_picture_itself() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+    faces = face(UPRIGHT / 2, (0, 0, 48, 48))
+    crops = align_faces(image, faces, scale=1.0, upright=False, size_px=48)
+    assert (crops[0] == image).all()
+
+
+def test_large_faces_shrink_without_aliasing() -> None:
+    checker = (np.indices((480, 480)).sum(0) % 2 * 255).astype(np.uint8)
+    faces = face(UPRIGHT * 4.8, (0, 0, 480, 480))
+    crop = align_faces(checker, faces, scale=1.0, upright=False, size_px=48)[0]
+    assert (
+        abs(crop.astype(float) - 127.5).max() < 16
+    )  # the average, not a stray pattern
+
+
+def test_shrinking_keeps_the_place() -> None:
+    image = np.zeros((400, 400), np.uint8)
+    cv2.circle(image, (300, 100), 20, 255, -1)
+    crop = align_faces(
+        image, face(UPRIGHT * 4, (0, 0, 400, 400)), scale=1, upright=False, size_px=40
+    )
+    rows, columns = np.nonzero(crop[0] > 127)
+    assert (columns.mean(), rows.mean()) == pytest.approx((29.6, 9.6), abs=0.3)
+
+
+def test_a_face_over_the_edge_repeats_it() -> None:
+    image: UInt8Array = np.full((50, 50, 3), 77, np.uint8)
+    crops = align_faces(
+        image,
+        face(UPRIGHT - 45, (-30, -30, 30, 30)),
+        scale=1.2,
+        upright=True,
+        size_px=48,
+    )
+    assert (crops == 77).all()
+
+
+def test_no_face_no_crop() -> None:
+    image = np.zeros((50, 50, 3), np.uint8)
+    crops = align_faces(image, Detections.empty(), scale=1.0, upright=True, size_px=48)
+    assert crops.shape == (0, 48, 48)
+
+
+def test_standardized_input_ignores_exposure() -> None:
+    crop = np.random.default_rng(0).integers(50, 100, (1, 48, 48)).astype(np.uint8)
+    darker = (crop // 1 + 60).astype(np.uint8)
+    assert network_input(crop) == pytest.approx(network_input(darker), abs=1e-4)
+    assert network_input(crop).shape == (1, 1, 48, 48)
+    assert np.isfinite(network_input(np.zeros((1, 48, 48), np.uint8))).all()
+
+
+def test_fixed_input_by_hand() -> None:
+    crop = np.full((1, 2, 2), 255, np.uint8)
+    assert network_input(crop, normalization="fixed")[0, 0, 0, 0] == pytest.approx(2.0)
+
+
+def test_wrong_input_is_refused() -> None:
+    with pytest.raises(ValueError, match="uint8 crops"):
+        network_input(np.zeros((1, 48, 47), np.uint8))
+    with pytest.raises(ValueError, match="normalization"):
+        network_input(np.zeros((1, 4, 4), np.uint8), normalization="magic")
+    with pytest.raises(ValueError, match="shape"):
+        to_gray(np.zeros((4, 4, 4), np.uint8))
+
+
+def test_resize_leaves_a_fitting_crop_alone() -> None:
+    crop = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+    assert resize_crop(crop, 48) is crop
+    assert resize_crop(crop, 24).shape == (24, 24)
+    assert resize_crop(np.zeros((30, 60), np.uint8), 48).shape == (48, 48)

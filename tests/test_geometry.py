@@ -1,0 +1,62 @@
+"""Boxes and transforms against values worked out by hand, and against their inverses."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.geometry import (
+    invert_transform,
+    iou_matrix,
+    non_maximum_suppression,
+    similarity_transform,
+    transform_points,
+)
+
+
+def test_iou_by_hand() -> None:
+    a = np.array([[0, 0, 2, 2]], float)
+    b = np.array([[0, 0, 2, 2], [1, 1, 3, 3], [2, 0, 4, 2], [0, 0, 0, 0]], float)
+    assert iou_matrix(a, b) == pytest.approx(np.array([[1, 1 / 7, 0, 0]]))
+
+
+def test_iou_of_nothing() -> None:
+    assert iou_matrix(np.zeros((0, 4)), np.ones((3, 4))).shape == (0, 3)
+
+
+def test_suppression_keeps_the_best_of_each_cluster() -> None:
+    boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [50, 50, 60, 60]], float)
+    assert non_maximum_suppression(boxes, np.array([0.5, 0.9, 0.7]), 0.3) == [1, 2]
+
+
+@given(
+    angle=st.floats(-3, 3),
+    scale=st.floats(0.1, 10),
+    shift=st.tuples(st.floats(-100, 100), st.floats(-100, 100)),
+)
+def test_similarity_is_recovered_and_undone(
+    angle: float, scale: float, shift: tuple[float, float]
+) -> None:
+    points = np.array([[0, 0], [4, 1], [2, 5], [-3, 2]], float)
+    turn = scale * np.array(
+        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    )
+    truth = np.column_stack([turn, shift])
+    moved = transform_points(truth, points)
+    found = similarity_transform(points, moved)
+    assert found == pytest.approx(truth, abs=1e-6)
+    assert transform_points(invert_transform(found), moved) == pytest.approx(
+        points, abs=1e-5
+    )
+
+
+def test_similarity_needs_two_places() -> None:
+    with pytest.raises(ValueError, match="one place"):
+        similarity_transform(np.ones((3, 2)), np.ones((3, 2)))
+    with pytest.raises(ValueError, match="N>=2"):
+        similarity_transform(np.ones((1, 2)), np.ones((1, 2)))
+
+
+def test_a_flat_transform_has_no_inverse() -> None:
+    with pytest.raises(ValueError, match="no inverse"):
+        invert_transform(np.array([[1, 1, 0], [1, 1, 0]], float))

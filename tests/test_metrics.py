@@ -1,0 +1,85 @@
+"""Metrics against scikit-learn and against values worked out by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix as sk_confusion
+from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
+
+from mien.metrics import (
+    accuracy_interval,
+    confidence_for_accuracy,
+    confusion_matrix,
+    expected_calibration_error,
+    fit_temperature,
+    macro_f1,
+    negative_log_likelihood,
+    precision_recall_f1,
+    softmax,
+)
+
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(0, 7, 500)
+LOGITS = RNG.normal(size=(500, 7)) + 2 * np.eye(7)[LABELS]
+PROBS = softmax(LOGITS)
+
+
+def test_confusion_and_scores_agree_with_scikit_learn() -> None:
+    confusion = confusion_matrix(LABELS, PROBS.argmax(1), 7)
+    assert (confusion == sk_confusion(LABELS, PROBS.argmax(1), labels=range(7))).all()
+    expected = precision_recall_fscore_support(LABELS, PROBS.argmax(1), zero_division=0)
+    for ours, theirs in zip(precision_recall_f1(confusion), expected[:3], strict=True):
+        assert ours == pytest.approx(theirs)
+    assert macro_f1(confusion) == pytest.approx(
+        f1_score(LABELS, PROBS.argmax(1), average="macro")
+    )
+
+
+def test_likelihood_agrees_with_scikit_learn() -> None:
+    assert negative_log_likelihood(LABELS, PROBS) == pytest.approx(
+        log_loss(LABELS, PROBS)
+    )
+
+
+def test_interval_by_hand() -> None:
+    # Wilson 1927, worked out with a pocket calculator for 8 of 10.
+    assert accuracy_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert accuracy_interval(0, 0) == (0.0, 1.0)
+    low, high = accuracy_interval(2512, 3589)
+    assert high - low == pytest.approx(0.03, abs=0.001)
+
+
+def test_calibration_error_by_hand() -> None:
+    probs = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
+    # Confidence 0.9 is right in half (gap 0.4), 0.6 always (gap 0.4).
+    assert expected_calibration_error(np.array([0, 1, 0, 1]), probs) == pytest.approx(
+        0.4
+    )
+
+
+def test_temperature_undoes_overconfidence() -> None:
+    sampled = np.array([RNG.choice(7, p=p) for p in softmax(LOGITS)])
+    assert fit_temperature(sampled, 3 * LOGITS) == pytest.approx(3.0, rel=0.2)
+
+
+def test_threshold_reaches_its_accuracy() -> None:
+    threshold = confidence_for_accuracy(LABELS, PROBS, 0.85)
+    answered = PROBS.max(1) >= threshold
+    assert (PROBS.argmax(1) == LABELS)[answered].mean() >= 0.85
+    assert confidence_for_accuracy(np.array([1]), np.array([[0.9, 0.1]]), 0.85) == 1.0
+
+
+@given(
+    st.lists(
+        st.lists(st.floats(-500, 500), min_size=7, max_size=7), min_size=1, max_size=5
+    ),
+    st.floats(0.05, 20),
+)
+def test_softmax_stays_on_the_simplex(
+    logits: list[list[float]], temperature: float
+) -> None:
+    probs = softmax(np.array(logits), temperature)
+    assert np.isfinite(probs).all()
+    assert (probs >= 0).all()
+    assert probs.sum(1) == pytest.approx(1)
