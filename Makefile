@@ -1,15 +1,33 @@
-VENV := .venv-dev
+# make demo   set-up and the main job: an annotated picture, a table in the terminal
+# make test   set-up and the whole test suite
+# make check  set-up, lint, types, layers
+PYTHON ?= python3
 
-$(VENV)/ready: pyproject.toml
-	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install -q torch==2.13.0
-	$(VENV)/bin/pip install -q -e .[dev]
-	touch $@
+demo: .venv/ready
+	@mkdir -p demo
+	@.venv/bin/mien analyze "$$(.venv/bin/python scripts/sample_portrait.py)" \
+	    --out demo/portrait.png --out demo/portrait.jsonl --overwrite
 
-test: $(VENV)/ready
-	$(VENV)/bin/python -m pytest -q --show-capture=no
+test: .venv-dev/ready
+	.venv-dev/bin/python -m pytest -q
 
-check: $(VENV)/ready
-	$(VENV)/bin/ruff check src tests
+check: .venv-dev/ready
+	.venv-dev/bin/ruff format --check .
+	.venv-dev/bin/ruff check .
+	.venv-dev/bin/mypy
+	.venv-dev/bin/lint-imports
 
-.PHONY: test check
+# The environment is made again when what goes into it changes.
+.venv/ready: pyproject.toml hatch_build.py
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet -e .
+	@touch $@
+
+# The version that the suite was last run with; any that pyproject.toml admits will do.
+.venv-dev/ready: pyproject.toml hatch_build.py
+	$(PYTHON) -m venv .venv-dev
+	.venv-dev/bin/python -m pip install --quiet "torch==2.13.0"
+	.venv-dev/bin/python -m pip install --quiet -e ".[dev]"
+	@touch $@
+
+.PHONY: demo test check
