@@ -70,17 +70,13 @@ class Progress:
         self._total, self._unit = total, unit
         self._began = self._last = time.monotonic()
         self._drawn = False
-        self.done = 0
+        self.done = 0.0
 
-    def update(self, done: int, total: int | None = None) -> None:
-        """Set the number of steps done, and the total where it has changed."""
+    def update(self, done: float, total: int | None = None) -> None:
+        """Set the number of steps done (parts count), and the total where it has changed."""
         self.done, self._total = done, total or self._total
         now = time.monotonic()
-        if (
-            self._shown
-            and now - self._began > _SILENT_S
-            and now - self._last > _REFRESH_S
-        ):
+        if self._shown and now - self._began > _SILENT_S and now - self._last > _REFRESH_S:
             self._last, self._drawn = now, True
             width = shutil.get_terminal_size().columns - 1
             self._stream.write("\r" + self.line(now - self._began)[:width].ljust(width))
@@ -89,7 +85,7 @@ class Progress:
     def line(self, elapsed_s: float) -> str:
         """The bar as text, `elapsed_s` seconds after the start."""
         rate = self.done / elapsed_s if elapsed_s > 0 else 0.0
-        text = f"{self.done:,} {self._unit}, {rate:.1f}/s"
+        text = f"{int(self.done):,} {self._unit}, {rate:.1f}/s"
         if not self._total:
             return text
         share = min(1.0, self.done / self._total)
@@ -102,8 +98,6 @@ class Progress:
     def close(self) -> None:
         """Wipe the bar, so that what follows starts on a clean line."""
         if self._drawn:
-            self._stream.write(
-                "\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r"
-            )
+            self._stream.write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
             self._stream.flush()
             self._drawn = False

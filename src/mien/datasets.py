@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from mien.errors import DatasetError
 from mien.preprocess import resize_crop, to_gray
-from mien.types import EXPRESSIONS, Frame, UInt8Array
+from mien.types import EXPRESSIONS, PICTURE_SUFFIXES, Frame, UInt8Array
 
 SPLITS: Final = ("Training", "PublicTest", "PrivateTest")
 
@@ -52,8 +52,6 @@ CLASS_ALIASES: Final = {
     "surprised": "surprise",
 }
 
-_PICTURES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-
 
 @dataclass(frozen=True)
 class FaceCrops:
@@ -74,9 +72,7 @@ class FaceCrops:
     def __post_init__(self) -> None:
         n = len(self.images)
         if self.images.ndim != 3 or self.images.dtype != np.uint8:
-            raise ValueError(
-                f"images: expected uint8 (N, S, S), got {self.images.shape}"
-            )
+            raise ValueError(f"images: expected uint8 (N, S, S), got {self.images.shape}")
         if self.labels.shape != (n,) or len(self.names) != n:
             raise ValueError(f"expected {n} labels and names, got {self.labels.shape}")
         if self.votes is not None and self.votes.shape != (n, len(FERPLUS_COLUMNS)):
@@ -93,10 +89,7 @@ class FaceCrops:
 
     def pixel_hashes(self) -> list[bytes]:
         """One digest per image: equal if and only if the pixels are identical."""
-        return [
-            hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-            for image in self.images
-        ]
+        return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in self.images]
 
     def fingerprint(self) -> str:
         """SHA-256 over pixels and labels: the data hash that travels with a model."""
@@ -117,9 +110,7 @@ def load_crops(path: str | Path, split: str, *, size_px: int = 48) -> FaceCrops:
     """
     path = Path(path)
     if not path.exists():
-        raise DatasetError(
-            f"{path}: no such file or folder. Give the path of a data set"
-        )
+        raise DatasetError(f"{path}: no such file or folder. Give the path of a data set")
     if path.is_dir():
         inside = [path / name for name in ("fer2013.parquet", "fer2013.csv")]
         path = next((candidate for candidate in inside if candidate.is_file()), path)
@@ -130,9 +121,7 @@ def load_crops(path: str | Path, split: str, *, size_px: int = 48) -> FaceCrops:
     elif path.suffix == ".csv":
         rows = _csv_rows(path, split)
     else:
-        raise DatasetError(
-            f"{path}: expected a .parquet or .csv file or a folder of classes"
-        )
+        raise DatasetError(f"{path}: expected a .parquet or .csv file or a folder of classes")
     images, labels, votes, names = [], [], [], []
     for name, image, label, vote in rows:
         images.append(_fit(image, size_px))
@@ -179,9 +168,7 @@ def _parquet_rows(path: Path, split: str) -> Iterator[_Row]:
         have = set(file.schema_arrow.names)
         missing = {"usage", "emotion", "png"} - have
         if missing:
-            raise DatasetError(
-                f"{path}: expected columns usage, emotion, png; lacks {missing}"
-            )
+            raise DatasetError(f"{path}: expected columns usage, emotion, png; lacks {missing}")
         votes = [column for column in FERPLUS_COLUMNS if column in have]
         with_votes = len(votes) == len(FERPLUS_COLUMNS)
         columns = ["usage", "emotion", "png", *(votes if with_votes else [])]
@@ -191,9 +178,7 @@ def _parquet_rows(path: Path, split: str) -> Iterator[_Row]:
                 number += 1
                 if split in ("all", row["usage"]):
                     name = f"{path.name}:{number}"
-                    ballot = (
-                        [row[column] or 0 for column in votes] if with_votes else None
-                    )
+                    ballot = [row[column] or 0 for column in votes] if with_votes else None
                     yield (
                         name,
                         _decode(row["png"], name),
@@ -220,9 +205,7 @@ def _csv_rows(path: Path, split: str) -> Iterator[_Row]:
                 image = pixels.reshape(side, side)
                 label = int(row[header["emotion"]])
             except (ValueError, OverflowError) as error:
-                raise DatasetError(
-                    f"{name}: not a square grey picture ({error})"
-                ) from error
+                raise DatasetError(f"{name}: not a square grey picture ({error})") from error
             yield name, image, _checked(label, name), None
 
 
@@ -296,27 +279,19 @@ def _ckplus_apexes(path: Path) -> Iterator[LabelledPicture]:
         label = _CKPLUS_LABELS.get(int(float(label_file.read_text())))
         if label is None:
             continue
-        folder = (
-            path
-            / "cohn-kanade-images"
-            / label_file.relative_to(path / "Emotion").parent
-        )
+        folder = path / "cohn-kanade-images" / label_file.relative_to(path / "Emotion").parent
         frame = label_file.name.removesuffix("_emotion.txt")
-        files = [folder / f"{frame}{suffix}" for suffix in _PICTURES]
+        files = [folder / f"{frame}{suffix}" for suffix in PICTURE_SUFFIXES]
         file = next((file for file in files if file.is_file()), None)
         if file is None:
-            raise DatasetError(
-                f"{folder}: lacks the frame {frame}, which is labelled {label}"
-            )
+            raise DatasetError(f"{folder}: lacks the frame {frame}, which is labelled {label}")
         yield LabelledPicture(file, EXPRESSIONS.index(label), frame.split("_")[0])
 
 
 def _class_files(path: Path) -> Iterator[tuple[str, int]]:
     """Every picture in a folder per class, with its class."""
     folders = [folder for folder in sorted(path.rglob("*")) if folder.is_dir()]
-    classes = [
-        folder for folder in (path, *folders) if folder.name.lower() in CLASS_ALIASES
-    ]
+    classes = [folder for folder in (path, *folders) if folder.name.lower() in CLASS_ALIASES]
     if not classes:
         raise DatasetError(
             f"{path}: expected a folder per class named like {', '.join(EXPRESSIONS)}"
@@ -324,5 +299,5 @@ def _class_files(path: Path) -> Iterator[tuple[str, int]]:
     for folder in classes:
         label = EXPRESSIONS.index(CLASS_ALIASES[folder.name.lower()])
         for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in _PICTURES:
+            if file.suffix.lower() in PICTURE_SUFFIXES:
                 yield str(file), label

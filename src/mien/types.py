@@ -22,6 +22,9 @@ Float32Array = npt.NDArray[np.float32]
 
 SCHEMA_VERSION: Final = "mien/1"
 
+#: Suffixes of the still pictures that mien reads and writes.
+PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
 #: FER2013's classes in FER2013's order. Index i of every probability vector is EXPRESSIONS[i].
 EXPRESSIONS: Final[tuple[str, ...]] = (
     "angry",
@@ -42,12 +45,9 @@ LANDMARK_NAMES: Final[tuple[str, ...]] = (
 )
 
 
-def _require_shape(
-    name: str, array: npt.NDArray[Any], shape: tuple[int | None, ...]
-) -> None:
+def _require_shape(name: str, array: npt.NDArray[Any], shape: tuple[int | None, ...]) -> None:
     matches = array.ndim == len(shape) and all(
-        want is None or got == want
-        for got, want in zip(array.shape, shape, strict=True)
+        want is None or got == want for got, want in zip(array.shape, shape, strict=True)
     )
     if not matches:
         expected = "(" + ", ".join("N" if n is None else str(n) for n in shape) + ")"
@@ -73,9 +73,7 @@ class Frame:
     def __post_init__(self) -> None:
         _require_shape("Frame.image", self.image, (None, None, 3))
         if self.image.dtype != np.uint8:
-            raise ValueError(
-                f"Frame.image: expected dtype uint8, got {self.image.dtype}"
-            )
+            raise ValueError(f"Frame.image: expected dtype uint8, got {self.image.dtype}")
 
     @property
     def width(self) -> int:
@@ -110,6 +108,20 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def select(self, which: Sequence[int] | npt.NDArray[Any]) -> Detections:
+        """The faces at these indices, or where a mask `(N,)` is true."""
+        index = np.asarray(which) if len(which) else np.zeros(0, np.intp)
+        return Detections(self.boxes[index], self.scores[index], self.landmarks[index])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Detections]) -> Detections:
+        """All faces of all parts, in order."""
+        return cls(
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.landmarks for part in parts]),
+        )
 
     @classmethod
     def empty(cls) -> Detections:
@@ -214,9 +226,7 @@ class FrameResult:
         rows = []
         for index, face in enumerate(self.faces):
             row = head | {"face": index, "track_id": face.track_id, "score": face.score}
-            row |= dict(
-                zip(("box_x", "box_y", "box_w", "box_h"), face.box, strict=True)
-            )
+            row |= dict(zip(("box_x", "box_y", "box_w", "box_h"), face.box, strict=True))
             for name, (x, y) in zip(LANDMARK_NAMES, face.landmarks, strict=True):
                 row |= {f"{name}_x": x, f"{name}_y": y}
             row |= {

@@ -1,0 +1,150 @@
+"""Draw results on a picture. May import numpy, cv2, Pillow, and from mien: types.
+
+Text is drawn once by Pillow's built-in font, kept as a mask, and blended in: in a video the same
+few words come again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+import cv2
+import numpy as np
+from PIL import ImageDraw, ImageFont
+from PIL.Image import new as new_picture
+
+from mien.types import FaceResult, Float32Array, UInt8Array
+
+#: A colour per expression that stays apart for colour-blind eyes (Okabe & Ito, "Color Universal
+#: Design", 2008), RGB.
+COLOURS: Final[dict[str, tuple[int, int, int]]] = {
+    "angry": (213, 94, 0),
+    "disgust": (0, 158, 115),
+    "fear": (204, 121, 167),
+    "happy": (240, 228, 66),
+    "sad": (0, 114, 178),
+    "surprise": (86, 180, 233),
+    "neutral": (200, 200, 200),
+}
+_UNKNOWN_COLOUR: Final = (230, 159, 0)
+_INK: Final = (20, 20, 20)
+_PAPER: Final = (255, 255, 255)
+_DARK: Final = 360  # sum of red, green and blue below which a tag is written in white
+_TEXT_PX: Final = (11, 40)  # smallest and largest font
+_BARS_FROM_PX: Final = 110  # faces at least this high get a bar for every class
+_FAINT: Final = 0.45  # opacity of an uncertain face's box
+
+
+def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
+    """A copy of an RGB picture `(H, W, 3)` with a box, a word and, on large faces, bars.
+
+    An uncertain answer has a fainter box and a question mark.
+    """
+    drawn: UInt8Array = np.array(image, np.uint8)
+    for face in faces:
+        colour = COLOURS.get(face.expression, _UNKNOWN_COLOUR)
+        x, y, w, h = face.box
+        line_px = max(1, round(min(w, h) / 90))
+        _outline(drawn, face, colour, line_px)
+        text_px = int(np.clip(h / 9, *_TEXT_PX))
+        mark = "?" if face.uncertain else ""
+        text = f"{face.expression}{mark} {face.confidence:.0%}"
+        if face.track_id is not None:
+            text = f"{face.track_id}: {text}"
+        _tag(drawn, text, (round(x), round(y)), text_px, colour)
+        if h >= _BARS_FROM_PX:
+            _bars(drawn, face, (round(x), round(y + h) + line_px), max(11, round(text_px * 0.8)))
+    return drawn
+
+
+def _outline(
+    image: UInt8Array, face: FaceResult, colour: tuple[int, int, int], line_px: int
+) -> None:
+    x, y, w, h = face.box
+    corner, far = (round(x), round(y)), (round(x + w), round(y + h))
+    if not face.uncertain:
+        cv2.rectangle(image, corner, far, colour, line_px, cv2.LINE_AA)
+        return
+    x0, y0 = max(0, corner[0] - line_px), max(0, corner[1] - line_px)
+    part = image[y0 : far[1] + line_px + 1, x0 : far[0] + line_px + 1]
+    solid = part.copy()
+    cv2.rectangle(
+        solid,
+        (corner[0] - x0, corner[1] - y0),
+        (far[0] - x0, far[1] - y0),
+        colour,
+        line_px,
+        cv2.LINE_AA,
+    )
+    cv2.addWeighted(solid, _FAINT, part, 1 - _FAINT, 0, dst=part)
+
+
+def _tag(
+    image: UInt8Array,
+    text: str,
+    corner: tuple[int, int],
+    text_px: int,
+    colour: tuple[int, int, int],
+) -> None:
+    """A filled label that sits on the box, or inside it at the top of the picture."""
+    mask = _written(text, text_px)
+    height, width = mask.shape
+    x = max(0, min(corner[0], image.shape[1] - width))
+    y = corner[1] - height if corner[1] >= height else corner[1]
+    _fill(image, x, y, width, height, colour)
+    _blend(image, x, y, mask, _INK if sum(colour) > _DARK else _PAPER)
+
+
+def _bars(image: UInt8Array, face: FaceResult, corner: tuple[int, int], text_px: int) -> None:
+    """One row per class below the face: name, bar, per cent. Moved up where there is no room."""
+    names = {name: _written(name, text_px) for name in face.probs}
+    row_px = max(mask.shape[0] for mask in names.values())
+    name_px = max(mask.shape[1] for mask in names.values())
+    number_px = _written("100%", text_px).shape[1]
+    width = max(round(face.box[2]), name_px + number_px + 6 * text_px)
+    height = row_px * len(names)
+    x = max(0, min(corner[0], image.shape[1] - width))
+    y = max(0, min(corner[1], image.shape[0] - height))
+    panel = image[y : y + height, x : x + width]
+    np.copyto(panel, (panel * 0.3).astype(np.uint8))
+    room = width - name_px - number_px - text_px // 2
+    for row, (name, p) in enumerate(face.probs.items()):
+        top = y + row * row_px
+        _blend(image, x, top, names[name], _PAPER)
+        gap = max(1, row_px // 5)
+        colour = COLOURS.get(name, _UNKNOWN_COLOUR)
+        _fill(image, x + name_px, top + gap, round(room * p), row_px - 2 * gap, colour)
+        number = _written(f"{p:.0%}", text_px)
+        _blend(image, x + width - number.shape[1], top, number, _PAPER)
+
+
+def _fill(
+    image: UInt8Array, x: int, y: int, width: int, height: int, colour: tuple[int, int, int]
+) -> None:
+    image[max(0, y) : y + height, max(0, x) : x + width] = colour
+
+
+def _blend(
+    image: UInt8Array, x: int, y: int, mask: Float32Array, colour: tuple[int, int, int]
+) -> None:
+    """Lay `colour` over the picture with the opacity of `mask (h, w)`, clipped to the picture."""
+    part = image[max(0, y) : y + mask.shape[0], max(0, x) : x + mask.shape[1]]
+    if not part.size:
+        return
+    opacity = mask[max(0, -y) :, max(0, -x) :][: part.shape[0], : part.shape[1], None]
+    ink = np.array(colour, np.float32)
+    part[:] = (part + opacity * (ink - part)).round().astype(np.uint8)
+
+
+@lru_cache(maxsize=512)
+def _written(text: str, text_px: int) -> Float32Array:
+    """A word as opacity `float32 (h, w)` in 0..1, with a margin of a quarter of its height."""
+    font = ImageFont.load_default(size=text_px)
+    margin = max(2, text_px // 4)
+    width = round(font.getlength(text)) + 2 * margin
+    height = round(text_px * 1.2) + margin
+    canvas = new_picture("L", (width, height))
+    ImageDraw.Draw(canvas).text((margin, height / 2), text, fill=255, font=font, anchor="lm")
+    return np.asarray(canvas, np.float32) / np.float32(255)

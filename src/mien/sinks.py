@@ -1,0 +1,361 @@
+"""Where results go: JSON Lines, JSON, CSV, Parquet, annotated pictures and videos.
+
+May import numpy, pyarrow, Pillow, av, and from mien: errors, types.
+
+Every sink writes to a temporary name beside its target and renames it at the end, so a file that
+is there is complete. An interrupted run ends its files properly: what was written stays readable.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from abc import ABC, abstractmethod
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import av
+import numpy as np
+from PIL import Image
+
+from mien.errors import SinkError
+from mien.types import PICTURE_SUFFIXES, RESULT_COLUMNS, FrameResult, UInt8Array
+
+VIDEO_SUFFIXES: Final = (".mp4", ".mkv", ".mov", ".webm")
+
+_ROWS_PER_GROUP: Final = 8192  # of a Parquet file: bounds the memory of a long video
+_CLOCK: Final = Fraction(1, 90_000)  # s; the time base in which video frames are stamped
+
+
+def to_json(result: FrameResult) -> str:
+    """One frame as one line of JSON, numbers in full precision."""
+    return json.dumps(result.to_dict(), ensure_ascii=False)
+
+
+class Sink(ABC):
+    """Takes results one by one; a context manager.
+
+    Attributes:
+        needs_image: whether `write` wants the annotated picture too.
+    """
+
+    needs_image = False
+
+    @abstractmethod
+    def write(self, result: FrameResult, image: UInt8Array | None = None) -> None:
+        """Add one frame's result.
+
+        Args:
+            result: the result.
+            image: RGB `uint8 (H, W, 3)` with the annotations drawn, for sinks that want it.
+
+        Raises:
+            SinkError: the disk is full, the folder vanished, or the sink cannot take it.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Complete what is under way. The target appears now, if anything was written."""
+
+    def __enter__(self) -> Sink:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class FileSink(Sink):
+    """A sink with one target file, written under another name until it is complete."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        # The suffix stays last: writers of pictures and videos choose their format by it.
+        self._partial = target.with_name(f".{target.stem}.part{target.suffix}")
+        self._opened = False
+
+    def write(self, result: FrameResult, image: UInt8Array | None = None) -> None:
+        """See `Sink.write`."""
+        try:
+            if not self._opened:
+                self._open()
+                self._opened = True
+            self._write(result, image)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def close(self) -> None:
+        """See `Sink.close`."""
+        if not self._opened:
+            return
+        self._opened = False
+        try:
+            self._close()
+            self._partial.replace(self.target)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> SinkError:
+        reason = getattr(error, "strerror", None) or error
+        return SinkError(
+            f"{self.target}: cannot be written ({reason}). Check the folder and the disk's space"
+        )
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Create the partial file."""
+
+    @abstractmethod
+    def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        """Append one result."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Complete the partial file."""
+
+
+class JsonLinesSink(FileSink):
+    """One JSON object a line, one line a frame."""
+
+    def _open(self) -> None:
+        self._file = self._partial.open("w", encoding="utf-8")
+
+    def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        self._file.write(to_json(result) + "\n")
+
+    def _close(self) -> None:
+        self._file.close()
+
+
+class JsonSink(FileSink):
+    """One JSON array of the objects that JSON Lines has, one a line."""
+
+    def _open(self) -> None:
+        self._file = self._partial.open("w", encoding="utf-8")
+        self._before = "[\n"
+
+    def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        self._file.write(self._before + to_json(result))
+        self._before = ",\n"
+
+    def _close(self) -> None:
+        self._file.write("\n]\n")
+        self._file.close()
+
+
+class CsvSink(FileSink):
+    """One row per face with the columns of `RESULT_COLUMNS`; what is absent is empty."""
+
+    def _open(self) -> None:
+        self._file = self._partial.open("w", encoding="utf-8", newline="")
+        self._rows = csv.DictWriter(self._file, RESULT_COLUMNS, lineterminator="\n")
+        self._rows.writeheader()
+
+    def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        self._rows.writerows(result.to_rows())
+
+    def _close(self) -> None:
+        self._file.close()
+
+
+class ParquetSink(FileSink):
+    """The rows of CSV, typed. Written in groups of rows, so memory stays constant."""
+
+    def _open(self) -> None:
+        import pyarrow
+        from pyarrow import parquet
+
+        self._schema = pyarrow.schema(
+            [pyarrow.field(name, _arrow_type(name)) for name in RESULT_COLUMNS]
+        )
+        self._rows: list[dict[str, Any]] = []
+        self._file = parquet.ParquetWriter(self._partial, self._schema)
+
+    def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        self._rows += result.to_rows()
+        if len(self._rows) >= _ROWS_PER_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow
+
+        rows, self._rows = self._rows, []
+        self._file.write_table(pyarrow.Table.from_pylist(rows, self._schema))
+
+    def _close(self) -> None:
+        if self._rows:
+            self._flush()
+        self._file.close()
+
+
+def _arrow_type(column: str) -> Any:
+    import pyarrow
+
+    if column in ("schema", "source", "expression"):
+        return pyarrow.string()
+    if column in ("frame", "width", "height", "face", "track_id"):
+        return pyarrow.int64()
+    return pyarrow.bool_() if column == "uncertain" else pyarrow.float64()
+
+
+class PictureSink(FileSink):
+    """The annotated copy of one picture."""
+
+    needs_image = True
+
+    def _open(self) -> None:
+        self._written = False
+
+    def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        if self._written:
+            raise SinkError(
+                f"{self.target}: one picture can hold one frame only. For many pictures give a "
+                "folder (a name that ends in /), for a video a name that ends in .mp4"
+            )
+        _save_picture(_required(image), self._partial)
+        self._written = True
+
+    def _close(self) -> None:
+        """Nothing to complete: a picture is written at once."""
+
+
+class VideoSink(FileSink):
+    """The annotated copy of one video: H.264, each frame at the time it had in the source."""
+
+    needs_image = True
+
+    def _open(self) -> None:
+        try:
+            self._container = av.open(str(self._partial), "w")
+        except (av.error.FFmpegError, ValueError) as error:
+            raise self._failed(error) from error
+        self._stream: av.VideoStream | None = None
+        self._last = -1
+
+    def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        picture = _required(image)
+        # Most codecs store colour for blocks of 2 x 2 pixels: an odd last line is left out.
+        height, width = (side - side % 2 for side in picture.shape[:2])
+        if self._stream is None:
+            codec = "libvpx-vp9" if self.target.suffix.lower() == ".webm" else "libx264"
+            stream = self._container.add_stream(codec, rate=30)
+            assert isinstance(stream, av.VideoStream)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.codec_context.time_base = _CLOCK
+            stream.options = {"preset": "veryfast", "crf": "20"} if codec == "libx264" else {}
+            self._stream = stream
+        if (width, height) != (self._stream.width, self._stream.height):
+            raise SinkError(
+                f"{self.target}: frames of {width} x {height} do not fit into a video of "
+                f"{self._stream.width} x {self._stream.height}. Give a folder (a name that ends in "
+                "/) for sources of several sizes"
+            )
+        frame = av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(picture[:height, :width]), format="rgb24"
+        )
+        # A second source starts at time zero again: its frames follow those of the first.
+        self._last = max(self._last + 1, round(result.time_s / _CLOCK))
+        frame.pts, frame.time_base = self._last, _CLOCK
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except av.error.FFmpegError as error:
+            raise self._failed(error) from error
+
+    def _close(self) -> None:
+        if self._stream is not None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+
+class FolderSink(Sink):
+    """An annotated copy of every source in one folder, under the source's own name."""
+
+    needs_image = True
+
+    def __init__(self, target: Path, *, overwrite: bool) -> None:
+        self.target = target
+        self._overwrite = overwrite
+        self._source: str | None = None
+        self._copy: Sink | None = None
+        self._taken: set[str] = set()
+
+    def write(self, result: FrameResult, image: UInt8Array | None = None) -> None:
+        """Add one frame; a new `result.source` ends the copy before it."""
+        if self._copy is None or result.source != self._source:
+            self.close()
+            self._source, self._copy = result.source, self._copy_for(result.source)
+        self._copy.write(result, image)
+
+    def close(self) -> None:
+        """Complete the copy that is under way."""
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            copy.close()
+
+    def _copy_for(self, source: str) -> Sink:
+        name = Path(source or "array")
+        suffix = name.suffix.lower()
+        if suffix not in PICTURE_SUFFIXES:
+            suffix = suffix if suffix in VIDEO_SUFFIXES else ".mp4" if suffix else ".png"
+        # Pictures of one name from several folders all keep their copy.
+        file, number = f"{name.stem}{suffix}", 2
+        while file in self._taken:
+            file, number = f"{name.stem}-{number}{suffix}", number + 1
+        self._taken.add(file)
+        return open_sink(self.target / file, overwrite=self._overwrite)
+
+
+def open_sink(path: str | os.PathLike[str], *, overwrite: bool = False) -> Sink:
+    """A sink for a file (chosen by its suffix), or for a folder where the path ends in a slash.
+
+    Args:
+        path: `.jsonl .json .csv .parquet` for results; a picture or video suffix for one
+            annotated copy; `folder/` for an annotated copy of every source.
+        overwrite: replace what is there.
+
+    Raises:
+        SinkError: unknown suffix, no such folder to write into, or the file is already there.
+    """
+    name = os.fspath(path)
+    target = Path(name)
+    if name.endswith(("/", os.sep)) or target.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return FolderSink(target, overwrite=overwrite)
+    suffix = target.suffix.lower()
+    kinds: dict[str, type[FileSink]] = {
+        ".jsonl": JsonLinesSink,
+        ".json": JsonSink,
+        ".csv": CsvSink,
+        ".parquet": ParquetSink,
+        **dict.fromkeys(PICTURE_SUFFIXES, PictureSink),
+        **dict.fromkeys(VIDEO_SUFFIXES, VideoSink),
+    }
+    if suffix not in kinds:
+        raise SinkError(
+            f"{name}: the suffix {suffix or '(none)'!r} is not known. Known: {' '.join(kinds)}, or "
+            "a name that ends in / for a folder of annotated copies"
+        )
+    if target.exists() and not overwrite:
+        raise SinkError(f"{name}: is already there. Choose another name, or use --overwrite")
+    if not target.parent.is_dir():
+        raise SinkError(f"{name}: there is no folder {target.parent}. Create it first")
+    return kinds[suffix](target)
+
+
+def _required(image: UInt8Array | None) -> UInt8Array:
+    if image is None:
+        raise ValueError("this sink draws: give `write` the annotated image")
+    return image
+
+
+def _save_picture(image: UInt8Array, file: Path) -> None:
+    lossy = file.suffix.lower() in (".jpg", ".jpeg", ".webp")
+    settings: dict[str, Any] = {"quality": 92} if lossy else {}
+    Image.fromarray(image).save(file, **settings)
