@@ -23,10 +23,10 @@ from mien.geometry import non_maximum_suppression
 from mien.types import Detections, Float32Array, Frame
 
 WEIGHTS: Final = Path(__file__).parent / "assets" / "centerface.onnx"
-_CELL_PX: Final = (
-    4  # one cell of the heat map covers 4 x 4 pixels of the network's input
-)
+_CELL_PX: Final = 4  # one cell of the heat map covers 4 x 4 pixels of the network's input
 _MULTIPLE_PX: Final = 32  # the network halves its input five times
+_LARGE_FACES_UP_TO_PX: Final = 512  # inputs above this are searched at half the size as well
+_COARSE_FACE_PX: Final = 80  # smaller faces are left to the finer pass
 _NMS_IOU: Final = 0.3  # overlap above which two boxes are the same face
 
 
@@ -47,13 +47,9 @@ class FaceDetector:
         self, *, long_side_px: int = 640, min_score: float = 0.5, threads: int = 1
     ) -> None:
         if long_side_px < _MULTIPLE_PX:
-            raise ValueError(
-                f"long_side_px: expected at least {_MULTIPLE_PX}, got {long_side_px}"
-            )
+            raise ValueError(f"long_side_px: expected at least {_MULTIPLE_PX}, got {long_side_px}")
         if not 0 < min_score < 1:
-            raise ValueError(
-                f"min_score: expected a number between 0 and 1, got {min_score}"
-            )
+            raise ValueError(f"min_score: expected a number between 0 and 1, got {min_score}")
         self.long_side_px = long_side_px
         self.min_score = min_score
         options = ort.SessionOptions()
@@ -71,16 +67,27 @@ class FaceDetector:
 
         `long_side_px` overrides the detector's own setting for this frame.
         """
-        scale = (long_side_px or self.long_side_px) / max(frame.width, frame.height)
+        side = long_side_px or self.long_side_px
+        found = [self._detect_at(frame, side)]
+        # A face that fills a large input is missed; at half the size it is an ordinary one.
+        while side > _LARGE_FACES_UP_TO_PX:
+            side //= 2
+            coarse = self._detect_at(frame, side)
+            large = _long_sides(coarse) * side / max(frame.width, frame.height) >= _COARSE_FACE_PX
+            found.append(coarse.select(large))
+        faces = Detections.concatenate(found)
+        return faces.select(non_maximum_suppression(faces.boxes, faces.scores, _NMS_IOU))
+
+    def _detect_at(self, frame: Frame, long_side_px: int) -> Detections:
+        """One pass over the frame, resized to `long_side_px`."""
+        scale = long_side_px / max(frame.width, frame.height)
         width = _round_up(frame.width * scale)
         height = _round_up(frame.height * scale)
         # Enlarging needs interpolation, shrinking needs every pixel to count (no aliasing).
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         resized = cv2.resize(frame.image, (width, height), interpolation=interpolation)
         blob = np.ascontiguousarray(resized.transpose(2, 0, 1)[None], dtype=np.float32)
-        heat, log_size, offset, points = self._session.run(
-            None, {self._input_name: blob}
-        )
+        heat, log_size, offset, points = self._session.run(None, {self._input_name: blob})
         found = self._decode(heat[0, 0], log_size[0], offset[0], points[0])
         # Width and height are rounded to whole cells, so the two axes scale a little differently.
         factor = np.array([frame.width / width, frame.height / height], np.float32)
@@ -110,8 +117,12 @@ class FaceDetector:
         y = points[0::2, row, column] * size_y + top
         x = points[1::2, row, column] * size_x + left
         landmarks = np.stack([x.T, y.T], 2).astype(np.float32)
-        keep = non_maximum_suppression(boxes, scores, _NMS_IOU)
-        return Detections(boxes[keep], scores[keep], landmarks[keep])
+        faces = Detections(boxes, scores, landmarks)
+        return faces.select(non_maximum_suppression(boxes, scores, _NMS_IOU))
+
+
+def _long_sides(faces: Detections) -> Float32Array:
+    return np.asarray((faces.boxes[:, 2:] - faces.boxes[:, :2]).max(1, initial=0.0))
 
 
 def _round_up(length: float) -> int:
@@ -128,8 +139,7 @@ def _verified_weights() -> bytes:
         )
     data = WEIGHTS.read_bytes()
     expected = {
-        name: digest
-        for digest, name in (line.split() for line in sums.read_text().splitlines())
+        name: digest for digest, name in (line.split() for line in sums.read_text().splitlines())
     }.get(WEIGHTS.name)
     found = hashlib.sha256(data).hexdigest()
     if found != expected:

@@ -23,12 +23,11 @@ def iou_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
     area_a = np.prod(np.clip(a[:, 2:] - a[:, :2], 0, None), axis=1)
     area_b = np.prod(np.clip(b[:, 2:] - b[:, :2], 0, None), axis=1)
     union = area_a[:, None] + area_b[None, :] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    iou = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    return np.asarray(iou)
 
 
-def non_maximum_suppression(
-    boxes: FloatArray, scores: FloatArray, iou: float
-) -> list[int]:
+def non_maximum_suppression(boxes: FloatArray, scores: FloatArray, iou: float) -> list[int]:
     """Indices of the boxes to keep, best score first; drops overlaps above `iou` (0..1)."""
     overlap = iou_matrix(boxes, boxes)
     keep: list[int] = []
@@ -40,9 +39,7 @@ def non_maximum_suppression(
     return keep
 
 
-def similarity_transform(
-    source: FloatArray, target: FloatArray
-) -> npt.NDArray[np.float64]:
+def similarity_transform(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
     """The `(2, 3)` rotation, uniform scale and shift that best maps `source (N, 2)` to `target`.
 
     Least squares without reflection: Umeyama, "Least-squares estimation of transformation
@@ -54,9 +51,7 @@ def similarity_transform(
     source = np.asarray(source, np.float64)
     target = np.asarray(target, np.float64)
     if source.shape != target.shape or source.ndim != 2 or source.shape[0] < 2:
-        raise ValueError(
-            f"expected two (N>=2, 2) arrays, got {source.shape} and {target.shape}"
-        )
+        raise ValueError(f"expected two (N>=2, 2) arrays, got {source.shape} and {target.shape}")
     source_mean, target_mean = source.mean(0), target.mean(0)
     s, t = source - source_mean, target - target_mean
     variance = (s**2).sum()
