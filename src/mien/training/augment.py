@@ -50,9 +50,7 @@ def _resample(
     generator: Generator,
 ) -> Tensor:
     n = len(images)
-    angle = _uniform(n, -recipe.rotate_deg, recipe.rotate_deg, generator) * (
-        math.pi / 180
-    )
+    angle = _uniform(n, -recipe.rotate_deg, recipe.rotate_deg, generator) * (math.pi / 180)
     # Drawn on a logarithmic axis; a face shown larger comes from a smaller part of the picture.
     low, high = math.log(recipe.scale_min), math.log(recipe.scale_max)
     extent = torch.exp(-_uniform(n, low, high, generator))
@@ -60,9 +58,7 @@ def _resample(
     if recipe.flip:
         mirror = 1 - 2 * torch.randint(0, 2, (n,), generator=generator).float()
     cos, sin = angle.cos() * extent, angle.sin() * extent
-    shift = torch.empty(n, 2).uniform_(
-        -2 * recipe.shift, 2 * recipe.shift, generator=generator
-    )
+    shift = torch.empty(n, 2).uniform_(-2 * recipe.shift, 2 * recipe.shift, generator=generator)
     vary = torch.stack(
         [
             torch.stack([cos * mirror, -sin, shift[:, 0]], 1),
@@ -83,12 +79,8 @@ def _degrade(crops: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tens
     """Blur, sharpen and lose resolution, as cameras and FER2013's own history do."""
     n, _, size_px, _ = crops.shape
     if recipe.sharpness:
-        amount = _uniform(n, -recipe.sharpness, recipe.sharpness, generator).view(
-            -1, 1, 1, 1
-        )
-        blurred = F.avg_pool2d(
-            F.pad(crops, (1, 1, 1, 1), mode="replicate"), 3, stride=1
-        )
+        amount = _uniform(n, -recipe.sharpness, recipe.sharpness, generator).view(-1, 1, 1, 1)
+        blurred = F.avg_pool2d(F.pad(crops, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
         crops = crops + amount * (crops - blurred)
     if recipe.low_resolution:
         chosen = torch.rand(n, generator=generator) < recipe.low_resolution
@@ -104,15 +96,9 @@ def _degrade(crops: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tens
 
 def _relight(crops: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tensor:
     n = len(crops)
-    gamma = torch.exp(_uniform(n, -recipe.gamma, recipe.gamma, generator)).view(
-        -1, 1, 1, 1
-    )
-    gain = torch.exp(_uniform(n, -recipe.contrast, recipe.contrast, generator)).view(
-        -1, 1, 1, 1
-    )
-    shift = 255 * _uniform(n, -recipe.brightness, recipe.brightness, generator).view(
-        -1, 1, 1, 1
-    )
+    gamma = torch.exp(_uniform(n, -recipe.gamma, recipe.gamma, generator)).view(-1, 1, 1, 1)
+    gain = torch.exp(_uniform(n, -recipe.contrast, recipe.contrast, generator)).view(-1, 1, 1, 1)
+    shift = 255 * _uniform(n, -recipe.brightness, recipe.brightness, generator).view(-1, 1, 1, 1)
     if recipe.gamma:
         crops = 255 * (crops.clamp(0, 255) / 255 + 1e-4).pow(gamma)
     middle = crops.mean(dim=(2, 3), keepdim=True)
@@ -129,9 +115,7 @@ def _erase(crops: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tensor
     half = torch.stack([(area / aspect).sqrt(), (area * aspect).sqrt()], 1) / 2
     centre = torch.rand(n, 2, generator=generator)
     position = (torch.arange(size_px) + 0.5) / size_px
-    inside = (position[None, :, None] - centre[:, None]).abs() < half[
-        :, None
-    ]  # (n, size, xy)
+    inside = (position[None, :, None] - centre[:, None]).abs() < half[:, None]  # (n, size, xy)
     chosen = (torch.rand(n, generator=generator) < recipe.erase).view(-1, 1, 1)
     mask = (inside[:, :, 1, None] & inside[:, None, :, 0] & chosen)[:, None]
     noise = 255 * torch.rand(crops.shape, generator=generator)

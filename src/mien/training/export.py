@@ -30,9 +30,7 @@ from mien.training.zoo import (
 ANSWER_ACCURACY = 0.85
 
 #: What the spec and the card say by default: mien's own recipes learn from FER2013.
-TRAINING_DATA = (
-    "FER2013 (ICML 2013 challenge) Training rows, with FER+ votes (MIT) for them"
-)
+TRAINING_DATA = "FER2013 (ICML 2013 challenge) Training rows, with FER+ votes (MIT) for them"
 LICENCE = (
     "weights: MIT; FER2013's pictures were collected from the web for a research challenge and "
     "carry no licence of their own"
@@ -69,9 +67,7 @@ def load_trained(checkpoint: Path) -> tuple[Recipe, ExpressionNetwork, str, int]
         state: dict[str, Any] = torch.load(file, weights_only=True)
         recipe = recipe_from_dict(state["recipe"], str(file))
     except (RuntimeError, KeyError, TypeError, EOFError) as error:
-        raise ModelError(
-            f"{file}: not a checkpoint of `mien train` ({error})"
-        ) from error
+        raise ModelError(f"{file}: not a checkpoint of `mien train` ({error})") from error
     network = build_network(recipe.network)
     network.load_state_dict(state["average"])
     return recipe, network.eval(), state["data"], state["epoch"]
@@ -130,7 +126,7 @@ def export(
 
 
 def write_onnx(network: ExpressionNetwork, spec: ModelSpec, file: Path) -> None:
-    """Write the network as ONNX with inputs `pixels`, outputs `logits`, `embedding`, and its spec."""
+    """Write the network with its spec as ONNX: `pixels` in, `logits` and `embedding` out."""
     import onnx
 
     example = torch.zeros(2, 1, spec.input_px, spec.input_px)

@@ -58,20 +58,14 @@ def detected_framings(
     return framings, found
 
 
-def _normalized(
-    transforms: npt.NDArray[np.float64], size_px: int
-) -> npt.NDArray[np.float32]:
+def _normalized(transforms: npt.NDArray[np.float64], size_px: int) -> npt.NDArray[np.float32]:
     """Transforms `(N, 2, 3)` between pixel centres of two squares of side `size_px`, in -1..1."""
     linear, offset = transforms[:, :, :2], transforms[:, :, 2:]
-    shifted = (
-        linear.sum(2, keepdims=True) * (size_px - 1) + 2 * offset + 1
-    ) / size_px - 1
+    shifted = (linear.sum(2, keepdims=True) * (size_px - 1) + 2 * offset + 1) / size_px - 1
     return np.concatenate([linear, shifted], 2).astype(np.float32)
 
 
-def _detect_all(
-    data: FaceCrops, cache: Path, progress: Callable[[int, int], None]
-) -> Detections:
+def _detect_all(data: FaceCrops, cache: Path, progress: Callable[[int, int], None]) -> Detections:
     """The best face of each picture, in its own pixels; score 0 where there is none."""
     file = cache / f"faces-{data.fingerprint()[:16]}.npz"
     if file.is_file():
@@ -103,5 +97,4 @@ def _detect_all(
 def _enlarge(image: UInt8Array) -> UInt8Array:
     side = (_ENLARGED_PX, _ENLARGED_PX)
     large = cv2.resize(image, side, interpolation=cv2.INTER_CUBIC)
-    border = cv2.copyMakeBorder(large, *[_MARGIN_PX] * 4, cv2.BORDER_REPLICATE)
-    return np.asarray(border, np.uint8)
+    return np.pad(np.asarray(large, np.uint8), _MARGIN_PX, mode="edge")

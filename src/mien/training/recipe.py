@@ -23,13 +23,8 @@ class NetworkRecipe:
     """Which network, and its size."""
 
     name: str = "mien_vgg"
-    stem: int = 64  # channels after the strided first layer
-    widths: tuple[int, ...] = (
-        64,
-        128,
-        256,
-    )  # channels of each stage, halving the map between
-    depths: tuple[int, ...] = (1, 2, 2)  # 3x3 convolutions in each stage
+    widths: tuple[int, ...] = (32, 96, 192, 384)  # channels of each stage, halving the map between
+    depths: tuple[int, ...] = (1, 2, 2, 2)  # 3x3 convolutions in each stage
     dropout: float = 0.3
 
 
@@ -37,16 +32,12 @@ class NetworkRecipe:
 class DataRecipe:
     """What the network is shown."""
 
-    input_px: int = 48
+    input_px: int = 44
     normalization: str = "standardize"
-    aligned_share: float = (
-        0.5  # share of training crops cut by the detector's rule, not as given
-    )
-    crop_scale: float = 1.0  # side of that crop, in longer sides of the detector's box
+    aligned_share: float = 0.5  # share of training crops cut by the detector's rule, not as given
+    crop_scale: float = 0.9  # side of that crop, in longer sides of the detector's box
     crop_upright: bool = True
-    max_not_face_votes: int = (
-        5  # rows with more FER+ votes "not a face" are left out of training
-    )
+    max_not_face_votes: int = 5  # rows with more FER+ votes "not a face" are left out of training
 
 
 @dataclass(frozen=True)
@@ -62,9 +53,7 @@ class AugmentRecipe:
     brightness: float = 0.15  # of full brightness
     gamma: float = 0.3  # exponent drawn from exp(+-gamma)
     sharpness: float = 0.6  # blends towards a blurred (negative) or sharpened copy
-    low_resolution: float = (
-        0.2  # chance that a crop is shrunk to 14-32 px and enlarged again
-    )
+    low_resolution: float = 0.2  # chance that a crop is shrunk to 14-32 px and enlarged again
     erase: float = 0.4  # chance that a rectangle is replaced by noise
 
 
@@ -72,7 +61,7 @@ class AugmentRecipe:
 class FitRecipe:
     """The optimisation."""
 
-    epochs: int = 56
+    epochs: int = 80
     batch: int = 128
     learning_rate: float = 0.1
     momentum: float = 0.9
@@ -81,7 +70,7 @@ class FitRecipe:
     ema: float = 0.999  # decay per step of the averaged weights that are exported
     label_smoothing: float = 0.1
     ferplus_weight: float = 0.3  # weight of the auxiliary head that learns FER+ votes
-    resolutions: tuple[tuple[float, int], ...] = ((0.45, 32), (0.85, 40), (1.0, 48))
+    resolutions: tuple[tuple[float, int], ...] = ((0.45, 32), (0.85, 40), (1.0, 44))
     seed: int = 0
 
 
@@ -103,9 +92,7 @@ class Recipe:
                 f"found {self.data.normalization!r}"
             )
         if len(self.network.widths) != len(self.network.depths):
-            raise ConfigError(
-                "network.widths and network.depths: expected equal lengths"
-            )
+            raise ConfigError("network.widths and network.depths: expected equal lengths")
         shares = [share for share, _ in self.fit.resolutions]
         if not shares or shares != sorted(shares) or shares[-1] != 1.0:
             raise ConfigError(
@@ -128,9 +115,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}). Give a recipe"
-        ) from error
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give a recipe") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     for override in overrides:
@@ -158,9 +143,7 @@ def _override(table: dict[str, Any], override: str) -> None:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = (
-            text.strip()
-        )  # a bare word is a string: nobody wants to quote twice in a shell
+        value = text.strip()  # a bare word is a string: nobody wants to quote twice in a shell
     *sections, name = key.strip().split(".")
     for section in sections:
         table = table.setdefault(section, {})
@@ -176,14 +159,10 @@ def _fill(default: Any, table: Mapping[str, Any], where: str, prefix: str) -> An
     for key, value in table.items():
         name = prefix + key
         if key not in known:
-            raise ConfigError(
-                f"{where}: unknown key {name!r}. Known: {', '.join(known)}"
-            )
+            raise ConfigError(f"{where}: unknown key {name!r}. Known: {', '.join(known)}")
         if is_dataclass(known[key]):
             if not isinstance(value, Mapping):
-                raise ConfigError(
-                    f"{where}: {name}: expected a section, found {value!r}"
-                )
+                raise ConfigError(f"{where}: {name}: expected a section, found {value!r}")
             values[key] = _fill(known[key], value, where, f"{name}.")
         else:
             values[key] = _convert(hints[key], known[key], value, f"{where}: {name}")
@@ -196,7 +175,5 @@ def _convert(hint: Any, default: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not type(default):
-        raise ConfigError(
-            f"{where}: expected {type(default).__name__}, found {value!r}"
-        )
+        raise ConfigError(f"{where}: expected {type(default).__name__}, found {value!r}")
     return value

@@ -35,38 +35,29 @@ class ExpressionNetwork(nn.Module):
         return self.expression(kept), embedding, self.ferplus(kept)
 
 
-def _convolution(
-    inputs: int, outputs: int, kernel: int = 3, stride: int = 1
-) -> list[nn.Module]:
-    return [
-        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    ]
-
-
 def mien_vgg(recipe: NetworkRecipe) -> ExpressionNetwork:
-    """A compact VGG (Simonyan & Zisserman, ICLR 2015) for two CPU cores.
+    """A compact VGG (Simonyan & Zisserman, ICLR 2015): stages of 3x3 convolutions, each followed
+    by batch normalisation, with the map halved between stages and averaged at the end.
 
-    Its first layer halves the picture at once: 64 filters of 5x5 keep what 2x2 pixels hold, and
-    a full-resolution layer would take half of the operations for a tenth of the use.
+    Few channels in the first stage keep its full resolution affordable. A strided first layer
+    would be cheaper still, but learns worse (docs/experiments.md).
     """
-    layers = _convolution(1, recipe.stem, kernel=5, stride=2)
-    inputs = recipe.stem
-    for stage, (width, depth) in enumerate(
-        zip(recipe.widths, recipe.depths, strict=True)
-    ):
+    layers: list[nn.Module] = []
+    inputs = 1
+    for stage, (width, depth) in enumerate(zip(recipe.widths, recipe.depths, strict=True)):
         if stage:
             layers.append(nn.MaxPool2d(2))
         for _ in range(depth):
-            layers += _convolution(inputs, width)
+            layers += [
+                nn.Conv2d(inputs, width, 3, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
             inputs = width
     return ExpressionNetwork(nn.Sequential(*layers), inputs, recipe.dropout)
 
 
-NETWORKS: dict[str, Callable[[NetworkRecipe], ExpressionNetwork]] = {
-    "mien_vgg": mien_vgg
-}
+NETWORKS: dict[str, Callable[[NetworkRecipe], ExpressionNetwork]] = {"mien_vgg": mien_vgg}
 
 
 def build_network(recipe: NetworkRecipe) -> ExpressionNetwork:
