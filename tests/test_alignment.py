@@ -23,7 +23,7 @@ def face(landmarks: Float32Array, box: tuple[float, float, float, float]) -> Det
 def turned(degrees: float) -> Float32Array:
     a = np.deg2rad(degrees)
     turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
-    return ((UPRIGHT - 50) @ turn.T + 50).astype(np.float32)
+    return np.asarray((UPRIGHT - 50) @ turn.T + 50, np.float32)
 
 
 @pytest.mark.parametrize("degrees", [-170, -45, 0, 10, 90, 135])
@@ -49,7 +49,7 @@ def test_upright_levels_the_eyes() -> None:
 
 def test_a_crop_that_fits_is_the_picture_itself() -> None:
     image = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
-    faces = face(UPRIGHT / 2, (0, 0, 48, 48))
+    faces = face(np.float32(0.5) * UPRIGHT, (0, 0, 48, 48))
     crops = align_faces(image, faces, scale=1.0, upright=False, size_px=48)
     assert (crops[0] == image).all()
 
@@ -58,9 +58,7 @@ def test_large_faces_shrink_without_aliasing() -> None:
     checker = (np.indices((480, 480)).sum(0) % 2 * 255).astype(np.uint8)
     faces = face(UPRIGHT * 4.8, (0, 0, 480, 480))
     crop = align_faces(checker, faces, scale=1.0, upright=False, size_px=48)[0]
-    assert (
-        abs(crop.astype(float) - 127.5).max() < 16
-    )  # the average, not a stray pattern
+    assert abs(crop.astype(float) - 127.5).max() < 16  # the average, not a stray pattern
 
 
 def test_shrinking_keeps_the_place() -> None:

@@ -38,16 +38,12 @@ def test_similarity_is_recovered_and_undone(
     angle: float, scale: float, shift: tuple[float, float]
 ) -> None:
     points = np.array([[0, 0], [4, 1], [2, 5], [-3, 2]], float)
-    turn = scale * np.array(
-        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    )
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     truth = np.column_stack([turn, shift])
     moved = transform_points(truth, points)
     found = similarity_transform(points, moved)
     assert found == pytest.approx(truth, abs=1e-6)
-    assert transform_points(invert_transform(found), moved) == pytest.approx(
-        points, abs=1e-5
-    )
+    assert transform_points(invert_transform(found), moved) == pytest.approx(points, abs=1e-5)
 
 
 def test_similarity_needs_two_places() -> None:

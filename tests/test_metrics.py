@@ -31,15 +31,11 @@ def test_confusion_and_scores_agree_with_scikit_learn() -> None:
     expected = precision_recall_fscore_support(LABELS, PROBS.argmax(1), zero_division=0)
     for ours, theirs in zip(precision_recall_f1(confusion), expected[:3], strict=True):
         assert ours == pytest.approx(theirs)
-    assert macro_f1(confusion) == pytest.approx(
-        f1_score(LABELS, PROBS.argmax(1), average="macro")
-    )
+    assert macro_f1(confusion) == pytest.approx(f1_score(LABELS, PROBS.argmax(1), average="macro"))
 
 
 def test_likelihood_agrees_with_scikit_learn() -> None:
-    assert negative_log_likelihood(LABELS, PROBS) == pytest.approx(
-        log_loss(LABELS, PROBS)
-    )
+    assert negative_log_likelihood(LABELS, PROBS) == pytest.approx(log_loss(LABELS, PROBS))
 
 
 def test_interval_by_hand() -> None:
@@ -53,9 +49,7 @@ def test_interval_by_hand() -> None:
 def test_calibration_error_by_hand() -> None:
     probs = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
     # Confidence 0.9 is right in half (gap 0.4), 0.6 always (gap 0.4).
-    assert expected_calibration_error(np.array([0, 1, 0, 1]), probs) == pytest.approx(
-        0.4
-    )
+    assert expected_calibration_error(np.array([0, 1, 0, 1]), probs) == pytest.approx(0.4)
 
 
 def test_temperature_undoes_overconfidence() -> None:
@@ -71,14 +65,10 @@ def test_threshold_reaches_its_accuracy() -> None:
 
 
 @given(
-    st.lists(
-        st.lists(st.floats(-500, 500), min_size=7, max_size=7), min_size=1, max_size=5
-    ),
+    st.lists(st.lists(st.floats(-500, 500), min_size=7, max_size=7), min_size=1, max_size=5),
     st.floats(0.05, 20),
 )
-def test_softmax_stays_on_the_simplex(
-    logits: list[list[float]], temperature: float
-) -> None:
+def test_softmax_stays_on_the_simplex(logits: list[list[float]], temperature: float) -> None:
     probs = softmax(np.array(logits), temperature)
     assert np.isfinite(probs).all()
     assert (probs >= 0).all()

@@ -70,16 +70,10 @@ class ExpressionClassifier:
         options.log_severity_level = 4
         try:
             # From memory, a model cannot pull in other files as its weights.
-            self._session = ort.InferenceSession(
-                data, options, providers=["CPUExecutionProvider"]
-            )
-        except (
-            Exception
-        ) as error:  # ONNX Runtime raises many kinds, none of them exported
+            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime raises many kinds, none of them exported
             reason = str(error).splitlines()[0]
-            raise ModelError(
-                f"{entry.path}: not a usable ONNX model ({reason})"
-            ) from error
+            raise ModelError(f"{entry.path}: not a usable ONNX model ({reason})") from error
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.spec = ModelSpec.from_metadata(metadata, str(entry.path))
         self._input_name = self._session.get_inputs()[0].name
@@ -100,21 +94,15 @@ class ExpressionClassifier:
         size = self.spec.input_px
         small = [resize_crop(to_gray(np.asarray(crop)), size) for crop in crops]
         if not small:
-            return self._predictions(
-                np.zeros((0, 7), np.float32), np.zeros((0, 0), np.float32)
-            )
+            return self._predictions(np.zeros((0, 7), np.float32), np.zeros((0, 0), np.float32))
         logits, embeddings = [], []
         for start in range(0, len(small), _BATCH):
             batch = np.stack(small[start : start + _BATCH])
             answer, features = self._run(batch)
             if tta:
-                mirrored, mirrored_features = self._run(
-                    np.ascontiguousarray(batch[:, :, ::-1])
-                )
-                answer, features = (
-                    (answer + mirrored) / 2,
-                    (features + mirrored_features) / 2,
-                )
+                mirrored, mirrored_features = self._run(np.ascontiguousarray(batch[:, :, ::-1]))
+                answer = np.float32(0.5) * (answer + mirrored)
+                features = np.float32(0.5) * (features + mirrored_features)
             logits.append(answer)
             embeddings.append(features)
         return self._predictions(np.concatenate(logits), np.concatenate(embeddings))
@@ -124,19 +112,11 @@ class ExpressionClassifier:
         pixels = network_input(
             crops, normalization=spec.normalization, mean=spec.mean, std=spec.std
         )
-        logits, embedding = self._session.run(
-            ["logits", "embedding"], {self._input_name: pixels}
-        )
+        logits, embedding = self._session.run(["logits", "embedding"], {self._input_name: pixels})
         return logits, embedding
 
-    def _predictions(
-        self, logits: Float32Array, embeddings: Float32Array
-    ) -> Predictions:
-        probs = (
-            softmax(logits, self.spec.temperature)
-            if len(logits)
-            else logits.astype(float)
-        )
+    def _predictions(self, logits: Float32Array, embeddings: Float32Array) -> Predictions:
+        probs = softmax(logits, self.spec.temperature) if len(logits) else logits.astype(float)
         confidence = probs.max(1, initial=0.0)
         return Predictions(
             probs,

@@ -22,14 +22,10 @@ def accuracy_interval(correct: int, n: int) -> tuple[float, float]:
     centre = share + _Z95**2 / (2 * n)
     spread = _Z95 * np.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
     scale = 1 + _Z95**2 / n
-    return float(max(0.0, (centre - spread) / scale)), float(
-        min(1.0, (centre + spread) / scale)
-    )
+    return float(max(0.0, (centre - spread) / scale)), float(min(1.0, (centre + spread) / scale))
 
 
-def confusion_matrix(
-    labels: IntArray, predicted: IntArray, classes: int
-) -> npt.NDArray[np.int64]:
+def confusion_matrix(labels: IntArray, predicted: IntArray, classes: int) -> npt.NDArray[np.int64]:
     """Counts `(K, K)`: row = true class, column = predicted class."""
     cells = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return cells.reshape(classes, classes).astype(np.int64)
@@ -44,9 +40,7 @@ def precision_recall_f1(
     zeros = np.zeros_like(hits)
     precision = np.divide(hits, predicted, out=zeros.copy(), where=predicted > 0)
     recall = np.divide(hits, true, out=zeros.copy(), where=true > 0)
-    f1 = np.divide(
-        2 * hits, predicted + true, out=zeros.copy(), where=predicted + true > 0
-    )
+    f1 = np.divide(2 * hits, predicted + true, out=zeros.copy(), where=predicted + true > 0)
     return precision, recall, f1
 
 
@@ -57,9 +51,7 @@ def macro_f1(confusion: IntArray) -> float:
     return float(f1[present].mean()) if present.any() else 0.0
 
 
-def expected_calibration_error(
-    labels: IntArray, probs: FloatArray, bins: int = 15
-) -> float:
+def expected_calibration_error(labels: IntArray, probs: FloatArray, bins: int = 15) -> float:
     """Mean gap between confidence and accuracy over equal-width bins, weighted by their size.
 
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
@@ -104,9 +96,7 @@ def fit_temperature(labels: IntArray, logits: FloatArray) -> float:
     return float(np.exp((low + high) / 2))
 
 
-def confidence_for_accuracy(
-    labels: IntArray, probs: FloatArray, accuracy: float
-) -> float:
+def confidence_for_accuracy(labels: IntArray, probs: FloatArray, accuracy: float) -> float:
     """The lowest confidence such that answers at or above it are right in `accuracy` of cases.
 
     Returns 1.0 if no threshold reaches it.

@@ -150,9 +150,7 @@ def _registry() -> tuple[ModelEntry, ...]:
         if not file.is_file():
             continue
         for row in json.loads(file.read_text(encoding="utf-8")):
-            entry = ModelEntry(
-                row["name"], home / row["file"], row["sha256"], row["default"]
-            )
+            entry = ModelEntry(row["name"], home / row["file"], row["sha256"], row["default"])
             known = entries.get(entry.name)
             if known is None or (entry.available and not known.available):
                 entries[entry.name] = entry
@@ -165,9 +163,8 @@ def list_models() -> list[ModelEntry]:
     folder = os.environ.get("MIEN_MODELS")
     if folder:
         known = {entry.name for entry in entries}
-        for path in sorted(Path(folder).glob("*.onnx")):
-            if path.stem not in known:
-                entries.append(ModelEntry(path.stem, path, None))
+        files = sorted(Path(folder).glob("*.onnx"))
+        entries += [ModelEntry(file.stem, file, None) for file in files if file.stem not in known]
     return entries
 
 
@@ -183,15 +180,11 @@ def find_model(name_or_file: str | Path | None = None) -> ModelEntry:
         if chosen is None:
             raise ModelError("no default model is installed. Install mien again")
         return chosen
-    by_name = next(
-        (entry for entry in entries if entry.name == str(name_or_file)), None
-    )
+    by_name = next((entry for entry in entries if entry.name == str(name_or_file)), None)
     if by_name is not None:
         return by_name
     path = Path(name_or_file)
     if path.suffix == ".onnx" or path.is_file():
         return ModelEntry(path.stem, path, None)
     names = ", ".join(entry.name for entry in entries) or "none"
-    raise ModelError(
-        f"{name_or_file}: no model of that name (there are: {names}), and no file"
-    )
+    raise ModelError(f"{name_or_file}: no model of that name (there are: {names}), and no file")

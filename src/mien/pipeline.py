@@ -23,9 +23,7 @@ from mien.types import Detections, FaceResult, Frame, FrameResult, UInt8Array
 SourceLike = str | os.PathLike[str] | UInt8Array | Frame
 
 _STILL_LONG_SIDE_PX = 640
-_VIDEO_LONG_SIDE_PX = (
-    480  # half the work; misses only faces under about 30 pixels in 720p
-)
+_VIDEO_LONG_SIDE_PX = 480  # half the work; misses only faces under about 30 pixels in 720p
 
 
 @dataclass
@@ -96,9 +94,7 @@ class Analyzer:
             faces=tuple(_faces(faces, predictions)),
         )
 
-    def find_faces(
-        self, frame: Frame, *, video: bool = False
-    ) -> tuple[Detections, UInt8Array]:
+    def find_faces(self, frame: Frame, *, video: bool = False) -> tuple[Detections, UInt8Array]:
         """The faces in one frame and their aligned grey crops `uint8 (N, S, S)`."""
         began = time.perf_counter()
         default = _VIDEO_LONG_SIDE_PX if video else _STILL_LONG_SIDE_PX

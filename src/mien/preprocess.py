@@ -27,9 +27,7 @@ def to_gray(image: UInt8Array) -> UInt8Array:
         return image
     if image.ndim == 3 and image.shape[2] == 3:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-    raise ValueError(
-        f"expected an image of shape (H, W) or (H, W, 3), got {image.shape}"
-    )
+    raise ValueError(f"expected an image of shape (H, W) or (H, W, 3), got {image.shape}")
 
 
 def resize_crop(crop: UInt8Array, size_px: int) -> UInt8Array:
@@ -38,9 +36,7 @@ def resize_crop(crop: UInt8Array, size_px: int) -> UInt8Array:
         return crop
     shrinks = min(crop.shape) > size_px
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(
-        cv2.resize(crop, (size_px, size_px), interpolation=interpolation), np.uint8
-    )
+    return np.asarray(cv2.resize(crop, (size_px, size_px), interpolation=interpolation), np.uint8)
 
 
 def network_input(
@@ -62,9 +58,7 @@ def network_input(
         ValueError: wrong shape, dtype or normalization.
     """
     if crops.ndim != 3 or crops.shape[1] != crops.shape[2] or crops.dtype != np.uint8:
-        raise ValueError(
-            f"expected uint8 crops (N, S, S), got {crops.dtype} {crops.shape}"
-        )
+        raise ValueError(f"expected uint8 crops (N, S, S), got {crops.dtype} {crops.shape}")
     pixels: npt.NDArray[np.float32] = crops.astype(np.float32)
     if normalization == "standardize":
         centre = pixels.mean(axis=(1, 2), keepdims=True)
@@ -73,7 +67,5 @@ def network_input(
     elif normalization == "fixed":
         pixels = (pixels / np.float32(255) - np.float32(mean)) / np.float32(std)
     else:
-        raise ValueError(
-            f"normalization: expected one of {NORMALIZATIONS}, got {normalization!r}"
-        )
+        raise ValueError(f"normalization: expected one of {NORMALIZATIONS}, got {normalization!r}")
     return pixels[:, None]

@@ -1,0 +1,93 @@
+"""From a finished training run to a published model: one command, no figure typed by hand.
+
+    python scripts/publish_model.py runs/mien-s --data ../shared/data --wheel --default
+
+Exports the checkpoint, calibrates and examines it on PublicTest (one view, and with its mirror
+image), examines it through the whole pipeline on CK+ and KDEF, and writes into `models/`: the ONNX
+file, its evaluations (JSON), its card (Markdown), its training log, and its line in the registry.
+`--card-only` writes the card again from the evaluations that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from mien.card import model_card
+from mien.classifier import ExpressionClassifier
+from mien.datasets import load_crops, load_pictures
+from mien.evaluate import Evaluation, evaluate_crops, evaluate_pictures, format_evaluation
+from mien.models import ModelSpec
+from mien.pipeline import Analyzer
+from mien.training.export import export, load_trained
+
+MODELS = Path(__file__).parents[1] / "models"
+
+
+def main() -> None:
+    """Publish one model."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="folder that `mien train` wrote")
+    parser.add_argument("--data", type=Path, required=True, help="fer2013/, ckplus/, kdef/ in it")
+    parser.add_argument("--wheel", action="store_true", help="ship the model in the wheel")
+    parser.add_argument("--default", action="store_true", help="make it the default model")
+    parser.add_argument("--card-only", action="store_true", help="only write the card again")
+    options = parser.parse_args()
+    recipe, network, data_sha256, _ = load_trained(options.run)
+    file = MODELS / f"{recipe.name}.onnx"
+    record = MODELS / f"{recipe.name}.json"
+    if not options.card_only:
+        public = load_crops(options.data / "fer2013", "PublicTest")
+        export(recipe, network, public, file, data_sha256=data_sha256)
+        evaluations = examine(file, options.data)
+        record.write_text(json.dumps([e.to_dict() for e in evaluations], indent=1) + "\n")
+        shutil.copy(options.run / "log.csv", MODELS / f"{recipe.name}.log.csv")
+        register(file, recipe.name, wheel=options.wheel, default=options.default)
+    saved = [Evaluation.from_dict(row) for row in json.loads(record.read_text())]
+    spec: ModelSpec = ExpressionClassifier(file).spec
+    file.with_suffix(".md").write_text(model_card(spec, sha256(file), saved), encoding="utf-8")
+
+
+def examine(file: Path, data: Path) -> list[Evaluation]:
+    """Every figure that goes into the card."""
+    classifier, analyzer = ExpressionClassifier(file, threads=2), Analyzer(file)
+    training = load_crops(data / "fer2013", "Training")
+    public = load_crops(data / "fer2013", "PublicTest")
+    found = [
+        evaluate_crops(
+            classifier, public, name="fer2013", split="PublicTest", tta=tta, training=training
+        )
+        for tta in (False, True)
+    ]
+    for name, pose in (("ckplus", "all"), ("kdef", "front"), ("kdef", "turned")):
+        pictures = load_pictures(data / name)
+        found.append(evaluate_pictures(analyzer, pictures, name=name, pose=pose))
+    for evaluation in found:
+        print(format_evaluation(evaluation), end="\n\n", flush=True)
+    return found
+
+
+def register(file: Path, name: str, *, wheel: bool, default: bool) -> None:
+    """Write or replace the model's line in the registry."""
+    registry = MODELS / "registry.json"
+    rows: list[dict[str, Any]] = json.loads(registry.read_text()) if registry.is_file() else []
+    rows = [row for row in rows if row["name"] != name]
+    if default:
+        rows = [{**row, "default": False} for row in rows]
+    entry = {"name": name, "file": file.name, "sha256": sha256(file)}
+    rows.append({**entry, "default": default, "wheel": wheel})
+    rows.sort(key=lambda row: str(row["name"]))
+    registry.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def sha256(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""A model card: what a model is, how it was examined, and what it must not be used for.
+
+May import models and evaluate. The text is made from the model's own `ModelSpec` and from saved
+evaluations, so that no figure in a card is typed by hand. The outline follows Mitchell et al.,
+"Model Cards for Model Reporting", FAT* 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mien.evaluate import Evaluation
+from mien.models import ModelSpec
+
+_USE = """\
+## Intended use
+
+Describing what a face shows in pictures and videos whose subjects know about it and agree:
+research on expression, media and audience studies with consent, interfaces that react to a face,
+self-observation, accessibility. A person decides what follows from an answer, never the model
+alone.
+
+## Excluded use
+
+- Inferring emotions at workplaces or in education: prohibited in the European Union since
+  2 February 2025 (Regulation (EU) 2024/1689, Article 5(1)(f)), medical and safety uses excepted.
+- Diagnosis, lie detection, hiring, policing, insurance, border control, or any decision about a
+  person; covert observation.
+
+An expression is not an emotion: the model reads what a face shows, not what a person feels.
+
+## Limits
+
+- FER2013's labels are disputed: its own label agrees with the majority of ten later annotators
+  (FER+) on 64% of the pictures. No model can be much more reliable than that.
+- Disgust is rare in the training data (436 of 28,709 pictures); fear and sad are often confused
+  with each other and with neutral.
+- The pictures come from a web search of 2013. They carry no record of age, skin colour or origin,
+  so uneven accuracy across groups is likely and has not been measured.
+- Profiles, covered mouths or eyes, strong side light and faces under about 24 pixels lower the
+  accuracy; the answer is then often `uncertain`, but not always.
+- A posed expression at its peak is easier than a spontaneous one. Figures on posed sets (CK+,
+  KDEF) do not carry over to daily life.
+"""
+
+
+def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) -> str:
+    """The card as Markdown.
+
+    Args:
+        spec: the model's own description.
+        sha256: hash of the model file.
+        evaluations: examinations of that very file, in the order to be shown.
+    """
+    lines = [
+        f"# {spec.name}, version {spec.version}",
+        "",
+        "<!-- Made by scripts/publish_model.py; change src/mien/card.py, not this file. -->",
+        "",
+        f"Expression of a face: {', '.join(spec.labels)}.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| network | {spec.recipe['network']['name']}, {spec.parameters:,} parameters, "
+        f"{spec.macs / 1e6:.1f} million multiply-accumulates a face |",
+        f"| input | one grey face of {spec.input_px} x {spec.input_px} pixels, {_rule(spec)} |",
+        f"| output | seven probabilities that sum to 1, at temperature {spec.temperature:.3f} |",
+        f"| `uncertain` | below a confidence of {spec.uncertain_below:.3f}: chosen so that at "
+        "least 85% of the other answers are right on PublicTest |",
+        f"| training data | {spec.training_data} |",
+        f"| terms | {spec.licence} |",
+        f"| recipe | embedded in the file; seed {spec.recipe['fit']['seed']}, data "
+        f"`{spec.data_sha256[:16]}`, commit `{spec.commit[:12] or 'unknown'}` |",
+        f"| SHA-256 | `{sha256}` |",
+        "",
+        "## Figures",
+        "",
+        "Learned from FER2013's Training rows and their FER+ votes, nothing else. PublicTest chose "
+        "the temperature and the threshold; the weights are those after the last epoch. "
+        "PrivateTest has not been looked at. Posed sets "
+        "go through the whole pipeline (detection, alignment, classification) from full pictures, "
+        "and a face that is not found counts as wrong.",
+        "",
+        "| data | view | n | accuracy (95% interval) | macro F1 | ECE | NLL | answered | "
+        "right when answered |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for e in evaluations:
+        low, high = e.accuracy_ci95
+        lines.append(
+            f"| {_data(e)} | {e.views} | {e.n:,} | {e.accuracy:.1%} ({low:.1%} to {high:.1%}) "
+            f"| {e.macro_f1:.3f} | {e.ece:.3f} | {e.nll:.3f} | {e.answered:.1%} "
+            f"| {e.answered_accuracy:.1%} |"
+        )
+        if e.deduplicated_accuracy is not None and e.deduplicated_n is not None:
+            lines.append(
+                f"| … without training duplicates | {e.views} | {e.deduplicated_n:,} "
+                f"| {e.deduplicated_accuracy:.1%} | | | | | |"
+            )
+    lines += ["", "Each row is made again by:", "", "```"]
+    lines += [f"mien evaluate {command_of(e)}" for e in evaluations]
+    lines += ["```", ""]
+    for e in evaluations:
+        lines += [f"### By class: {_data(e)}, {e.views} view", ""]
+        lines += ["| class | n | precision | recall | F1 |", "|---|---|---|---|---|"]
+        lines += [
+            f"| {name} | {row['n']:,} | {row['precision']:.3f} | {row['recall']:.3f} "
+            f"| {row['f1']:.3f} |"
+            for name, row in e.per_class.items()
+        ]
+        lines.append("")
+    return "\n".join([*lines, _USE])
+
+
+def command_of(evaluation: Evaluation) -> str:
+    """The arguments of `mien evaluate` that make this evaluation again."""
+    words = [f"--data {evaluation.data}", f"--model {evaluation.model}"]
+    words.append("--pipeline" if evaluation.pipeline else f"--split {evaluation.split}")
+    if evaluation.pose != "all":
+        words.append(f"--pose {evaluation.pose}")
+    if evaluation.views == "flip":
+        words.append("--tta")
+    if evaluation.deduplicated_n is not None:
+        words.append(f"--train-data {evaluation.data}")
+    return " ".join(words)
+
+
+def _data(evaluation: Evaluation) -> str:
+    if evaluation.pipeline:
+        return (
+            evaluation.data + {"all": "", "front": ", front", "turned": ", turned"}[evaluation.pose]
+        )
+    return f"{evaluation.data} {evaluation.split}"
+
+
+def _rule(spec: ModelSpec) -> str:
+    turned = "turned upright" if spec.crop_upright else "not turned"
+    return f"a square of {spec.crop_scale:g} times the detector's box, {turned}"

@@ -1,0 +1,58 @@
+"""The command line: `mien VERB`. The only room that prints or exits. May import everything.
+
+Results go to stdout, everything else to stderr. Each verb has its own file, which declares the
+verb's options and runs it; rooms are imported when a verb runs, so that `mien --help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import mien
+from mien.cli import analyze, evaluate, models, train
+from mien.cli.exits import GOOD, INTERRUPTED, UNUSABLE, say
+from mien.errors import MienError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code (see `mien.cli.exits`)."""
+    options = build_parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except MienError as error:
+        say(f"mien: {error}")
+        return UNUSABLE
+    except BrokenPipeError:  # `mien analyze … | head` is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return GOOD
+    except KeyboardInterrupt:
+        say("mien: interrupted; results so far are complete and readable")
+        return INTERRUPTED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs."""
+    parser = argparse.ArgumentParser(
+        prog="mien", description="Read facial expressions in pictures and videos."
+    )
+    parser.add_argument("--version", action="version", version=f"mien {mien.__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for verb in (analyze, models, evaluate, train):
+        verb.add_to(verbs)
+    return parser
+
+
+def run() -> None:
+    """The `mien` command."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)  # a polite kill ends the files as Ctrl-C does
+    sys.exit(main())

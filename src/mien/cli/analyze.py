@@ -1,0 +1,196 @@
+"""`mien analyze`: from pictures and videos to tables, files and annotated copies."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mien.cli.exits import GOOD, PARTLY, UNUSABLE, say
+from mien.errors import ConfigError, MienError, SourceError
+
+if TYPE_CHECKING:
+    from mien.pipeline import Analyzer, StageTimes
+    from mien.sinks import Sink
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "analyze",
+        help="find faces and say what they show",
+        description="Find the faces in pictures and videos and say what they show. Without --out: "
+        "a table on a terminal, JSON Lines in a pipe.",
+    )
+    add = parser.add_argument
+    add("source", nargs="+", help="picture, video, folder (searched recursively) or glob")
+    add(
+        "--out",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="write results; the suffix chooses: .jsonl .json .csv .parquet, a picture or video "
+        "suffix for an annotated copy, or a folder ending in / for many copies; repeatable",
+    )
+    add("--json", action="store_true", help="JSON Lines on stdout")
+    add("--overwrite", action="store_true", help="replace existing outputs")
+    add("--model", metavar="NAME_OR_FILE", help="expression model; see `mien models list`")
+    add("--tta", action="store_true", help="classify each mirror image too")
+    add("--min-score", type=float, default=0.5, metavar="P", help="detector threshold (0.5)")
+    add("--detector-px", type=int, metavar="N", help="longer side that the detector sees")
+    add("--max-pixels", type=int, metavar="N", help="refuse larger pictures (100,000,000)")
+    add("--threads", type=int, default=2, metavar="N", help="CPU threads of each network (2)")
+    add("--quiet", action="store_true", help="no progress and no table")
+    add("--profile", action="store_true", help="say where the time went")
+    parser.set_defaults(run=run)
+
+
+@dataclass
+class _Tally:
+    """What became of the inputs."""
+
+    succeeded: int = 0
+    frames: int = 0
+    faces: int = 0
+    failures: list[tuple[str, MienError]] = field(default_factory=list)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Analyse every source; a bad one never costs the others their results."""
+    from mien.pipeline import Analyzer
+    from mien.sinks import open_sink
+    from mien.sources import expand_source
+
+    _check(options)
+    tally = _Tally()
+    paths: list[str] = []
+    for argument in options.source:
+        found, errors = expand_source(argument)
+        paths += found
+        tally.failures += [(argument, error) for error in errors]
+    if paths:
+        with ExitStack() as stack:
+            sinks = [
+                stack.enter_context(open_sink(out, overwrite=options.overwrite))
+                for out in options.out
+            ]
+            analyzer = Analyzer(
+                options.model,
+                min_score=options.min_score,
+                detector_px=options.detector_px,
+                tta=options.tta,
+                threads=options.threads,
+                max_pixels=options.max_pixels,
+            )
+            _analyze_all(options, analyzer, paths, sinks, tally)
+        if options.profile and tally.frames:
+            say(_profile(analyzer.times))
+    for _, failure in tally.failures:
+        say(f"mien: {failure}")
+    if options.out and tally.succeeded and not options.quiet:
+        say(f"mien: {tally.frames:,} frames, {tally.faces:,} faces: {', '.join(options.out)}")
+    if not tally.failures:
+        return GOOD
+    if not tally.succeeded:
+        return UNUSABLE
+    _write_failures(options, tally)
+    return PARTLY
+
+
+def _check(options: argparse.Namespace) -> None:
+    def require(good: bool, option: str, expected: str, found: object) -> None:
+        if not good:
+            raise ConfigError(f"{option}: expected {expected}, got {found}")
+
+    score, px, threads = options.min_score, options.detector_px, options.threads
+    require(0 < score < 1, "--min-score", "a number between 0 and 1", score)
+    require(px is None or px >= 32, "--detector-px", "at least 32", px)
+    require(threads >= 1, "--threads", "at least 1", threads)
+    pixels = options.max_pixels
+    require(pixels is None or pixels >= 1, "--max-pixels", "at least 1", pixels)
+    targets = [os.path.abspath(out) for out in options.out]
+    twice = next((out for out in options.out if targets.count(os.path.abspath(out)) > 1), None)
+    require(twice is None, "--out", "different files", f"{twice} twice")
+
+
+def _analyze_all(
+    options: argparse.Namespace,
+    analyzer: Analyzer,
+    paths: Sequence[str],
+    sinks: Sequence[Sink],
+    tally: _Tally,
+) -> None:
+    """Analyse every path into every sink and onto stdout."""
+    from mien.annotate import annotate
+    from mien.console import Progress, result_table
+    from mien.sinks import to_json
+    from mien.sources import open_source
+
+    on_terminal = sys.stdout.isatty()
+    as_json = options.json or not (on_terminal or sinks)
+    with_images = any(sink.needs_image for sink in sinks)
+    header = True
+    unit = "files" if len(paths) > 1 else "frames"
+    progress = Progress(len(paths) if len(paths) > 1 else None, unit, quiet=options.quiet)
+    for number, path in enumerate(paths):
+        try:
+            with open_source(path, **analyzer.source_options) as source:
+                # A row for every frame of a video would hide what went into the files.
+                as_table = not (as_json or options.quiet or (sinks and source.is_video))
+                for frame, result in analyzer.run(source):
+                    began = time.perf_counter()
+                    image = annotate(frame.image, result.faces) if with_images else None
+                    for sink in sinks:
+                        sink.write(result, image)
+                    if sinks:
+                        analyzer.times.add("draw and write", began)
+                    tally.frames += 1
+                    tally.faces += len(result.faces)
+                    if as_json:
+                        print(to_json(result), flush=True)
+                    elif as_table:
+                        progress.close()
+                        lines = list(result_table([result], is_video=source.is_video))
+                        print("\n".join(lines if header else lines[1:]), flush=True)
+                        header = False
+                    if len(paths) == 1:
+                        progress.update(result.frame + 1, source.frame_count)
+                    else:
+                        share = (result.frame + 1) / (source.frame_count or result.frame + 2)
+                        progress.update(number + min(share, 1.0))
+            tally.succeeded += 1
+        except SourceError as error:
+            tally.failures.append((path, error))
+    progress.close()
+
+
+def _write_failures(options: argparse.Namespace, tally: _Tally) -> None:
+    """List what failed beside the first output (or here), where a script can find it."""
+    folder = Path()
+    if options.out:
+        first = Path(options.out[0])
+        folder = first if first.is_dir() else first.parent
+    file = folder / "failures.jsonl"
+    rows = [{"source": source, "error": str(error)} for source, error in tally.failures]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    file.write_text(text, encoding="utf-8")
+    say(f"mien: {len(rows)} inputs failed, listed in {file}; the others are complete")
+
+
+def _profile(times: StageTimes) -> str:
+    total = sum(times.seconds.values())
+    lines = [
+        f"{times.frames:,} frames in {total:.2f} s, {times.frames / total:.1f} frames/s",
+        *(
+            f"  {stage:14} {1000 * seconds / times.frames:8.2f} ms  {seconds / total:6.1%}"
+            for stage, seconds in times.seconds.items()
+        ),
+    ]
+    return "\n".join(lines)

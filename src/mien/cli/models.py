@@ -1,0 +1,69 @@
+"""`mien models`: what models there are, their cards and their hashes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from mien.cli.exits import GOOD, UNUSABLE
+from mien.errors import ModelError
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the verb and its actions."""
+    parser = verbs.add_parser("models", help="list, show and verify models")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="what there is; * marks the default")
+    listing.add_argument("--json", action="store_true", help="as a JSON array")
+    listing.set_defaults(run=_list)
+    show = actions.add_parser("show", help="a model's card")
+    show.add_argument("name", help="name or file")
+    show.add_argument("--json", action="store_true", help="the ModelSpec inside the file instead")
+    show.set_defaults(run=_show)
+    verify = actions.add_parser("verify", help="check every model's hash")
+    verify.set_defaults(run=_verify)
+
+
+def _list(options: argparse.Namespace) -> int:
+    from mien.models import list_models
+
+    entries = list_models()
+    if options.json:
+        print(json.dumps([entry.to_dict() for entry in entries], indent=1))
+        return GOOD
+    for entry in entries:
+        size = f"{entry.path.stat().st_size / 1e6:.1f} MB" if entry.available else "not here"
+        print(f"{'*' if entry.default else ' '} {entry.name:16} {size:>9}  {entry.path}")
+    return GOOD
+
+
+def _show(options: argparse.Namespace) -> int:
+    from mien.classifier import ExpressionClassifier
+    from mien.models import find_model
+
+    entry = find_model(options.name)
+    spec = ExpressionClassifier(options.name).spec
+    card = entry.path.with_suffix(".md")
+    if not options.json and card.is_file():
+        print(card.read_text(encoding="utf-8"))
+    else:
+        print(spec.to_json())
+    return GOOD
+
+
+def _verify(_options: argparse.Namespace) -> int:
+    from mien.models import list_models
+
+    bad = 0
+    for entry in list_models():
+        if entry.sha256 is None or not entry.available:
+            why = "not here" if entry.sha256 else "no known hash"
+            print(f"unchecked  {entry.name}: {why}")
+            continue
+        try:
+            entry.read()
+            print(f"good       {entry.name}  {entry.sha256}")
+        except ModelError as error:
+            bad += 1
+            print(f"BAD        {error}")
+    return UNUSABLE if bad else GOOD
