@@ -34,6 +34,7 @@ _PAPER: Final = (255, 255, 255)
 _DARK: Final = 360  # sum of red, green and blue below which a tag is written in white
 _TEXT_PX: Final = (11, 40)  # smallest and largest font
 _BARS_FROM_PX: Final = 110  # faces at least this high get a bar for every class
+_DIMMED: Final = 0.3  # what the bars' background keeps of the picture
 _FAINT: Final = 0.45  # opacity of an uncertain face's box
 
 
@@ -68,7 +69,9 @@ def _outline(
         cv2.rectangle(image, corner, far, colour, line_px, cv2.LINE_AA)
         return
     x0, y0 = max(0, corner[0] - line_px), max(0, corner[1] - line_px)
-    part = image[y0 : far[1] + line_px + 1, x0 : far[0] + line_px + 1]
+    part = _part(image, x0, y0, far[0] + line_px + 1 - x0, far[1] + line_px + 1 - y0)
+    if not part.size:
+        return
     solid = part.copy()
     cv2.rectangle(
         solid,
@@ -107,8 +110,8 @@ def _bars(image: UInt8Array, face: FaceResult, corner: tuple[int, int], text_px:
     height = row_px * len(names)
     x = max(0, min(corner[0], image.shape[1] - width))
     y = max(0, min(corner[1], image.shape[0] - height))
-    panel = image[y : y + height, x : x + width]
-    np.copyto(panel, (panel * 0.3).astype(np.uint8))
+    panel = _part(image, x, y, width, height)
+    panel[:] = (panel * _DIMMED).astype(np.uint8)
     room = width - name_px - number_px - text_px // 2
     for row, (name, p) in enumerate(face.probs.items()):
         top = y + row * row_px
@@ -123,16 +126,19 @@ def _bars(image: UInt8Array, face: FaceResult, corner: tuple[int, int], text_px:
 def _fill(
     image: UInt8Array, x: int, y: int, width: int, height: int, colour: tuple[int, int, int]
 ) -> None:
-    image[max(0, y) : y + height, max(0, x) : x + width] = colour
+    _part(image, x, y, width, height)[:] = colour
+
+
+def _part(image: UInt8Array, x: int, y: int, width: int, height: int) -> UInt8Array:
+    """A view of the rectangle, clipped to the picture; empty where they do not meet."""
+    return image[max(0, y) : max(0, y + height), max(0, x) : max(0, x + width)]
 
 
 def _blend(
     image: UInt8Array, x: int, y: int, mask: Float32Array, colour: tuple[int, int, int]
 ) -> None:
     """Lay `colour` over the picture with the opacity of `mask (h, w)`, clipped to the picture."""
-    part = image[max(0, y) : y + mask.shape[0], max(0, x) : x + mask.shape[1]]
-    if not part.size:
-        return
+    part = _part(image, x, y, mask.shape[1], mask.shape[0])
     opacity = mask[max(0, -y) :, max(0, -x) :][: part.shape[0], : part.shape[1], None]
     ink = np.array(colour, np.float32)
     part[:] = (part + opacity * (ink - part)).round().astype(np.uint8)

@@ -1,6 +1,6 @@
 """What a face shows: `ExpressionClassifier` turns crops into calibrated probabilities.
 
-May import numpy, onnxruntime, and from mien: errors, types, preprocess, metrics, models.
+May import numpy, and from mien: errors, types, preprocess, metrics, models, inference.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
-from mien.errors import ModelError
+from mien.inference import Network
 from mien.metrics import softmax
 from mien.models import ModelSpec, find_model
 from mien.preprocess import network_input, resize_crop, to_gray
@@ -55,7 +54,7 @@ class ExpressionClassifier:
     Args:
         model: name of a model that comes with mien, or the path of an ONNX file made by
             `mien export`; None for the default model.
-        threads: ONNX Runtime threads.
+        threads: CPU threads.
 
     Raises:
         ModelError: no such model, a wrong hash, or not a mien model.
@@ -63,20 +62,8 @@ class ExpressionClassifier:
 
     def __init__(self, model: str | Path | None = None, *, threads: int = 1) -> None:
         entry = find_model(model)
-        data = entry.read()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 4
-        try:
-            # From memory, a model cannot pull in other files as its weights.
-            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime raises many kinds, none of them exported
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"{entry.path}: not a usable ONNX model ({reason})") from error
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        self.spec = ModelSpec.from_metadata(metadata, str(entry.path))
-        self._input_name = self._session.get_inputs()[0].name
+        self._network = Network(entry.read(), str(entry.path), threads=threads)
+        self.spec = ModelSpec.from_metadata(self._network.metadata, str(entry.path))
 
     def predict(
         self, crops: UInt8Array | Sequence[UInt8Array], *, tta: bool = False
@@ -112,7 +99,7 @@ class ExpressionClassifier:
         pixels = network_input(
             crops, normalization=spec.normalization, mean=spec.mean, std=spec.std
         )
-        logits, embedding = self._session.run(["logits", "embedding"], {self._input_name: pixels})
+        logits, embedding = self._network.run(pixels, ["logits", "embedding"])
         return logits, embedding
 
     def _predictions(self, logits: Float32Array, embeddings: Float32Array) -> Predictions:

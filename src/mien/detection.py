@@ -1,6 +1,6 @@
 """Find faces in a frame: `FaceDetector` turns a `Frame` into `Detections`.
 
-May import numpy, cv2, onnxruntime, and from mien: errors, types, geometry.
+May import numpy, cv2, and from mien: errors, types, geometry, inference.
 
 The network is CenterFace (Xu et al., "CenterFace: Joint Face Detection and Alignment Using
 Face as Point", Scientific Programming 2020): one convolutional pass gives, on a grid of
@@ -16,10 +16,10 @@ from typing import Final
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 
 from mien.errors import ModelError
 from mien.geometry import non_maximum_suppression
+from mien.inference import Network
 from mien.types import Detections, Float32Array, Frame
 
 WEIGHTS: Final = Path(__file__).parent / "assets" / "centerface.onnx"
@@ -52,15 +52,7 @@ class FaceDetector:
             raise ValueError(f"min_score: expected a number between 0 and 1, got {min_score}")
         self.long_side_px = long_side_px
         self.min_score = min_score
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        # Idle workers that spin steal the core on which the next stage wants to run.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        self._session = ort.InferenceSession(
-            _verified_weights(), options, providers=["CPUExecutionProvider"]
-        )
-        self._input_name = self._session.get_inputs()[0].name
+        self._network = Network(_verified_weights(), str(WEIGHTS), threads=threads)
 
     def detect(self, frame: Frame, *, long_side_px: int | None = None) -> Detections:
         """The faces in `frame`, best score first; `Detections.empty()` when there is none.
@@ -87,7 +79,7 @@ class FaceDetector:
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         resized = cv2.resize(frame.image, (width, height), interpolation=interpolation)
         blob = np.ascontiguousarray(resized.transpose(2, 0, 1)[None], dtype=np.float32)
-        heat, log_size, offset, points = self._session.run(None, {self._input_name: blob})
+        heat, log_size, offset, points = self._network.run(blob)
         found = self._decode(heat[0, 0], log_size[0], offset[0], points[0])
         # Width and height are rounded to whole cells, so the two axes scale a little differently.
         factor = np.array([frame.width / width, frame.height / height], np.float32)

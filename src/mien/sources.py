@@ -312,13 +312,24 @@ def _video_frames(
         ) from error
     if not index:
         raise SourceError(f"{name}: no frame could be decoded. It may be damaged or cut off")
+    end_s = _announced_end_s(container, stream)
+    if end_s is not None and end_s - time_s > max(_MISSING_S, _MISSING_SHARE * end_s):
+        raise SourceError(
+            f"{name}: ends at {time_s:.3f} s of {end_s:.3f} s: cut off or damaged. The results "
+            "before it are complete"
+        )
+
+
+def _announced_end_s(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> float | None:
+    """When the video ends by its header; None where that does not say."""
     if stream.duration and stream.time_base:
-        end_s = float((stream.duration + (stream.start_time or 0)) * stream.time_base)
-        if end_s - time_s > max(_MISSING_S, _MISSING_SHARE * end_s):
-            raise SourceError(
-                f"{name}: ends at {time_s:.3f} s of {end_s:.3f} s: cut off or damaged. The "
-                "results before it are complete"
-            )
+        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+    # A container's duration is that of its longest stream, which may be sound.
+    if container.duration and len(container.streams) == 1:
+        return container.duration / av.time_base
+    return None
 
 
 def _reason(error: Exception) -> str:

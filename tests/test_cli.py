@@ -1,0 +1,270 @@
+"""The command line as a user meets it: results, exit codes, and one line for every mistake."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+import mien
+from mien.cli import main
+from mien.types import RESULT_COLUMNS
+from tests.test_sources import png_header, write_video
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, portrait_file: Path) -> Path:
+    """Two good pictures, a short video, and three bad files."""
+    shutil.copy(portrait_file, tmp_path / "a.png")
+    Image.new("RGB", (80, 60)).save(tmp_path / "b.jpg")
+    write_video(tmp_path / "c.mp4", [0.0, 0.5])
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "huge.png").write_bytes(png_header(60_000, 60_000))
+    return tmp_path
+
+
+def test_json_lines_in_a_pipe(portrait_file: Path, capsys: Capture) -> None:
+    """Nobody asked for a format and stdout is no terminal: JSON Lines, equal to Python's result."""
+    assert main(["analyze", str(portrait_file)]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == mien.analyze(str(portrait_file)).to_dict()
+    assert err == ""
+
+
+def test_a_table_on_a_terminal(
+    portrait_file: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["analyze", str(portrait_file)]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert "expression" in header
+    assert "happy" in row
+
+
+def test_every_output_at_once(folder: Path, capsys: Capture) -> None:
+    names = ["r.jsonl", "r.json", "r.csv", "r.parquet", "copy.png"]
+    outs = [part for name in names for part in ("--out", str(folder / name))]
+    assert main(["analyze", str(folder / "a.png"), *outs, "--json"]) == 0
+    printed = capsys.readouterr().out
+    assert (folder / "r.jsonl").read_text("utf-8") == printed
+    assert json.loads((folder / "r.json").read_text("utf-8")) == [json.loads(printed)]
+    (row,) = parquet.read_table(folder / "r.parquet").to_pylist()
+    (written,) = csv.DictReader(io.StringIO((folder / "r.csv").read_text("utf-8")))
+    assert list(written) == list(row) == list(RESULT_COLUMNS)
+    face = json.loads(printed)["faces"][0]
+    assert row["confidence"] == float(written["confidence"]) == face["confidence"]
+    assert [row[f"prob_{name}"] for name in face["probs"]] == list(face["probs"].values())
+    with Image.open(folder / "copy.png") as copy:
+        assert copy.size == (512, 512)
+
+
+def test_bad_files_do_not_cost_the_others(folder: Path, capsys: Capture) -> None:
+    out = folder / "out"
+    out.mkdir()
+    assert main(["analyze", str(folder), str(folder / "gone.jpg"), "--out", f"{out}/r.jsonl"]) == 3
+    rows = [json.loads(line) for line in (out / "r.jsonl").read_text("utf-8").splitlines()]
+    assert [Path(row["source"]).name for row in rows] == ["a.png", "b.jpg", "c.mp4", "c.mp4"]
+    assert [row["time_s"] for row in rows] == [0.0, 0.0, 0.0, 0.5]
+    failures = [json.loads(line) for line in (out / "failures.jsonl").read_text().splitlines()]
+    reasons = {Path(failure["source"]).name: failure["error"] for failure in failures}
+    assert set(reasons) == {"empty.jpg", "text.jpg", "huge.png", "gone.jpg"}
+    assert "60,000 x 60,000" in reasons["huge.png"]
+    err = capsys.readouterr().err
+    for name in reasons:
+        assert sum(name in line for line in err.splitlines()) == 1
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["analyze", "{}/gone.jpg"], "No such file"),
+        (["analyze", "{}/empty.jpg"], "is empty"),
+        (["analyze", "{}/text.jpg"], "not a picture"),
+        (["analyze", "{}/huge.png"], "more than the limit"),
+        (["analyze", "{}/a.png", "--max-pixels", "100"], "more than the limit of 100"),
+        (["analyze", "{}/*.tiff"], "matches no picture"),
+        (["analyze", "{}/a.png", "--out", "{}/b.jpg"], "already there"),
+        (["analyze", "{}/a.png", "--out", "{}/r.xls"], "suffix"),
+        (["analyze", "{}/a.png", "--out", "{}/r.csv", "--out", "{}/./r.csv"], "twice"),
+        (["analyze", "{}/a.png", "--model", "nonesuch"], "no model of that name"),
+        (["analyze", "{}/a.png", "--model", "{}/text.jpg"], "not a usable ONNX"),
+        (["analyze", "{}/a.png", "--min-score", "2"], "between 0 and 1"),
+        (["analyze", "{}/a.png", "--threads", "0"], "at least 1"),
+        (["analyze", "{}/a.png", "--detector-px", "8"], "at least 32"),
+        (["evaluate", "--data", "{}/gone"], "no such file"),
+        (["evaluate", "--data", "{}", "--pose", "front"], "--pipeline"),
+        (["evaluate", "--data", "{}", "--pipeline", "--split", "x"], "not with --pipeline"),
+        (["train", "{}/gone.toml", "--data", "x", "--out", "y"], "cannot be read"),
+        (["export", "{}/gone", "--data", "x", "--out", "y.onnx"], "no checkpoint"),
+        (["models", "show", "nonesuch"], "no model of that name"),
+    ],
+)
+def test_one_line_for_a_mistake(
+    folder: Path, capsys: Capture, arguments: list[str], says: str
+) -> None:
+    assert main([argument.format(folder) for argument in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert says in err
+
+
+def test_an_unknown_recipe_key(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "r.toml").write_text("name = 'x'\nspeed = 9\n")
+    arguments = ["train", str(tmp_path / "r.toml"), "--data", "x", "--out", str(tmp_path)]
+    assert main(arguments) == 2
+    assert "unknown key 'speed'" in capsys.readouterr().err
+    (tmp_path / "r.toml").write_text("name = 'x'\n")
+    assert main([*arguments, "--set", "fit.epochz=1"]) == 2
+    assert "unknown key 'fit.epochz'" in capsys.readouterr().err
+
+
+def test_dry_run_prints_the_whole_recipe(tmp_path: Path, capsys: Capture) -> None:
+    recipe = Path(__file__).parents[1] / "recipes" / "mien-s.toml"
+    arguments = ["train", str(recipe), "--data", "x", "--out", str(tmp_path / "new"), "--dry-run"]
+    assert main([*arguments, "--set", "fit.seed=5"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["fit"]["seed"] == 5
+    assert "parameters" in err
+    assert not (tmp_path / "new").exists()
+
+
+def test_models(capsys: Capture) -> None:
+    assert main(["models", "list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"name", "default", "file", "sha256", "size"} == set(rows[0])
+    assert main(["models", "list"]) == 0
+    assert "* mien-s" in capsys.readouterr().out
+    assert main(["models", "verify"]) == 0
+    assert all(line.startswith("good") for line in capsys.readouterr().out.splitlines())
+    assert main(["models", "show", "mien-s"]) == 0
+    assert "Intended use" in capsys.readouterr().out
+    assert main(["models", "show", "mien-s", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "mien-s"
+
+
+def test_verify_finds_an_altered_model(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mien import models
+
+    file = tmp_path / "m.onnx"
+    file.write_bytes(b"altered")
+    monkeypatch.setattr(models, "_registry", lambda: (models.ModelEntry("m", file, "0" * 64),))
+    assert main(["models", "verify"]) == 2
+    assert "BAD" in capsys.readouterr().out
+
+
+def test_a_video_and_its_annotated_copy(folder: Path, capsys: Capture) -> None:
+    out = folder / "copy.mp4"
+    arguments = ["analyze", str(folder / "c.mp4"), "--out", str(out), "--profile"]
+    assert main(arguments) == 0
+    stdout, err = capsys.readouterr()
+    assert stdout == ""  # a row for each frame would drown the terminal
+    assert "2 frames, 0 faces" in err
+    for stage in ("decode", "detect", "classify", "draw"):
+        assert stage in err
+    from mien.sources import open_source
+
+    with open_source(out) as source:
+        assert [frame.time_s for frame in source] == pytest.approx([0.0, 0.5], abs=1e-3)
+
+
+def test_quiet_is_quiet(folder: Path, capsys: Capture) -> None:
+    arguments = ["analyze", str(folder / "a.png"), "--out", str(folder / "r.csv"), "--quiet"]
+    assert main(arguments) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_evaluate_a_folder_of_crops(tmp_path: Path, capsys: Capture) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("happy", "sad"):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            crop = rng.integers(0, 256, (48, 48), np.uint8)
+            Image.fromarray(crop).save(tmp_path / name / f"{i}.png")
+    assert main(["evaluate", "--data", str(tmp_path), "--json", "--tta"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert {
+        "n", "accuracy", "accuracy_ci95", "macro_f1", "per_class", "confusion", "ece", "nll",
+        "deduplicated_accuracy",
+    } <= set(figures)  # fmt: skip
+    assert figures["n"] == 8
+    assert np.sum(figures["confusion"]) == 8
+    assert main(["evaluate", "--data", str(tmp_path)]) == 0
+    assert "95% interval" in capsys.readouterr().out
+    # The same pictures as training data: none is left without its twin.
+    arguments = ["evaluate", "--data", str(tmp_path), "--train-data", str(tmp_path)]
+    assert main(arguments) == 2  # a folder without Training_ names has no such split
+    assert "no picture of the split 'Training'" in capsys.readouterr().err
+
+
+def run(*arguments: str, **options: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mien.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_leaves_complete_files(tmp_path: Path, number: signal.Signals) -> None:
+    write_video(tmp_path / "long.mp4", [i / 10 for i in range(600)], size=256)
+    outs = [tmp_path / "r.jsonl", tmp_path / "r.parquet", tmp_path / "copy.mkv"]
+    arguments = [part for out in outs for part in ("--out", str(out))]
+    process = run("analyze", str(tmp_path / "long.mp4"), *arguments)
+    partial = tmp_path / ".copy.part.mkv"
+    for _ in range(300):
+        if partial.is_file() and partial.stat().st_size:
+            break
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    lines = (tmp_path / "r.jsonl").read_text("utf-8").splitlines()
+    assert 0 < len(lines) < 600
+    assert [json.loads(line)["frame"] for line in lines] == list(range(len(lines)))
+    assert abs(parquet.read_table(tmp_path / "r.parquet").num_rows - len(lines)) <= 1
+    from mien.sources import open_source
+
+    with open_source(tmp_path / "copy.mkv") as source:
+        assert abs(sum(1 for _ in source) - len(lines)) <= 1
+    assert not list(tmp_path.glob(".*.part.*"))
+
+
+def test_a_closed_pipe_is_no_error(folder: Path) -> None:
+    with run("analyze", *[str(folder / "b.jpg")] * 50) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("{")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=60) == 0
+
+
+def test_it_leaves_nothing_behind(portrait_file: Path, tmp_path: Path) -> None:
+    """No cache, no device id of ONNX Runtime's telemetry, no home needed."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "nowhere")}
+    process = run("analyze", str(portrait_file), cwd=str(tmp_path), env=environment)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert json.loads(out)["faces"][0]["expression"] == "happy"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,162 @@
+"""Every layout gives the same rows; broken ones say what is wrong."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from mien.datasets import FERPLUS_COLUMNS, FaceCrops, load_crops, load_pictures
+from mien.errors import DatasetError
+from mien.types import EXPRESSIONS, UInt8Array
+
+USAGES = ("Training", "Training", "PublicTest", "PrivateTest")
+
+
+def images() -> UInt8Array:
+    return np.random.default_rng(0).integers(0, 256, (4, 48, 48), np.uint8)
+
+
+def write_parquet(path: Path, *, votes: bool = True) -> Path:
+    columns: dict[str, list[object]] = {
+        "usage": list(USAGES),
+        "emotion": [0, 3, 6, 2],
+        "png": [cv2.imencode(".png", image)[1].tobytes() for image in images()],
+    }
+    if votes:
+        columns |= {name: [i, 0, 1, None] for i, name in enumerate(FERPLUS_COLUMNS)}
+    parquet.write_table(pyarrow.table(columns), path)
+    return path
+
+
+def write_csv(path: Path) -> Path:
+    rows = ["emotion,pixels,Usage"]
+    for label, image, usage in zip((0, 3, 6, 2), images(), USAGES, strict=True):
+        rows.append(f"{label},{' '.join(map(str, image.ravel()))},{usage}")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def write_folders(path: Path) -> Path:
+    for i, (label, image, usage) in enumerate(zip((0, 3, 6, 2), images(), USAGES, strict=True)):
+        part = "train" if usage == "Training" else "test"
+        folder = path / part / EXPRESSIONS[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{usage}_{i}.png"), image)
+    return path
+
+
+def test_three_layouts_one_result(tmp_path: Path) -> None:
+    layouts = [
+        write_parquet(tmp_path / "fer2013.parquet"),
+        write_csv(tmp_path / "fer2013.csv"),
+        write_folders(tmp_path / "folders"),
+    ]
+    for split, n in (("Training", 2), ("PublicTest", 1), ("PrivateTest", 1), ("all", 4)):
+        sets = [load_crops(layout, split) for layout in layouts]
+        for crops in sets:
+            assert len(crops) == n
+            order = np.argsort(crops.labels)
+            expected = np.argsort(sets[0].labels)
+            assert (crops.labels[order] == sets[0].labels[expected]).all()
+            assert (crops.images[order] == sets[0].images[expected]).all()
+    assert load_crops(layouts[0], "Training").fingerprint() == (
+        load_crops(layouts[1], "Training").fingerprint()
+    )
+
+
+def test_a_folder_with_a_known_file_in_it(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "fer2013.parquet")
+    assert len(load_crops(tmp_path, "all")) == 4
+
+
+def test_votes(tmp_path: Path) -> None:
+    crops = load_crops(write_parquet(tmp_path / "a.parquet"), "Training")
+    assert crops.votes is not None
+    assert crops.votes[0].tolist() == list(range(10))
+    assert load_crops(write_parquet(tmp_path / "b.parquet", votes=False), "all").votes is None
+
+
+def test_a_folder_per_class_with_other_names(tmp_path: Path) -> None:
+    for name, label in (("Anger", 0), ("HAPPINESS", 3), ("surprised", 5), ("notes", None)):
+        (tmp_path / name).mkdir()
+        if label is not None:
+            colour = np.full((90, 70, 3), 40 * label, np.uint8)
+            cv2.imwrite(str(tmp_path / name / "x.jpg"), colour)
+    crops = load_crops(tmp_path, "all")
+    assert crops.labels.tolist() == [0, 3, 5]
+    assert crops.images.shape == (3, 48, 48)
+    assert [p.label for p in load_pictures(tmp_path)] == [0, 3, 5]
+
+
+def test_ckplus_layout(tmp_path: Path) -> None:
+    for name, code in (("S001/002", 1), ("S001/003", 2), ("S002/001", 7)):
+        frame = f"{name.replace('/', '_')}_00000009"
+        label = tmp_path / "Emotion" / name
+        label.mkdir(parents=True)
+        (label / f"{frame}_emotion.txt").write_text(f"   {code:.7e}\n")
+        pictures = tmp_path / "cohn-kanade-images" / name
+        pictures.mkdir(parents=True)
+        suffix = "jpg" if code == 1 else "png"
+        cv2.imwrite(str(pictures / f"{frame}.{suffix}"), np.zeros((9, 9), np.uint8))
+    found = load_pictures(tmp_path)
+    assert [(p.label, p.group) for p in found] == [(0, "S001"), (5, "S002")]  # no contempt
+    found[0].path.unlink()
+    with pytest.raises(DatasetError, match="lacks the frame S001_002"):
+        load_pictures(tmp_path)
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no such file"):
+        load_crops(tmp_path / "nowhere", "all")
+    with pytest.raises(DatasetError, match="folder per class"):
+        load_crops(tmp_path, "all")
+    with pytest.raises(DatasetError, match="no such folder"):
+        load_pictures(tmp_path / "nowhere")
+    csv = write_csv(tmp_path / "x.csv")
+    with pytest.raises(DatasetError, match="no picture of the split 'test'"):
+        load_crops(csv, "test")
+    csv.write_text("emotion,pixels,Usage\n9,0 1 2 3,Training\n")
+    with pytest.raises(DatasetError, match=r"x\.csv:1: expected a label from 0 to 6, found 9"):
+        load_crops(csv, "all")
+    csv.write_text("emotion,pixels,Usage\n1,0 1 2,Training\n")
+    with pytest.raises(DatasetError, match=r"x\.csv:1: not a square"):
+        load_crops(csv, "all")
+    csv.write_text("a,b\n1,2\n")
+    with pytest.raises(DatasetError, match="expected columns emotion, pixels, Usage"):
+        load_crops(csv, "all")
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 no PAR1")
+    with pytest.raises(DatasetError, match="not a readable Parquet"):
+        load_crops(tmp_path / "x.parquet", "all")
+    (tmp_path / "happy").mkdir()
+    (tmp_path / "happy" / "broken.jpg").write_text("text")
+    with pytest.raises(DatasetError, match=r"broken\.jpg: not a readable picture"):
+        load_crops(tmp_path, "all")
+    (tmp_path / "y.txt").write_text("")
+    with pytest.raises(DatasetError, match=r"expected a \.parquet"):
+        load_crops(tmp_path / "y.txt", "all")
+
+
+def test_shapes_are_checked() -> None:
+    labels = np.zeros(4, np.int64)
+    with pytest.raises(ValueError, match="labels and names"):
+        FaceCrops(images(), labels, None, ("one",))
+    with pytest.raises(ValueError, match="votes"):
+        FaceCrops(images(), labels, np.zeros((4, 3), np.uint8), tuple("abcd"))
+    crops = FaceCrops(images(), labels, None, tuple("abcd"))
+    half = crops.select(np.array([True, False, True, False]))
+    assert half.names == ("a", "c")
+    assert half.fingerprint() != crops.fingerprint()
+    assert half.pixel_hashes() == crops.pixel_hashes()[::2]
+
+
+def test_fer2013_is_what_everybody_has(data: Path) -> None:
+    """Counts by class of the challenge's own description."""
+    training = load_crops(data / "fer2013", "Training")
+    public = load_crops(data / "fer2013", "PublicTest")
+    assert np.bincount(training.labels).tolist() == [3995, 436, 4097, 7215, 4830, 3171, 4965]
+    assert np.bincount(public.labels).tolist() == [467, 56, 496, 895, 653, 415, 607]
+    known = set(training.pixel_hashes())
+    assert sum(digest in known for digest in public.pixel_hashes()) == 280

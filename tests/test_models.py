@@ -1,0 +1,100 @@
+"""Model files describe themselves; altered ones and strangers are refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from mien import models
+from mien.classifier import ExpressionClassifier
+from mien.errors import ModelError
+from mien.models import METADATA_KEY, ModelEntry, ModelSpec, find_model, list_models
+
+LARGEST_BYTES = 12_000_000  # of a model in the wheel
+
+
+def test_the_registry_is_sound() -> None:
+    entries = list_models()
+    assert [entry.default for entry in entries].count(True) == 1
+    for entry in entries:
+        assert entry.available
+        entry.read()  # checks the hash
+        spec = ExpressionClassifier(entry.name).spec
+        assert spec.name == entry.name
+        assert entry.path.with_suffix(".md").is_file(), "every model has a card"
+        assert set(entry.to_dict()) == {"name", "default", "file", "sha256", "size"}
+
+
+def test_the_default_is_small_enough_to_ship() -> None:
+    assert find_model().path.stat().st_size <= LARGEST_BYTES
+
+
+def test_the_card_says_what_the_file_says() -> None:
+    entry = find_model()
+    card = entry.path.with_suffix(".md").read_text("utf-8")
+    spec = ExpressionClassifier().spec
+    assert entry.sha256 is not None
+    assert entry.sha256 in card
+    assert f"{spec.parameters:,} parameters" in card
+    assert f"{spec.temperature:.3f}" in card
+    for heading in ("Intended use", "Excluded use", "Limits", "Figures"):
+        assert heading in card
+
+
+def test_a_spec_survives_its_own_json() -> None:
+    spec = ExpressionClassifier().spec
+    assert ModelSpec.from_metadata({METADATA_KEY: spec.to_json()}, "x") == spec
+
+
+def test_a_wrong_hash_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "m.onnx"
+    file.write_bytes(find_model().path.read_bytes()[:-1] + b"!")
+    with pytest.raises(ModelError, match="expected SHA-256"):
+        ModelEntry("m", file, find_model().sha256).read()
+
+
+def test_strangers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no model of that name.*mien-s"):
+        ExpressionClassifier("nonesuch")
+    with pytest.raises(ModelError, match="cannot be read"):
+        ExpressionClassifier(tmp_path / "missing.onnx")
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(ModelError, match="not a usable ONNX model"):
+        ExpressionClassifier(tmp_path / "text.onnx")
+    model = onnx.load(str(find_model().path))
+    del model.metadata_props[:]
+    onnx.save(model, str(tmp_path / "bare.onnx"))
+    with pytest.raises(ModelError, match="without a mien ModelSpec"):
+        ExpressionClassifier(tmp_path / "bare.onnx")
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, json.dumps({"name": "x", "magic": 1, "labels": []})
+    onnx.save(model, str(tmp_path / "odd.onnx"))
+    with pytest.raises(ModelError, match=r"unknown keys \['magic'\]"):
+        ExpressionClassifier(tmp_path / "odd.onnx")
+
+
+def test_a_folder_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.onnx").write_bytes(find_model().path.read_bytes())
+    monkeypatch.setenv("MIEN_MODELS", str(tmp_path))
+    assert [entry.name for entry in list_models()][-1] == "mine"
+    assert find_model("mine").sha256 is None
+    assert ExpressionClassifier("mine").spec.name == find_model().name
+
+
+def test_no_default_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "_registry", tuple)
+    with pytest.raises(ModelError, match="no default model"):
+        find_model()
+
+
+def test_temperature_does_not_change_the_answer() -> None:
+    crops = np.random.default_rng(1).integers(0, 256, (9, 48, 48), np.uint8)
+    classifier = ExpressionClassifier()
+    cold = classifier.predict(crops)
+    classifier.spec = replace(classifier.spec, temperature=5.0)
+    warm = classifier.predict(crops)
+    assert cold.expressions == warm.expressions
+    assert (warm.probs.max(1) < cold.probs.max(1)).all()

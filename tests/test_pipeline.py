@@ -1,0 +1,196 @@
+"""The main job in Python: the same answer whichever way in, and a lazy stream."""
+
+import json
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import mien
+from mien.annotate import annotate
+from mien.classifier import ExpressionClassifier
+from mien.errors import SourceError
+from mien.pipeline import Analyzer
+from mien.sources import Source
+from mien.types import EXPRESSIONS, RESULT_COLUMNS, Frame, FrameResult, UInt8Array
+
+
+def test_the_portrait_smiles(portrait_file: Path) -> None:
+    result = mien.analyze(portrait_file)
+    assert (result.width, result.height, result.frame, result.time_s) == (512, 512, 0, 0.0)
+    (face,) = result.faces
+    assert face.expression == "happy"
+    assert face.confidence == face.probs["happy"] == max(face.probs.values())
+    assert not face.uncertain
+    assert list(face.probs) == list(EXPRESSIONS)
+    assert sum(face.probs.values()) == pytest.approx(1, abs=1e-12)
+    assert face.track_id is None
+    assert len(face.landmarks) == 5
+
+
+def test_every_way_in_gives_the_same_answer(
+    analyzer: Analyzer, portrait_file: Path, portrait: UInt8Array
+) -> None:
+    by_path = mien.analyze(portrait_file).faces
+    assert mien.analyze(str(portrait_file)).faces == by_path
+    assert mien.analyze(portrait).faces == by_path
+    assert analyzer.analyze_frame(Frame(portrait)).faces == by_path
+    (streamed,) = analyzer.stream(portrait_file)
+    assert streamed.faces == by_path
+
+
+def test_the_crop_is_what_the_classifier_answers_for(
+    analyzer: Analyzer, portrait: UInt8Array
+) -> None:
+    """`ExpressionClassifier` on the pipeline's own crop agrees with the pipeline."""
+    _, crops = analyzer.find_faces(Frame(portrait))
+    alone = analyzer.classifier.predict(crops)
+    (face,) = analyzer.analyze_frame(Frame(portrait)).faces
+    assert dict(zip(EXPRESSIONS, alone.probs[0], strict=True)) == face.probs
+    assert alone.expressions == [face.expression]
+
+
+def test_mirror_image_and_enlargement_agree(analyzer: Analyzer, portrait: UInt8Array) -> None:
+    (face,) = analyzer.analyze_frame(Frame(portrait)).faces
+    mirrored = np.ascontiguousarray(portrait[:, ::-1])
+    twice = np.asarray(cv2.resize(portrait, None, fx=2, fy=2), np.uint8)
+    turned = np.asarray(
+        cv2.warpAffine(portrait, cv2.getRotationMatrix2D((227, 120), 20, 1.0), (512, 512)), np.uint8
+    )
+    for image in (mirrored, twice, turned):
+        (other,) = analyzer.analyze_frame(Frame(image)).faces
+        assert other.expression == face.expression
+    doubled = Analyzer(tta=True).analyze_frame(Frame(portrait)).faces[0]
+    reflected = Analyzer(tta=True).analyze_frame(Frame(mirrored)).faces[0]
+    assert doubled.probs["happy"] == pytest.approx(reflected.probs["happy"], abs=0.1)
+
+
+def test_no_face_is_an_empty_list_and_a_row(analyzer: Analyzer) -> None:
+    result = analyzer.analyze_frame(Frame(np.zeros((90, 120, 3), np.uint8)))
+    assert result.faces == ()
+    (row,) = result.to_rows()
+    assert list(row) == list(RESULT_COLUMNS)
+    assert row["expression"] is None
+    assert row["width"] == 120
+    frame = result.to_pandas()
+    assert len(frame) == 1
+
+
+def test_results_survive_json(portrait_file: Path) -> None:
+    result = mien.analyze(portrait_file)
+    plain = json.loads(json.dumps(result.to_dict()))
+    assert plain == result.to_dict()
+    assert plain["faces"][0]["probs"] == dict(result.faces[0].probs)
+
+
+def test_the_stream_is_lazy_and_its_memory_constant(analyzer: Analyzer) -> None:
+    """Frames are pulled one at a time, and none is kept."""
+    pulled = 0
+
+    def endless() -> Iterator[Frame]:
+        nonlocal pulled
+        while True:
+            pulled += 1
+            yield Frame(np.zeros((240, 320, 3), np.uint8), "endless", pulled - 1, pulled / 30)
+
+    source = Source("endless", endless(), is_video=True, frame_count=None)
+    results = analyzer.run(source)
+    for _ in range(3):
+        next(results)
+    assert pulled == 3
+    tracemalloc.start()
+    for _ in range(5):
+        next(results)
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(40):
+        next(results)
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 240 * 320 * 3  # less than one frame
+
+
+def test_bad_sources_raise_one_kind_of_error(tmp_path: Path) -> None:
+    with pytest.raises(SourceError):
+        mien.analyze(tmp_path / "missing.jpg")
+    with pytest.raises(mien.MienError):
+        mien.analyze(tmp_path)
+
+
+def test_batches_do_not_change_an_answer(analyzer: Analyzer, portrait: UInt8Array) -> None:
+    """Crops of several sizes, in colour and grey; alone or 64 and more together."""
+    crops = [portrait[60 + i % 5 : 180, 180 : 270 + i % 7] for i in range(70)]
+    crops += [crop[:, :, 1] for crop in crops[:5]]
+    together = analyzer.classifier.predict(crops)
+    assert len(together) == 75
+    assert together.embeddings.shape[0] == 75
+    for i in (0, 33, 63, 64, 74):
+        alone = analyzer.classifier.predict([crops[i]])
+        assert alone.logits[0] == pytest.approx(together.logits[i], abs=1e-5)
+    assert together.probs.sum(1) == pytest.approx(1)
+    nothing = analyzer.classifier.predict([])
+    assert nothing.probs.shape == (0, 7)
+    assert nothing.expressions == []
+
+
+def test_uncertain_follows_the_models_threshold(analyzer: Analyzer) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 60, 60), np.uint8)
+    predictions = analyzer.classifier.predict(noise)
+    below = predictions.probs.max(1) < analyzer.classifier.spec.uncertain_below
+    assert (predictions.uncertain == below).all()
+
+
+def test_annotation_draws_on_a_copy(analyzer: Analyzer, portrait: UInt8Array) -> None:
+    result: FrameResult = analyzer.analyze_frame(Frame(portrait))
+    before = portrait.copy()
+    drawn = annotate(portrait, result.faces)
+    assert (portrait == before).all()
+    assert drawn.shape == portrait.shape
+    x, y, w, h = (round(value) for value in result.faces[0].box)
+    changed = (drawn != portrait).any(axis=2)
+    assert changed[y : y + h, x].mean() > 0.9  # the left edge of the box
+    assert not changed[y + h // 3 : y + h // 2, x + w // 3 : x + w // 2].any()  # not the face
+    assert not changed[400:, 400:].any()
+    assert (annotate(portrait, []) == portrait).all()
+
+
+@pytest.mark.parametrize("box", [(-40, -30, 90, 120), (480, 470, 80, 90), (0, 0, 512, 512)])
+def test_annotation_at_the_edges(
+    analyzer: Analyzer, portrait: UInt8Array, box: tuple[float, float, float, float]
+) -> None:
+    from dataclasses import replace
+
+    (face,) = analyzer.analyze_frame(Frame(portrait)).faces
+    for size in (portrait, portrait[:100, :80], portrait[:3, :2]):
+        for uncertain in (True, False):
+            shifted = replace(face, box=box, uncertain=uncertain, track_id=3)
+            assert annotate(size, [shifted]).shape == size.shape
+
+
+def test_posed_expressions_are_read_in_full_pictures(data: Path) -> None:
+    """A quick look at real faces: every tenth of CK+ and of KDEF's frontal pictures.
+
+    The full figures are in the model's card; this only catches a broken pipeline.
+    """
+    from mien.datasets import load_pictures
+    from mien.evaluate import evaluate_pictures
+
+    analyzer = Analyzer()
+    ckplus = evaluate_pictures(analyzer, load_pictures(data / "ckplus")[::10], name="ckplus")
+    assert ckplus.missed == 0
+    assert ckplus.accuracy > 0.6
+    pictures = load_pictures(data / "kdef")[::10]
+    front = evaluate_pictures(analyzer, pictures, name="kdef", pose="front")
+    turned = evaluate_pictures(analyzer, pictures, name="kdef", pose="turned")
+    assert front.n + turned.n - front.missed == len(pictures)
+    assert 0.27 < front.n / len(pictures) < 0.40
+    assert front.accuracy > 0.6
+
+
+def test_a_model_by_path(analyzer: Analyzer) -> None:
+    from mien.models import find_model
+
+    by_path = ExpressionClassifier(find_model().path)
+    assert by_path.spec == analyzer.classifier.spec

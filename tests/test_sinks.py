@@ -1,0 +1,173 @@
+"""Every sink says the same, completes its file, and never replaces one unasked."""
+
+import csv
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from mien.errors import SinkError
+from mien.sinks import JsonLinesSink, open_sink, to_json
+from mien.types import EXPRESSIONS, RESULT_COLUMNS, FaceResult, FrameResult, UInt8Array
+
+
+def face(p: float = 0.1, track_id: int | None = None) -> FaceResult:
+    rest = (1 - p) / 6
+    return FaceResult(
+        box=(10.25, 20.5, 30.125, 40.0),
+        score=0.987654321,
+        landmarks=tuple((float(i), i + 0.5) for i in range(5)),
+        expression="happy",
+        confidence=p,
+        uncertain=p < 0.5,
+        probs={name: p if name == "happy" else rest for name in EXPRESSIONS},
+        track_id=track_id,
+    )
+
+
+RESULTS = [
+    FrameResult("ä,b.mp4", 0, 0.0, 64, 48, (face(1 / 3), face(0.9, 4))),
+    FrameResult("ä,b.mp4", 1, 1 / 30, 64, 48, ()),
+]
+SHADE: UInt8Array = np.full((48, 64, 3), 90, np.uint8)
+
+
+def write(target: Path, results: list[FrameResult] = RESULTS) -> None:
+    with open_sink(target) as sink:
+        for result in results:
+            sink.write(result, SHADE if sink.needs_image else None)
+
+
+def test_json_lines_and_json_are_the_documented_objects(tmp_path: Path) -> None:
+    write(tmp_path / "r.jsonl")
+    lines = (tmp_path / "r.jsonl").read_text("utf-8").splitlines()
+    assert lines == [to_json(result) for result in RESULTS]
+    first = json.loads(lines[0])
+    assert list(first) == ["schema", "source", "frame", "time_s", "width", "height", "faces"]
+    assert first["schema"] == "mien/1"
+    assert list(first["faces"][0]) == [
+        "track_id", "box", "score", "landmarks", "expression", "confidence", "uncertain", "probs"
+    ]  # fmt: skip
+    assert list(first["faces"][0]["probs"]) == list(EXPRESSIONS)
+    assert first["faces"][0]["confidence"] == 1 / 3  # full precision
+    write(tmp_path / "r.json")
+    assert json.loads((tmp_path / "r.json").read_text("utf-8")) == [json.loads(x) for x in lines]
+
+
+def test_tables_agree_with_each_other(tmp_path: Path) -> None:
+    write(tmp_path / "r.csv")
+    write(tmp_path / "r.parquet")
+    rows = [row for result in RESULTS for row in result.to_rows()]
+    assert len(rows) == 3  # two faces, and a row for the frame without one
+    assert parquet.read_table(tmp_path / "r.parquet").to_pylist() == rows
+    with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        assert reader.fieldnames == list(RESULT_COLUMNS)
+        for written, row in zip(reader, rows, strict=True):
+            assert written == {k: "" if v is None else str(v) for k, v in row.items()}
+    frame = pd.read_csv(tmp_path / "r.csv")
+    assert frame["prob_happy"].dropna().tolist() == [1 / 3, 0.9]
+    expected = pd.concat([result.to_pandas() for result in RESULTS], ignore_index=True)
+    assert list(expected.columns) == list(RESULT_COLUMNS)
+
+
+def test_many_rows_are_written_in_groups(tmp_path: Path) -> None:
+    results = [FrameResult("v", i, i / 30, 64, 48, (face(),)) for i in range(9000)]
+    write(tmp_path / "r.parquet", results)
+    file = parquet.ParquetFile(tmp_path / "r.parquet")
+    assert file.metadata.num_rows == 9000
+    assert file.metadata.num_row_groups == 2
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
+def test_annotated_pictures(tmp_path: Path, suffix: str) -> None:
+    write(tmp_path / f"p{suffix}", RESULTS[:1])
+    image = np.asarray(Image.open(tmp_path / f"p{suffix}").convert("RGB"))
+    assert np.abs(image.astype(int) - SHADE).max() <= 3
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".mov"])
+def test_annotated_videos_keep_their_times(tmp_path: Path, suffix: str) -> None:
+    times = [0.0, 0.1, 0.5, 0.55]
+    results = [FrameResult("v.mp4", i, t, 64, 48) for i, t in enumerate(times)]
+    write(tmp_path / f"v{suffix}", results)
+    with av.open(str(tmp_path / f"v{suffix}")) as container:
+        frames = list(container.decode(video=0))
+    assert [float(frame.time) for frame in frames] == pytest.approx(times, abs=1e-3)
+    assert (frames[0].width, frames[0].height) == (64, 48)
+    assert frames[0].to_ndarray(format="rgb24").mean() == pytest.approx(90, abs=3)
+
+
+def test_a_folder_keeps_every_source_apart(tmp_path: Path) -> None:
+    names = ["a/x.jpg", "b/x.jpg", "c/y.mp4", "c/y.mp4", "z.gif"]
+    with open_sink(f"{tmp_path}/out/") as sink:
+        for i, name in enumerate(names):
+            sink.write(FrameResult(name, 0, i / 10, 64, 48), SHADE)
+    written = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert written == ["x-2.jpg", "x.jpg", "y.mp4", "z.mp4"]
+    with av.open(str(tmp_path / "out" / "y.mp4")) as container:
+        assert len(list(container.decode(video=0))) == 2
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", "r.json", "r.csv", "r.parquet", "r.mp4"])
+def test_an_interrupted_run_leaves_a_readable_file(tmp_path: Path, name: str) -> None:
+    target = tmp_path / name
+    with pytest.raises(KeyboardInterrupt), open_sink(target) as sink:
+        sink.write(RESULTS[0], SHADE)
+        assert not target.exists()  # nobody reads half a file
+        raise KeyboardInterrupt
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    if name == "r.parquet":
+        assert parquet.read_table(target).num_rows == 2
+    elif name == "r.mp4":
+        with av.open(str(target)) as container:
+            assert len(list(container.decode(video=0))) == 1
+    elif name.startswith("r.json"):
+        assert "happy" in json.dumps(json.loads(target.read_text("utf-8")))
+    else:
+        assert len(pd.read_csv(target)) == 2
+
+
+def test_nothing_written_leaves_nothing(tmp_path: Path) -> None:
+    for name in ("r.jsonl", "r.parquet", "r.png"):
+        with open_sink(tmp_path / name):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refusals_name_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("mine")
+    with pytest.raises(SinkError, match=r"already there.*--overwrite"):
+        open_sink(tmp_path / "r.csv")
+    with open_sink(tmp_path / "r.csv", overwrite=True) as sink:
+        sink.write(RESULTS[0])
+    assert (tmp_path / "r.csv").read_text("utf-8").startswith("schema,")
+    with pytest.raises(SinkError, match=r"suffix '\.xlsx' is not known"):
+        open_sink(tmp_path / "r.xlsx")
+    with pytest.raises(SinkError, match="no folder"):
+        open_sink(tmp_path / "nowhere" / "r.csv")
+    with pytest.raises(SinkError, match="one frame only"), open_sink(tmp_path / "p.png") as sink:
+        for result in RESULTS:
+            sink.write(result, SHADE)
+    with pytest.raises(SinkError, match="do not fit"), open_sink(tmp_path / "v.mp4") as sink:
+        sink.write(RESULTS[0], SHADE)
+        sink.write(RESULTS[1], SHADE[:20])
+
+
+def test_a_full_disk_is_an_error_with_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(JsonLinesSink, "_write", full)
+    with (
+        pytest.raises(SinkError, match=r"r\.jsonl: cannot be written \(No space left"),
+        open_sink(tmp_path / "r.jsonl") as sink,
+    ):
+        sink.write(RESULTS[0])

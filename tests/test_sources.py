@@ -1,0 +1,269 @@
+"""Pictures and videos of every kind come in right; bad ones are refused with a reason."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.errors import SourceError
+from mien.sources import expand_source, open_source
+from mien.types import Frame, UInt8Array
+
+
+def read(path: Path, **options: Any) -> UInt8Array:
+    with open_source(path, **options) as source:
+        (frame,) = source
+    return frame.image
+
+
+def gradient() -> UInt8Array:
+    """Red grows to the right, green downwards."""
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:, :, 0] = np.arange(60) * 4
+    image[:, :, 1] = np.arange(40)[:, None] * 6
+    return image
+
+
+def write_video(path: Path, times_s: Sequence[float], *, size: int = 64, rotation: int = 0) -> None:
+    """A video whose frame i is of grey level 10 * i, shown at times_s[i]."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        assert isinstance(stream, av.VideoStream)
+        stream.width = stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        stream.options = {"crf": "5", "bf": "2", "g": "5"}
+        for i, time_s in enumerate(times_s):
+            image = np.full((size, size, 3), 10 * i % 250, np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = round(time_s * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".webp", ".jpg"])
+def test_common_formats(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"x{suffix}"
+    settings: dict[str, Any] = {".webp": {"lossless": True}, ".jpg": {"quality": 98}}.get(
+        suffix, {}
+    )
+    Image.fromarray(gradient()).save(file, **settings)
+    image = read(file)
+    assert (image.shape, image.dtype) == ((40, 60, 3), np.uint8)
+    assert np.abs(image.astype(int) - gradient()).max() <= (8 if suffix == ".jpg" else 0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_sixteen_bit_grey(tmp_path: Path, suffix: str) -> None:
+    deep = (np.arange(40 * 60).reshape(40, 60) * 27).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / f"deep{suffix}")
+    image = read(tmp_path / f"deep{suffix}")
+    assert np.abs(image[:, :, 1] - deep / 257.0).max() <= 0.5
+    assert (image[:, :, 0] == image[:, :, 2]).all()
+
+
+def test_grey_palette_and_cmyk(tmp_path: Path) -> None:
+    picture = Image.fromarray(gradient())
+    for mode in ("L", "P", "CMYK", "1"):
+        file = tmp_path / f"{mode}.tiff"
+        picture.convert(mode).save(file)
+        assert read(file).shape == (40, 60, 3)
+
+
+def test_alpha_is_laid_over_white(tmp_path: Path) -> None:
+    colour = np.zeros((4, 4, 4), np.uint8)
+    colour[:2, :, 3] = 255  # black above, transparent below
+    Image.fromarray(colour).save(tmp_path / "a.png")
+    image = read(tmp_path / "a.png")
+    assert (image[:2] == 0).all()
+    assert (image[2:] == 255).all()
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise to see it upright
+    Image.fromarray(gradient()).save(tmp_path / "e.png", exif=exif)
+    image = read(tmp_path / "e.png")
+    assert (image == np.rot90(gradient(), -1)).all()
+
+
+def test_arrays_and_frames() -> None:
+    (frame,) = open_source(gradient())
+    assert (frame.image == gradient()).all()
+    (grey,) = open_source(gradient()[:, :, 0])
+    assert grey.image.shape == (40, 60, 3)
+    given = Frame(gradient(), "mine", 7, 1.5)
+    assert list(open_source(given)) == [given]
+    with pytest.raises(ValueError, match="shape"):
+        open_source(np.zeros((4, 4, 2), np.uint8))
+    with pytest.raises(ValueError, match="uint8"):
+        open_source(np.zeros((4, 4, 3), np.float32))  # type: ignore[arg-type]
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that only announces its size."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        crc = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + crc
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def test_a_huge_picture_is_refused_by_its_header(tmp_path: Path) -> None:
+    file = tmp_path / "huge.png"
+    file.write_bytes(png_header(60_000, 60_000))
+    with pytest.raises(SourceError, match=r"60,000 x 60,000 pixels, more than the limit"):
+        read(file)
+    Image.fromarray(gradient()).save(tmp_path / "small.png")
+    with pytest.raises(SourceError, match=r"60 x 40 .* limit of 2,399"):
+        read(tmp_path / "small.png", max_pixels=2_399)
+    assert read(tmp_path / "small.png", max_pixels=2_400).shape == (40, 60, 3)
+
+
+def test_pillows_own_limit_does_not_interfere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.fromarray(gradient()).save(tmp_path / "x.png")
+    assert read(tmp_path / "x.png").shape == (40, 60, 3)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("empty.jpg", b"", "is empty"),
+        ("text.jpg", b"this is no picture\n" * 20, "not a picture"),
+        ("text.mp4", b"this is no video\n" * 20, "neither a picture nor a video"),
+        ("text.txt", b"letters that FFmpeg would draw\n" * 20, "no video|neither"),
+        ("cut.png", b"\x89PNG\r\n\x1a\n", "damaged|not a picture"),
+    ],
+)
+def test_bad_files_say_why(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(SourceError, match=says) as caught, open_source(file) as source:
+        list(source)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="No such file"):
+        open_source(tmp_path / "nowhere.jpg")
+    with pytest.raises(SourceError, match="is a folder"):
+        open_source(tmp_path)
+
+
+def test_a_truncated_jpeg_is_refused(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "x.jpg")
+    data = (tmp_path / "x.jpg").read_bytes()
+    (tmp_path / "x.jpg").write_bytes(data[: len(data) // 2])
+    with pytest.raises(SourceError, match="cut off"):
+        read(tmp_path / "x.jpg")
+
+
+def test_video_times_are_the_containers(tmp_path: Path) -> None:
+    """Uneven times, B-frames: each frame keeps the time at which it is shown."""
+    times = [0.0, 0.04, 0.08, 0.2, 0.23, 0.5, 0.75, 0.76, 0.9]
+    write_video(tmp_path / "v.mp4", times)
+    with open_source(tmp_path / "v.mp4") as source:
+        frames = list(source)
+        assert source.is_video
+        assert source.frame_count == len(times)
+    assert [frame.time_s for frame in frames] == pytest.approx(times, abs=1e-3)
+    assert [frame.index for frame in frames] == list(range(len(times)))
+    levels = [frame.image.mean() for frame in frames]
+    assert levels == pytest.approx([10 * i for i in range(len(times))], abs=4)
+
+
+def test_a_video_without_suffix_and_a_gif(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", [0, 0.1])
+    (tmp_path / "v.mp4").rename(tmp_path / "clip")
+    with open_source(tmp_path / "clip") as source:
+        assert len(list(source)) == 2
+    pictures = [Image.new("RGB", (32, 32), (80 * i, 0, 0)) for i in range(3)]
+    pictures[0].save(tmp_path / "g.gif", save_all=True, append_images=pictures[1:], duration=200)
+    with open_source(tmp_path / "g.gif") as source:
+        assert [round(frame.time_s, 2) for frame in source] == [0.0, 0.2, 0.4]
+
+
+def test_a_truncated_video_gives_what_it_has(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    file = tmp_path / "v.mkv"
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        assert isinstance(stream, av.VideoStream)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for _ in range(60):
+            noise = rng.integers(0, 256, (64, 64, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        container.mux(stream.encode(None))
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+    frames = []
+    with pytest.raises(SourceError, match="cut off"), open_source(file) as source:
+        frames.extend(source)
+    assert 10 < len(frames) < 60
+
+
+def test_audio_alone_is_no_video(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        assert isinstance(stream, av.AudioStream)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(SourceError, match=r"no video stream \(streams: audio\)"):
+        open_source(tmp_path / "a.mp4")
+
+
+def test_folders_and_globs(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.PNG", "sub/c.mp4", "sub/.hidden/d.jpg", ".e.jpg", "notes.txt"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
+    names = [str(tmp_path / name) for name in ("a.PNG", "b.jpg", "sub/c.mp4")]
+    assert expand_source(str(tmp_path)) == (names, [])
+    assert expand_source(f"{tmp_path}/*.jpg") == ([names[1]], [])
+    assert expand_source(f"{tmp_path}/**/*.mp4") == ([names[2]], [])
+    assert expand_source("missing.jpg") == (["missing.jpg"], [])
+    for argument, says in ((f"{tmp_path}/*.tiff", "matches no"), (f"{tmp_path}/sub/.hidden", "")):
+        _, errors = expand_source(argument)
+        assert all(says in str(error) for error in errors)
+    (tmp_path / "bare").mkdir()
+    _, (error,) = expand_source(str(tmp_path / "bare"))
+    assert "holds no picture" in str(error)
+
+
+def test_a_folder_that_cannot_be_listed_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may list every folder, so the refusal is played."""
+    import os
+
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    files, (error,) = expand_source(str(tmp_path))
+    assert files == [str(tmp_path / "a.jpg")]
+    assert "Permission denied" in str(error)
