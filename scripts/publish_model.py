@@ -17,7 +17,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mien.card import model_card
+from mien.card import figures_table, model_card
 from mien.classifier import ExpressionClassifier
 from mien.datasets import load_crops, load_pictures
 from mien.evaluate import Evaluation, evaluate_crops, evaluate_pictures, format_evaluation
@@ -25,6 +25,8 @@ from mien.models import ModelSpec
 from mien.pipeline import Analyzer
 from mien.training.export import export, load_trained
 
+#: Marks in the README around the table that this script writes.
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 MODELS = Path(__file__).parents[1] / "models"
 
 
@@ -50,6 +52,8 @@ def main() -> None:
     saved = [Evaluation.from_dict(row) for row in json.loads(record.read_text())]
     spec: ModelSpec = ExpressionClassifier(file).spec
     file.with_suffix(".md").write_text(model_card(spec, sha256(file), saved), encoding="utf-8")
+    if options.default:
+        write_readme(saved)
 
 
 def examine(file: Path, data: Path) -> list[Evaluation]:
@@ -82,6 +86,15 @@ def register(file: Path, name: str, *, wheel: bool, default: bool) -> None:
     rows.append({**entry, "default": default, "wheel": wheel})
     rows.sort(key=lambda row: str(row["name"]))
     registry.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def write_readme(evaluations: list[Evaluation]) -> None:
+    """Replace the table between the README's marks."""
+    readme = MODELS.parent / "README.md"
+    before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
+    _, after = rest.split(END)
+    table = "\n".join(figures_table(evaluations))
+    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
 def sha256(file: Path) -> str:

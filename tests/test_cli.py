@@ -213,13 +213,16 @@ def test_evaluate_a_folder_of_crops(tmp_path: Path, capsys: Capture) -> None:
     assert "no picture of the split 'Training'" in capsys.readouterr().err
 
 
-def run(*arguments: str, **options: object) -> subprocess.Popen[str]:
+def run(
+    *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "mien.cli", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,  # type: ignore[call-overload]
+        cwd=cwd,
+        env=env,
     )
 
 
@@ -263,7 +266,7 @@ def test_a_closed_pipe_is_no_error(folder: Path) -> None:
 def test_it_leaves_nothing_behind(portrait_file: Path, tmp_path: Path) -> None:
     """No cache, no device id of ONNX Runtime's telemetry, no home needed."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "nowhere")}
-    process = run("analyze", str(portrait_file), cwd=str(tmp_path), env=environment)
+    process = run("analyze", str(portrait_file), cwd=tmp_path, env=environment)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert json.loads(out)["faces"][0]["expression"] == "happy"

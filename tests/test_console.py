@@ -4,7 +4,6 @@ import io
 
 import pytest
 
-from mien import console
 from mien.console import Progress, result_table
 from mien.types import EXPRESSIONS, FaceResult, FrameResult
 
@@ -44,7 +43,7 @@ def test_the_bar_shows_rate_and_what_is_left() -> None:
 
 def test_it_shows_only_on_a_terminal_and_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    monkeypatch.setattr("mien.console.time.monotonic", lambda: now)
     shown, piped, silenced = Terminal(), io.StringIO(), Terminal()
     bars = [
         Progress(10, "files", stream=shown),

@@ -120,6 +120,20 @@ def test_augmentation_is_repeatable_and_stays_in_range() -> None:
     assert first.max() <= 255
 
 
+def test_the_end_of_a_run_is_calm() -> None:
+    full = AugmentRecipe()
+    calm = full.calmed()
+    assert (calm.erase, calm.rotate_deg, calm.shift) == (0.0, 6.0, 0.05)
+    assert calm.scale_min**2 == pytest.approx(full.scale_min)
+    images = torch.full((64, 48, 48), 128, dtype=torch.uint8)
+    framing = torch.from_numpy(whole_picture(64))
+    spread = [
+        float(augment(images, framing, 48, recipe, torch.Generator().manual_seed(0)).std())
+        for recipe in (full, calm)
+    ]
+    assert spread[1] < 0.7 * spread[0]  # no noise, less brightness
+
+
 def test_framing_agrees_with_the_crop_that_inference_cuts() -> None:
     """Training resamples by a normalised transform, inference by pixels: the same crop."""
     import cv2

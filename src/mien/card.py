@@ -44,6 +44,23 @@ An expression is not an emotion: the model reads what a face shows, not what a p
 """
 
 
+def figures_table(evaluations: Sequence[Evaluation]) -> list[str]:
+    """The rows of a Markdown table, one per evaluation, each with the command that makes it."""
+    lines = [
+        "| data | n | accuracy (95% interval) | macro F1 | ECE | answered, right when answered "
+        "| `mien evaluate …` |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for e in evaluations:
+        low, high = e.accuracy_ci95
+        lines.append(
+            f"| {_data(e)} | {e.n:,} | {e.accuracy:.1%} ({low:.1%} to {high:.1%}) "
+            f"| {e.macro_f1:.3f} | {e.ece:.3f} | {e.answered:.0%}, {e.answered_accuracy:.1%} "
+            f"| `{command_of(e)}` |"
+        )
+    return lines
+
+
 def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) -> str:
     """The card as Markdown.
 
@@ -81,27 +98,18 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
         "go through the whole pipeline (detection, alignment, classification) from full pictures, "
         "and a face that is not found counts as wrong.",
         "",
-        "| data | view | n | accuracy (95% interval) | macro F1 | ECE | NLL | answered | "
-        "right when answered |",
-        "|---|---|---|---|---|---|---|---|---|",
+        *figures_table(evaluations),
+        "",
     ]
     for e in evaluations:
-        low, high = e.accuracy_ci95
-        lines.append(
-            f"| {_data(e)} | {e.views} | {e.n:,} | {e.accuracy:.1%} ({low:.1%} to {high:.1%}) "
-            f"| {e.macro_f1:.3f} | {e.ece:.3f} | {e.nll:.3f} | {e.answered:.1%} "
-            f"| {e.answered_accuracy:.1%} |"
-        )
-        if e.deduplicated_accuracy is not None and e.deduplicated_n is not None:
-            lines.append(
-                f"| … without training duplicates | {e.views} | {e.deduplicated_n:,} "
-                f"| {e.deduplicated_accuracy:.1%} | | | | | |"
-            )
-    lines += ["", "Each row is made again by:", "", "```"]
-    lines += [f"mien evaluate {command_of(e)}" for e in evaluations]
-    lines += ["```", ""]
+        if e.deduplicated_accuracy is not None:
+            lines += [
+                f"Without pictures that stand in the Training rows, pixel for pixel: "
+                f"{e.deduplicated_accuracy:.1%} of {e.deduplicated_n:,} ({_data(e)}).",
+                "",
+            ]
     for e in evaluations:
-        lines += [f"### By class: {_data(e)}, {e.views} view", ""]
+        lines += [f"### By class: {_data(e)}", ""]
         lines += ["| class | n | precision | recall | F1 |", "|---|---|---|---|---|"]
         lines += [
             f"| {name} | {row['n']:,} | {row['precision']:.3f} | {row['recall']:.3f} "
@@ -127,10 +135,10 @@ def command_of(evaluation: Evaluation) -> str:
 
 def _data(evaluation: Evaluation) -> str:
     if evaluation.pipeline:
-        return (
-            evaluation.data + {"all": "", "front": ", front", "turned": ", turned"}[evaluation.pose]
-        )
-    return f"{evaluation.data} {evaluation.split}"
+        pose = {"all": "", "front": ", front", "turned": ", turned"}[evaluation.pose]
+        return f"{evaluation.data}{pose}, whole pipeline"
+    views = {"single": "one view", "flip": "with mirror image"}[evaluation.views]
+    return f"{evaluation.data} {evaluation.split}, {views}"
 
 
 def _rule(spec: ModelSpec) -> str:

@@ -110,6 +110,9 @@ def fit(
         generator = Generator().manual_seed(fitting.seed * 100_003 + epoch)
         torch.manual_seed(fitting.seed * 100_003 + epoch)  # dropout draws from the global one
         size_px = _resolution(fitting, epoch)
+        variation = recipe.augment
+        if (epoch + 0.5) / fitting.epochs > 1 - recipe.augment.calm:
+            variation = recipe.augment.calmed()
         network.train()
         total = 0.0
         for step, rows in enumerate(_batches(len(images), fitting.batch, generator)):
@@ -122,7 +125,7 @@ def fit(
                 framings[rows],
                 framings.new_tensor([[1, 0, 0], [0, 1, 0]]),
             )
-            crops = augment(images[rows], framing, size_px, recipe.augment, generator)
+            crops = augment(images[rows], framing, size_px, variation, generator)
             pixels = _network_pixels(crops, recipe)
             with torch.autocast("cpu", dtype=autocast, enabled=autocast is not None):
                 expression, _, ferplus = network(pixels)

@@ -55,6 +55,27 @@ class AugmentRecipe:
     sharpness: float = 0.6  # blends towards a blurred (negative) or sharpened copy
     low_resolution: float = 0.2  # chance that a crop is shrunk to 14-32 px and enlarged again
     erase: float = 0.4  # chance that a rectangle is replaced by noise
+    calm: float = 0.0  # last share of the epochs, with half of all this and no erasing
+
+    def calmed(self) -> AugmentRecipe:
+        """Half as strong and without erasing: what the end of a run sees.
+
+        The last epochs then settle on pictures that are nearly as they will be met (compare Ge et
+        al., "YOLOX", 2021, which closes its strong augmentation for the last epochs).
+        """
+        return replace(
+            self,
+            rotate_deg=self.rotate_deg / 2,
+            scale_min=self.scale_min**0.5,
+            scale_max=self.scale_max**0.5,
+            shift=self.shift / 2,
+            contrast=self.contrast / 2,
+            brightness=self.brightness / 2,
+            gamma=self.gamma / 2,
+            sharpness=self.sharpness / 2,
+            low_resolution=self.low_resolution / 2,
+            erase=0.0,
+        )
 
 
 @dataclass(frozen=True)
