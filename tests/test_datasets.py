@@ -6,9 +6,19 @@ import cv2
 import numpy as np
 import pyarrow
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import parquet
 
-from mien.datasets import FERPLUS_COLUMNS, FaceCrops, load_crops, load_pictures
+from mien.datasets import (
+    FERPLUS_COLUMNS,
+    SPLITS,
+    FaceCrops,
+    load_clips,
+    load_crops,
+    load_pictures,
+    subject_folds,
+)
 from mien.errors import DatasetError
 from mien.types import EXPRESSIONS, UInt8Array
 
@@ -108,6 +118,141 @@ def test_ckplus_layout(tmp_path: Path) -> None:
         load_pictures(tmp_path)
 
 
+def test_splits_have_other_names_too(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path / "x.csv")
+    assert len(load_crops(csv, "train")) == 2
+    assert len(load_crops(csv, "val")) == len(load_crops(csv, "test")) == 1
+    for part in ("train", "valid", "test"):
+        save(tmp_path / "set" / part / "happy" / "a.jpg")
+    for split in SPLITS:
+        assert len(load_crops(tmp_path / "set", split)) == 1
+    save(tmp_path / "set" / "test" / "sad" / "b.jpg")
+    assert load_crops(tmp_path / "set", "test").labels.tolist() == [3, 4]
+
+
+def save(file: Path, value: int = 90) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(file), np.full((100, 100, 3), value, np.uint8))
+
+
+def test_ferplus_votes_follow_the_csv(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path / "fer2013.csv")
+    votes = tmp_path / "fer2013new.csv"
+    header = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt"
+    rows = [f"Training,fer000000{i}.png,{i},0,0,0,0,0,0,0,1,2" for i in range(4)]
+    votes.write_text("\n".join([f"{header},unknown,NF", *rows]) + "\n")
+    crops = load_crops(csv, "all")
+    assert crops.votes is not None
+    assert crops.votes[:, [0, 8, 9]].tolist() == [[i, 1, 2] for i in range(4)]
+    votes.write_text("\n".join([f"{header},unknown,NF", *rows[:2]]) + "\n")
+    with pytest.raises(DatasetError, match="has 2 rows, fewer than"):
+        load_crops(csv, "all")
+    votes.write_text("a,b\n")
+    with pytest.raises(DatasetError, match=r"expected FER\+'s columns"):
+        load_crops(csv, "all")
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_rafdb_layout(tmp_path: Path, aligned: bool) -> None:
+    lines = [f"train_0000{code}.jpg {code}" for code in range(1, 8)] + ["test_0001.jpg 4"]
+    listing = tmp_path / "basic" / "EmoLabel" / "list_patition_label.txt"
+    listing.parent.mkdir(parents=True)
+    listing.write_text("\n".join(lines) + "\n")
+    for line in lines:
+        name = line.split()[0]
+        folder = tmp_path / "basic" / "Image" / ("aligned" if aligned else "original")
+        save(folder / (name.replace(".jpg", "_aligned.jpg") if aligned else name))
+    expected = ["surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"]
+    training = load_crops(tmp_path, "train")
+    assert [EXPRESSIONS[label] for label in training.labels] == expected
+    assert load_crops(tmp_path, "test").labels.tolist() == [3]
+    listing.write_text("train_00001.jpg 9\n")
+    with pytest.raises(DatasetError, match=r"label\.txt:1: expected .* class from 1 to 7"):
+        load_crops(tmp_path, "all")
+
+
+def test_affectnet_layout(tmp_path: Path) -> None:
+    for part, codes in (("train_set", range(11)), ("val_set", (6,))):
+        for code in codes:
+            save(tmp_path / part / "images" / f"{code}.jpg")
+            (tmp_path / part / "annotations").mkdir(exist_ok=True)
+            np.save(tmp_path / part / "annotations" / f"{code}_exp.npy", np.array(str(code)))
+    training = load_crops(tmp_path, "Training", classes=(*EXPRESSIONS, "contempt"))
+    assert sorted(training.names) == sorted(
+        str(tmp_path / "train_set" / "images" / f"{code}.jpg") for code in range(8)
+    )
+    named = zip(training.names, training.labels, strict=True)
+    by_code = {Path(name).stem: (*EXPRESSIONS, "contempt")[label] for name, label in named}
+    assert by_code["0"] == "neutral"
+    assert by_code["7"] == "contempt"
+    assert by_code["4"] == "fear"
+    assert by_code["6"] == "angry"
+    assert load_crops(tmp_path, "val").labels.tolist() == [0]
+
+
+def test_kdef_names_and_ck48(tmp_path: Path) -> None:
+    for name in ("AF01ANS", "BF01HAHL", "AM12AFFR"):
+        save(tmp_path / "kdef" / name[:4] / f"{name}.JPG")
+    kdef = load_crops(tmp_path / "kdef", "all")
+    assert [EXPRESSIONS[x] for x in kdef.labels] == ["angry", "fear", "happy"]
+    assert kdef.groups == ("F01", "M12", "F01")  # both sessions of a person are one group
+    for name in ("contempt/S138_008_00000007.png", "anger/S010_004_00000017.png"):
+        save(tmp_path / "ck48" / name)
+    assert load_crops(tmp_path / "ck48", "all").groups == ("S010",)
+    kept = load_crops(tmp_path / "ck48", "all", classes=(*EXPRESSIONS, "contempt"))
+    assert kept.groups == ("S010", "S138")
+    assert kept.labels.tolist() == [0, 7]
+
+
+def test_own_classes(tmp_path: Path) -> None:
+    for name in ("bored", "focused"):
+        save(tmp_path / name / "x.png")
+    crops = load_crops(tmp_path, "all", classes=("focused", "bored"))
+    assert crops.labels.tolist() == [1, 0]
+    assert crops.classes == ("focused", "bored")
+
+
+def test_clips(tmp_path: Path) -> None:
+    names = {
+        "1001_DFA_ANG_XX.flv": (0, "1001"),
+        "mead_W036_level_3_happy_007.mp4": (3, "W036"),
+        "mead_M003_level_1_contempt_015.mp4": None,
+        "Sadness/mine.avi": (4, ""),
+        "other.mp4": None,
+    }
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = {str(c.path.relative_to(tmp_path)): (c.label, c.group) for c in load_clips(tmp_path)}
+    assert found == {name: value for name, value in names.items() if value}
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(DatasetError, match="no labelled video"):
+        load_clips(tmp_path / "bare")
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=4, max_size=30),
+    folds=st.integers(2, 4),
+    seed=st.integers(0, 5),
+)
+def test_folds_never_cut_a_subject(sizes: list[int], folds: int, seed: int) -> None:
+    groups = [f"S{i}" for i, size in enumerate(sizes) for _ in range(size)]
+    fold = subject_folds(groups, folds, seed=seed)
+    for subject in set(groups):
+        assert len({f for f, g in zip(fold, groups, strict=True) if g == subject}) == 1
+    counts = np.bincount(fold, minlength=folds)
+    assert counts.min() > 0
+    assert counts.max() - counts.min() <= max(sizes)
+    assert (fold == subject_folds(groups, folds, seed=seed)).all()
+
+
+def test_folds_need_subjects() -> None:
+    with pytest.raises(DatasetError, match="too few"):
+        subject_folds(["a", "b"], 3)
+    with pytest.raises(DatasetError, match="do not say"):
+        subject_folds(["a", ""], 2)
+
+
 def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such file"):
         load_crops(tmp_path / "nowhere", "all")
@@ -116,8 +261,8 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such folder"):
         load_pictures(tmp_path / "nowhere")
     csv = write_csv(tmp_path / "x.csv")
-    with pytest.raises(DatasetError, match="no picture of the split 'test'"):
-        load_crops(csv, "test")
+    with pytest.raises(DatasetError, match="no picture of the split 'holdout'"):
+        load_crops(csv, "holdout")
     csv.write_text("emotion,pixels,Usage\n9,0 1 2 3,Training\n")
     with pytest.raises(DatasetError, match=r"x\.csv:1: expected a label from 0 to 6, found 9"):
         load_crops(csv, "all")

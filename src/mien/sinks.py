@@ -24,7 +24,7 @@ from PIL import Image
 from mien.errors import SinkError
 from mien.types import PICTURE_SUFFIXES, RESULT_COLUMNS, FrameResult, UInt8Array
 
-VIDEO_SUFFIXES: Final = (".mp4", ".mkv", ".mov", ".webm")
+_VIDEO_SUFFIXES: Final = (".mp4", ".mkv", ".mov", ".webm")
 
 _ROWS_PER_GROUP: Final = 8192  # of a Parquet file: bounds the memory of a long video
 _CLOCK: Final = Fraction(1, 90_000)  # s; the time base in which video frames are stamped
@@ -303,7 +303,7 @@ class FolderSink(Sink):
         name = Path(source or "array")
         suffix = name.suffix.lower()
         if suffix not in PICTURE_SUFFIXES:
-            suffix = suffix if suffix in VIDEO_SUFFIXES else ".mp4" if suffix else ".png"
+            suffix = suffix if suffix in _VIDEO_SUFFIXES else ".mp4" if suffix else ".png"
         # Pictures of one name from several folders all keep their copy.
         file, number = f"{name.stem}{suffix}", 2
         while file in self._taken:
@@ -335,7 +335,7 @@ def open_sink(path: str | os.PathLike[str], *, overwrite: bool = False) -> Sink:
         ".csv": CsvSink,
         ".parquet": ParquetSink,
         **dict.fromkeys(PICTURE_SUFFIXES, PictureSink),
-        **dict.fromkeys(VIDEO_SUFFIXES, VideoSink),
+        **dict.fromkeys(_VIDEO_SUFFIXES, VideoSink),
     }
     if suffix not in kinds:
         raise SinkError(

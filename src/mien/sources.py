@@ -23,11 +23,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mien.errors import SourceError
-from mien.types import PICTURE_SUFFIXES, Frame, UInt8Array
-
-VIDEO_SUFFIXES: Final = (
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".gif"
-)  # fmt: skip
+from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frame, UInt8Array
 
 #: Pictures and video frames with more pixels than this are refused unless the caller says
 #: otherwise: decoded, it is 300 MB, and no common camera takes more.

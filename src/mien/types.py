@@ -25,6 +25,11 @@ SCHEMA_VERSION: Final = "mien/1"
 #: Suffixes of the still pictures that mien reads and writes.
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
+#: Suffixes that are taken for videos; FFmpeg reads more, if such a file is named itself.
+VIDEO_SUFFIXES: Final = (
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".gif"
+)  # fmt: skip
+
 #: FER2013's classes in FER2013's order. Index i of every probability vector is EXPRESSIONS[i].
 EXPRESSIONS: Final[tuple[str, ...]] = (
     "angry",

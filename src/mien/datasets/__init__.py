@@ -1,0 +1,28 @@
+"""Labelled faces from the layouts people have them in. May import numpy, pyarrow, cv2, and from
+mien: errors, types, preprocess.
+
+`rows.py` says what a row is, `layouts.py` reads every layout into rows, `crops.py` turns rows into
+arrays for training, and `pictures.py` into files for the whole pipeline.
+"""
+
+from mien.datasets.crops import FaceCrops, crop_frame, load_crops, subject_folds
+from mien.datasets.layouts import read_rows
+from mien.datasets.pictures import LabelledClip, LabelledPicture, load_clips, load_pictures
+from mien.datasets.rows import CLASS_ALIASES, FERPLUS_COLUMNS, SPLITS, Row, split_name
+
+__all__ = [
+    "CLASS_ALIASES",
+    "FERPLUS_COLUMNS",
+    "SPLITS",
+    "FaceCrops",
+    "LabelledClip",
+    "LabelledPicture",
+    "Row",
+    "crop_frame",
+    "load_clips",
+    "load_crops",
+    "load_pictures",
+    "read_rows",
+    "split_name",
+    "subject_folds",
+]

@@ -1,0 +1,154 @@
+"""Face crops in memory: what a network learns from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.datasets.layouts import read_rows
+from mien.datasets.rows import FERPLUS_COLUMNS, split_name
+from mien.errors import DatasetError
+from mien.preprocess import resize_crop
+from mien.types import EXPRESSIONS, Frame, UInt8Array
+
+
+@dataclass(frozen=True)
+class FaceCrops:
+    """A labelled set of grey face crops in memory.
+
+    Attributes:
+        images: `uint8 (N, S, S)`.
+        labels: `int64 (N,)`, index into `classes`.
+        votes: FER+ votes `uint8 (N, 10)` in the order of `FERPLUS_COLUMNS`, or None.
+        names: N names for messages: file names or row numbers.
+        groups: N persons or sessions; empty strings when unknown.
+        classes: the names of the classes.
+    """
+
+    images: UInt8Array
+    labels: npt.NDArray[np.int64]
+    votes: UInt8Array | None
+    names: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    classes: tuple[str, ...] = EXPRESSIONS
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        if self.images.ndim != 3 or self.images.dtype != np.uint8:
+            raise ValueError(f"images: expected uint8 (N, S, S), got {self.images.shape}")
+        if self.labels.shape != (n,) or len(self.names) != n:
+            raise ValueError(f"expected {n} labels and names, got {self.labels.shape}")
+        if self.votes is not None and self.votes.shape != (n, len(FERPLUS_COLUMNS)):
+            raise ValueError(f"votes: expected ({n}, 10), got {self.votes.shape}")
+        if not self.groups:
+            object.__setattr__(self, "groups", ("",) * n)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def select(self, mask: npt.NDArray[np.bool_]) -> FaceCrops:
+        """The rows where `mask (N,)` is true."""
+        chosen = np.nonzero(mask)[0]
+        return FaceCrops(
+            self.images[mask],
+            self.labels[mask],
+            None if self.votes is None else self.votes[mask],
+            tuple(self.names[i] for i in chosen),
+            tuple(self.groups[i] for i in chosen),
+            self.classes,
+        )
+
+    def pixel_hashes(self) -> list[bytes]:
+        """One digest per image: equal if and only if the pixels are identical."""
+        return [pixel_hash(image) for image in self.images]
+
+    def fingerprint(self) -> str:
+        """SHA-256 over pixels and labels: the data hash that travels with a model."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).tobytes())
+        digest.update(self.labels.tobytes())
+        return digest.hexdigest()
+
+
+def pixel_hash(image: UInt8Array) -> bytes:
+    """A digest of a picture's pixels."""
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+
+
+def load_crops(
+    path: str | Path,
+    split: str,
+    *,
+    size_px: int = 48,
+    classes: Sequence[str] = EXPRESSIONS,
+) -> FaceCrops:
+    """Read one split of a set of face crops, each brought to grey `size_px` x `size_px`.
+
+    Args:
+        path: a file or folder in one of the layouts of `mien.datasets.layouts`.
+        split: `Training`, `PublicTest`, `PrivateTest` (also `train`, `val`, `test`), or `all`.
+        size_px: side of the crops.
+        classes: the classes to keep, in the order of their labels; rows of others are left out.
+
+    Raises:
+        DatasetError: no such file, unknown layout, an unreadable picture, or no picture of that
+            split and those classes.
+    """
+    wanted = split_name(split)
+    index = {name: label for label, name in enumerate(classes)}
+    images, labels, votes, names, groups = [], [], [], [], []
+    for row in read_rows(path):
+        if wanted not in ("all", row.split) or row.expression not in index:
+            continue
+        images.append(resize_crop(row.gray(), size_px))
+        labels.append(index[row.expression])
+        names.append(row.name)
+        groups.append(row.group)
+        if row.votes is not None:
+            votes.append(row.votes)
+    if not images:
+        raise DatasetError(
+            f"{path}: no picture of the split {split!r} and the classes {', '.join(classes)}. "
+            "`all` takes every split; `mien data info` shows what there is"
+        )
+    return FaceCrops(
+        np.stack(images),
+        np.array(labels, np.int64),
+        np.array(votes, np.uint8) if len(votes) == len(images) else None,
+        tuple(names),
+        tuple(groups),
+        tuple(classes),
+    )
+
+
+def subject_folds(groups: Sequence[str], folds: int, *, seed: int = 0) -> npt.NDArray[np.int64]:
+    """A fold number per row `(N,)` such that no group is cut, and folds are about equally large.
+
+    Groups are dealt in a shuffled order, the largest first, each to the smallest fold so far.
+
+    Raises:
+        DatasetError: fewer groups than folds, or rows whose group is unknown.
+    """
+    names, counts = np.unique(np.asarray(groups), return_counts=True)
+    if "" in names:
+        raise DatasetError("folds by subject: some rows do not say whom they show")
+    if len(names) < folds:
+        raise DatasetError(f"folds by subject: {len(names)} subjects are too few for {folds} folds")
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(-counts[order], kind="stable")]
+    sizes = np.zeros(folds, np.int64)
+    fold_of: dict[str, int] = {}
+    for i in order:
+        smallest = int(sizes.argmin())
+        fold_of[str(names[i])] = smallest
+        sizes[smallest] += counts[i]
+    return np.array([fold_of[group] for group in groups], np.int64)
+
+
+def crop_frame(image: UInt8Array) -> Frame:
+    """A grey crop `(S, S)` as an RGB `Frame`, to show it to the detector."""
+    return Frame(np.repeat(image[:, :, None], 3, axis=2))

@@ -1,0 +1,255 @@
+"""Every layout to rows. Layouts are told apart by what is there, never by a name alone.
+
+fer2013.parquet   columns usage, emotion, png (encoded bytes), optionally ferplus_* votes
+fer2013.csv       columns emotion, pixels ("70 80 82 ..."), Usage; with FER+'s fer2013new.csv
+                  beside it, its votes
+CK+               folders cohn-kanade-images and Emotion: the apex frame of every sequence
+RAF-DB            list_patition_label.txt (its own spelling) and Image/aligned or original
+AffectNet         train_set and val_set with annotations/*_exp.npy
+KDEF              files named AF01ANS.JPG: session, person, expression, angle
+<class>/<file>    a folder per class, at any depth; train, val, test above it name the split,
+                  as do file names that start with Training_, PublicTest_, PrivateTest_
+                  (CK+48 and other re-packed sets have this layout)
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mien.datasets.rows import (
+    CLASS_ALIASES,
+    FERPLUS_COLUMNS,
+    SPLITS,
+    Row,
+    class_name,
+    split_name,
+)
+from mien.errors import DatasetError
+from mien.types import EXPRESSIONS, PICTURE_SUFFIXES
+
+_FERPLUS_FILE: Final = "fer2013new.csv"
+_FERPLUS_HEADER: Final = (
+    "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
+    "unknown", "NF",
+)  # fmt: skip
+
+#: Codes of the sets that number their classes.
+_CKPLUS: Final = {
+    1: "angry", 2: "contempt", 3: "disgust", 4: "fear", 5: "happy", 6: "sad", 7: "surprise"
+}  # fmt: skip
+_RAFDB: Final = {
+    1: "surprise", 2: "fear", 3: "disgust", 4: "happy", 5: "sad", 6: "angry", 7: "neutral"
+}  # fmt: skip
+_AFFECTNET: Final = {
+    0: "neutral", 1: "happy", 2: "sad", 3: "surprise", 4: "fear", 5: "disgust", 6: "angry",
+    7: "contempt",
+}  # fmt: skip
+_KDEF: Final = {
+    "AF": "fear", "AN": "angry", "DI": "disgust", "HA": "happy", "NE": "neutral", "SA": "sad",
+    "SU": "surprise",
+}  # fmt: skip
+
+_KDEF_NAME: Final = re.compile(r"[AB]([FM]\d\d)(AF|AN|DI|HA|NE|SA|SU)(S|HL|HR|FL|FR)", re.I)
+#: File names that say whom they show: CK+48's S010_004_00000017, and numbered sessions 12_3.
+_GROUP_NAMES: Final = re.compile(r"(S\d{3})_\d{3}_\d+|(\d+)_\d+")
+
+
+def read_rows(path: str | Path) -> Iterator[Row]:
+    """The rows of a data set, in its own order; pictures are not decoded yet.
+
+    Args:
+        path: a file or folder in one of the layouts above.
+
+    Raises:
+        DatasetError: no such file, no layout that we know, or a broken one.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DatasetError(f"{path}: no such file or folder. Give the path of a data set")
+    if path.is_dir():
+        inside = [path / name for name in ("fer2013.parquet", "fer2013.csv")]
+        path = next((file for file in inside if file.is_file()), path)
+    if path.is_dir():
+        return _folder(path)
+    if path.suffix == ".parquet":
+        return _fer2013_parquet(path)
+    if path.suffix == ".csv":
+        return _fer2013_csv(path)
+    raise DatasetError(f"{path}: expected a .parquet or .csv file or a folder of classes")
+
+
+def _folder(path: Path) -> Iterator[Row]:
+    if (path / "Emotion").is_dir() and (path / "cohn-kanade-images").is_dir():
+        return _ckplus(path)
+    lists = sorted(path.rglob("list_patition_label.txt"))
+    if lists:
+        return _rafdb(lists[0])
+    if (path / "train_set" / "annotations").is_dir() or (path / "val_set").is_dir():
+        return _affectnet(path)
+    return _class_folders(path)
+
+
+# --- FER2013 -------------------------------------------------------------------------------
+
+
+def _fer2013_parquet(path: Path) -> Iterator[Row]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+    except pyarrow.ArrowException as error:
+        raise DatasetError(f"{path}: not a readable Parquet file ({error})") from error
+    with file:
+        have = set(file.schema_arrow.names)
+        missing = {"usage", "emotion", "png"} - have
+        if missing:
+            raise DatasetError(f"{path}: expected columns usage, emotion, png; lacks {missing}")
+        votes = FERPLUS_COLUMNS if have.issuperset(FERPLUS_COLUMNS) else ()
+        columns = ["usage", "emotion", "png", *votes]
+        number = 0
+        for batch in file.iter_batches(batch_size=4096, columns=columns):
+            for row in batch.to_pylist():
+                number += 1
+                name = f"{path.name}:{number}"
+                ballot = tuple(row[column] or 0 for column in votes) or None
+                yield Row(
+                    name, _fer2013(row["emotion"], name), row["png"], row["usage"], "", ballot
+                )
+
+
+def _fer2013_csv(path: Path) -> Iterator[Row]:
+    ballots = _ferplus_votes(path.with_name(_FERPLUS_FILE))
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        header = {name.strip(): name for name in reader.fieldnames or ()}
+        if not {"emotion", "pixels", "Usage"} <= header.keys():
+            raise DatasetError(
+                f"{path}: expected columns emotion, pixels, Usage; found {list(header)}"
+            )
+        for number, row in enumerate(reader, 1):
+            name = f"{path.name}:{number}"
+            try:
+                pixels = np.array(row[header["pixels"]].split(), np.uint8)
+                side = int(np.sqrt(len(pixels)))
+                image = pixels.reshape(side, side)
+                label = int(row[header["emotion"]])
+            except (ValueError, OverflowError) as error:
+                raise DatasetError(f"{name}: not a square grey picture ({error})") from error
+            ballot = None
+            if ballots is not None:
+                if number > len(ballots):
+                    raise DatasetError(
+                        f"{path.with_name(_FERPLUS_FILE)}: has {len(ballots):,} rows, fewer than "
+                        f"{path.name}, which it must follow row by row"
+                    )
+                ballot = ballots[number - 1]
+            usage = row[header["Usage"]].strip()
+            yield Row(name, _fer2013(label, name), image, usage, "", ballot)
+
+
+def _ferplus_votes(path: Path) -> list[tuple[int, ...]] | None:
+    """The votes of Microsoft's FER+ file, which follows fer2013.csv row by row."""
+    if not path.is_file():
+        return None
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        missing = set(_FERPLUS_HEADER) - set(reader.fieldnames or ())
+        if missing:
+            raise DatasetError(f"{path}: expected FER+'s columns; lacks {sorted(missing)}")
+        return [tuple(int(row[name] or 0) for name in _FERPLUS_HEADER) for row in reader]
+
+
+def _fer2013(label: int, name: str) -> str:
+    if not 0 <= label < len(EXPRESSIONS):
+        raise DatasetError(f"{name}: expected a label from 0 to 6, found {label}")
+    return EXPRESSIONS[label]
+
+
+# --- sets with a layout of their own ---------------------------------------------------------
+
+
+def _ckplus(path: Path) -> Iterator[Row]:
+    """One row a labelled sequence: its last frame, at the peak of the expression."""
+    for label_file in sorted((path / "Emotion").rglob("*_emotion.txt")):
+        expression = _CKPLUS[int(float(label_file.read_text()))]
+        within = label_file.relative_to(path / "Emotion").parent
+        frame = label_file.name.removesuffix("_emotion.txt")
+        folder = path / "cohn-kanade-images" / within
+        files = (folder / f"{frame}{suffix}" for suffix in PICTURE_SUFFIXES)
+        file = next((file for file in files if file.is_file()), None)
+        if file is None:
+            raise DatasetError(f"{folder}: lacks the frame {frame}, labelled {expression}")
+        yield Row(str(file), expression, file, group=frame.split("_")[0])
+
+
+def _rafdb(listing: Path) -> Iterator[Row]:
+    images = listing.parent.parent / "Image"
+    aligned = (images / "aligned").is_dir()
+    folder = images / ("aligned" if aligned else "original")
+    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            name, code = line.split()
+            expression = _RAFDB[int(code)]
+        except (ValueError, KeyError) as error:
+            raise DatasetError(
+                f"{listing}:{number}: expected a file name and a class from 1 to 7, found {line!r}"
+            ) from error
+        file = folder / (name.replace(".jpg", "_aligned.jpg") if aligned else name)
+        yield Row(str(file), expression, file, split_name(name.split("_")[0]))
+
+
+def _affectnet(path: Path) -> Iterator[Row]:
+    for part, split in (("train_set", "Training"), ("val_set", "PublicTest")):
+        for label_file in sorted((path / part / "annotations").glob("*_exp.npy")):
+            code = int(np.load(label_file, allow_pickle=False))
+            name = label_file.name.removesuffix("_exp.npy")
+            file = path / part / "images" / f"{name}.jpg"
+            if code in _AFFECTNET:  # the others are "none", "uncertain", "no face"
+                yield Row(str(file), _AFFECTNET[code], file, split)
+
+
+# --- a folder per class ----------------------------------------------------------------------
+
+
+def _class_folders(path: Path) -> Iterator[Row]:
+    empty = True
+    for file in sorted(path.rglob("*")):
+        if file.suffix.lower() not in PICTURE_SUFFIXES or not file.is_file():
+            continue
+        kdef = _KDEF_NAME.fullmatch(file.stem)
+        if kdef:
+            row = Row(str(file), _KDEF[kdef[2].upper()], file, group=kdef[1].upper())
+        elif file.parent == path and path.name.lower() not in CLASS_ALIASES:
+            continue  # a picture beside the folders has no class
+        else:
+            row = Row(str(file), class_name(file.parent.name), file, _split(file), _group(file))
+        empty = False
+        yield row
+    if empty:
+        raise DatasetError(
+            f"{path}: expected a folder per class named like {', '.join(EXPRESSIONS)}, with "
+            "pictures in it"
+        )
+
+
+def _split(file: Path) -> str:
+    """What the file's name says (`PublicTest_12.jpg`), or a folder above its class."""
+    for name in SPLITS:
+        if file.name.startswith(f"{name}_"):
+            return name
+    above = split_name(file.parent.parent.name)
+    return above if above in SPLITS else "all"
+
+
+def _group(file: Path) -> str:
+    match = _GROUP_NAMES.fullmatch(file.stem)
+    return next(filter(None, match.groups()), "") if match else ""

@@ -1,0 +1,106 @@
+"""A row: one labelled picture, not decoded yet. Also the names of classes and splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from mien.errors import DatasetError
+from mien.preprocess import to_gray
+from mien.types import EXPRESSIONS, UInt8Array
+
+#: FER2013's splits. PublicTest is for choosing, PrivateTest for the final examination.
+SPLITS: Final = ("Training", "PublicTest", "PrivateTest")
+
+#: The columns of FER+ votes, in FER+'s own order.
+FERPLUS_COLUMNS: Final = (
+    "ferplus_neutral",
+    "ferplus_happiness",
+    "ferplus_surprise",
+    "ferplus_sadness",
+    "ferplus_anger",
+    "ferplus_disgust",
+    "ferplus_fear",
+    "ferplus_contempt",
+    "ferplus_unknown",
+    "ferplus_nf",  # "not a face"
+)
+
+#: Spellings of the classes in the wild, in lower case, to our names.
+CLASS_ALIASES: Final = {
+    **{name: name for name in EXPRESSIONS},
+    "anger": "angry",
+    "disgusted": "disgust",
+    "afraid": "fear",
+    "fearful": "fear",
+    "happiness": "happy",
+    "sadness": "sad",
+    "surprised": "surprise",
+    "contempt": "contempt",
+    "contemptuous": "contempt",
+}
+
+_SPLIT_ALIASES: Final = {
+    "training": "Training",
+    "train": "Training",
+    "publictest": "PublicTest",
+    "validation": "PublicTest",
+    "valid": "PublicTest",
+    "val": "PublicTest",
+    "privatetest": "PrivateTest",
+    "test": "PrivateTest",
+}
+
+
+def split_name(text: str) -> str:
+    """FER2013's name of a split: `train` is Training, `val` PublicTest, `test` PrivateTest."""
+    return _SPLIT_ALIASES.get(text.lower(), text)
+
+
+def class_name(text: str) -> str:
+    """Our name of a class; a name that we do not know stays as it is, in lower case."""
+    return CLASS_ALIASES.get(text.lower(), text.lower())
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled picture.
+
+    Attributes:
+        name: what messages call it: a file, or a file and a row's number.
+        expression: the class, in our spelling.
+        picture: the file, its encoded bytes, or the decoded grey picture `uint8 (H, W)`.
+        split: one of `SPLITS`, or `all` where the data set knows none.
+        group: the person or session it shows; empty when unknown. Folds must not cut through it.
+        votes: FER+ votes in the order of `FERPLUS_COLUMNS`, or None.
+    """
+
+    name: str
+    expression: str
+    picture: Path | bytes | UInt8Array
+    split: str = "all"
+    group: str = ""
+    votes: tuple[int, ...] | None = None
+
+    def gray(self) -> UInt8Array:
+        """The picture in grey, `uint8 (H, W)`.
+
+        Raises:
+            DatasetError: it cannot be read or decoded.
+        """
+        if isinstance(self.picture, np.ndarray):
+            return to_gray(self.picture)
+        try:
+            data = self.picture.read_bytes() if isinstance(self.picture, Path) else self.picture
+        except OSError as error:
+            raise DatasetError(f"{self.name}: cannot be read ({error.strerror})") from error
+        image = None
+        if data:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        if image is None:
+            raise DatasetError(f"{self.name}: not a readable picture. Remove or replace it")
+        return np.asarray(image, np.uint8)
