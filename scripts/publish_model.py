@@ -20,7 +20,14 @@ from typing import Any
 from mien.card import figures_table, model_card
 from mien.classifier import ExpressionClassifier
 from mien.datasets import load_crops, load_pictures
-from mien.evaluate import Evaluation, evaluate_crops, evaluate_pictures, format_evaluation
+from mien.evaluate import (
+    Evaluation,
+    answer_crops,
+    answer_pictures,
+    format_evaluation,
+    summarize,
+    unseen,
+)
 from mien.models import ModelSpec
 from mien.pipeline import Analyzer
 from mien.training.export import export, load_trained
@@ -61,15 +68,21 @@ def examine(file: Path, data: Path) -> list[Evaluation]:
     classifier, analyzer = ExpressionClassifier(file, threads=2), Analyzer(file)
     training = load_crops(data / "fer2013", "Training")
     public = load_crops(data / "fer2013", "PublicTest")
+    fresh = unseen(public, training)
     found = [
-        evaluate_crops(
-            classifier, public, name="fer2013", split="PublicTest", tta=tta, training=training
+        summarize(
+            answer_crops(classifier, public, tta=tta),
+            classifier.spec,
+            data="fer2013",
+            split="PublicTest",
+            tta=tta,
+            fresh=fresh,
         )
         for tta in (False, True)
     ]
     for name, pose in (("ckplus", "all"), ("kdef", "front"), ("kdef", "turned")):
-        pictures = load_pictures(data / name)
-        found.append(evaluate_pictures(analyzer, pictures, name=name, pose=pose))
+        answers = answer_pictures(analyzer, load_pictures(data / name), pose=pose)
+        found.append(summarize(answers, classifier.spec, data=name, pose=pose))
     for evaluation in found:
         print(format_evaluation(evaluation), end="\n\n", flush=True)
     return found

@@ -72,7 +72,9 @@ def test_every_option_is_documented() -> None:
                 parsers += action.choices.values()
             for option in action.option_strings:
                 if option.startswith("--") and option != "--help":
-                    assert f"`{option}" in usage, f"docs/usage.md does not explain {option}"
+                    assert f"`{option}" in usage or f"mien {option}`" in usage, (
+                        f"docs/usage.md does not explain {option}"
+                    )
 
 
 def test_every_recipe_setting_is_explained() -> None:

@@ -60,6 +60,31 @@ def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
     return drawn
 
 
+def contact_sheet(
+    images: Sequence[UInt8Array], titles: Sequence[str], *, columns: int, cell_px: int = 96
+) -> UInt8Array:
+    """Pictures in a grid with a title under each: RGB `uint8 (H, W, 3)`.
+
+    Args:
+        images: grey `(H, W)` or RGB `(H, W, 3)`, of any size; each fills a square cell.
+        titles: a line for each; what does not fit is cut off.
+        columns: cells in a row.
+        cell_px: side of a cell.
+    """
+    text_px = max(_TEXT_PX[0], cell_px // 8)
+    line_px = _written("X", text_px).shape[0]
+    gap = max(2, cell_px // 24)
+    step_x, step_y = cell_px + gap, cell_px + line_px + gap
+    rows = -(-len(images) // columns)
+    sheet = np.full((rows * step_y + gap, columns * step_x + gap, 3), 255, np.uint8)
+    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
+        x, y = gap + i % columns * step_x, gap + i // columns * step_y
+        cell = np.asarray(cv2.resize(image, (cell_px, cell_px), interpolation=cv2.INTER_LINEAR))
+        _part(sheet, x, y, cell_px, cell_px)[:] = cell if cell.ndim == 3 else cell[:, :, None]
+        _blend(sheet, x, y + cell_px, _written(title, text_px)[:, :cell_px], _INK)
+    return sheet
+
+
 def _outline(
     image: UInt8Array, face: FaceResult, colour: tuple[int, int, int], line_px: int
 ) -> None:

@@ -8,7 +8,7 @@ alignment, classification; a picture whose face is not found counts as wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,10 @@ from mien.metrics import (
     negative_log_likelihood,
     precision_recall_f1,
 )
+from mien.models import ModelSpec
 from mien.pipeline import Analyzer
 from mien.sources import open_source
+from mien.types import UInt8Array
 
 #: Largest offset of the nose, in eye distances, of a face seen from the front. On KDEF, whose
 #: pictures are frontal or turned by 45 degrees, the two kinds leave a gap from 0.15 to 0.2.
@@ -52,6 +54,7 @@ class Evaluation:
             among the training rows; None when no training rows were given.
         missed: full pictures in which no face was found (they count as wrong).
         pipeline: whether full pictures went through the whole pipeline, or crops straight in.
+        uncertain_below: the confidence below which the model calls itself uncertain.
         pose: which faces of the full pictures count: `all`, seen from the `front`, or `turned`.
     """
 
@@ -75,6 +78,7 @@ class Evaluation:
     missed: int = 0
     pipeline: bool = False
     pose: str = "all"
+    uncertain_below: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The evaluation as plain JSON types."""
@@ -87,55 +91,61 @@ class Evaluation:
         return cls(**{**values, "accuracy_ci95": (low, high)})
 
 
-def evaluate_crops(
-    classifier: ExpressionClassifier,
-    data: FaceCrops,
-    *,
-    name: str,
-    split: str,
-    tta: bool = False,
-    training: FaceCrops | None = None,
-) -> Evaluation:
-    """Examine a model on face crops.
+@dataclass(frozen=True)
+class Answers:
+    """What a model said about N labelled faces, as arrays.
 
-    Args:
-        classifier: the exported model.
-        data: the rows to examine.
-        name, split: what to call them.
-        tta: average the logits of each crop and its mirror image.
-        training: training rows, to report the accuracy without rows that stand among them.
+    Attributes:
+        labels: `int64 (N,)`, the truth as an index into the model's classes.
+        probs: `float64 (N, K)`, calibrated.
+        crops: `uint8 (N, S, S)`, what the model was shown.
+        names: N names for messages.
+        found: `bool (N,)`, whether a face was found; where not, all probability lies on a class
+            that is wrong.
     """
-    predictions = classifier.predict(data.images, tta=tta)
-    fresh = None
-    if training is not None:
-        known = set(training.pixel_hashes())
-        fresh = np.array([digest not in known for digest in data.pixel_hashes()])
-    return _evaluation(
-        classifier,
-        predictions.probs,
-        data.labels,
-        name,
-        split,
-        "flip" if tta else "single",
-        fresh,
-    )
+
+    labels: npt.NDArray[np.int64]
+    probs: npt.NDArray[np.float64]
+    crops: UInt8Array
+    names: tuple[str, ...]
+    found: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """`(N,)`, the most probable class."""
+        return np.asarray(self.probs.argmax(1), np.int64)
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """`(N,)`, whether the answer is right."""
+        return np.asarray(self.predicted == self.labels)
 
 
-def evaluate_pictures(
+def answer_crops(
+    classifier: ExpressionClassifier, data: FaceCrops, *, tta: bool = False
+) -> Answers:
+    """Show face crops to a model. `tta` averages the logits with those of the mirror image."""
+    probs = classifier.predict(data.images, tta=tta).probs
+    found = np.ones(len(data), bool)
+    return Answers(data.labels, probs, data.images, data.names, found)
+
+
+def answer_pictures(
     analyzer: Analyzer,
     pictures: Sequence[LabelledPicture],
     *,
-    name: str,
     tta: bool = False,
     pose: str = "all",
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Evaluation:
-    """Examine the whole pipeline on full pictures that show one face each.
+) -> Answers:
+    """Show full pictures of one face each to the whole pipeline.
 
     Args:
         analyzer: the pipeline with its model.
         pictures: files and their labels. Where several faces are found, the largest counts.
-        name: what to call the set.
         tta: average the logits of each crop and its mirror image.
         pose: `front` takes only faces whose nose lies within `FRONT_NOSE_OFFSET` of their middle,
             `turned` only the others; a picture without a found face counts (as wrong) in both.
@@ -166,28 +176,41 @@ def evaluate_pictures(
     )
     labels = np.array([picture.label for picture in pictures], np.int64)[counts]
     probs = analyzer.classifier.predict(crops[counts], tta=tta).probs
-    # No face, no answer: all its probability goes to a class that is wrong.
     lost = ~found[counts]
     probs[lost] = np.eye(probs.shape[1])[(labels[lost] + 1) % probs.shape[1]]
-    views = "flip" if tta else "single"
-    evaluation = _evaluation(analyzer.classifier, probs, labels, name, "all", views, None)
-    return replace(evaluation, missed=int(lost.sum()), pipeline=True, pose=pose)
+    names = tuple(str(p.path) for p, take in zip(pictures, counts, strict=True) if take)
+    return Answers(labels, probs, crops[counts], names, ~lost)
 
 
-def _evaluation(
-    classifier: ExpressionClassifier,
-    probs: npt.NDArray[np.float64],
-    labels: npt.NDArray[np.int64],
+def unseen(data: FaceCrops, training: FaceCrops) -> npt.NDArray[np.bool_]:
+    """`(N,)`: which rows do not stand, pixel for pixel, among the training rows."""
+    known = set(training.pixel_hashes())
+    return np.array([digest not in known for digest in data.pixel_hashes()])
+
+
+def summarize(
+    answers: Answers,
+    spec: ModelSpec,
+    *,
     data: str,
-    split: str,
-    views: str,
-    fresh: npt.NDArray[np.bool_] | None,
+    split: str = "all",
+    tta: bool = False,
+    pose: str | None = None,
+    fresh: npt.NDArray[np.bool_] | None = None,
 ) -> Evaluation:
-    spec = classifier.spec
-    predicted = probs.argmax(1)
-    correct = predicted == labels
-    confusion = confusion_matrix(labels, predicted, len(spec.labels))
-    answered = probs.max(1) >= spec.uncertain_below
+    """The figures of a set of answers.
+
+    Args:
+        answers: what the model said.
+        spec: the model.
+        data, split: what to call the rows.
+        tta: whether the mirror image was averaged in.
+        pose: which faces of full pictures count; None for crops.
+        fresh: from `unseen`, for the deduplicated accuracy.
+    """
+    correct = answers.correct
+    confusion = confusion_matrix(answers.labels, answers.predicted, len(spec.labels))
+    answered = answers.probs.max(1) >= spec.uncertain_below
     per_class = {
         label: {"n": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
         for label, n, p, r, f in zip(
@@ -199,19 +222,25 @@ def _evaluation(
         version=spec.version,
         data=data,
         split=split,
-        views=views,
-        n=len(labels),
+        views="flip" if tta else "single",
+        n=len(answers),
         accuracy=float(correct.mean()),
-        accuracy_ci95=accuracy_interval(int(correct.sum()), len(labels)),
+        accuracy_ci95=accuracy_interval(int(correct.sum()), len(answers)),
         macro_f1=macro_f1(confusion),
         per_class=per_class,
         confusion=confusion.tolist(),
-        ece=expected_calibration_error(labels, probs),
-        nll=negative_log_likelihood(labels, probs),
+        ece=expected_calibration_error(answers.labels, answers.probs),
+        nll=negative_log_likelihood(answers.labels, answers.probs),
         answered=float(answered.mean()),
         answered_accuracy=float(correct[answered].mean()) if answered.any() else 0.0,
         deduplicated_n=None if fresh is None else int(fresh.sum()),
-        deduplicated_accuracy=None if fresh is None else float(correct[fresh].mean()),
+        deduplicated_accuracy=(
+            None if fresh is None or not fresh.any() else float(correct[fresh].mean())
+        ),
+        missed=int((~answers.found).sum()),
+        pipeline=pose is not None,
+        pose=pose or "all",
+        uncertain_below=spec.uncertain_below,
     )
 
 

@@ -349,6 +349,19 @@ def open_sink(path: str | os.PathLike[str], *, overwrite: bool = False) -> Sink:
     return kinds[suffix](target)
 
 
+def save_picture(image: UInt8Array, path: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Write one RGB picture under another name, and rename it when it is complete.
+
+    Raises:
+        SinkError: not a picture's suffix, already there, or not writable.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in PICTURE_SUFFIXES:
+        raise SinkError(f"{target}: expected a picture's suffix: {' '.join(PICTURE_SUFFIXES)}")
+    with open_sink(target, overwrite=overwrite) as sink:
+        sink.write(FrameResult(str(target), 0, 0.0, image.shape[1], image.shape[0]), image)
+
+
 def _required(image: UInt8Array | None) -> UInt8Array:
     if image is None:
         raise ValueError("this sink draws: give `write` the annotated image")

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.cli.exits import GOOD
+from mien.cli.exits import GOOD, require_extra, say
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mien.evaluate import Evaluation
+    from mien.evaluate import Answers, Evaluation
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,55 +36,61 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="with --pipeline: only faces seen from the front, or only the others",
     )
     add("--json", action="store_true", help="all figures as one JSON object")
+    add("--report", metavar="DIR", help="write a page with figures into this folder")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Examine and print."""
+    """Examine, print, and where it is asked for, write the report."""
     from mien.evaluate import format_evaluation
 
     if options.pose != "all" and not options.pipeline:
         raise ConfigError("--pose: a crop does not say how it was turned. Use it with --pipeline")
     if options.pipeline and (options.split != "all" or options.train_data):
         raise ConfigError("--split, --train-data: for face crops, not with --pipeline")
+    if options.report:
+        require_extra("report", "matplotlib")
     name = Path(options.data).resolve().stem
-    evaluation = (_pictures if options.pipeline else _crops)(options, name)
+    answers, evaluation = (_pictures if options.pipeline else _crops)(options, name)
     print(json.dumps(evaluation.to_dict()) if options.json else format_evaluation(evaluation))
+    if options.report:
+        from mien.evaluation_report import write_report
+
+        write_report(Path(options.report), evaluation, answers, seed=0)
+        say(f"mien: {Path(options.report) / 'index.html'}")
     return GOOD
 
 
-def _pictures(options: argparse.Namespace, name: str) -> Evaluation:
+def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     from mien.console import Progress
     from mien.datasets import load_pictures
-    from mien.evaluate import evaluate_pictures
+    from mien.evaluate import answer_pictures, summarize
     from mien.pipeline import Analyzer
 
     pictures = load_pictures(options.data)
+    analyzer = Analyzer(options.model)
     progress = Progress(len(pictures), "pictures", quiet=options.json)
     try:
-        return evaluate_pictures(
-            Analyzer(options.model),
-            pictures,
-            name=name,
-            tta=options.tta,
-            pose=options.pose,
-            progress=progress.update,
+        answers = answer_pictures(
+            analyzer, pictures, tta=options.tta, pose=options.pose, progress=progress.update
         )
     finally:
         progress.close()
+    spec = analyzer.classifier.spec
+    return answers, summarize(answers, spec, data=name, tta=options.tta, pose=options.pose)
 
 
-def _crops(options: argparse.Namespace, name: str) -> Evaluation:
+def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     from mien.classifier import ExpressionClassifier
     from mien.datasets import load_crops
-    from mien.evaluate import evaluate_crops
+    from mien.evaluate import answer_crops, summarize, unseen
 
-    training = load_crops(options.train_data, "Training") if options.train_data else None
-    return evaluate_crops(
-        ExpressionClassifier(options.model, threads=2),
-        load_crops(options.data, options.split),
-        name=name,
-        split=options.split,
-        tta=options.tta,
-        training=training,
+    classifier = ExpressionClassifier(options.model, threads=2)
+    data = load_crops(options.data, options.split)
+    fresh = None
+    if options.train_data:
+        fresh = unseen(data, load_crops(options.train_data, "Training"))
+    answers = answer_crops(classifier, data, tta=options.tta)
+    return answers, summarize(
+        answers, classifier.spec, data=name, split=options.split, tta=options.tta, fresh=fresh
     )

@@ -1,9 +1,12 @@
-"""Exit codes, and the one way to speak to the user beside results. Imports nothing of mien's."""
+"""Exit codes, the one way to speak to the user beside results, and what is not installed."""
 
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import Final
+
+from mien.errors import ConfigError
 
 GOOD: Final = 0
 DEFECT: Final = 1  # ours: Python's own code for an uncaught exception
@@ -15,3 +18,17 @@ INTERRUPTED: Final = 130  # what a shell expects after Ctrl-C
 def say(text: str) -> None:
     """A line on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def require_extra(extra: str, *packages: str) -> None:
+    """Refuse politely where an optional part of mien is not installed.
+
+    Raises:
+        ConfigError: one of the packages is missing.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"this needs {', '.join(missing)}, which mien's runtime does without: "
+            f"pip install 'mien[{extra}]'"
+        )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.cli.exits import GOOD, say
-from mien.errors import ConfigError
+from mien.cli.exits import GOOD, require_extra, say
 
 if TYPE_CHECKING:
     from mien.training.fit import EpochReport
@@ -43,17 +41,8 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     export.set_defaults(run=_export)
 
 
-def _require_training_side() -> None:
-    missing = [name for name in ("torch", "onnx", "onnxscript") if find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"training needs {', '.join(missing)}, which mien's runtime does without: "
-            "pip install 'mien[train]'"
-        )
-
-
 def _train(options: argparse.Namespace) -> int:
-    _require_training_side()
+    require_extra("train", "torch", "onnx", "onnxscript")
     from mien.datasets import load_crops
     from mien.training.fit import fit
     from mien.training.recipe import load_recipe
@@ -91,7 +80,7 @@ def _say_epoch(done: EpochReport) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    _require_training_side()
+    require_extra("train", "torch", "onnx", "onnxscript")
     from mien.datasets import load_crops
     from mien.training.export import export, load_trained
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from mien.training.recipe import AugmentRecipe
+from mien.training.recipe import AugmentRecipe, Recipe
+from mien.types import UInt8Array
 
 
 def augment(
@@ -36,6 +38,19 @@ def augment(
     crops = _degrade(crops, recipe, generator)
     crops = _relight(crops, recipe, generator)
     return _erase(crops, recipe, generator)
+
+
+def augmented_samples(images: UInt8Array, recipe: Recipe, *, seed: int) -> UInt8Array:
+    """Pictures `uint8 (N, H, W)` as one epoch would show them, at the recipe's input size.
+
+    Framed whole: what the face detector would cut out is not shown.
+    """
+    n = len(images)
+    whole = torch.eye(2, 3).expand(n, 2, 3)
+    generator = Generator().manual_seed(seed)
+    size = recipe.data.input_px
+    varied = augment(torch.from_numpy(images), whole, size, recipe.augment, generator)
+    return np.asarray(varied[:, 0].round().to(torch.uint8).numpy())
 
 
 def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:

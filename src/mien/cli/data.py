@@ -1,0 +1,152 @@
+"""`mien data`: what a data set holds, what it looks like, and what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mien.cli.exits import GOOD, PARTLY, require_extra, say
+from mien.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mien.inspection import Description
+
+_SHOWN = 10  # findings of each kind that a terminal gets; --json has all
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the verb and its actions."""
+    parser = verbs.add_parser("data", help="look at a data set before training on it")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    info = actions.add_parser("info", help="counts by class and split, sizes, duplicates")
+    info.add_argument("path", help="a data set, see docs/training.md")
+    info.add_argument("--plot", metavar="FILE", help="also draw a bar chart of the counts")
+    info.add_argument("--json", action="store_true", help="as one JSON object")
+    info.set_defaults(run=_info)
+
+    samples = actions.add_parser("samples", help="a labelled grid of its pictures")
+    add = samples.add_argument
+    add("path", help="a data set")
+    add("--out", required=True, metavar="FILE", help="the picture to write")
+    add("--split", default="all", metavar="NAME", help="Training, PublicTest, …")
+    add("--per-class", type=int, default=10, metavar="N", help="pictures of each class (10)")
+    add("--seed", type=int, default=0, metavar="N", help="which pictures (0)")
+    add("--augmented", action="store_true", help="as a network sees them in training")
+    add("--recipe", metavar="FILE", help="with --augmented: the recipe (default settings)")
+    add("--overwrite", action="store_true", help="replace an existing file")
+    samples.set_defaults(run=_samples)
+
+    check = actions.add_parser(
+        "check",
+        help="unreadable, doubtful and duplicate pictures; exit code 3 if there are any",
+    )
+    add = check.add_argument
+    add("path", help="a data set")
+    add("--model", metavar="NAME_OR_FILE", help="the model that looks for wrong labels")
+    add("--no-model", action="store_true", help="do not look for wrong labels with a model")
+    add("--json", action="store_true", help="every finding as a line of JSON")
+    check.set_defaults(run=_check)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from mien.console import Progress
+    from mien.inspection import describe
+
+    if options.plot:
+        require_extra("report", "matplotlib")
+    progress = Progress(None, "pictures", quiet=options.json)
+    description = describe(options.path, progress.update)
+    progress.close()
+    print(json.dumps(description.to_dict()) if options.json else _table(description))
+    if options.plot:
+        from mien.plots import count_chart
+
+        count_chart(description.counts, description.splits, Path(options.plot))
+        say(f"mien: {options.plot}")
+    return GOOD
+
+
+def _table(found: Description) -> str:
+    splits = [] if found.splits == ["all"] else found.splits
+    lines = [f"{'':12}{'all':>9}" + "".join(f"{split:>13}" for split in splits)]
+    for name, by_split in found.counts.items():
+        cells = "".join(f"{by_split.get(split, 0):13,}" for split in splits)
+        lines.append(f"{name:12}{sum(by_split.values()):9,}{cells}")
+    sums = [sum(by_split.get(split, 0) for by_split in found.counts.values()) for split in splits]
+    lines.append(f"{'total':12}{found.total:9,}" + "".join(f"{n:13,}" for n in sums))
+    sizes = [f"{w} x {h}: {n:,}" for (w, h), n in list(found.sizes.items())[:4]]
+    more = len(found.sizes) - len(sizes)
+    lines += [
+        "",
+        f"size in pixels      {', '.join(sizes)}{f', and {more} more' if more > 0 else ''}",
+        f"unreadable          {found.unreadable:,}",
+        f"identical pictures  {found.duplicate_groups:,} groups, of which "
+        f"{found.conflicting_groups:,} carry different labels and {found.leaking_groups:,} stand "
+        "in more than one split",
+    ]
+    return "\n".join(lines)
+
+
+def _samples(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    from mien.annotate import contact_sheet
+    from mien.datasets import load_crops
+    from mien.sinks import save_picture
+
+    if options.per_class < 1:
+        raise ConfigError(f"--per-class: expected at least 1, got {options.per_class}")
+    if options.recipe and not options.augmented:
+        raise ConfigError("--recipe: says how pictures are varied. Use it with --augmented")
+    if options.augmented:
+        require_extra("train", "torch")
+    crops = load_crops(options.path, options.split)
+    rng = np.random.default_rng(options.seed)
+    chosen = np.concatenate(
+        [
+            rng.permutation(np.nonzero(crops.labels == label)[0])[: options.per_class]
+            for label in range(len(crops.classes))
+        ]
+    )
+    images = crops.images[chosen]
+    if options.augmented:
+        from mien.training.augment import augmented_samples
+        from mien.training.recipe import Recipe, load_recipe
+
+        recipe = load_recipe(options.recipe) if options.recipe else Recipe(name="default")
+        images = augmented_samples(images, recipe, seed=options.seed)
+    titles = [crops.classes[label] for label in crops.labels[chosen]]
+    sheet = contact_sheet(list(images), titles, columns=options.per_class)
+    save_picture(sheet, options.out, overwrite=options.overwrite)
+    say(f"mien: {len(chosen)} pictures of {len(crops):,}: {options.out}")
+    return GOOD
+
+
+def _check(options: argparse.Namespace) -> int:
+    from mien.classifier import ExpressionClassifier
+    from mien.console import Progress
+    from mien.inspection import KINDS, check
+
+    classifier = None if options.no_model else ExpressionClassifier(options.model, threads=2)
+    progress = Progress(None, "pictures", quiet=options.json)
+    findings = check(options.path, classifier, progress.update)
+    progress.close()
+    if options.json:
+        for finding in findings:
+            print(json.dumps(asdict(finding), ensure_ascii=False))
+    else:
+        counts = Counter(finding.kind for finding in findings)
+        for kind, meaning in KINDS.items():
+            print(f"{kind:12}{counts[kind]:8,}  {meaning}")
+            shown = [finding for finding in findings if finding.kind == kind][:_SHOWN]
+            for finding in shown:
+                print(f"{'':22}{finding.name} ({finding.split}, {finding.expression}): "
+                      f"{finding.detail}")  # fmt: skip
+            if counts[kind] > len(shown):
+                print(f"{'':22}… and {counts[kind] - len(shown):,} more (--json has all)")
+    return PARTLY if findings else GOOD

@@ -1,0 +1,137 @@
+"""Figures for reports. May import numpy, and matplotlib inside functions (the extra `report`).
+
+Every function writes one picture file and returns nothing. The look is plain: no grid where there
+is a number, one colour where there is one quantity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_INK = "#1f2a44"
+_SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # Okabe & Ito, 2008
+
+
+@contextmanager
+def _figure(file: Path, width_in: float, height_in: float) -> Iterator[Any]:
+    """Axes of a new figure that is saved to `file` at the end."""
+    # The object interface: pyplot would open a window system and keep every figure.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=_INK)
+    yield axes
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=130)
+
+
+def count_chart(counts: Mapping[str, Mapping[str, int]], splits: Sequence[str], file: Path) -> None:
+    """Bars of the number of pictures per class, stacked by split.
+
+    Args:
+        counts: for each class its number of pictures by split, in the order to be drawn.
+        splits: the splits, in the order to be stacked.
+        file: picture to write.
+    """
+    with _figure(file, 8, 4) as axes:
+        base = [0] * len(counts)
+        for split, colour in zip(splits, _SERIES * len(splits), strict=False):
+            heights = [by_split.get(split, 0) for by_split in counts.values()]
+            axes.bar(list(counts), heights, bottom=base, color=colour, label=split)
+            base = [low + height for low, height in zip(base, heights, strict=True)]
+        for x, total in enumerate(base):
+            axes.text(x, total, f"{total:,}", ha="center", va="bottom", color=_INK)
+        axes.set_ylabel("pictures")
+        axes.legend(frameon=False)
+
+
+def confusion_chart(
+    confusion: Sequence[Sequence[int]], names: Sequence[str], file: Path, *, normalized: bool
+) -> None:
+    """A confusion matrix, rows the truth; as counts, or as shares of each row."""
+    counts = np.asarray(confusion, np.float64)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    with _figure(file, 6, 5.2) as axes:
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlabel("answer")
+        axes.set_ylabel("truth")
+        for row in range(len(names)):
+            for column in range(len(names)):
+                share = shares[row, column]
+                text = f"{share:.0%}" if normalized else f"{counts[row, column]:,.0f}"
+                colour = "white" if share > 0.55 else _INK
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+
+
+def per_class_chart(per_class: Mapping[str, Mapping[str, float]], file: Path) -> None:
+    """Precision, recall and F1 of every class."""
+    measures = ("precision", "recall", "f1")
+    with _figure(file, 8, 3.6) as axes:
+        for i, (measure, colour) in enumerate(zip(measures, _SERIES, strict=False)):
+            x = np.arange(len(per_class)) + (i - 1) * 0.27
+            heights = [row[measure] for row in per_class.values()]
+            axes.bar(x, heights, 0.25, color=colour, label=measure)
+        axes.set_xticks(range(len(per_class)), list(per_class))
+        axes.set_ylim(0, 1)
+        axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.15))
+
+
+def reliability_chart(
+    confidence: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_], file: Path
+) -> None:
+    """How often answers of a given confidence are right: on the diagonal, if well calibrated.
+
+    Bars below show how many answers have that confidence.
+    """
+    edges = np.linspace(0, 1, 11)
+    index = np.clip(np.ceil(confidence * 10).astype(int) - 1, 0, 9)
+    counts = np.bincount(index, minlength=10)
+    with _figure(file, 5, 4.6) as axes:
+        axes.plot([0, 1], [0, 1], color="#9aa3b5", linewidth=1, label="perfectly calibrated")
+        axes.bar(
+            edges[:-1], counts / max(counts.max(), 1) * 0.25, 0.1, align="edge", color="#dfe5f1"
+        )
+        filled = counts > 0
+        sums = np.bincount(index, confidence, 10), np.bincount(index, correct, 10)
+        mean_confidence, accuracy = (total[filled] / counts[filled] for total in sums)
+        axes.plot(mean_confidence, accuracy, "o-", color=_SERIES[0], label="this model")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share of right answers")
+        axes.legend(frameon=False, loc="upper left")
+
+
+def coverage_chart(
+    confidence: npt.NDArray[np.floating],
+    correct: npt.NDArray[np.bool_],
+    threshold: float,
+    file: Path,
+) -> None:
+    """Accuracy of the most confident answers against their share of all answers."""
+    order = np.argsort(-confidence, kind="stable")
+    coverage = np.arange(1, len(order) + 1) / len(order)
+    accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
+    with _figure(file, 5, 4.6) as axes:
+        axes.plot(coverage, accuracy, color=_SERIES[0])
+        answered = float((confidence >= threshold).mean())
+        if answered:
+            right = float(correct[confidence >= threshold].mean())
+            axes.plot([answered], [right], "o", color=_SERIES[5])
+            axes.annotate(
+                f"answers that are not uncertain:\n{right:.1%} of {answered:.0%} are right",
+                (answered, right),
+                xytext=(-8, 14),
+                textcoords="offset points",
+                ha="right",
+            )
+        axes.set(xlim=(0, 1), xlabel="share of faces answered", ylabel="share of right answers")

@@ -1,0 +1,62 @@
+"""What the documents promise works: commands parse, Python runs, links lead somewhere."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mien.cli import build_parser
+from tests.test_sources import write_video
+
+REPOSITORY = Path(__file__).parents[1]
+DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.S | re.M)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_parse(document: Path) -> None:
+    parser = build_parser()
+    for block in blocks(document.read_text("utf-8"), ""):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["mien"] and "…" not in line:
+                parser.parse_args(words[1:])  # exits with an error where a word is unknown
+
+
+def test_make_targets_exist() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    for document in [*DOCUMENTS, REPOSITORY / "CONTRIBUTING.md"]:
+        for target in re.findall(r"^make (\w+)", document.read_text("utf-8"), re.M):
+            assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_the_readmes_python_runs(
+    tmp_path: Path, portrait_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(portrait_file, tmp_path / "photo.jpg")
+    write_video(tmp_path / "clip.mp4", [0.0, 0.1])
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks((REPOSITORY / "README.md").read_text("utf-8"), "python")
+    exec(compile(code, "README.md", "exec"), {})
+    assert (tmp_path / "faces.parquet").is_file()
+
+
+@pytest.mark.parametrize(
+    "document", [*DOCUMENTS, REPOSITORY / "CONTRIBUTING.md"], ids=lambda path: path.name
+)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", document.read_text("utf-8")):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+
+
+def test_documents_speak_of_the_project_alone() -> None:
+    for document in [*DOCUMENTS, *(REPOSITORY / "src").rglob("*.py")]:
+        text = document.read_text("utf-8")
+        for path in re.findall(r"(?<![\w.])/(?:work|root|home|tmp)/\S+", text):
+            pytest.fail(f"{document.name} names a path outside the repository: {path}")

@@ -1,0 +1,172 @@
+"""Examinations: what counts, what is wrong, and the page that shows it."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.card import command_of, figures_table, model_card
+from mien.classifier import ExpressionClassifier
+from mien.cli import main
+from mien.datasets import FaceCrops, LabelledPicture
+from mien.evaluate import (
+    Answers,
+    Evaluation,
+    answer_crops,
+    answer_pictures,
+    format_evaluation,
+    summarize,
+    unseen,
+)
+from mien.evaluation_report import write_report
+from mien.models import ModelSpec
+from mien.pipeline import Analyzer
+from mien.types import EXPRESSIONS
+
+Capture = pytest.CaptureFixture[str]
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def spec() -> ModelSpec:
+    return ExpressionClassifier().spec
+
+
+def answers_of(labels: list[int], predicted: list[int], confidence: list[float]) -> Answers:
+    n = len(labels)
+    probs = np.repeat((1 - np.array(confidence))[:, None] / 6, 7, 1)
+    probs[np.arange(n), predicted] = confidence
+    crops = np.random.default_rng(0).integers(0, 256, (n, 48, 48), np.uint8)
+    names = tuple(map(str, range(n)))
+    return Answers(np.array(labels), probs, crops, names, np.ones(n, bool))
+
+
+def test_figures_by_hand(spec: ModelSpec) -> None:
+    spec = replace(spec, uncertain_below=0.7)
+    answers = answers_of([3, 3, 4, 6], [3, 4, 4, 6], [0.9, 0.8, 0.6, 0.5])
+    fresh = np.array([True, True, False, False])
+    found = summarize(answers, spec, data="x", fresh=fresh)
+    assert (found.n, found.accuracy) == (4, 0.75)
+    assert found.accuracy_ci95[0] < 0.75 < found.accuracy_ci95[1]
+    assert found.confusion[3][3:5] == [1, 1]
+    assert found.per_class["sad"] == {
+        "n": 1,
+        "precision": 0.5,
+        "recall": 1.0,
+        "f1": pytest.approx(2 / 3),
+    }
+    assert (found.answered, found.answered_accuracy) == (0.5, 0.5)
+    assert (found.deduplicated_n, found.deduplicated_accuracy) == (2, 0.5)
+    assert found.nll == pytest.approx(-np.log([0.9, 0.2 / 6, 0.6, 0.5]).mean())
+    assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    text = format_evaluation(found)
+    assert "75.00%" in text
+    assert "deduplicated" in text
+
+
+def test_training_duplicates_are_left_out() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
+    labels = np.zeros(3, np.int64)
+    everything = FaceCrops(images, labels, None, tuple("abc"))
+    training = FaceCrops(images[1:2], labels[:1], None, ("t",))
+    assert unseen(everything, training).tolist() == [True, False, True]
+
+
+def test_crops_are_answered_as_the_classifier_answers() -> None:
+    classifier = ExpressionClassifier()
+    images = np.random.default_rng(0).integers(0, 256, (5, 48, 48), np.uint8)
+    data = FaceCrops(images, np.arange(5), None, tuple("abcde"))
+    for tta in (False, True):
+        answers = answer_crops(classifier, data, tta=tta)
+        assert (answers.probs == classifier.predict(images, tta=tta).probs).all()
+        assert (answers.correct == (answers.predicted == data.labels)).all()
+
+
+def test_a_face_that_is_not_found_is_wrong(
+    analyzer: Analyzer, portrait_file: Path, tmp_path: Path, spec: ModelSpec
+) -> None:
+    Image.new("RGB", (90, 90)).save(tmp_path / "black.png")
+    (tmp_path / "text.png").write_text("no picture")
+    happy = EXPRESSIONS.index("happy")
+    pictures = [
+        LabelledPicture(path, happy, "")
+        for path in (portrait_file, tmp_path / "black.png", tmp_path / "text.png")
+    ]
+    answers = answer_pictures(analyzer, pictures)
+    assert answers.correct.tolist() == [True, False, False]
+    assert answers.found.tolist() == [True, False, False]
+    found = summarize(answers, spec, data="x", pose="all")
+    assert (found.missed, found.pipeline) == (2, True)
+    assert found.accuracy == pytest.approx(1 / 3)
+    assert "no face found" in format_evaluation(found)
+    # The astronaut looks at us: the front keeps her, "turned" only the pictures without a face.
+    assert len(answer_pictures(analyzer, pictures, pose="front")) == 3
+    assert len(answer_pictures(analyzer, pictures, pose="turned")) == 2
+
+
+def test_the_report_is_complete(tmp_path: Path, spec: ModelSpec) -> None:
+    rng = np.random.default_rng(0)
+    answers = answers_of(
+        rng.integers(0, 7, 200).tolist(),
+        rng.integers(0, 7, 200).tolist(),
+        rng.uniform(0.3, 1.0, 200).tolist(),
+    )
+    evaluation = summarize(answers, spec, data="<noise>")
+    write_report(tmp_path, evaluation, answers, seed=0)
+    page = (tmp_path / "index.html").read_text("utf-8")
+    pictures = re.findall(r'<img src="([^"]+)"', page)
+    assert len(pictures) == 6
+    for name in pictures:
+        with Image.open(tmp_path / name) as picture:
+            assert picture.width > 300
+    assert "<noise>" not in page  # escaped
+    assert "http" not in page  # nothing from the network
+    assert page.count("<img") == page.count(' alt="')
+    for name in EXPRESSIONS:
+        assert f"<td>{name}" in page
+
+
+def test_the_report_without_mistakes(tmp_path: Path, spec: ModelSpec) -> None:
+    answers = answers_of([3, 4], [3, 4], [0.9, 0.9])
+    write_report(tmp_path, summarize(answers, spec, data="x"), answers, seed=0)
+    assert "mistakes.png" not in (tmp_path / "index.html").read_text("utf-8")
+
+
+def test_the_report_on_the_command_line(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "data" / "happy").mkdir(parents=True)
+    crop = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+    Image.fromarray(crop).save(tmp_path / "data" / "happy" / "x.png")
+    out = tmp_path / "report"
+    assert main(["evaluate", "--data", str(tmp_path / "data"), "--report", str(out)]) == 0
+    assert (out / "index.html").is_file()
+    assert "index.html" in capsys.readouterr().err
+
+
+def test_the_card_names_the_command_of_each_figure(spec: ModelSpec) -> None:
+    answers = answers_of([3, 3, 4, 6], [3, 4, 4, 6], [0.9, 0.8, 0.6, 0.5])
+    crops = summarize(
+        answers, spec, data="fer2013", split="PublicTest", tta=True, fresh=np.ones(4, bool)
+    )
+    full = summarize(answers, spec, data="kdef", pose="front")
+    assert command_of(crops) == (
+        f"--data fer2013 --model {spec.name} --split PublicTest --tta --train-data fer2013"
+    )
+    assert command_of(full) == f"--data kdef --model {spec.name} --pipeline --pose front"
+    table = figures_table([crops, full])
+    assert "fer2013 PublicTest, with mirror image" in table[2]
+    assert "kdef, front, whole pipeline" in table[3]
+    card = model_card(spec, "f" * 64, [crops, full])
+    for line in table:
+        assert line in card
+    assert "f" * 64 in card
+
+
+def test_the_readme_shows_the_published_figures() -> None:
+    saved = json.loads((REPOSITORY / "models" / "mien-s.json").read_text("utf-8"))
+    table = figures_table([Evaluation.from_dict(row) for row in saved])
+    readme = (REPOSITORY / "README.md").read_text("utf-8")
+    assert "\n".join(table) in readme

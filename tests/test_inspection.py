@@ -1,0 +1,155 @@
+"""`mien data`: counts, duplicates, leaks and doubtful labels, on a small set with known faults."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from mien.annotate import contact_sheet
+from mien.classifier import ExpressionClassifier
+from mien.cli import main
+from mien.datasets import FERPLUS_COLUMNS
+from mien.inspection import KINDS, check, describe
+
+Capture = pytest.CaptureFixture[str]
+
+
+def face(seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 256, (48, 48), np.uint8)
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    """Nine rows: which is what stands in the comments."""
+    votes = [0] * 10
+    unanimous_sad, no_face = votes.copy(), votes.copy()
+    unanimous_sad[3], no_face[9] = 10, 6
+    rows = [
+        ("Training", 3, face(1), votes),  # fine
+        ("Training", 3, face(2), votes),  # leak: also in PublicTest
+        ("PublicTest", 3, face(2), votes),
+        ("Training", 0, face(3), votes),  # conflict: also sad
+        ("Training", 4, face(3), votes),
+        ("Training", 5, face(4), votes),  # duplicate
+        ("Training", 5, face(4), votes),
+        ("Training", 6, np.full((48, 48), 7, np.uint8), votes),  # flat
+        ("Training", 3, face(5), unanimous_sad),  # mislabelled
+        ("Training", 2, face(6), no_face),  # not a face
+        ("Training", 1, None, votes),  # unreadable
+    ]
+    columns: dict[str, list[object]] = {
+        "usage": [row[0] for row in rows],
+        "emotion": [row[1] for row in rows],
+        "png": [b"?" if r[2] is None else cv2.imencode(".png", r[2])[1].tobytes() for r in rows],
+    }
+    columns |= {name: [row[3][i] for row in rows] for i, name in enumerate(FERPLUS_COLUMNS)}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "fer2013.parquet")
+    return tmp_path
+
+
+def test_description(faulty: Path) -> None:
+    found = describe(faulty)
+    assert next(iter(found.counts)) == "happy"  # the largest class first
+    assert found.counts["happy"] == {"Training": 3, "PublicTest": 1}
+    assert found.total == 11
+    assert found.splits == ["Training", "PublicTest"]
+    assert found.sizes == {(48, 48): 10}
+    assert found.unreadable == 1
+    assert (found.duplicate_groups, found.conflicting_groups, found.leaking_groups) == (3, 1, 1)
+
+
+def test_every_fault_is_found_once(faulty: Path) -> None:
+    findings = check(faulty, None)
+    by_kind = {kind: [f.name.split(":")[1] for f in findings if f.kind == kind] for kind in KINDS}
+    assert by_kind == {
+        "unreadable": ["11"],
+        "flat": ["8"],
+        "not-a-face": ["10"],
+        "leak": ["2", "3"],
+        "conflict": ["4", "5"],
+        "duplicate": ["6", "7"],
+        "mislabelled": ["9"],
+    }
+    assert [f.kind for f in findings] == sorted((f.kind for f in findings), key=list(KINDS).index)
+
+
+def test_a_label_that_the_model_cannot_believe(portrait_file: Path, tmp_path: Path) -> None:
+    """The smiling astronaut, filed under angry and under happy."""
+    image = cv2.imread(str(portrait_file))
+    assert image is not None
+    for name in ("angry", "happy"):
+        (tmp_path / name).mkdir()
+        # Two shades, so that they are no pixel-identical twins.
+        crop = image[62:178, 168:284] // (1 if name == "angry" else 2)
+        cv2.imwrite(str(tmp_path / name / "x.png"), crop)
+    (finding,) = check(tmp_path, ExpressionClassifier())
+    assert finding.kind == "mislabelled"
+    assert finding.expression == "angry"
+    assert "says happy" in finding.detail
+
+
+def test_info_and_check_on_the_command_line(faulty: Path, capsys: Capture) -> None:
+    chart = faulty / "counts.png"
+    assert main(["data", "info", str(faulty), "--plot", str(chart)]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[1].split() == ["happy", "4", "3", "1"]
+    assert "3 groups, of which 1 carry different labels and 1 stand" in out
+    with Image.open(chart) as picture:
+        assert picture.width > 500
+    assert main(["data", "info", str(faulty), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sizes"] == {"48x48": 10}
+
+    assert main(["data", "check", str(faulty), "--no-model"]) == 3
+    assert "not a readable picture" in capsys.readouterr().out
+    assert main(["data", "check", str(faulty), "--no-model", "--json"]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10
+    assert set(json.loads(lines[0])) == {"kind", "name", "expression", "split", "detail"}
+
+
+def test_a_sound_set_is_sound(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "happy").mkdir()
+    Image.fromarray(face(1)).save(tmp_path / "happy" / "a.png")
+    assert main(["data", "check", str(tmp_path), "--no-model"]) == 0
+    assert main(["data", "info", str(tmp_path)]) == 0
+    assert "happy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("extra", [[], ["--augmented"]])
+def test_samples(tmp_path: Path, capsys: Capture, extra: list[str]) -> None:
+    for name in ("happy", "sad"):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            Image.fromarray(face(i)).save(tmp_path / name / f"{i}.png")
+    out = tmp_path / "grid.png"
+    arguments = ["data", "samples", str(tmp_path), "--out", str(out), "--per-class", "3", *extra]
+    assert main(arguments) == 0
+    with Image.open(out) as picture:
+        assert picture.width > 3 * 96
+        assert picture.height > 2 * 96
+    assert main(arguments) == 2
+    assert "already there" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0
+    assert main([*arguments[:4], str(tmp_path / "grid.txt")]) == 2
+    assert "picture's suffix" in capsys.readouterr().err
+
+
+def test_the_sheet_puts_every_picture_in_its_place() -> None:
+    shades = [np.full((10, 10), value, np.uint8) for value in (10, 60, 110)]
+    sheet = contact_sheet(shades, ["a", "b", "c"], columns=2, cell_px=48)
+    assert sheet[20, 20].tolist() == [10, 10, 10]
+    assert sheet[20, 75].tolist() == [60, 60, 60]
+    assert sheet[-40, 20].tolist() == [110, 110, 110]
+    assert sheet[-40, 75].tolist() == [255, 255, 255]
+
+
+def test_the_known_faults_of_fer2013(data: Path) -> None:
+    found = describe(data / "fer2013")
+    assert list(found.counts)[:2] == ["happy", "neutral"]
+    assert list(found.counts)[-1] == "disgust"
+    assert found.leaking_groups == 270
