@@ -15,7 +15,8 @@ DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"
 
 
 def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.S | re.M)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M)
+    return [code for found, code in fenced if found == language]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -23,9 +24,9 @@ def test_commands_parse(document: Path) -> None:
     parser = build_parser()
     for block in blocks(document.read_text("utf-8"), ""):
         for line in block.splitlines():
-            words = shlex.split(line, comments=True)
-            if words[:1] == ["mien"] and "…" not in line:
-                parser.parse_args(words[1:])  # exits with an error where a word is unknown
+            if line.startswith("mien ") and "…" not in line:
+                # Exits with an error where a word is unknown.
+                parser.parse_args(shlex.split(line, comments=True)[1:])
 
 
 def test_make_targets_exist() -> None:

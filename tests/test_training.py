@@ -1,18 +1,26 @@
 """The training side: recipes, augmentation, learning, resuming, export and parity."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.preprocess import network_input
-from mien.training.augment import augment
-from mien.training.export import export, load_trained
-from mien.training.fit import EpochReport, fit, predict_logits
+from mien.training.augment import draw_variations, mix_neighbours, vary
+from mien.training.checkpoint import EpochReport
+from mien.training.data import batch_rows, network_pixels, training_rows
+from mien.training.distributed import my_rows, sync_batch_norms
+from mien.training.export import _rounded, export, load_trained
+from mien.training.fit import fit, predict_logits
 from mien.training.framing import whole_picture
 from mien.training.recipe import (
     AugmentRecipe,
@@ -21,12 +29,15 @@ from mien.training.recipe import (
     recipe_from_dict,
 )
 from mien.training.zoo import build_network, count_macs, count_parameters
+from mien.types import EXPRESSIONS
 
 REPOSITORY = Path(__file__).parents[1]
-STILL = {name: type(value)() for name, value in vars(AugmentRecipe()).items()} | {
+STILL: dict[str, Any] = {name: type(value)() for name, value in vars(AugmentRecipe()).items()} | {
     "scale_min": 1.0,
     "scale_max": 1.0,
 }
+
+EVERYTHING = AugmentRecipe(blur=0.5, jpeg=0.5, occlude=0.5, mixup=0.5)
 
 
 def tiny(**fitting: object) -> Recipe:
@@ -93,15 +104,17 @@ def test_a_recipe_survives_its_own_dictionary() -> None:
     assert recipe_from_dict(tiny().to_dict()) == tiny()
 
 
+def varied(
+    images: torch.Tensor, framing: torch.Tensor, size_px: int, recipe: AugmentRecipe, seed: int = 0
+) -> torch.Tensor:
+    dice = draw_variations(len(images), size_px, recipe, torch.Generator().manual_seed(seed))
+    return vary(images, framing, size_px, dice)
+
+
 def test_augmentation_switched_off_changes_nothing() -> None:
     images = torch.from_numpy(drawn(7).images)
-    out = augment(
-        images,
-        torch.from_numpy(whole_picture(7)),
-        48,
-        AugmentRecipe(**STILL),
-        torch.Generator().manual_seed(0),
-    )
+    whole = torch.from_numpy(whole_picture(7))
+    out = varied(images, whole, 48, AugmentRecipe(**STILL))
     assert torch.allclose(out[:, 0], images.float(), atol=1e-2)
 
 
@@ -110,7 +123,7 @@ def test_augmentation_is_repeatable_and_stays_in_range() -> None:
     framing = torch.from_numpy(whole_picture(32))
 
     def once(seed: int) -> torch.Tensor:
-        return augment(images, framing, 40, AugmentRecipe(), torch.Generator().manual_seed(seed))
+        return varied(images, framing, 40, EVERYTHING, seed)
 
     first, again, other = once(1), once(1), once(2)
     assert torch.equal(first, again)
@@ -127,10 +140,7 @@ def test_the_end_of_a_run_is_calm() -> None:
     assert calm.scale_min**2 == pytest.approx(full.scale_min)
     images = torch.full((64, 48, 48), 128, dtype=torch.uint8)
     framing = torch.from_numpy(whole_picture(64))
-    spread = [
-        float(augment(images, framing, 48, recipe, torch.Generator().manual_seed(0)).std())
-        for recipe in (full, calm)
-    ]
+    spread = [float(varied(images, framing, 48, recipe).std()) for recipe in (full, calm)]
     assert spread[1] < 0.7 * spread[0]  # no noise, less brightness
 
 
@@ -148,14 +158,123 @@ def test_framing_agrees_with_the_crop_that_inference_cuts() -> None:
     face = Detections(np.array([[6, 4, 40, 46]], np.float32), np.ones(1, np.float32), points[None])
     matrix = crop_transforms(face, scale=0.9, upright=True, size_px=48)
     cut = align_faces(image, face, scale=0.9, upright=True, size_px=48)[0]
-    trained = augment(
-        torch.from_numpy(image[None]),
-        torch.from_numpy(_normalized(matrix, 48)),
-        48,
-        AugmentRecipe(**STILL),
-        torch.Generator(),
-    )[0, 0].numpy()
+    framing = torch.from_numpy(_normalized(matrix, 48))
+    trained = varied(torch.from_numpy(image[None]), framing, 48, AugmentRecipe(**STILL))[
+        0, 0
+    ].numpy()
     assert np.abs(trained - cut.astype(float)).max() < 2.0  # OpenCV rounds coordinates to 1/32 px
+
+
+def test_dice_shared_by_several_processes_fall_the_same() -> None:
+    """A batch varied whole equals its parts varied apart: two processes see what one would."""
+    images, framing = torch.from_numpy(drawn(30).images), torch.from_numpy(whole_picture(30))
+    dice = draw_variations(30, 40, EVERYTHING, torch.Generator().manual_seed(3))
+    together = mix_neighbours(vary(images, framing, 40, dice), dice.mix)
+    apart = []
+    for rank in range(4):
+        mine = my_rows(30, rank, 4)
+        part = dice.rows(mine)
+        apart.append(mix_neighbours(vary(images[mine], framing[mine], 40, part), part.mix))
+    assert torch.allclose(torch.cat(apart), together, atol=1e-3)
+
+
+@given(n=st.integers(1, 300), processes=st.integers(1, 9))
+def test_every_row_has_one_process(n: int, processes: int) -> None:
+    parts = [range(n)[my_rows(n, rank, processes)] for rank in range(processes)]
+    assert [row for part in parts for row in part] == list(range(n))
+    assert all(part.start % 2 == 0 for part in parts if part)  # pairs stay together
+
+
+def test_mixing_neighbours_by_hand() -> None:
+    values = torch.tensor([[0.0], [10.0], [20.0], [40.0], [7.0]])
+    mixed = mix_neighbours(values, torch.tensor([0.1, 0.1, 0.5, 0.5, 0.4]))
+    assert mixed.flatten().tolist() == pytest.approx([1.0, 9.0, 30.0, 30.0, 7.0])
+
+
+@pytest.mark.parametrize("kind", ["blur", "jpeg", "occlude", "low_resolution", "erase"])
+def test_every_degradation_shows_and_spares_the_rest(kind: str) -> None:
+    images = torch.from_numpy(drawn(40).images)
+    whole = torch.from_numpy(whole_picture(40))
+    recipe = AugmentRecipe(**(STILL | {kind: 0.5}))
+    out = varied(images, whole, 48, recipe)[:, 0]
+    touched = ((out - images.float()).abs().amax((1, 2)) > 2).sum().item()
+    assert 8 <= touched <= 32
+
+
+def test_balanced_sampling_shows_rare_classes(tmp_path: Path) -> None:
+    data = drawn(70)
+    data = data.select((data.labels != 1) | (np.arange(70) == 1))  # one picture of class 1
+    rows = training_rows(tiny(), data, tmp_path, lambda text: None)
+    shown = {
+        balance: torch.cat(list(batch_rows(rows, 8, balance, torch.Generator().manual_seed(0))))
+        for balance in (0.0, 1.0)
+    }
+    assert sorted(shown[0.0].tolist()) == list(range(len(rows)))
+    rare = int((rows.labels == 1).nonzero()[0, 0])
+    assert (shown[0.0] == rare).sum() == 1
+    assert (shown[1.0] == rare).sum() >= 4
+
+
+@pytest.mark.parametrize("name", ["mien_vgg", "mien_attention", "vgg19", "resnet18"])
+def test_every_network_keeps_the_promises(name: str) -> None:
+    recipe = recipe_from_dict({"name": "x", "network": {"name": name}}).network
+    network = build_network(recipe, classes=5).eval()
+    out = network(torch.randn(2, 1, 44, 44))
+    assert out.expression.shape == (2, 5)
+    assert out.ferplus.shape == (2, 8)
+    assert out.embedding.shape == (2, network.expression.in_features)
+    if name == "mien_attention":
+        assert out.attention is not None
+        assert out.attention.shape == (2, 11, 11)
+        assert ((out.attention >= 0) & (out.attention <= 1)).all()
+    else:
+        assert out.attention is None
+    loss = out.expression.square().sum() + out.ferplus.square().sum()
+    torch.autograd.backward(loss)
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_attention_starts_as_the_network_without_it() -> None:
+    plain = build_network(tiny().network).eval()
+    attentive = build_network(replace(tiny().network, name="mien_attention")).eval()
+    assert count_parameters(attentive) > count_parameters(plain)
+    gates = attentive(torch.randn(1, 1, 48, 48)).attention
+    assert gates is not None
+    assert torch.allclose(gates, torch.full_like(gates, 0.5))  # passes everything on unchanged
+
+
+def test_sizes_of_the_classics() -> None:
+    """As published: 20.0 and 11.2 million weights with their heads' sizes changed to ours."""
+    sizes = {}
+    for name in ("vgg19", "resnet18"):
+        recipe = recipe_from_dict({"name": "x", "network": {"name": name}}).network
+        sizes[name] = count_parameters(build_network(recipe))
+    assert sizes["vgg19"] == pytest.approx(20.03e6, rel=0.01)
+    assert sizes["resnet18"] == pytest.approx(11.18e6, rel=0.01)
+
+
+def test_synced_statistics_equal_plain_ones_for_one_process(tmp_path: Path) -> None:
+    import torch.distributed as dist
+
+    plain = build_network(tiny().network)
+    synced = build_network(tiny().network)
+    synced.load_state_dict(plain.state_dict())
+    sync_batch_norms(synced)
+    meeting = f"file://{tmp_path}/meeting"
+    dist.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
+    try:
+        pixels = torch.randn(6, 1, 48, 48)
+        outputs = [network.train()(pixels).expression for network in (plain, synced)]
+        assert torch.allclose(outputs[0], outputs[1], atol=1e-4)
+        for output in outputs:
+            torch.autograd.backward(output.square().sum())
+        for a, b in zip(plain.parameters(), synced.parameters(), strict=True):
+            if a.grad is not None and b.grad is not None:
+                assert torch.allclose(a.grad, b.grad, atol=1e-3, rtol=1e-3)
+        for key, value in plain.state_dict().items():
+            assert torch.allclose(value.float(), synced.state_dict()[key].float(), atol=1e-4), key
+    finally:
+        dist.destroy_process_group()
 
 
 def test_it_can_learn(tmp_path: Path) -> None:
@@ -203,6 +322,67 @@ def test_a_checkpoint_knows_its_recipe_and_data(tmp_path: Path) -> None:
         load_trained(tmp_path / "elsewhere")
 
 
+def test_a_loss_that_explodes_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"loss became nan in epoch 1.*Lower fit\.learning_rate"):
+        fit(tiny(learning_rate=1e30, epochs=1), drawn(32), drawn(7), tmp_path)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_the_best_epoch_can_be_selected(tmp_path: Path) -> None:
+    reports: list[EpochReport] = []
+    data = drawn(32)
+    fit(tiny(epochs=6, select="best"), data, data, tmp_path, report=reports.append)
+    best = max(reports, key=lambda done: done.accuracy)
+    _, network, _, _ = load_trained(tmp_path)
+    logits = predict_logits(network, data.images, tiny(), 48)
+    assert float((logits.argmax(1).numpy() == data.labels).mean()) == best.accuracy
+
+
+def test_the_log_of_a_resumed_run_has_every_epoch_once(tmp_path: Path) -> None:
+    from mien.training.checkpoint import read_log
+
+    data = drawn(20)
+    fit(tiny(epochs=2), data, data, tmp_path)
+    with (tmp_path / "log.csv").open("a") as file:  # killed between log and checkpoint
+        file.write("3,2,48,0.1,1.0,0.5,10.0,1.0,1.0\n")
+    fit(tiny(epochs=2), data, data, tmp_path, resume=True)
+    assert [row.epoch for row in read_log(tmp_path / "log.csv")] == [1, 2]
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    """The same recipe by the command line, alone and under torchrun: the same weights."""
+    import os
+    import subprocess
+    import sys
+
+    data, recipe = tmp_path / "data", tmp_path / "r.toml"
+    for split, seed in (("train", 0), ("val", 1)):
+        crops = drawn(42, seed)
+        for i, (image, label) in enumerate(zip(crops.images, crops.labels, strict=True)):
+            file = data / split / EXPRESSIONS[label] / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(file)
+    recipe.write_text(
+        "name = 'shared'\n[network]\nwidths = [8, 16]\ndepths = [1, 1]\ndropout = 0.0\n"
+        "[data]\naligned_share = 0.0\n[augment]\nmixup = 0.5\n"
+        "[fit]\nepochs = 2\nbatch = 14\nlearning_rate = 0.02\nresolutions = [[1.0, 48]]\n"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    weights = []
+    for launcher in ([], ["-m", "torch.distributed.run", "--nproc-per-node", "2"]):
+        out = tmp_path / f"out{len(launcher)}"
+        command = [sys.executable, *launcher, "-m", "mien.cli", "train", str(recipe)]
+        command += ["--data", str(data), "--out", str(out), "--precision", "32-true"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("epoch   2/2") == 1  # only the first process speaks
+        assert (out / "curves.png").is_file()
+        _, network, _, _ = load_trained(out)
+        weights.append(network.state_dict())
+    for name, value in weights[0].items():
+        assert torch.allclose(value.float(), weights[1][name].float(), atol=2e-3), name
+
+
 def test_rows_that_are_no_face_are_left_out(tmp_path: Path) -> None:
     data = drawn(20)
     assert data.votes is not None
@@ -236,13 +416,33 @@ def test_export_agrees_with_torch(tmp_path: Path) -> None:
     assert mirrored.logits == pytest.approx(classifier.predict(data.images, tta=True).logits)
 
 
+@pytest.mark.parametrize("name", ["mien_vgg", "mien_attention"])
+def test_half_precision_storage(tmp_path: Path, name: str) -> None:
+    data = drawn(20)
+    recipe = recipe_from_dict(
+        tiny(epochs=1).to_dict()
+        | {"network": {"name": name, "widths": [16, 32, 64], "depths": [1, 1, 1]}}
+    )
+    fit(recipe, data, data, tmp_path)
+    _, network, fingerprint, _ = load_trained(tmp_path)
+    sizes, logits = [], []
+    for half in (False, True):
+        file = tmp_path / f"{half}.onnx"
+        export(recipe, network, data, file, data_sha256=fingerprint, half=half)
+        sizes.append(file.stat().st_size)
+        logits.append(ExpressionClassifier(file).predict(data.images).logits)
+    large = (32 * 16 + 64 * 32) * 9  # weights worth halving
+    assert sizes[0] - sizes[1] == pytest.approx(2 * large, rel=0.1)
+    assert logits[1] == pytest.approx(logits[0], abs=0.02)
+    expected = predict_logits(_rounded(network), data.images, recipe, 48).numpy()
+    assert logits[1] == pytest.approx(expected, abs=1e-4)
+
+
 def test_training_sees_what_inference_sees() -> None:
     """One preprocessing: an unvaried training picture equals inference's input, byte for byte."""
-    from mien.training.fit import _network_pixels
-
     data = drawn(7)
     crops = torch.from_numpy(data.images)[:, None].float()
-    assert _network_pixels(crops, tiny()).numpy().tobytes() == network_input(data.images).tobytes()
+    assert network_pixels(crops, tiny()).numpy().tobytes() == network_input(data.images).tobytes()
 
 
 def test_macs_by_hand() -> None:

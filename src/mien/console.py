@@ -82,6 +82,12 @@ class Progress:
             self._stream.write("\r" + self.line(now - self._began)[:width].ljust(width))
             self._stream.flush()
 
+    def restart(self, total: int | None) -> None:
+        """Begin again at zero, for the next round of the same work."""
+        self.close()
+        self._began = self._last = time.monotonic()
+        self._total, self.done = total, 0.0
+
     def line(self, elapsed_s: float) -> str:
         """The bar as text, `elapsed_s` seconds after the start."""
         rate = self.done / elapsed_s if elapsed_s > 0 else 0.0

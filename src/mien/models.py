@@ -42,7 +42,7 @@ class ModelSpec:
         parameters, macs: trained weights, and multiply-accumulates for one crop.
         training_data, licence: what it learned from, and on which terms it may be used.
         metrics: figures measured at export, by name.
-        recipe, data_sha256, commit: how to make it again.
+        recipe, data_sha256, commit, made_with: how to make it again.
     """
 
     name: str
@@ -64,6 +64,7 @@ class ModelSpec:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     data_sha256: str = ""
     commit: str = ""
+    made_with: str = ""
 
     def to_json(self) -> str:
         """The text that is embedded in the model file."""

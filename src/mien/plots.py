@@ -135,3 +135,22 @@ def coverage_chart(
                 ha="right",
             )
         axes.set(xlim=(0, 1), xlabel="share of faces answered", ylabel="share of right answers")
+
+
+def learning_curves(
+    epochs: Sequence[int], losses: Sequence[float], accuracies: Sequence[float], file: Path
+) -> None:
+    """Training loss and PublicTest accuracy by epoch."""
+    with _figure(file, 8, 4) as axes:
+        axes.plot(epochs, losses, color=_SERIES[1])
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("training loss", color=_SERIES[1])
+        other = axes.twinx()
+        other.plot(epochs, accuracies, color=_SERIES[0])
+        other.set_ylabel("accuracy on PublicTest", color=_SERIES[0])
+        other.spines[["top"]].set_visible(False)
+        best = int(np.argmax(accuracies))
+        other.annotate(
+            f"{accuracies[best]:.1%}", (epochs[best], accuracies[best]), color=_SERIES[0],
+            xytext=(0, 6), textcoords="offset points", ha="center",
+        )  # fmt: skip

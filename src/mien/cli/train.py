@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from mien.cli.exits import GOOD, require_extra, say
 
 if TYPE_CHECKING:
-    from mien.training.fit import EpochReport
+    from mien.training.checkpoint import EpochReport
+
+_PACKAGES = ("torch", "torchvision", "lightning_fabric", "onnx", "onnxscript", "tensorboard")
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,6 +32,12 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add("--resume", action="store_true", help="go on from the last checkpoint")
     add("--threads", type=int, metavar="N", help="CPU threads (all cores)")
+    add(
+        "--precision",
+        default="auto",
+        choices=("auto", "32-true", "bf16-mixed", "16-mixed"),
+        help="auto: bfloat16 where the device computes in it",
+    )
     add("--dry-run", action="store_true", help="only print the network's size and the recipe")
     train.set_defaults(run=_train)
 
@@ -38,49 +46,90 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("checkpoint", help="a checkpoint, or the folder that `mien train` wrote it to")
     add("--data", required=True, metavar="PATH", help="set with PublicTest rows, to calibrate on")
     add("--out", required=True, metavar="FILE", help="the .onnx file to write")
+    add("--half", action="store_true", help="store weights in 16 bits, at half the size")
     export.set_defaults(run=_export)
 
 
 def _train(options: argparse.Namespace) -> int:
-    require_extra("train", "torch", "onnx", "onnxscript")
+    require_extra("train", *_PACKAGES)
+    from mien.console import Progress
     from mien.datasets import load_crops
-    from mien.training.fit import fit
+    from mien.training.fit import fit, make_fabric
     from mien.training.recipe import load_recipe
     from mien.training.zoo import build_network, count_macs, count_parameters
 
     recipe = load_recipe(options.recipe, options.override)
     network = build_network(recipe.network)
     size = recipe.data.input_px
-    say(
+    summary = (
         f"{recipe.name}: {recipe.network.name}, {count_parameters(network):,} parameters, "
         f"{count_macs(network, size) / 1e6:.1f} MMAC at {size} px, {recipe.fit.epochs} epochs"
     )
     if options.dry_run:
+        say(summary)
         print(json.dumps(recipe.to_dict(), indent=1))
         return GOOD
+    train = load_crops(options.data, "Training")
+    validation = load_crops(options.data, "PublicTest")
+    fabric = make_fabric(options.precision)
+    leads = fabric.global_rank == 0
+    note = say if leads else _keep_silent
+    note(f"{summary}, on {fabric.world_size} x {fabric.device.type}, {options.precision} precision")
+    out = Path(options.out)
+    progress = Progress(None, "steps", quiet=not leads)
+
+    def step(done: int, steps: int) -> None:
+        if done == 1:
+            progress.restart(steps)
+        progress.update(done, steps)
+
+    def epoch(done: EpochReport) -> None:
+        progress.close()
+        say(
+            f"epoch {done.epoch:3}/{done.epochs}  {done.size_px} px  loss {done.loss:.3f}  "
+            f"PublicTest {done.accuracy:.2%}  {done.images_per_s:.0f} pictures/s  "
+            f"{done.wall_s:.0f} s"
+        )
+        _draw(out)
+
     fit(
         recipe,
-        load_crops(options.data, "Training"),
-        load_crops(options.data, "PublicTest"),
-        Path(options.out),
+        train,
+        validation,
+        out,
+        fabric=fabric,
         resume=options.resume,
         threads=options.threads,
-        report=_say_epoch,
-        note=say,
+        report=epoch,
+        progress=step,
+        note=note,
     )
-    say(f"done: `mien export {options.out} --data {options.data} --out {recipe.name}.onnx`")
+    note(f"done: `mien export {options.out} --data {options.data} --out {recipe.name}.onnx`")
     return GOOD
 
 
-def _say_epoch(done: EpochReport) -> None:
-    say(
-        f"epoch {done.epoch:3}/{done.epochs}  {done.size_px} px  loss {done.loss:.3f}  "
-        f"PublicTest {done.accuracy:.2%}  {done.images_per_s:.0f} pictures/s  {done.wall_s:.0f} s"
+def _keep_silent(_text: str) -> None:
+    """All processes but the first."""
+
+
+def _draw(out: Path) -> None:
+    """The learning curves, as a picture and for TensorBoard, after every epoch."""
+    from mien.plots import learning_curves
+    from mien.training.checkpoint import LOG, read_log
+    from mien.training.tensorboard import write_tensorboard
+
+    epochs = read_log(out / LOG)
+    learning_curves(
+        [row.epoch for row in epochs],
+        [row.loss for row in epochs],
+        [row.accuracy for row in epochs],
+        out / "curves.png",
     )
+    write_tensorboard(epochs[-1], out / "tensorboard")
 
 
 def _export(options: argparse.Namespace) -> int:
-    require_extra("train", "torch", "onnx", "onnxscript")
+    require_extra("train", *_PACKAGES)
     from mien.datasets import load_crops
     from mien.training.export import export, load_trained
 
@@ -88,7 +137,14 @@ def _export(options: argparse.Namespace) -> int:
     if epochs < recipe.fit.epochs:
         say(f"mien: this checkpoint has {epochs} of {recipe.fit.epochs} epochs")
     calibration = load_crops(options.data, "PublicTest")
-    spec = export(recipe, network, calibration, Path(options.out), data_sha256=data_sha256)
+    spec = export(
+        recipe,
+        network,
+        calibration,
+        Path(options.out),
+        data_sha256=data_sha256,
+        half=options.half,
+    )
     say(
         f"{options.out}: {spec.parameters:,} parameters, temperature {spec.temperature:.3f}, "
         f"uncertain below {spec.uncertain_below:.3f}"

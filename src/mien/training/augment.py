@@ -1,29 +1,98 @@
-"""Vary a whole batch at once on its way into the network. Imports torch and the recipe.
+"""Vary a whole batch at once on its way into the network. Imports torch, cv2 and the recipe.
 
-All randomness comes from the generator that is passed in, so an epoch is the same when it is
-run again. Geometry (framing, flip, rotation, scale, shift, resolution) is one resampling.
+In two steps. `draw_variations` throws all dice for a batch; `vary` applies them. Several processes
+that share a batch throw the same dice and each apply only their rows, so that how many there are
+does not change what is learned. Geometry (framing, flip, rotation, scale, shift) is one resampling.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, fields, replace
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from mien.training.occluders import draw_occluders, occlude
 from mien.training.recipe import AugmentRecipe, Recipe
 from mien.types import UInt8Array
 
+_LOW_RESOLUTION_PX = (14, 33)  # smallest side, and the largest plus one
+_BLUR_SIGMA = (0.4, 1.6)  # of the crop at 48 pixels
+_JPEG_QUALITY = (15, 70)
 
-def augment(
-    images: Tensor,
-    framings: Tensor,
-    size_px: int,
-    recipe: AugmentRecipe,
-    generator: Generator,
-) -> Tensor:
+
+@dataclass(frozen=True)
+class Variations:
+    """The dice of one batch: a row of every tensor for each crop.
+
+    Attributes:
+        geometry: `(B, 2, 3)`, from the varied crop to the framed one, in -1..1.
+        sharpness: `(B,)`, blends towards a blurred (negative) or sharpened copy.
+        blur_sigma: `(B,)` in pixels, 0 for none.
+        small_px: `(B,)`, side to shrink to before enlarging again, 0 for none.
+        jpeg_quality: `(B,)`, 0 for no JPEG.
+        tone: `(B, 3)`: gamma, gain, shift in grey levels.
+        erased: `(B, 4)`: centre x, y and half width, height of a rectangle in shares of the side;
+            half width 0 for none.
+        noise: `(B, 1, S, S)` in 0..255, what the rectangle is filled with.
+        occluders: `(B, K)`, see `mien.training.occluders`.
+        mix: `(B,)`, weight of the neighbour that is mixed in; 0 for none.
+    """
+
+    geometry: Tensor
+    sharpness: Tensor
+    blur_sigma: Tensor
+    small_px: Tensor
+    jpeg_quality: Tensor
+    tone: Tensor
+    erased: Tensor
+    noise: Tensor
+    occluders: Tensor
+    mix: Tensor
+
+    def rows(self, which: slice) -> Variations:
+        """The dice of some of the crops."""
+        return replace(self, **{f.name: getattr(self, f.name)[which] for f in fields(self)})
+
+
+def draw_variations(
+    n: int, size_px: int, recipe: AugmentRecipe, generator: Generator
+) -> Variations:
+    """Throw the dice for `n` crops of side `size_px`."""
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.empty(n, *shape).uniform_(low, high, generator=generator)
+
+    def chance(p: float) -> Tensor:
+        return torch.rand(n, generator=generator) < p
+
+    return Variations(
+        geometry=_draw_geometry(n, recipe, generator),
+        sharpness=uniform(-recipe.sharpness, recipe.sharpness),
+        blur_sigma=chance(recipe.blur) * uniform(*_BLUR_SIGMA) * (size_px / 48),
+        small_px=chance(recipe.low_resolution)
+        * torch.randint(*_LOW_RESOLUTION_PX, (n,), generator=generator),
+        jpeg_quality=chance(recipe.jpeg) * torch.randint(*_JPEG_QUALITY, (n,), generator=generator),
+        tone=torch.stack(
+            [
+                uniform(-recipe.gamma, recipe.gamma).exp(),
+                uniform(-recipe.contrast, recipe.contrast).exp(),
+                255 * uniform(-recipe.brightness, recipe.brightness),
+            ],
+            1,
+        ),
+        erased=_draw_rectangles(n, recipe, generator),
+        noise=uniform(0, 255, 1, size_px, size_px) if recipe.erase else torch.zeros(n, 1, 1, 1),
+        occluders=draw_occluders(n, recipe.occlude, generator),
+        mix=_draw_mix(n, recipe, generator),
+    )
+
+
+def vary(images: Tensor, framings: Tensor, size_px: int, variations: Variations) -> Tensor:
     """Grey `uint8 (B, H, W)` to varied `float32 (B, 1, size_px, size_px)` in 0..255.
 
     Args:
@@ -31,13 +100,27 @@ def augment(
         framings: `(B, 2, 3)`, where each crop lies in its picture, in normalised coordinates
             (-1..1 from edge to edge, as in `torch.nn.functional.affine_grid`).
         size_px: side of the crops to be made.
-        recipe: how strongly to vary.
-        generator: the source of all randomness.
+        variations: the dice. Mixing is not applied here: it concerns the labels too.
     """
-    crops = _resample(images, framings, size_px, recipe, generator)
-    crops = _degrade(crops, recipe, generator)
-    crops = _relight(crops, recipe, generator)
-    return _erase(crops, recipe, generator)
+    crops = _resample(images, framings, size_px, variations.geometry)
+    crops = occlude(crops, variations.occluders)
+    crops = _relight(crops, variations.tone)
+    crops = _degrade(crops, variations)
+    return _erase(crops, variations)
+
+
+def mix_neighbours(values: Tensor, weights: Tensor) -> Tensor:
+    """Blend each row with its neighbour (0 with 1, 2 with 3, …) by the neighbour's weight.
+
+    Mixup (Zhang et al., ICLR 2018) with the neighbour as the partner: the order of rows is random
+    anyway, and neighbours stay together when a batch is shared between processes. A last lone row
+    stays as it is.
+    """
+    even = len(values) - len(values) % 2
+    partner = values.clone()
+    partner[0:even:2], partner[1:even:2] = values[1:even:2], values[0:even:2]
+    weight = weights.view(-1, *[1] * (values.ndim - 1)).to(values.dtype)
+    return values * (1 - weight) + partner * weight
 
 
 def augmented_samples(images: UInt8Array, recipe: Recipe, *, seed: int) -> UInt8Array:
@@ -46,92 +129,106 @@ def augmented_samples(images: UInt8Array, recipe: Recipe, *, seed: int) -> UInt8
     Framed whole: what the face detector would cut out is not shown.
     """
     n = len(images)
-    whole = torch.eye(2, 3).expand(n, 2, 3)
-    generator = Generator().manual_seed(seed)
     size = recipe.data.input_px
-    varied = augment(torch.from_numpy(images), whole, size, recipe.augment, generator)
+    dice = draw_variations(n, size, recipe.augment, Generator().manual_seed(seed))
+    whole = torch.eye(2, 3).expand(n, 2, 3)
+    varied = mix_neighbours(vary(torch.from_numpy(images), whole, size, dice), dice.mix)
     return np.asarray(varied[:, 0].round().to(torch.uint8).numpy())
 
 
-def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
-    return torch.empty(n).uniform_(low, high, generator=generator)
+# --- throwing the dice -----------------------------------------------------------------------
 
 
-def _resample(
-    images: Tensor,
-    framings: Tensor,
-    size_px: int,
-    recipe: AugmentRecipe,
-    generator: Generator,
-) -> Tensor:
-    n = len(images)
-    angle = _uniform(n, -recipe.rotate_deg, recipe.rotate_deg, generator) * (math.pi / 180)
+def _draw_geometry(n: int, recipe: AugmentRecipe, generator: Generator) -> Tensor:
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.empty(n).uniform_(low, high, generator=generator)
+
+    angle = uniform(-recipe.rotate_deg, recipe.rotate_deg) * (math.pi / 180)
     # Drawn on a logarithmic axis; a face shown larger comes from a smaller part of the picture.
-    low, high = math.log(recipe.scale_min), math.log(recipe.scale_max)
-    extent = torch.exp(-_uniform(n, low, high, generator))
+    extent = torch.exp(-uniform(math.log(recipe.scale_min), math.log(recipe.scale_max)))
     mirror = torch.ones(n)
     if recipe.flip:
         mirror = 1 - 2 * torch.randint(0, 2, (n,), generator=generator).float()
     cos, sin = angle.cos() * extent, angle.sin() * extent
-    shift = torch.empty(n, 2).uniform_(-2 * recipe.shift, 2 * recipe.shift, generator=generator)
-    vary = torch.stack(
+    shift_x, shift_y = (uniform(-2 * recipe.shift, 2 * recipe.shift) for _ in range(2))
+    return torch.stack(
         [
-            torch.stack([cos * mirror, -sin, shift[:, 0]], 1),
-            torch.stack([sin * mirror, cos, shift[:, 1]], 1),
+            torch.stack([cos * mirror, -sin, shift_x], 1),
+            torch.stack([sin * mirror, cos, shift_y], 1),
         ],
         1,
     )
-    linear = framings[:, :, :2] @ vary[:, :, :2]
-    offset = framings[:, :, :2] @ vary[:, :, 2:] + framings[:, :, 2:]
-    grid = F.affine_grid(
-        torch.cat([linear, offset], 2), [n, 1, size_px, size_px], align_corners=False
-    )
+
+
+def _draw_rectangles(n: int, recipe: AugmentRecipe, generator: Generator) -> Tensor:
+    """Random erasing (Zhong et al., AAAI 2020): a rectangle of 2-25% of the area."""
+    area = torch.empty(n).uniform_(0.02, 0.25, generator=generator)
+    aspect = torch.exp(torch.empty(n).uniform_(-1.0, 1.0, generator=generator))
+    half = torch.stack([(area / aspect).sqrt(), (area * aspect).sqrt()], 1) / 2
+    centre = torch.rand(n, 2, generator=generator)
+    chosen = torch.rand(n, 1, generator=generator) < recipe.erase
+    return torch.cat([centre, half * chosen], 1)
+
+
+def _draw_mix(n: int, recipe: AugmentRecipe, generator: Generator) -> Tensor:
+    """Both of a pair get the same weight, at most one half: the label's own picture dominates."""
+    weight = torch.rand(n, generator=generator) * 0.5
+    chosen = torch.rand(n, generator=generator) < recipe.mixup
+    even = n - n % 2
+    weight[1:even:2], chosen[1:even:2] = weight[0:even:2], chosen[0:even:2]
+    return weight * chosen
+
+
+# --- applying them ---------------------------------------------------------------------------
+
+
+def _resample(images: Tensor, framings: Tensor, size_px: int, geometry: Tensor) -> Tensor:
+    linear = framings[:, :, :2] @ geometry[:, :, :2]
+    offset = framings[:, :, :2] @ geometry[:, :, 2:] + framings[:, :, 2:]
+    size = [len(images), 1, size_px, size_px]
+    grid = F.affine_grid(torch.cat([linear, offset], 2), size, align_corners=False)
     pixels = images[:, None].float()
     return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 
-def _degrade(crops: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tensor:
-    """Blur, sharpen and lose resolution, as cameras and FER2013's own history do."""
-    n, _, size_px, _ = crops.shape
-    if recipe.sharpness:
-        amount = _uniform(n, -recipe.sharpness, recipe.sharpness, generator).view(-1, 1, 1, 1)
-        blurred = F.avg_pool2d(F.pad(crops, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-        crops = crops + amount * (crops - blurred)
-    if recipe.low_resolution:
-        chosen = torch.rand(n, generator=generator) < recipe.low_resolution
-        small = int(torch.randint(14, 33, (), generator=generator))
-        if small < size_px and chosen.any():
-            shrunk = F.interpolate(crops[chosen], size=(small, small), mode="area")
-            crops = crops.clone()
-            crops[chosen] = F.interpolate(
-                shrunk, size=(size_px, size_px), mode="bilinear", align_corners=False
-            )
-    return crops
-
-
-def _relight(crops: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tensor:
-    n = len(crops)
-    gamma = torch.exp(_uniform(n, -recipe.gamma, recipe.gamma, generator)).view(-1, 1, 1, 1)
-    gain = torch.exp(_uniform(n, -recipe.contrast, recipe.contrast, generator)).view(-1, 1, 1, 1)
-    shift = 255 * _uniform(n, -recipe.brightness, recipe.brightness, generator).view(-1, 1, 1, 1)
-    if recipe.gamma:
-        crops = 255 * (crops.clamp(0, 255) / 255 + 1e-4).pow(gamma)
+def _relight(crops: Tensor, tone: Tensor) -> Tensor:
+    gamma, gain, shift = (column.view(-1, 1, 1, 1) for column in tone.unbind(1))
+    crops = 255 * (crops.clamp(0, 255) / 255).pow(gamma)
     middle = crops.mean(dim=(2, 3), keepdim=True)
     return ((crops - middle) * gain + middle + shift).clamp(0, 255)
 
 
-def _erase(crops: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tensor:
-    """Random erasing (Zhong et al., AAAI 2020): a rectangle of 2-25% of the area becomes noise."""
-    if not recipe.erase:
-        return crops
-    n, _, size_px, _ = crops.shape
-    area = _uniform(n, 0.02, 0.25, generator)
-    aspect = torch.exp(_uniform(n, -1.0, 1.0, generator))
-    half = torch.stack([(area / aspect).sqrt(), (area * aspect).sqrt()], 1) / 2
-    centre = torch.rand(n, 2, generator=generator)
+def _degrade(crops: Tensor, variations: Variations) -> Tensor:
+    """Blur, sharpen, lose resolution, compress: what cameras and FER2013's own history do."""
+    size_px = crops.shape[-1]
+    amount = variations.sharpness.view(-1, 1, 1, 1)
+    blurred = F.avg_pool2d(F.pad(crops, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    crops = (crops + amount * (crops - blurred)).clamp(0, 255)
+    for row in variations.blur_sigma.nonzero()[:, 0].tolist():
+        sigma = float(variations.blur_sigma[row])
+        soft = cv2.GaussianBlur(crops[row, 0].numpy(), (0, 0), sigma)
+        crops[row, 0] = torch.from_numpy(soft)
+    for small in set(variations.small_px.tolist()):
+        if not 0 < small < size_px:
+            continue
+        chosen = variations.small_px == small
+        shrunk = F.interpolate(crops[chosen], size=(small, small), mode="area")
+        crops[chosen] = F.interpolate(
+            shrunk, size=(size_px, size_px), mode="bilinear", align_corners=False
+        )
+    for row in variations.jpeg_quality.nonzero()[:, 0].tolist():
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(variations.jpeg_quality[row])]
+        _, data = cv2.imencode(".jpg", crops[row, 0].round().to(torch.uint8).numpy(), quality)
+        picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+        crops[row, 0] = torch.from_numpy(np.asarray(picture)).float()
+    return crops
+
+
+def _erase(crops: Tensor, variations: Variations) -> Tensor:
+    size_px = crops.shape[-1]
+    centre, half = variations.erased[:, :2], variations.erased[:, 2:]
     position = (torch.arange(size_px) + 0.5) / size_px
-    inside = (position[None, :, None] - centre[:, None]).abs() < half[:, None]  # (n, size, xy)
-    chosen = (torch.rand(n, generator=generator) < recipe.erase).view(-1, 1, 1)
-    mask = (inside[:, :, 1, None] & inside[:, None, :, 0] & chosen)[:, None]
-    noise = 255 * torch.rand(crops.shape, generator=generator)
-    return torch.where(mask, noise, crops)
+    # (B, S, xy): whether a column or row lies inside.
+    inside = (position[None, :, None] - centre[:, None]).abs() < half[:, None]
+    mask = (inside[:, :, 1, None] & inside[:, None, :, 0])[:, None]
+    return torch.where(mask, variations.noise, crops)

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import subprocess
 import warnings
+from copy import deepcopy
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+import mien
 from mien.datasets import FaceCrops
 from mien.errors import ModelError
 from mien.metrics import confidence_for_accuracy, fit_temperature, softmax
 from mien.models import METADATA_KEY, ModelSpec
-from mien.training.fit import CHECKPOINT, predict_logits
+from mien.training.checkpoint import BEST, CHECKPOINT
+from mien.training.fit import predict_logits
 from mien.training.recipe import Recipe, recipe_from_dict
 from mien.training.zoo import (
     ExpressionNetwork,
@@ -37,6 +42,7 @@ LICENCE = (
 )
 
 _OPSET = 18
+_HALF_FROM = 1024  # smaller weights stay in float32: they save nothing
 
 
 class _Exported(nn.Module):
@@ -46,30 +52,36 @@ class _Exported(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        logits, embedding, _ = self.network(pixels)
-        return logits, embedding
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        output = self.network(pixels)
+        outputs = (output.expression, output.embedding)
+        return outputs if output.attention is None else (*outputs, output.attention)
 
 
-def load_trained(checkpoint: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
+def load_trained(run: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
     """The recipe, the averaged network in eval mode, the data hash and the epochs done.
 
     Args:
-        checkpoint: the file, or the folder it lies in.
+        run: the folder of a run, or a checkpoint in it. Of a folder, the epoch that the recipe
+            selects is taken: the last, or the best on PublicTest.
 
     Raises:
         ModelError: no such checkpoint, or not one of ours.
     """
-    file = checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
+    file = run / CHECKPOINT if run.is_dir() else run
     if not file.is_file():
         raise ModelError(f"{file}: no checkpoint. Train with `mien train` first")
     try:
-        state: dict[str, Any] = torch.load(file, weights_only=True)
+        state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
         recipe = recipe_from_dict(state["recipe"], str(file))
-    except (RuntimeError, KeyError, TypeError, EOFError) as error:
+        if run.is_dir() and recipe.fit.select == "best":
+            best = torch.load(run / BEST, weights_only=True, map_location="cpu")
+            state["average"] = best["average"]
+        head = state["average"]["expression.weight"]
+        network = build_network(recipe.network, classes=len(head))
+        network.load_state_dict(state["average"])
+    except (RuntimeError, KeyError, TypeError, EOFError, OSError, UnpicklingError) as error:
         raise ModelError(f"{file}: not a checkpoint of `mien train` ({error})") from error
-    network = build_network(recipe.network)
-    network.load_state_dict(state["average"])
     return recipe, network.eval(), state["data"], state["epoch"]
 
 
@@ -80,6 +92,7 @@ def export(
     file: Path,
     *,
     data_sha256: str,
+    half: bool = False,
     training_data: str = TRAINING_DATA,
     licence: str = LICENCE,
 ) -> ModelSpec:
@@ -91,9 +104,13 @@ def export(
         calibration: rows that choose the temperature and the threshold of `uncertain`.
         file: the ONNX file to write.
         data_sha256: fingerprint of the training rows.
+        half: store weights as float16, at half the size. The network's own weights are rounded
+            too, so that both still agree; computing stays in float32.
         training_data, licence: a sentence each, for the spec and the card.
     """
     size = recipe.data.input_px
+    if half:
+        network = _rounded(network)
     logits = predict_logits(network, calibration.images, recipe, size).double().numpy()
     temperature = fit_temperature(calibration.labels, logits)
     probs = softmax(logits, temperature)
@@ -120,16 +137,25 @@ def export(
         recipe=recipe.to_dict(),
         data_sha256=data_sha256,
         commit=_commit(),
+        made_with=f"mien {mien.__version__}, torch {torch.__version__}",
+        labels=calibration.classes,
     )
-    write_onnx(network, spec, file)
+    write_onnx(network, spec, file, half=half)
     return spec
 
 
-def write_onnx(network: ExpressionNetwork, spec: ModelSpec, file: Path) -> None:
-    """Write the network with its spec as ONNX: `pixels` in, `logits` and `embedding` out."""
+def write_onnx(
+    network: ExpressionNetwork, spec: ModelSpec, file: Path, *, half: bool = False
+) -> None:
+    """Write the network with its spec as ONNX.
+
+    In goes `pixels`; out come `logits`, `embedding`, and `attention` where the network has it.
+    """
     import onnx
 
     example = torch.zeros(2, 1, spec.input_px, spec.input_px)
+    with torch.no_grad():
+        outputs = ["logits", "embedding", "attention"][: len(_Exported(network)(example))]
     with warnings.catch_warnings():  # the exporter warns about its own internals
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -137,13 +163,15 @@ def write_onnx(network: ExpressionNetwork, spec: ModelSpec, file: Path) -> None:
             (example,),
             dynamo=True,
             input_names=["pixels"],
-            output_names=["logits", "embedding"],
+            output_names=outputs,
             dynamic_shapes={"pixels": {0: torch.export.Dim("n", min=1)}},
             opset_version=_OPSET,
             verbose=False,
         )
     assert program is not None
     model = program.model_proto
+    if half:
+        _store_half(model)
     del model.metadata_props[:]
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, spec.to_json()
@@ -152,6 +180,37 @@ def write_onnx(network: ExpressionNetwork, spec: ModelSpec, file: Path) -> None:
     partial = file.with_suffix(".part")
     partial.write_bytes(model.SerializeToString(deterministic=True))
     partial.replace(file)
+
+
+def _rounded(network: ExpressionNetwork) -> ExpressionNetwork:
+    """A copy whose large weights are those that float16 can hold."""
+    copy = deepcopy(network)
+    for parameter in copy.parameters():
+        if parameter.numel() >= _HALF_FROM:
+            parameter.data = parameter.data.half().float()
+    return copy
+
+
+def _store_half(model: Any) -> None:
+    """Replace large float32 weights by float16 ones and a cast, which the runtime does once."""
+    import onnx
+    from onnx import numpy_helper
+
+    casts = []
+    for weights in model.graph.initializer:
+        if weights.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(weights)
+        if values.size < _HALF_FROM:
+            continue
+        name = weights.name
+        weights.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(
+            onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
+        )
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def _commit() -> str:

@@ -1,58 +1,80 @@
-"""The training loop, read from top to bottom. Imports torch and its siblings in this package.
+"""The training loop, read from top to bottom. Imports torch, Lightning Fabric and its siblings.
 
 Every epoch draws its randomness from (seed, epoch) alone and ends with a checkpoint that holds
-everything else, so a run that is killed and resumed ends with the weights of one that was not.
+everything else, so a run that is killed at any moment and resumed ends with the weights of one
+that was not. Several processes (torchrun, SLURM) throw the same dice and each take their rows of a
+batch.
 """
 
 from __future__ import annotations
 
-import csv
 import math
+import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 
 from mien.datasets import FaceCrops
-from mien.errors import ConfigError, DatasetError, ModelError
-from mien.preprocess import network_input, resize_crop
-from mien.training.augment import augment
-from mien.training.framing import detected_framings, whole_picture
+from mien.errors import ConfigError
+from mien.preprocess import resize_crop
+from mien.training.augment import draw_variations
+from mien.training.checkpoint import (
+    BEST,
+    CHECKPOINT,
+    LOG,
+    EpochReport,
+    Log,
+    load_checkpoint,
+    save_best,
+    save_checkpoint,
+)
+from mien.training.data import (
+    Batch,
+    batch_rows,
+    make_batch,
+    network_pixels,
+    steps_per_epoch,
+    training_rows,
+)
+from mien.training.distributed import my_rows, sync_batch_norms
 from mien.training.recipe import FitRecipe, Recipe
-from mien.training.zoo import FERPLUS_CLASSES, ExpressionNetwork, build_network
+from mien.training.zoo import ExpressionNetwork, Output, build_network
 from mien.types import UInt8Array
 
-CHECKPOINT = "checkpoint.pt"
-_NOT_A_FACE = 9  # column of the FER+ votes
+_CHECK_EVERY = 50  # steps between two looks at the loss: a look waits for the accelerator
 
 
-@dataclass(frozen=True)
-class EpochReport:
-    """What one epoch did. Times cover training and validation; accuracy is a fraction."""
+def make_fabric(precision: str = "auto") -> Fabric:
+    """The machinery for this process: device, precision, and its siblings if there are any.
 
-    epoch: int
-    epochs: int
-    size_px: int
-    learning_rate: float
-    loss: float
-    accuracy: float
-    images_per_s: float
-    wall_s: float
-    cpu_s: float
-
-
-def precision(setting: str = "auto") -> torch.dtype | None:
-    """The type for mixed precision on this machine: bfloat16 where the CPU computes in it."""
-    if setting == "auto":
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return torch.bfloat16 if native else None
-    return {"bf16": torch.bfloat16, "fp32": None}[setting]
+    Under torchrun or SLURM every process calls this and finds the others. `precision` is Fabric's
+    (`bf16-mixed`, `16-mixed`, `32-true`); `auto` takes bfloat16 where the device computes in it.
+    """
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if precision == "auto":
+        native = (
+            torch.cuda.is_bf16_supported()
+            if accelerator == "cuda"
+            else torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        )
+        precision = "bf16-mixed" if native else "32-true"
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE", "1")))
+    world = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=local,
+        num_nodes=max(1, world // local),
+        strategy="ddp" if world > 1 else "auto",
+        precision=precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
 
 
 def fit(
@@ -61,9 +83,11 @@ def fit(
     validation: FaceCrops,
     out: Path,
     *,
+    fabric: Fabric | None = None,
     resume: bool = False,
     threads: int | None = None,
     report: Callable[[EpochReport], None] = lambda epoch: None,
+    progress: Callable[[int, int], None] = lambda step, steps: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> ExpressionNetwork:
     """Train the recipe's network and return it with its averaged weights, in eval mode.
@@ -71,154 +95,139 @@ def fit(
     Args:
         recipe: everything that decides the result, with the data.
         train, validation: rows to learn from, and rows to watch (never learned from).
-        out: folder for `checkpoint.pt`, `log.csv` and cached detections.
+        out: folder for `checkpoint.pt`, `best.pt`, `log.csv` and cached detections.
+        fabric: device, precision and processes; None for `make_fabric()`.
         resume: go on from the checkpoint in `out`.
         threads: CPU threads; None leaves torch's choice.
-        report: called after each epoch. note: called with a line on what is going on.
+        report: called after each epoch. progress: called after each step with the number of steps
+            done in this epoch and their total. note: called with a line on what is going on.
 
     Raises:
         ConfigError: the checkpoint belongs to another recipe, or the loss became NaN.
-        DatasetError: nothing is left to train on.
+        DatasetError: nothing is left to train on, or the checkpoint belongs to other data.
     """
     if threads:
         torch.set_num_threads(threads)
+    fabric = fabric or make_fabric()
+    leads = fabric.global_rank == 0
     out.mkdir(parents=True, exist_ok=True)
     fingerprint = train.fingerprint()
-    images, labels, votes, framings, found = _training_tensors(recipe, train, out, note)
+    if leads:  # the first process fills the cache of detections, the others read it
+        rows = training_rows(recipe, train, out, note)
+    fabric.barrier()
+    if not leads:
+        rows = training_rows(recipe, train, out, lambda text: None)
     fitting = recipe.fit
-    steps = math.ceil(len(images) / fitting.batch)
+    steps = steps_per_epoch(len(rows), fitting.batch)
 
     torch.manual_seed(fitting.seed)
-    network = _channels_last(build_network(recipe.network))
-    average = _channels_last(build_network(recipe.network))
-    average.load_state_dict(network.state_dict())
-    average.eval().requires_grad_(False)
-    optimizer = _optimizer(network, fitting)
-    autocast = precision()
-
-    first, log = 0, _Log(out / "log.csv", fresh=not resume)
-    if resume:
-        state = _load_checkpoint(out / CHECKPOINT, recipe, fingerprint)
-        network.load_state_dict(state["network"])
+    bare = _channels_last(build_network(recipe.network, classes=rows.classes))
+    average = _channels_last(build_network(recipe.network, classes=rows.classes))
+    average.load_state_dict(bare.state_dict())
+    average.eval().requires_grad_(False).to(fabric.device)
+    if fabric.world_size > 1:
+        sync_batch_norms(bare)
+    first, best = 0, 0.0
+    state = load_checkpoint(out / CHECKPOINT, recipe, fingerprint) if resume else None
+    if state is not None:
+        bare.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["epoch"]
+        first, best = state["epoch"], state["best_accuracy"]
         note(f"resuming after epoch {first} of {fitting.epochs}")
+    network, optimizer = fabric.setup(bare, _optimizer(bare, fitting))
+    if state is not None:
+        optimizer.load_state_dict(state["optimizer"])
+    log = Log(out / LOG, first) if leads else None
 
     for epoch in range(first, fitting.epochs):
         began, cpu_began = time.monotonic(), time.process_time()
         generator = Generator().manual_seed(fitting.seed * 100_003 + epoch)
-        torch.manual_seed(fitting.seed * 100_003 + epoch)  # dropout draws from the global one
+        # Dropout draws from the global generator, differently in every process.
+        torch.manual_seed((fitting.seed * 100_003 + epoch) * 1009 + fabric.global_rank)
         size_px = _resolution(fitting, epoch)
-        variation = recipe.augment
-        if (epoch + 0.5) / fitting.epochs > 1 - recipe.augment.calm:
-            variation = recipe.augment.calmed()
+        calm = (epoch + 0.5) / fitting.epochs > 1 - recipe.augment.calm
+        augmentation = recipe.augment.calmed() if calm else recipe.augment
         network.train()
-        total = 0.0
-        for step, rows in enumerate(_batches(len(images), fitting.batch, generator)):
-            rate = _learning_rate(fitting, epoch * steps + step, steps * fitting.epochs)
+        total = torch.zeros((), device=fabric.device)
+        for step, chosen in enumerate(
+            batch_rows(rows, fitting.batch, recipe.data.balance, generator)
+        ):
+            n = len(chosen)
+            variations = draw_variations(n, size_px, augmentation, generator)
+            framed = torch.rand(n, generator=generator) < recipe.data.aligned_share
+            mine = my_rows(n, fabric.global_rank, fabric.world_size)
+            batch = make_batch(
+                rows, chosen[mine], framed[mine], size_px, variations.rows(mine), recipe
+            )
+            age = epoch * steps + step
+            rate = _learning_rate(fitting, age, steps * fitting.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            realigned = torch.rand(len(rows), generator=generator) < recipe.data.aligned_share
-            framing = torch.where(
-                (realigned & found[rows]).view(-1, 1, 1),
-                framings[rows],
-                framings.new_tensor([[1, 0, 0], [0, 1, 0]]),
-            )
-            crops = augment(images[rows], framing, size_px, variation, generator)
-            pixels = _network_pixels(crops, recipe)
-            with torch.autocast("cpu", dtype=autocast, enabled=autocast is not None):
-                expression, _, ferplus = network(pixels)
-            loss = F.cross_entropy(
-                expression.float(),
-                labels[rows],
-                label_smoothing=fitting.label_smoothing,
-            )
-            if votes is not None and fitting.ferplus_weight:
-                loss = loss + fitting.ferplus_weight * _vote_loss(ferplus.float(), votes[rows])
+            batch = Batch(*fabric.to_device((batch.pixels, batch.targets, batch.votes)))
+            # Gradients are averaged over processes: each weighs by its share of the batch.
+            loss = _loss(network, batch, fitting) * (fabric.world_size / n)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            fabric.backward(loss)
             optimizer.step()
-            age = epoch * steps + step
-            _update_average(average, network, min(fitting.ema, (1 + age) / (10 + age)))
-            total += loss.item()
-        if not math.isfinite(total):
-            raise ConfigError(
-                f"{out}: the loss became {total} in epoch {epoch + 1}. Lower fit.learning_rate "
-                "and train again"
-            )
+            _update_average(average, bare, min(fitting.ema, (1 + age) / (10 + age)))
+            total += loss.detach()
+            if step % _CHECK_EVERY == _CHECK_EVERY - 1 or step == steps - 1:
+                _require_finite(total, out, epoch, step)
+            progress(step + 1, steps)
+        mean_loss = _mean_over_processes(fabric, total) / steps
         trained_s = time.monotonic() - began
-        accuracy = _accuracy(average, validation, recipe, size_px, autocast)
-        _save_checkpoint(
-            out / CHECKPOINT,
-            recipe,
-            fingerprint,
-            epoch + 1,
-            network,
-            average,
-            optimizer,
+        if leads:
+            with fabric.autocast():
+                accuracy = _accuracy(average, validation, recipe, size_px)
+            if accuracy > best:
+                best = accuracy
+                save_best(out / BEST, recipe, fingerprint, epoch + 1, average)
+            file = out / CHECKPOINT
+            save_checkpoint(
+                file, recipe, fingerprint, epoch + 1, bare, average, optimizer.optimizer, best
+            )
+            done = EpochReport(
+                epoch + 1,
+                fitting.epochs,
+                size_px,
+                rate,
+                mean_loss,
+                accuracy,
+                len(rows) / trained_s,
+                time.monotonic() - began,
+                time.process_time() - cpu_began,
+            )
+            assert log is not None
+            log.write(done)
+            report(done)
+        fabric.barrier()
+    return average.cpu()
+
+
+def _loss(network: nn.Module, batch: Batch, fitting: FitRecipe) -> Tensor:
+    """The sum over the batch's rows of both heads' cross-entropies."""
+    output = Output(*network(batch.pixels))
+    loss = F.cross_entropy(output.expression.float(), batch.targets, reduction="sum")
+    if batch.votes is None:
+        # Processes that share a network expect every weight to take part.
+        return loss + 0.0 * output.ferplus.float().sum()
+    # Rows without a vote for any class add nothing.
+    agreement = (batch.votes * output.ferplus.float().log_softmax(1)).sum()
+    return loss - fitting.ferplus_weight * agreement
+
+
+def _mean_over_processes(fabric: Fabric, value: Tensor) -> float:
+    mean = fabric.all_reduce(value, reduce_op="mean")
+    assert isinstance(mean, Tensor)
+    return float(mean)
+
+
+def _require_finite(total: Tensor, out: Path, epoch: int, step: int) -> None:
+    if not math.isfinite(float(total)):
+        raise ConfigError(
+            f"{out}: the loss became {float(total)} in epoch {epoch + 1}, before step {step + 2}. "
+            "Lower fit.learning_rate and train again; the last checkpoint is sound"
         )
-        done = EpochReport(
-            epoch + 1,
-            fitting.epochs,
-            size_px,
-            rate,
-            total / steps,
-            accuracy,
-            len(images) / trained_s,
-            time.monotonic() - began,
-            time.process_time() - cpu_began,
-        )
-        log.write(done)
-        report(done)
-    return average
-
-
-def _training_tensors(
-    recipe: Recipe, train: FaceCrops, out: Path, note: Callable[[str], None]
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
-    """Images, labels, vote shares, framings and which rows have one; unusable rows left out."""
-    usable = np.ones(len(train), bool)
-    if train.votes is not None:
-        usable = train.votes[:, _NOT_A_FACE] <= recipe.data.max_not_face_votes
-    if not usable.any():
-        raise DatasetError("no picture to train on: FER+ calls every one of them 'not a face'")
-    framings, found = whole_picture(len(train)), np.zeros(len(train), bool)
-    if recipe.data.aligned_share:
-        note("finding the faces in the training pictures (kept for later runs)")
-        framings, found = detected_framings(
-            train, recipe.data, out, lambda done, n: note(f"  {done:,} of {n:,}")
-        )
-        note(f"faces found in {found.mean():.1%} of the training pictures")
-    votes = None
-    if train.votes is not None:
-        counts = torch.from_numpy(train.votes[usable, :FERPLUS_CLASSES]).float()
-        votes = counts / counts.sum(1, keepdim=True).clamp(min=1)
-    return (
-        torch.from_numpy(train.images[usable]),
-        torch.from_numpy(train.labels[usable]),
-        votes,
-        torch.from_numpy(framings[usable]),
-        torch.from_numpy(found[usable]),
-    )
-
-
-def _batches(n: int, size: int, generator: Generator) -> Iterator[Tensor]:
-    """A fresh order of all rows, cut into batches; a last lone row joins the batch before it."""
-    order = torch.randperm(n, generator=generator)
-    yield from torch.tensor_split(order, math.ceil(n / size))
-
-
-def _network_pixels(crops: Tensor, recipe: Recipe) -> Tensor:
-    """Augmented crops `(B, 1, S, S)` through the preprocessing that inference uses."""
-    rounded = crops[:, 0].round().to(torch.uint8).numpy()
-    pixels = network_input(rounded, normalization=recipe.data.normalization)
-    return torch.from_numpy(pixels).contiguous(memory_format=torch.channels_last)
-
-
-def _vote_loss(logits: Tensor, votes: Tensor) -> Tensor:
-    """Cross-entropy with the share of FER+ votes; rows without a vote for a class add nothing."""
-    return -(votes * logits.log_softmax(1)).sum(1).mean()
 
 
 def _optimizer(network: nn.Module, fitting: FitRecipe) -> torch.optim.SGD:
@@ -240,9 +249,8 @@ def _learning_rate(fitting: FitRecipe, step: int, total: int) -> float:
     warmup = max(1, round(fitting.warmup * total))
     if step < warmup:
         return fitting.learning_rate * (step + 1) / warmup
-    return (
-        fitting.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
-    )
+    fallen = (step - warmup) / max(1, total - warmup)
+    return fitting.learning_rate * 0.5 * (1 + math.cos(math.pi * fallen))
 
 
 def _resolution(fitting: FitRecipe, epoch: int) -> int:
@@ -264,7 +272,7 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
 
 
 def _channels_last(network: ExpressionNetwork) -> ExpressionNetwork:
-    """The same network with its filters laid out as the CPU's convolutions want them."""
+    """The same network with its filters laid out as convolutions want them."""
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -273,83 +281,19 @@ def _channels_last(network: ExpressionNetwork) -> ExpressionNetwork:
 
 @torch.inference_mode()
 def predict_logits(
-    network: ExpressionNetwork,
-    images: UInt8Array,
-    recipe: Recipe,
-    size_px: int,
-    autocast: torch.dtype | None = None,
+    network: ExpressionNetwork, images: UInt8Array, recipe: Recipe, size_px: int
 ) -> Tensor:
-    """Expression logits `(N, 7)` of grey crops `uint8 (N, H, W)` at `size_px`.
-
-    `autocast` computes in a shorter type: quicker, and good enough to watch a run.
-    """
+    """Expression logits `(N, K)` of grey crops `uint8 (N, H, W)` at `size_px`, on the CPU."""
     network.eval()
+    device = next(network.parameters()).device
     logits = []
     for start in range(0, len(images), 256):
         crops = np.stack([resize_crop(image, size_px) for image in images[start : start + 256]])
-        pixels = torch.from_numpy(network_input(crops, normalization=recipe.data.normalization))
-        with torch.autocast("cpu", dtype=autocast, enabled=autocast is not None):
-            answer = network(pixels.contiguous(memory_format=torch.channels_last))[0]
-        logits.append(answer.float())
+        pixels = network_pixels(torch.from_numpy(crops)[:, None].float(), recipe)
+        logits.append(network(pixels.to(device)).expression.float().cpu())
     return torch.cat(logits)
 
 
-def _accuracy(
-    network: ExpressionNetwork,
-    data: FaceCrops,
-    recipe: Recipe,
-    size_px: int,
-    autocast: torch.dtype | None,
-) -> float:
-    logits = predict_logits(network, data.images, recipe, size_px, autocast)
+def _accuracy(network: ExpressionNetwork, data: FaceCrops, recipe: Recipe, size_px: int) -> float:
+    logits = predict_logits(network, data.images, recipe, size_px)
     return float((logits.argmax(1).numpy() == data.labels).mean())
-
-
-class _Log:
-    """One CSV row an epoch, appended, so that a resumed run keeps its history."""
-
-    def __init__(self, path: Path, fresh: bool) -> None:
-        self._path = path
-        if fresh or not path.is_file():
-            with path.open("w", newline="") as file:
-                csv.writer(file).writerow(EpochReport.__dataclass_fields__)
-
-    def write(self, row: EpochReport) -> None:
-        with self._path.open("a", newline="") as file:
-            csv.writer(file).writerow(vars(row).values())
-
-
-def _save_checkpoint(
-    path: Path,
-    recipe: Recipe,
-    fingerprint: str,
-    epoch: int,
-    network: nn.Module,
-    average: nn.Module,
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    state = {
-        "recipe": recipe.to_dict(),
-        "data": fingerprint,
-        "epoch": epoch,
-        "network": network.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    partial = path.with_suffix(".part")
-    torch.save(state, partial)
-    partial.replace(path)  # a kill while writing leaves the last complete checkpoint
-
-
-def _load_checkpoint(path: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
-    if not path.is_file():
-        raise ModelError(f"{path}: no checkpoint to resume from. Train without --resume first")
-    state: dict[str, Any] = torch.load(path, weights_only=True)
-    if state["recipe"] != recipe.to_dict():
-        raise ConfigError(
-            f"{path}: belongs to another recipe. Resume with the recipe it was started with, or "
-            "choose another --out"
-        )
-    if state["data"] != fingerprint:
-        raise DatasetError(f"{path}: was trained on other data than was given now")
-    return state

@@ -25,6 +25,7 @@ class NetworkRecipe:
     name: str = "mien_vgg"
     widths: tuple[int, ...] = (32, 96, 192, 384)  # channels of each stage, halving the map between
     depths: tuple[int, ...] = (1, 2, 2, 2)  # 3x3 convolutions in each stage
+    stem_stride: int = 1  # of resnet18's first layer
     dropout: float = 0.3
 
 
@@ -37,6 +38,7 @@ class DataRecipe:
     aligned_share: float = 0.5  # share of training crops cut by the detector's rule, not as given
     crop_scale: float = 0.9  # side of that crop, in longer sides of the detector's box
     crop_upright: bool = True
+    balance: float = 0.0  # 0: rows as they are; 1: every class is shown equally often
     max_not_face_votes: int = 5  # rows with more FER+ votes "not a face" are left out of training
 
 
@@ -54,7 +56,11 @@ class AugmentRecipe:
     gamma: float = 0.3  # exponent drawn from exp(+-gamma)
     sharpness: float = 0.6  # blends towards a blurred (negative) or sharpened copy
     low_resolution: float = 0.2  # chance that a crop is shrunk to 14-32 px and enlarged again
+    blur: float = 0.0  # chance of a Gaussian blur
+    jpeg: float = 0.0  # chance of being compressed as JPEG of quality 15-70
     erase: float = 0.4  # chance that a rectangle is replaced by noise
+    occlude: float = 0.0  # chance of glasses, a mask or a hand
+    mixup: float = 0.0  # chance that a crop and its label are mixed with another's
     calm: float = 0.0  # last share of the epochs, with half of all this and no erasing
 
     def calmed(self) -> AugmentRecipe:
@@ -74,7 +80,11 @@ class AugmentRecipe:
             gamma=self.gamma / 2,
             sharpness=self.sharpness / 2,
             low_resolution=self.low_resolution / 2,
+            blur=self.blur / 2,
+            jpeg=self.jpeg / 2,
             erase=0.0,
+            occlude=self.occlude / 2,
+            mixup=0.0,
         )
 
 
@@ -92,6 +102,7 @@ class FitRecipe:
     label_smoothing: float = 0.1
     ferplus_weight: float = 0.3  # weight of the auxiliary head that learns FER+ votes
     resolutions: tuple[tuple[float, int], ...] = ((0.45, 32), (0.85, 40), (1.0, 44))
+    select: str = "last"  # epoch to export: the last, or the best on PublicTest
     seed: int = 0
 
 
@@ -114,6 +125,8 @@ class Recipe:
             )
         if len(self.network.widths) != len(self.network.depths):
             raise ConfigError("network.widths and network.depths: expected equal lengths")
+        if self.fit.select not in ("last", "best"):
+            raise ConfigError(f"fit.select: expected last or best, found {self.fit.select!r}")
         shares = [share for share, _ in self.fit.resolutions]
         if not shares or shares != sorted(shares) or shares[-1] != 1.0:
             raise ConfigError(

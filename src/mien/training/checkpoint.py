@@ -1,0 +1,129 @@
+"""What a run leaves behind: its checkpoint, its log, its best weights. Imports torch and recipe."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mien.errors import ConfigError, DatasetError, ModelError
+from mien.training.recipe import Recipe
+
+CHECKPOINT = "checkpoint.pt"
+BEST = "best.pt"
+LOG = "log.csv"
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch did. Times cover training and watching; accuracy is a fraction.
+
+    `cpu_s` is the processor time of this process on all cores: what the epoch cost, whatever else
+    the machine was doing.
+    """
+
+    epoch: int
+    epochs: int
+    size_px: int
+    learning_rate: float
+    loss: float
+    accuracy: float
+    images_per_s: float
+    wall_s: float
+    cpu_s: float
+
+
+class Log:
+    """One CSV row an epoch. A resumed run drops the rows that it is going to write again."""
+
+    def __init__(self, path: Path, epochs_done: int) -> None:
+        self._path = path
+        kept = [row for row in read_log(path) if row.epoch <= epochs_done] if epochs_done else []
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(field.name for field in fields(EpochReport))
+            writer.writerows(vars(row).values() for row in kept)
+
+    def write(self, row: EpochReport) -> None:
+        """Append one epoch."""
+        with self._path.open("a", newline="") as file:
+            csv.writer(file).writerow(vars(row).values())
+
+
+def read_log(path: Path) -> list[EpochReport]:
+    """The epochs in a log; none where there is no log."""
+    if not path.is_file():
+        return []
+    kinds: dict[str, Callable[[str], Any]] = {
+        f.name: int if f.type == "int" else float for f in fields(EpochReport)
+    }
+    with path.open(newline="") as file:
+        return [
+            EpochReport(**{name: kinds[name](value) for name, value in row.items()})
+            for row in csv.DictReader(file)
+        ]
+
+
+def save_checkpoint(
+    path: Path,
+    recipe: Recipe,
+    fingerprint: str,
+    epoch: int,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    best_accuracy: float,
+) -> None:
+    """Write everything that a run needs to go on; a kill meanwhile leaves the one before."""
+    state = {
+        "recipe": recipe.to_dict(),
+        "data": fingerprint,
+        "epoch": epoch,
+        "network": network.state_dict(),
+        "average": average.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "best_accuracy": best_accuracy,
+    }
+    _write(state, path)
+
+
+def save_best(path: Path, recipe: Recipe, fingerprint: str, epoch: int, average: nn.Module) -> None:
+    """Write the averaged weights of the epoch that PublicTest likes best so far."""
+    state = {
+        "recipe": recipe.to_dict(),
+        "data": fingerprint,
+        "epoch": epoch,
+        "average": average.state_dict(),
+    }
+    _write(state, path)
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    partial = path.with_suffix(".part")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
+    """Read a checkpoint that belongs to this recipe and data.
+
+    Raises:
+        ModelError: there is none.
+        ConfigError, DatasetError: it belongs to another recipe or to other data.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no checkpoint to resume from. Train without --resume first")
+    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    if state["recipe"] != recipe.to_dict():
+        raise ConfigError(
+            f"{path}: belongs to another recipe. Resume with the recipe it was started with, or "
+            "choose another --out"
+        )
+    if state["data"] != fingerprint:
+        raise DatasetError(f"{path}: was trained on other data than was given now")
+    return state

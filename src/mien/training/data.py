@@ -1,0 +1,168 @@
+"""Rows on their way into the network: the whole set in memory, batches cut and varied at once.
+
+Imports torch, datasets, preprocess and its siblings augment, framing, recipe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from mien.datasets import FaceCrops
+from mien.errors import DatasetError
+from mien.preprocess import network_input
+from mien.training.augment import Variations, mix_neighbours, vary
+from mien.training.framing import detected_framings, whole_picture
+from mien.training.recipe import Recipe
+from mien.training.zoo import FERPLUS_CLASSES
+
+_NOT_A_FACE = 9  # column of the FER+ votes
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the network sees, and what it should say.
+
+    Attributes:
+        pixels: `float32 (B, 1, S, S)`, channels last.
+        targets: `float32 (B, K)`, a distribution over the classes.
+        votes: `float32 (B, 8)`, the share of each FER+ class; None without votes.
+    """
+
+    pixels: Tensor
+    targets: Tensor
+    votes: Tensor | None
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """N rows in memory, on the CPU.
+
+    Attributes:
+        images: `uint8 (N, H, W)`.
+        labels: `int64 (N,)`.
+        votes: `float32 (N, 8)` shares of FER+ votes, or None.
+        framings: `(N, 2, 3)`, where the detector would cut, in normalised coordinates.
+        found: `bool (N,)`, whether it found a face there.
+        classes: number of classes.
+    """
+
+    images: Tensor
+    labels: Tensor
+    votes: Tensor | None
+    framings: Tensor
+    found: Tensor
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def training_rows(
+    recipe: Recipe, train: FaceCrops, cache: Path, note: Callable[[str], None]
+) -> TrainingRows:
+    """The usable rows of a set, with the faces that the detector finds in them.
+
+    Args:
+        recipe: decides what is usable, and whether the detector is asked at all.
+        train: the rows.
+        cache: folder where detections are kept for later runs.
+        note: called with a line on what is going on.
+
+    Raises:
+        DatasetError: no row is usable.
+    """
+    usable = np.ones(len(train), bool)
+    if train.votes is not None:
+        usable = train.votes[:, _NOT_A_FACE] <= recipe.data.max_not_face_votes
+    if not usable.any():
+        raise DatasetError("no picture to train on: FER+ calls every one of them 'not a face'")
+    framings, found = whole_picture(len(train)), np.zeros(len(train), bool)
+    if recipe.data.aligned_share:
+        note("finding the faces in the training pictures (kept for later runs)")
+        framings, found = detected_framings(
+            train, recipe.data, cache, lambda done, n: note(f"  {done:,} of {n:,}")
+        )
+        note(f"faces found in {found.mean():.1%} of the training pictures")
+    votes = None
+    if train.votes is not None:
+        counts = torch.from_numpy(train.votes[usable, :FERPLUS_CLASSES]).float()
+        votes = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    return TrainingRows(
+        torch.from_numpy(train.images[usable]),
+        torch.from_numpy(train.labels[usable]),
+        votes,
+        torch.from_numpy(framings[usable]),
+        torch.from_numpy(found[usable]),
+        len(train.classes),
+    )
+
+
+def steps_per_epoch(n: int, batch: int) -> int:
+    """Number of batches of about `batch` rows in `n` rows."""
+    return math.ceil(n / batch)
+
+
+def batch_rows(
+    rows: TrainingRows, batch: int, balance: float, generator: Generator
+) -> Iterator[Tensor]:
+    """Row numbers of one epoch, batch by batch.
+
+    With `balance` 0 every row comes once, in a fresh order. Above it, rows are drawn with
+    replacement, those of a class of n rows with weight n ** -balance: at 1 every class is shown
+    equally often. Batches differ by one row at most.
+    """
+    n = len(rows)
+    if balance:
+        counts = torch.bincount(rows.labels, minlength=rows.classes).double()
+        weights = counts.clamp(min=1).pow(-balance)[rows.labels]
+        order = torch.multinomial(weights, n, replacement=True, generator=generator)
+    else:
+        order = torch.randperm(n, generator=generator)
+    yield from torch.tensor_split(order, steps_per_epoch(n, batch))
+
+
+def make_batch(
+    rows: TrainingRows,
+    chosen: Tensor,
+    framed: Tensor,
+    size_px: int,
+    variations: Variations,
+    recipe: Recipe,
+) -> Batch:
+    """Cut, vary and preprocess the chosen rows.
+
+    Args:
+        rows: the set.
+        chosen: `(B,)` row numbers.
+        framed: `bool (B,)`, which of them to cut by the detector's rule, where it found a face.
+        size_px: side of the crops.
+        variations: dice for exactly these rows.
+        recipe: preprocessing and label smoothing.
+    """
+    cut = (framed & rows.found[chosen]).view(-1, 1, 1)
+    whole = torch.eye(2, 3).expand(len(chosen), 2, 3)
+    framing = torch.where(cut, rows.framings[chosen], whole)
+    crops = vary(rows.images[chosen], framing, size_px, variations)
+    smoothing = recipe.fit.label_smoothing
+    targets = torch.full((len(chosen), rows.classes), smoothing / rows.classes)
+    targets[torch.arange(len(chosen)), rows.labels[chosen]] += 1 - smoothing
+    votes = None if rows.votes is None else rows.votes[chosen]
+    if recipe.augment.mixup:
+        crops = mix_neighbours(crops, variations.mix)
+        targets = mix_neighbours(targets, variations.mix)
+        votes = None if votes is None else mix_neighbours(votes, variations.mix)
+    return Batch(network_pixels(crops, recipe), targets, votes)
+
+
+def network_pixels(crops: Tensor, recipe: Recipe) -> Tensor:
+    """Crops `(B, 1, S, S)` in 0..255 through the preprocessing that inference uses."""
+    rounded = crops[:, 0].round().to(torch.uint8).numpy()
+    pixels = network_input(rounded, normalization=recipe.data.normalization)
+    return torch.from_numpy(pixels).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,79 @@
+"""What several processes need to learn as one. Imports torch only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of every process's values; each value's gradient is that of all the sums."""
+
+    @staticmethod
+    def forward(_context: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
+class SyncedBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation whose statistics are those of all processes' rows together.
+
+    PyTorch's own needs a GPU; this one also runs where processes share a CPU. Gradients flow
+    through the sums. With one process it is plain batch normalisation.
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        """`(B, C, H, W)` of this process to the same shape, normalised over all processes."""
+        if not self.training:
+            return super().forward(values)
+        wide = values.float()
+        count = wide.new_tensor([wide.numel() / wide.shape[1]])
+        sums = torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), count])
+        sums = _SumOverProcesses.apply(sums)
+        channels = wide.shape[1]
+        total = sums[-1]
+        mean, square = sums[:channels] / total, sums[channels:-1] / total
+        variance = (square - mean.square()).clamp(min=0)
+        with torch.no_grad():
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            assert self.momentum is not None
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * total / (total - 1), self.momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        shift = self.bias - mean * scale
+        normalized: Tensor = wide * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
+        return normalized.to(values.dtype)
+
+
+def sync_batch_norms(network: nn.Module) -> None:
+    """Replace every `BatchNorm2d` in place, keeping its weights and statistics."""
+    for name, child in network.named_children():
+        if type(child) is nn.BatchNorm2d:
+            synced = SyncedBatchNorm2d(child.num_features, child.eps, child.momentum)
+            synced.load_state_dict(child.state_dict())
+            setattr(network, name, synced)
+        else:
+            sync_batch_norms(child)
+
+
+def my_rows(n: int, rank: int, processes: int) -> slice:
+    """Which of a batch's `n` rows are this process's: contiguous, cut at even numbers.
+
+    Neighbours stay together, because mixing takes place between them.
+    """
+    pairs = (n + 1) // 2
+    edges = [2 * (pairs * i // processes) for i in range(processes)] + [n]
+    return slice(edges[rank], edges[rank + 1])

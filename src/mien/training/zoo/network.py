@@ -1,0 +1,61 @@
+"""What every network takes and returns. Imports torch only."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+FERPLUS_CLASSES = 8  # neutral ... contempt, without "unknown" and "not a face"
+
+
+class Output(NamedTuple):
+    """What a network says about N crops.
+
+    Attributes:
+        expression: logits `(N, K)`.
+        embedding: `(N, D)`, the features behind them.
+        ferplus: logits of the auxiliary head `(N, 8)`; used in training only.
+        attention: `(N, h, w)` in 0..1, where it looked; None for networks that look everywhere.
+    """
+
+    expression: Tensor
+    embedding: Tensor
+    ferplus: Tensor
+    attention: Tensor | None
+
+
+class ExpressionNetwork(nn.Module):
+    """Features, averaged over the picture, with a head for the expression and one for FER+ votes.
+
+    Args:
+        features: `(N, 1, S, S)` to `(N, D, h, w)`, or to these and the attention `(N, h', w')`.
+        width: D.
+        dropout: on the embedding, before the heads.
+        classes: K.
+    """
+
+    def __init__(self, features: nn.Module, width: int, dropout: float, classes: int) -> None:
+        super().__init__()
+        self.features = features
+        self.dropout = nn.Dropout(dropout)
+        self.expression = nn.Linear(width, classes)
+        self.ferplus = nn.Linear(width, FERPLUS_CLASSES)
+
+    def forward(self, pixels: Tensor) -> Output:
+        """`float32 (N, 1, S, S)` to an `Output`."""
+        found = self.features(pixels)
+        maps, attention = found if isinstance(found, tuple) else (found, None)
+        embedding = torch.mean(maps, dim=(2, 3))
+        kept = self.dropout(embedding)
+        return Output(self.expression(kept), embedding, self.ferplus(kept), attention)
+
+
+def convolution_layers(inputs: int, outputs: int) -> list[nn.Module]:
+    """A 3x3 convolution, batch normalisation and ReLU, to be strung together."""
+    return [
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]
