@@ -11,7 +11,6 @@ file, its evaluations (JSON), its card (Markdown), its training log, and its lin
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -28,7 +27,7 @@ from mien.evaluate import (
     summarize,
     unseen,
 )
-from mien.models import ModelSpec
+from mien.models import ModelSpec, file_sha256
 from mien.pipeline import Analyzer
 from mien.training.export import export, load_trained
 
@@ -51,14 +50,14 @@ def main() -> None:
     record = MODELS / f"{recipe.name}.json"
     if not options.card_only:
         public = load_crops(options.data / "fer2013", "PublicTest")
-        export(recipe, network, public, file, data_sha256=data_sha256)
+        export(recipe, network, public, file, data_sha256=data_sha256, half=True)
         evaluations = examine(file, options.data)
         record.write_text(json.dumps([e.to_dict() for e in evaluations], indent=1) + "\n")
         shutil.copy(options.run / "log.csv", MODELS / f"{recipe.name}.log.csv")
         register(file, recipe.name, wheel=options.wheel, default=options.default)
     saved = [Evaluation.from_dict(row) for row in json.loads(record.read_text())]
     spec: ModelSpec = ExpressionClassifier(file).spec
-    file.with_suffix(".md").write_text(model_card(spec, sha256(file), saved), encoding="utf-8")
+    file.with_suffix(".md").write_text(model_card(spec, file_sha256(file), saved), encoding="utf-8")
     if options.default:
         write_readme(saved)
 
@@ -95,7 +94,7 @@ def register(file: Path, name: str, *, wheel: bool, default: bool) -> None:
     rows = [row for row in rows if row["name"] != name]
     if default:
         rows = [{**row, "default": False} for row in rows]
-    entry = {"name": name, "file": file.name, "sha256": sha256(file)}
+    entry = {"name": name, "file": file.name, "sha256": file_sha256(file)}
     rows.append({**entry, "default": default, "wheel": wheel})
     rows.sort(key=lambda row: str(row["name"]))
     registry.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
@@ -108,11 +107,6 @@ def write_readme(evaluations: list[Evaluation]) -> None:
     _, after = rest.split(END)
     table = "\n".join(figures_table(evaluations))
     readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
-
-
-def sha256(file: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

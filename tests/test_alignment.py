@@ -6,7 +6,7 @@ import pytest
 
 from mien.alignment import align_faces, crop_transforms, roll_rad
 from mien.geometry import transform_points
-from mien.preprocess import network_input, resize_crop, to_gray
+from mien.preprocess import even_light, network_input, resize_crop, to_gray
 from mien.types import Detections, Float32Array, UInt8Array
 
 UPRIGHT = np.array([[40, 40], [60, 40], [50, 50], [42, 62], [58, 62]], np.float32)
@@ -102,11 +102,55 @@ def test_fixed_input_by_hand() -> None:
     assert network_input(crop, normalization="fixed")[0, 0, 0, 0] == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("method", ["equalize", "clahe", "gamma", "local"])
+def test_evening_out_light_makes_lightings_alike(portrait: UInt8Array, method: str) -> None:
+    face = resize_crop(to_gray(portrait[62:178, 168:284]), 48)[None]
+    dark = (face * 0.4).astype(np.uint8)
+    evened = even_light(face, method)
+    assert evened.shape == face.shape
+    assert evened.dtype == np.uint8
+    before = np.abs(face.astype(float) - dark).mean()
+    after = np.abs(evened.astype(float) - even_light(dark, method)).mean()
+    assert after < 0.75 * before
+
+
+def test_local_evening_sees_to_light_from_the_side(portrait: UInt8Array) -> None:
+    face = resize_crop(to_gray(portrait[62:178, 168:284]), 48)[None]
+    shade = np.linspace(1.0, 0.3, 48)
+    shaded = (face * shade).astype(np.uint8)
+
+    def distance(method: str) -> float:
+        lit, dim = (network_input(crop, illumination=method) for crop in (face, shaded))
+        return float(np.abs(lit - dim).mean())
+
+    assert distance("local") < 0.6 * distance("none")
+
+
+def test_the_oval_hides_the_corners_and_keeps_the_face() -> None:
+    crop = np.random.default_rng(0).integers(0, 256, (1, 48, 48), np.uint8)
+    other = crop.copy()
+    other[:, :5, :5] = 255 - other[:, :5, :5]
+    kept, hidden = (
+        np.abs(network_input(crop, background=b) - network_input(other, background=b))
+        for b in ("keep", "oval")
+    )
+    assert kept[0, 0, :5, :5].mean() > 0.5
+    assert hidden.max() < 0.1
+    face = network_input(crop, normalization="fixed", background="oval")[0, 0, 15:35, 15:35]
+    assert face == pytest.approx(
+        network_input(crop, normalization="fixed")[0, 0, 15:35, 15:35], abs=0.05
+    )
+
+
 def test_wrong_input_is_refused() -> None:
     with pytest.raises(ValueError, match="uint8 crops"):
         network_input(np.zeros((1, 48, 47), np.uint8))
     with pytest.raises(ValueError, match="normalization"):
         network_input(np.zeros((1, 4, 4), np.uint8), normalization="magic")
+    with pytest.raises(ValueError, match="illumination"):
+        network_input(np.zeros((1, 4, 4), np.uint8), illumination="sunny")
+    with pytest.raises(ValueError, match="background"):
+        network_input(np.zeros((1, 4, 4), np.uint8), background="beach")
     with pytest.raises(ValueError, match="shape"):
         to_gray(np.zeros((4, 4, 4), np.uint8))
 

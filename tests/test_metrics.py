@@ -13,7 +13,9 @@ from mien.metrics import (
     confusion_matrix,
     expected_calibration_error,
     fit_temperature,
+    log_softmax,
     macro_f1,
+    mcnemar_p,
     negative_log_likelihood,
     precision_recall_f1,
     softmax,
@@ -73,3 +75,20 @@ def test_softmax_stays_on_the_simplex(logits: list[list[float]], temperature: fl
     assert np.isfinite(probs).all()
     assert (probs >= 0).all()
     assert probs.sum(1) == pytest.approx(1)
+
+
+def test_mcnemar_by_hand() -> None:
+    # 1 against 5 disagreements: 2 * (C(6,0) + C(6,1)) / 2**6.
+    first = np.array([True] * 5 + [False] + [True] * 4)
+    second = np.array([False] * 5 + [True] + [True] * 4)
+    assert mcnemar_p(first, second) == pytest.approx(2 * 7 / 64)
+    assert mcnemar_p(second, first) == pytest.approx(2 * 7 / 64)
+    assert mcnemar_p(first, first) == 1.0
+    many = np.zeros(5000, bool)
+    many[:2600] = True
+    assert 0.004 < mcnemar_p(many, ~many) < 0.006  # scipy.stats.binomtest: 0.00492
+
+
+def test_log_softmax_is_the_logarithm() -> None:
+    logits = np.random.default_rng(0).normal(0, 50, (20, 7))
+    assert log_softmax(logits) == pytest.approx(np.log(softmax(logits)), abs=1e-9)

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.inference import Network
-from mien.metrics import softmax
-from mien.models import ModelSpec, find_model
+from mien.metrics import log_softmax, softmax
+from mien.models import ModelSpec, find_member, find_model
 from mien.preprocess import network_input, resize_crop, to_gray
 from mien.types import Float32Array, UInt8Array
 
+_OUTPUTS = ("logits", "embedding", "attention")
 _BATCH = 64  # crops per run: enough to fill the caches, little enough to hold them
 
 
@@ -31,6 +32,8 @@ class Predictions:
         embeddings: `float32 (N, D)`, the features behind the answer.
         uncertain: `bool (N,)`, True where the confidence is below the model's threshold.
         labels: the classes, in the order of the columns.
+        attention: `float32 (N, h, w)` in 0..1, where the network looked, from the top left to the
+            bottom right of the crop; None for networks that look everywhere.
     """
 
     probs: npt.NDArray[np.float64]
@@ -38,6 +41,7 @@ class Predictions:
     embeddings: Float32Array
     uncertain: npt.NDArray[np.bool_]
     labels: tuple[str, ...]
+    attention: Float32Array | None = None
 
     def __len__(self) -> int:
         return len(self.probs)
@@ -49,21 +53,25 @@ class Predictions:
 
 
 class ExpressionClassifier:
-    """Classifies face crops with one exported model.
+    """Classifies face crops with one exported model, or with a fusion of several.
 
     Args:
         model: name of a model that comes with mien, or the path of an ONNX file made by
-            `mien export`; None for the default model.
+            `mien export` or `mien fuse`; None for the default model.
         threads: CPU threads.
 
     Raises:
-        ModelError: no such model, a wrong hash, or not a mien model.
+        ModelError: no such model, a wrong hash, or not a mien model; a fusion's member is missing.
     """
 
     def __init__(self, model: str | Path | None = None, *, threads: int = 1) -> None:
         entry = find_model(model)
         self._network = Network(entry.read(), str(entry.path), threads=threads)
         self.spec = ModelSpec.from_metadata(self._network.metadata, str(entry.path))
+        self._members = [
+            ExpressionClassifier(find_member(member, entry.path).path, threads=threads)
+            for member in self.spec.members
+        ]
 
     def predict(
         self, crops: UInt8Array | Sequence[UInt8Array], *, tta: bool = False
@@ -78,37 +86,74 @@ class ExpressionClassifier:
         Returns:
             One answer per crop, in order. The same crop gets the same answer in any batch.
         """
-        size = self.spec.input_px
-        small = [resize_crop(to_gray(np.asarray(crop)), size) for crop in crops]
-        if not small:
-            return self._predictions(np.zeros((0, 7), np.float32), np.zeros((0, 0), np.float32))
-        logits, embeddings = [], []
-        for start in range(0, len(small), _BATCH):
-            batch = np.stack(small[start : start + _BATCH])
-            answer, features = self._run(batch)
+        gray = [to_gray(np.asarray(crop)) for crop in crops]
+        answers = []
+        for start in range(0, len(gray), _BATCH):
+            batch = gray[start : start + _BATCH]
+            answer = self._answer(batch)
             if tta:
-                mirrored, mirrored_features = self._run(np.ascontiguousarray(batch[:, :, ::-1]))
-                answer = np.float32(0.5) * (answer + mirrored)
-                features = np.float32(0.5) * (features + mirrored_features)
-            logits.append(answer)
-            embeddings.append(features)
-        return self._predictions(np.concatenate(logits), np.concatenate(embeddings))
+                mirrored = self._answer([np.ascontiguousarray(crop[:, ::-1]) for crop in batch])
+                answer = answer.mean_with(mirrored)
+            answers.append(answer)
+        return self._predictions(answers)
 
-    def _run(self, crops: UInt8Array) -> tuple[Float32Array, Float32Array]:
+    def _answer(self, crops: Sequence[UInt8Array]) -> _Answer:
+        """What the network, or the fused networks, say about grey crops of any size."""
+        if self._members:
+            parts = [member._answer(crops) for member in self._members]
+            said = np.concatenate([log_softmax(part.logits) for part in parts], axis=1)
+            (logits,) = self._network.run(said.astype(np.float32), ["logits"])
+            return _Answer(logits, np.concatenate([part.embedding for part in parts], 1), None)
         spec = self.spec
         pixels = network_input(
-            crops, normalization=spec.normalization, mean=spec.mean, std=spec.std
+            np.stack([resize_crop(crop, spec.input_px) for crop in crops]),
+            normalization=spec.normalization,
+            mean=spec.mean,
+            std=spec.std,
+            illumination=spec.illumination,
+            background=spec.background,
         )
-        logits, embedding = self._network.run(pixels, ["logits", "embedding"])
-        return logits, embedding
+        outputs = [name for name in _OUTPUTS if name in self._network.outputs]
+        found = dict(zip(outputs, self._network.run(pixels, outputs), strict=True))
+        return _Answer(found["logits"], found["embedding"], found.get("attention"))
 
-    def _predictions(self, logits: Float32Array, embeddings: Float32Array) -> Predictions:
-        probs = softmax(logits, self.spec.temperature) if len(logits) else logits.astype(float)
-        confidence = probs.max(1, initial=0.0)
+    def _predictions(self, answers: Sequence[_Answer]) -> Predictions:
+        classes = len(self.spec.labels)
+        if not answers:
+            nothing = np.zeros((0, classes), np.float32)
+            return Predictions(
+                nothing.astype(np.float64), nothing, np.zeros((0, 0), np.float32),
+                np.zeros(0, bool), self.spec.labels, None,
+            )  # fmt: skip
+        logits = np.concatenate([answer.logits for answer in answers])
+        probs = softmax(logits, self.spec.temperature)
+        maps = [answer.attention for answer in answers if answer.attention is not None]
         return Predictions(
             probs,
             logits,
-            embeddings,
-            confidence < self.spec.uncertain_below,
+            np.concatenate([answer.embedding for answer in answers]),
+            probs.max(1) < self.spec.uncertain_below,
             self.spec.labels,
+            np.concatenate(maps) if maps else None,
+        )
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A network's raw outputs for one batch."""
+
+    logits: Float32Array
+    embedding: Float32Array
+    attention: Float32Array | None
+
+    def mean_with(self, mirrored: _Answer) -> _Answer:
+        """The mean with the answer for the mirror images, whose maps are turned back."""
+        half = np.float32(0.5)
+        attention = None
+        if self.attention is not None and mirrored.attention is not None:
+            attention = half * (self.attention + mirrored.attention[:, :, ::-1])
+        return _Answer(
+            half * (self.logits + mirrored.logits),
+            half * (self.embedding + mirrored.embedding),
+            attention,
         )

@@ -34,6 +34,7 @@ class Network:
 
     Attributes:
         metadata: what the file says about itself.
+        outputs: the names of its outputs, in the file's order.
 
     Raises:
         ModelError: not a usable ONNX model.
@@ -53,6 +54,7 @@ class Network:
             reason = str(error).splitlines()[0]
             raise ModelError(f"{name}: not a usable ONNX model ({reason})") from error
         self._input_name = self._session.get_inputs()[0].name
+        self.outputs = [output.name for output in self._session.get_outputs()]
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def run(self, pixels: Any, outputs: list[str] | None = None) -> list[Any]:

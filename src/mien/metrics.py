@@ -5,6 +5,8 @@ Labels are `int (N,)`, probabilities `float (N, K)` with rows that sum to 1.
 
 from __future__ import annotations
 
+from math import exp, lgamma, log
+
 import numpy as np
 import numpy.typing as npt
 
@@ -76,6 +78,30 @@ def softmax(logits: FloatArray, temperature: float = 1.0) -> npt.NDArray[np.floa
     scaled = np.asarray(logits, np.float64) / temperature
     exp = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(exp / exp.sum(axis=1, keepdims=True), np.float64)
+
+
+def log_softmax(logits: FloatArray) -> npt.NDArray[np.float64]:
+    """Logarithms of the probabilities `(N, K)` of logits `(N, K)`."""
+    shifted = np.asarray(logits, np.float64) - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), np.float64)
+
+
+def mcnemar_p(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
+    """How likely two equally good models differ by as much as these on the same rows, 0..1.
+
+    McNemar's exact test (Psychometrika 12, 1947): only rows count that one reads rightly and the
+    other wrongly, and of those each is as likely as the other. Two-sided.
+
+    Args:
+        first, second: `bool (N,)`, which rows each model reads rightly.
+    """
+    only_first = int((first & ~second).sum())
+    only_second = int((second & ~first).sum())
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    # The binomial distribution's lower tail, summed in logarithms: n may be thousands.
+    logs = [lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for k in range(fewer + 1)]
+    tail = sum(exp(value - n * log(2)) for value in logs)
+    return min(1.0, 2 * tail)
 
 
 def fit_temperature(labels: IntArray, logits: FloatArray) -> float:

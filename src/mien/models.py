@@ -28,13 +28,22 @@ _HOMES: Final = (_PACKAGE / "shipped_models", _PACKAGE.parents[1] / "models")
 
 
 @dataclass(frozen=True)
+class Member:
+    """A model that a fusion refers to: its name, and the only file that will do."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """Everything that inference must know about a model, written when it is exported.
 
     Attributes:
         name, version: what it is called.
         input_px: side of the square grey crop that it takes.
-        normalization, mean, std: arguments of `mien.preprocess.network_input`.
+        normalization, mean, std, illumination, background: arguments of
+            `mien.preprocess.network_input`.
         crop_scale, crop_upright: the crop rule, arguments of `mien.alignment.align_faces`.
         temperature: logits are divided by it before softmax (Guo et al., ICML 2017).
         uncertain_below: an answer with less confidence than this is marked `uncertain`.
@@ -43,6 +52,7 @@ class ModelSpec:
         training_data, licence: what it learned from, and on which terms it may be used.
         metrics: figures measured at export, by name.
         recipe, data_sha256, commit, made_with: how to make it again.
+        members: the models whose outputs a fusion takes instead of a crop; empty for a network.
     """
 
     name: str
@@ -65,6 +75,9 @@ class ModelSpec:
     data_sha256: str = ""
     commit: str = ""
     made_with: str = ""
+    members: tuple[Member, ...] = ()
+    illumination: str = "none"
+    background: str = "keep"
 
     def to_json(self) -> str:
         """The text that is embedded in the model file."""
@@ -89,7 +102,8 @@ class ModelSpec:
             unknown = set(values) - known
             if unknown:
                 raise ValueError(f"unknown keys {sorted(unknown)}")
-            return cls(**{**values, "labels": tuple(values["labels"])})
+            members = tuple(Member(**member) for member in values.get("members", ()))
+            return cls(**{**values, "labels": tuple(values["labels"]), "members": members})
         except (ValueError, TypeError, KeyError) as error:
             raise ModelError(
                 f"{file}: its ModelSpec cannot be read ({error}). It may come from another "
@@ -189,3 +203,26 @@ def find_model(name_or_file: str | Path | None = None) -> ModelEntry:
         return ModelEntry(path.stem, path, None)
     names = ", ".join(entry.name for entry in entries) or "none"
     raise ModelError(f"{name_or_file}: no model of that name (there are: {names}), and no file")
+
+
+def find_member(member: Member, fusion: Path) -> ModelEntry:
+    """The model that a fusion refers to: by its name, or as `NAME.onnx` beside the fusion.
+
+    Raises:
+        ModelError: no model of that name has the hash that the fusion was made with.
+    """
+    candidates = [entry for entry in list_models() if entry.name == member.name]
+    candidates.append(ModelEntry(member.name, fusion.with_name(f"{member.name}.onnx"), None))
+    for entry in candidates:
+        if entry.available and file_sha256(entry.path) == member.sha256:
+            return ModelEntry(entry.name, entry.path, member.sha256)
+    raise ModelError(
+        f"{fusion}: is a fusion and needs its member {member.name!r} with SHA-256 "
+        f"{member.sha256}, which is neither known by that name nor lies beside it. Copy "
+        f"{member.name}.onnx there"
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -164,5 +164,10 @@ def make_batch(
 def network_pixels(crops: Tensor, recipe: Recipe) -> Tensor:
     """Crops `(B, 1, S, S)` in 0..255 through the preprocessing that inference uses."""
     rounded = crops[:, 0].round().to(torch.uint8).numpy()
-    pixels = network_input(rounded, normalization=recipe.data.normalization)
+    pixels = network_input(
+        rounded,
+        normalization=recipe.data.normalization,
+        illumination=recipe.data.illumination,
+        background=recipe.data.background,
+    )
     return torch.from_numpy(pixels).contiguous(memory_format=torch.channels_last)

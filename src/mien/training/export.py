@@ -13,6 +13,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -41,7 +42,7 @@ LICENCE = (
     "carry no licence of their own"
 )
 
-_OPSET = 18
+OPSET = 18
 _HALF_FROM = 1024  # smaller weights stay in float32: they save nothing
 
 
@@ -112,15 +113,14 @@ def export(
     if half:
         network = _rounded(network)
     logits = predict_logits(network, calibration.images, recipe, size).double().numpy()
-    temperature = fit_temperature(calibration.labels, logits)
-    probs = softmax(logits, temperature)
-    correct = probs.argmax(1) == calibration.labels
-    threshold = confidence_for_accuracy(calibration.labels, probs, ANSWER_ACCURACY)
+    temperature, threshold, metrics = calibrate(calibration.labels, logits)
     spec = ModelSpec(
         name=recipe.name,
         version=recipe.version,
         input_px=size,
         normalization=recipe.data.normalization,
+        illumination=recipe.data.illumination,
+        background=recipe.data.background,
         crop_scale=recipe.data.crop_scale,
         crop_upright=recipe.data.crop_upright,
         temperature=temperature,
@@ -129,19 +129,38 @@ def export(
         licence=licence,
         parameters=count_parameters(network),
         macs=count_macs(network, size),
-        metrics={
-            "calibration_n": len(calibration),
-            "calibration_accuracy": float(correct.mean()),
-            "answered_share": float((probs.max(1) >= threshold).mean()),
-        },
+        metrics=metrics,
         recipe=recipe.to_dict(),
         data_sha256=data_sha256,
-        commit=_commit(),
+        commit=current_commit(),
         made_with=f"mien {mien.__version__}, torch {torch.__version__}",
         labels=calibration.classes,
     )
     write_onnx(network, spec, file, half=half)
     return spec
+
+
+def calibrate(
+    labels: npt.NDArray[np.int64], logits: npt.NDArray[np.float64]
+) -> tuple[float, float, dict[str, float]]:
+    """Temperature, threshold of `uncertain`, and figures, from rows that nothing was learned from.
+
+    Args:
+        labels: `int64 (N,)`.
+        logits: `float64 (N, K)`.
+    """
+    temperature = fit_temperature(labels, logits)
+    probs = softmax(logits, temperature)
+    threshold = confidence_for_accuracy(labels, probs, ANSWER_ACCURACY)
+    return (
+        temperature,
+        threshold,
+        {
+            "calibration_n": len(labels),
+            "calibration_accuracy": float((probs.argmax(1) == labels).mean()),
+            "answered_share": float((probs.max(1) >= threshold).mean()),
+        },
+    )
 
 
 def write_onnx(
@@ -165,7 +184,7 @@ def write_onnx(
             input_names=["pixels"],
             output_names=outputs,
             dynamic_shapes={"pixels": {0: torch.export.Dim("n", min=1)}},
-            opset_version=_OPSET,
+            opset_version=OPSET,
             verbose=False,
         )
     assert program is not None
@@ -213,7 +232,7 @@ def _store_half(model: Any) -> None:
     model.graph.node.extend(nodes)
 
 
-def _commit() -> str:
+def current_commit() -> str:
     """The commit that mien runs from, or an empty string outside a repository."""
     folder = Path(__file__).parent
     try:

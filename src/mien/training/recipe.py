@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from mien.errors import ConfigError
-from mien.preprocess import NORMALIZATIONS
+from mien.preprocess import BACKGROUNDS, ILLUMINATIONS, NORMALIZATIONS
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class DataRecipe:
 
     input_px: int = 44
     normalization: str = "standardize"
+    illumination: str = "none"
+    background: str = "keep"
     aligned_share: float = 0.5  # share of training crops cut by the detector's rule, not as given
     crop_scale: float = 0.9  # side of that crop, in longer sides of the detector's box
     crop_upright: bool = True
@@ -118,11 +120,16 @@ class Recipe:
     fit: FitRecipe = field(default_factory=FitRecipe)
 
     def __post_init__(self) -> None:
-        if self.data.normalization not in NORMALIZATIONS:
-            raise ConfigError(
-                f"data.normalization: expected one of {', '.join(NORMALIZATIONS)}, "
-                f"found {self.data.normalization!r}"
-            )
+        for name, known in (
+            ("normalization", NORMALIZATIONS),
+            ("illumination", ILLUMINATIONS),
+            ("background", BACKGROUNDS),
+        ):
+            value = getattr(self.data, name)
+            if value not in known:
+                raise ConfigError(
+                    f"data.{name}: expected one of {', '.join(known)}, found {value!r}"
+                )
         if len(self.network.widths) != len(self.network.depths):
             raise ConfigError("network.widths and network.depths: expected equal lengths")
         if self.fit.select not in ("last", "best"):

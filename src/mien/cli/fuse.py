@@ -1,0 +1,70 @@
+"""`mien fuse` and `mien compare`: several models joined, or side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mien.cli.exits import GOOD, require_extra, say
+from mien.errors import ConfigError
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare both verbs."""
+    fuse = verbs.add_parser("fuse", help="join models into one that refers to them")
+    add = fuse.add_argument
+    add("model", nargs="+", help="names or files of the members")
+    add(
+        "--method",
+        required=True,
+        choices=("linear", "logprob", "stack"),
+        help="a linear layer, a weighted mean of log-probabilities, or a layer of units",
+    )
+    add("--data", required=True, metavar="PATH", help="set with Training and PublicTest rows")
+    add("--out", required=True, metavar="FILE", help="the .onnx file to write")
+    add("--name", default="fusion", metavar="NAME", help="what it is called (fusion)")
+    add("--views", type=int, default=2, metavar="N", help="times each Training row is shown (2)")
+    add("--seed", type=int, default=0, metavar="N", help="of the variations (0)")
+    fuse.set_defaults(run=_fuse)
+
+    compare = verbs.add_parser(
+        "compare", help="models side by side: accuracy, size, speed, and whether they differ"
+    )
+    add = compare.add_argument
+    add("model", nargs="+", help="names or files")
+    add("--data", required=True, metavar="PATH", help="a data set, see docs/training.md")
+    add("--tta", action="store_true", help="average with the mirror image")
+    add("--json", action="store_true", help="as one JSON object")
+    compare.set_defaults(run=_compare)
+
+
+def _fuse(options: argparse.Namespace) -> int:
+    require_extra("train", "torch", "onnx")
+    from mien.datasets import load_crops
+    from mien.training.fuse import fuse
+
+    if options.views < 1:
+        raise ConfigError(f"--views: expected at least 1, got {options.views}")
+    spec = fuse(
+        options.model,
+        options.method,
+        load_crops(options.data, "Training"),
+        load_crops(options.data, "PublicTest"),
+        Path(options.out),
+        name=options.name,
+        views=options.views,
+        seed=options.seed,
+        note=say,
+    )
+    accuracy = spec.metrics["calibration_accuracy"]
+    say(f"{options.out}: {options.method} of {len(spec.members)}, PublicTest {accuracy:.2%}")
+    return GOOD
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from mien.comparison import compare, format_comparison
+
+    comparison = compare(options.model, options.data, tta=options.tta, note=say)
+    print(json.dumps(comparison.to_dict()) if options.json else format_comparison(comparison))
+    return GOOD

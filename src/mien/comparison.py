@@ -1,0 +1,198 @@
+"""Models side by side on the same rows. May import evaluate and what lies below it.
+
+Beside the measured rows stand those of others, from their publications or measured elsewhere; they
+are marked, and never mixed into a test.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from mien.classifier import ExpressionClassifier
+from mien.datasets import SPLITS, load_crops
+from mien.errors import DatasetError
+from mien.evaluate import Answers, answer_crops
+from mien.metrics import accuracy_interval, mcnemar_p
+
+_TIMED: Final = 60  # single crops whose median time is reported
+
+
+@dataclass(frozen=True)
+class ComparedModel:
+    """One model of ours.
+
+    Attributes:
+        name: what it is called.
+        accuracy: by split, 0..1.
+        interval: 95% interval by split.
+        parameters, macs: weights, and multiply-accumulates for one crop.
+        ms: median time of one crop alone, one thread, milliseconds.
+    """
+
+    name: str
+    accuracy: dict[str, float]
+    interval: dict[str, tuple[float, float]]
+    parameters: int
+    macs: int
+    ms: float
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Figures of somebody else's model, in per cent; None where they did not say."""
+
+    name: str
+    training: float | None
+    public: float | None
+    private: float | None
+    parameters: str
+    source: str
+
+
+#: What a reader will want to see beside ours.
+REFERENCES: Final = (
+    Reference("ResNet18, the starting point", 65.8, 54.6, 55.7, "11.2 M", "the project's plan"),
+    Reference("VGG19, the starting point", 61.8, 57.7, 58.9, "20.0 M", "the project's plan"),
+    Reference("fer 25.10.3, bundled model", None, 65.4, 65.8, "", "measured on its shipped file"),
+    Reference("human 3.3.6, emotion model", None, 65.6, 66.8, "", "measured on its shipped file"),
+    Reference("humans", None, None, 65.0, "", "Goodfellow et al., ICONIP 2013: 65 +- 5"),
+    Reference("Tang, challenge winner", None, None, 71.2, "", "Tang, ICML workshop 2013"),
+    Reference(
+        "one VGG from scratch", None, None, 72.7, "1.8 M", "Pramerdorfer & Kampel, 2016"
+    ),
+    Reference(
+        "eight networks from scratch", None, None, 75.2, "", "Pramerdorfer & Kampel, 2016"
+    ),
+    Reference(
+        "ResMaskingNet, pretrained", None, None, 74.1, "143 M", "Pham, Vu & Tran, ICPR 2020"
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The table. `differences` holds, for each pair of models, the exact McNemar p-value."""
+
+    data: str
+    views: str
+    split: str
+    models: list[ComparedModel]
+    differences: list[tuple[str, str, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {**asdict(self), "references": [asdict(reference) for reference in REFERENCES]}
+
+
+def compare(
+    models: Sequence[str | Path],
+    data: str | Path,
+    *,
+    tta: bool = False,
+    note: Callable[[str], None] = lambda text: None,
+) -> Comparison:
+    """Examine models on every split that a set has, and test whether they differ.
+
+    Args:
+        models: names or files.
+        data: a set of face crops.
+        tta: average the logits with those of the mirror image.
+        note: called with a line on what is going on.
+
+    Raises:
+        DatasetError: the set has none of FER2013's splits.
+        ModelError: a model cannot be read.
+    """
+    splits = {}
+    for split in SPLITS:
+        try:
+            splits[split] = load_crops(data, split)
+        except DatasetError:
+            continue
+    if not splits:
+        splits["all"] = load_crops(data, "all")
+    judge = next(name for name in ("PublicTest", "PrivateTest", *splits) if name in splits)
+    rows, correct = [], {}
+    for model in models:
+        classifier = ExpressionClassifier(model, threads=2)
+        name = classifier.spec.name
+        answers: dict[str, Answers] = {}
+        for split, crops in splits.items():
+            note(f"{name} on {len(crops):,} rows of {split}")
+            answers[split] = answer_crops(classifier, crops, tta=tta)
+        correct[name] = answers[judge].correct
+        rows.append(
+            ComparedModel(
+                name,
+                {split: float(a.correct.mean()) for split, a in answers.items()},
+                {s: accuracy_interval(int(a.correct.sum()), len(a)) for s, a in answers.items()},
+                classifier.spec.parameters,
+                classifier.spec.macs,
+                _time_ms(model, splits[judge].images, tta=tta),
+            )
+        )
+    names = list(correct)
+    differences = [
+        (a, b, mcnemar_p(correct[a], correct[b]))
+        for i, a in enumerate(names)
+        for b in names[i + 1 :]
+    ]
+    return Comparison(
+        Path(data).resolve().stem, "flip" if tta else "single", judge, rows, differences
+    )
+
+
+def _time_ms(model: str | Path, images: np.ndarray[Any, np.dtype[np.uint8]], *, tta: bool) -> float:
+    classifier = ExpressionClassifier(model, threads=1)
+    times = []
+    for image in images[:_TIMED]:
+        began = time.perf_counter()
+        classifier.predict(image[None], tta=tta)
+        times.append(time.perf_counter() - began)
+    return 1000 * float(np.median(times))
+
+
+def format_comparison(comparison: Comparison) -> str:
+    """The comparison as Markdown."""
+    splits = list(dict.fromkeys(s for model in comparison.models for s in model.accuracy))
+    lines = [
+        f"On {comparison.data}, {comparison.views} view. Accuracy in per cent, with 95% intervals.",
+        "",
+        f"| model | {' | '.join(splits)} | parameters | MMAC | ms a face | source |",
+        "|---" * (len(splits) + 5) + "|",
+    ]
+    for model in comparison.models:
+        cells = []
+        for split in splits:
+            low, high = model.interval[split]
+            cells.append(f"{model.accuracy[split]:.1%} ({low:.1%} to {high:.1%})".replace("%", ""))
+        lines.append(
+            f"| **{model.name}** | {' | '.join(cells)} | {model.parameters / 1e6:.1f} M "
+            f"| {model.macs / 1e6:.0f} | {model.ms:.1f} | this table |"
+        )
+    for other in REFERENCES:
+        figures = {
+            "Training": other.training, "PublicTest": other.public, "PrivateTest": other.private
+        }  # fmt: skip
+        shown = [figures.get(split) for split in splits]
+        private = "" if "PrivateTest" in splits or other.private is None else (
+            f" (PrivateTest {other.private})"
+        )  # fmt: skip
+        cells = ["" if value is None else f"{value}" for value in shown]
+        lines.append(
+            f"| {other.name} | {' | '.join(cells)} | {other.parameters} | | "
+            f"| {other.source}{private} |"
+        )
+    if comparison.differences:
+        lines += ["", f"Do they differ on {comparison.split}? Exact McNemar test:", ""]
+        lines += [
+            f"- {a} and {b}: p = {p:.2g}{'' if p < 0.05 else ', not shown to differ'}"
+            for a, b, p in comparison.differences
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,276 @@
+"""Several models into one that refers to them. Imports torch, onnx, the classifier and export.
+
+A fusion is a small ONNX file. What goes in are its members' log-probabilities, side by side
+`(N, M * K)`; what comes out are logits `(N, K)`. Members are frozen: nothing of them is trained.
+
+    logprob   a weighted mean of log-probabilities (a product of experts: Hinton, Neural Computation
+              14, 2002); M weights, chosen on PublicTest
+    linear    one linear layer on all of them, M * K * K weights, learned from Training rows
+    stack     a layer of 32 units between (stacked generalisation: Wolpert, Neural Networks 5,
+              1992), learned from Training rows
+
+The two that learn see Training rows varied as in training: on the plain pictures, which the members
+know, all of them would look more reliable than they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+import mien
+from mien.classifier import ExpressionClassifier
+from mien.datasets import FaceCrops
+from mien.errors import ConfigError
+from mien.metrics import log_softmax
+from mien.models import METADATA_KEY, Member, ModelSpec, file_sha256, find_model
+from mien.training.augment import draw_variations, vary
+from mien.training.export import OPSET, calibrate, current_commit
+from mien.training.recipe import AugmentRecipe
+from mien.types import UInt8Array
+
+METHODS: Final = ("linear", "logprob", "stack")
+
+_HIDDEN: Final = 32
+_STEPS: Final = 400
+_WEIGHT_DECAY: Final = 1e-3
+_BATCH: Final = 512
+
+Note = Callable[[str], None]
+
+
+def fuse(
+    models: Sequence[str | Path],
+    method: str,
+    train: FaceCrops,
+    calibration: FaceCrops,
+    file: Path,
+    *,
+    name: str,
+    views: int = 2,
+    seed: int = 0,
+    threads: int = 2,
+    note: Note = lambda text: None,
+) -> ModelSpec:
+    """Join models, calibrate the result, and write it to `file`.
+
+    Args:
+        models: names or files of the members, at least two, with the same classes and crop rule.
+        method: one of `METHODS`.
+        train: rows that `linear` and `stack` learn from.
+        calibration: rows that choose the weights of `logprob`, the temperature and the threshold
+            of `uncertain`.
+        file: the ONNX file to write.
+        name: what the fusion is called.
+        views: how many times each Training row is shown, each time varied anew.
+        seed: of the variations and the first weights.
+        threads: CPU threads of each member.
+        note: called with a line on what is going on.
+
+    Raises:
+        ConfigError: fewer than two members, or members that do not fit together.
+        ModelError: a member cannot be read.
+    """
+    if method not in METHODS:
+        raise ConfigError(f"method: expected one of {', '.join(METHODS)}, found {method!r}")
+    members = [ExpressionClassifier(model, threads=threads) for model in models]
+    _require_fit([member.spec for member in members])
+    torch.manual_seed(seed)
+    if method == "logprob":
+        said = _said(members, calibration.images)
+        head: nn.Module = _Mean(_best_weights(said, calibration.labels, len(members)), said)
+    else:
+        shown, labels = _varied_rows(train, views, seed)
+        note(f"showing {len(shown):,} varied Training rows to {len(members)} members")
+        said = _said(members, shown, note)
+        classes = len(members[0].spec.labels)
+        head = _learned(said, labels, len(members), classes, hidden=method == "stack")
+    with torch.no_grad():
+        logits = head(torch.from_numpy(_said(members, calibration.images))).double().numpy()
+    temperature, threshold, metrics = calibrate(calibration.labels, logits)
+    entries = [find_model(model) for model in models]
+    first = members[0].spec
+    spec = ModelSpec(
+        name=name,
+        version="1",
+        input_px=max(member.spec.input_px for member in members),
+        normalization=first.normalization,
+        crop_scale=first.crop_scale,
+        crop_upright=first.crop_upright,
+        temperature=temperature,
+        uncertain_below=threshold,
+        training_data=first.training_data,
+        licence=first.licence,
+        parameters=sum(m.spec.parameters for m in members)
+        + sum(p.numel() for p in head.parameters()),
+        macs=sum(member.spec.macs for member in members),
+        labels=first.labels,
+        metrics=metrics,
+        recipe={
+            "name": name,
+            "network": {"name": f"fusion of {', '.join(m.spec.name for m in members)} ({method})"},
+            "fusion": {"method": method, "views": views},
+            "fit": {"seed": seed},
+        },
+        data_sha256=train.fingerprint(),
+        commit=current_commit(),
+        made_with=f"mien {mien.__version__}, torch {torch.__version__}",
+        members=tuple(
+            Member(member.spec.name, file_sha256(entry.path))
+            for member, entry in zip(members, entries, strict=True)
+        ),
+    )
+    _write(head, spec, file)
+    return spec
+
+
+def _require_fit(specs: Sequence[ModelSpec]) -> None:
+    if len(specs) < 2:
+        raise ConfigError("a fusion needs at least two models")
+    first = specs[0]
+    for spec in specs[1:]:
+        if spec.labels != first.labels:
+            raise ConfigError(f"{spec.name}: has other classes than {first.name}")
+        if (spec.crop_scale, spec.crop_upright) != (first.crop_scale, first.crop_upright):
+            raise ConfigError(
+                f"{spec.name}: cuts faces by another rule than {first.name} "
+                f"({spec.crop_scale:g} against {first.crop_scale:g} boxes). Train them by one"
+            )
+
+
+def _said(
+    members: Sequence[ExpressionClassifier], images: UInt8Array, note: Note = lambda text: None
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The members' log-probabilities side by side, `float32 (N, M * K)`."""
+    columns = []
+    for member in members:
+        columns.append(log_softmax(member.predict(images).logits))
+        note(f"  {member.spec.name} has answered")
+    return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def _varied_rows(train: FaceCrops, views: int, seed: int) -> tuple[UInt8Array, Tensor]:
+    """Training rows, each `views` times, varied mildly and without erasing."""
+    generator = Generator().manual_seed(seed)
+    recipe = AugmentRecipe().calmed()
+    images = torch.from_numpy(train.images)
+    size = images.shape[1]
+    shown = []
+    for _ in range(views):
+        for start in range(0, len(images), _BATCH):
+            part = images[start : start + _BATCH]
+            dice = draw_variations(len(part), size, recipe, generator)
+            whole = torch.eye(2, 3).expand(len(part), 2, 3)
+            crops = vary(part, whole, size, dice)[:, 0]
+            shown.append(crops.round().to(torch.uint8).numpy())
+    return np.concatenate(shown), torch.from_numpy(np.tile(train.labels, views))
+
+
+class _Mean(nn.Module):
+    """A weighted mean of the members' log-probabilities, as a linear layer."""
+
+    def __init__(self, weights: Tensor, said: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+        super().__init__()
+        members = len(weights)
+        classes = said.shape[1] // members
+        self.layer = nn.Linear(members * classes, classes, bias=False)
+        blocks = [weight * torch.eye(classes) for weight in weights]
+        self.layer.weight = nn.Parameter(torch.cat(blocks, 1), requires_grad=False)
+
+    def forward(self, said: Tensor) -> Tensor:
+        """`(N, M * K)` to logits `(N, K)`."""
+        logits: Tensor = self.layer(said)
+        return logits
+
+
+def _best_weights(said: np.ndarray[Any, np.dtype[np.float32]], labels: Any, members: int) -> Tensor:
+    """The weights on the simplex that make the truth most likely; a convex problem."""
+    columns = torch.from_numpy(said).double().view(len(said), members, -1)
+    truth = torch.from_numpy(labels)
+    free = torch.zeros(members, dtype=torch.float64, requires_grad=True)
+    sharpness = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([free, sharpness], max_iter=200, line_search_fn="strong_wolfe")
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        mean = torch.einsum("nmk,m->nk", columns, free.softmax(0))
+        loss = F.cross_entropy(mean * sharpness.exp(), truth)
+        torch.autograd.backward(loss)
+        return loss
+
+    optimizer.step(step)  # type: ignore[no-untyped-call]
+    return free.detach().softmax(0).float()
+
+
+def _learned(
+    said: np.ndarray[Any, np.dtype[np.float32]],
+    labels: Tensor,
+    members: int,
+    classes: int,
+    *,
+    hidden: bool,
+) -> nn.Module:
+    """A linear layer, or one with hidden units, fitted to all rows at once."""
+    head: nn.Module
+    if hidden:
+        head = nn.Sequential(
+            nn.Linear(members * classes, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, classes)
+        )
+    else:
+        head = nn.Linear(members * classes, classes)
+        # It starts as the plain mean of the members.
+        with torch.no_grad():
+            head.weight.copy_(torch.eye(classes).repeat(1, members) / members)
+            head.bias.zero_()
+    values = torch.from_numpy(said)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=5e-3, weight_decay=_WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
+    for _ in range(_STEPS):
+        optimizer.zero_grad()
+        torch.autograd.backward(F.cross_entropy(head(values), labels))
+        optimizer.step()
+        schedule.step()
+    return head.eval().requires_grad_(False)
+
+
+def _write(head: nn.Module, spec: ModelSpec, file: Path) -> None:
+    """The head as ONNX: matrix products, and a ReLU between two of them."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    layers = [layer for layer in head.modules() if isinstance(layer, nn.Linear)]
+    nodes, weights, value = [], [], "said"
+    for number, layer in enumerate(layers):
+        last = number == len(layers) - 1
+        inputs = [value, f"weight{number}"]
+        weights.append(numpy_helper.from_array(layer.weight.numpy(), f"weight{number}"))
+        if layer.bias is not None:
+            inputs.append(f"bias{number}")
+            weights.append(numpy_helper.from_array(layer.bias.numpy(), f"bias{number}"))
+        output = "logits" if last else f"hidden{number}"
+        nodes.append(helper.make_node("Gemm", inputs, [output], transB=1))
+        if not last:
+            nodes.append(helper.make_node("Relu", [output], [f"active{number}"]))
+        value = f"active{number}"
+    wide, classes = layers[0].in_features, layers[-1].out_features
+    graph = helper.make_graph(
+        nodes,
+        "fusion",
+        [helper.make_tensor_value_info("said", TensorProto.FLOAT, ["n", wide])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", classes])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, spec.to_json()
+    onnx.checker.check_model(model)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".part")
+    partial.write_bytes(model.SerializeToString(deterministic=True))
+    partial.replace(file)

@@ -1,0 +1,149 @@
+"""Models joined and compared: what a fusion says follows from what its members say."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.classifier import ExpressionClassifier
+from mien.cli import main
+from mien.comparison import compare, format_comparison
+from mien.datasets import FaceCrops
+from mien.errors import ConfigError, ModelError
+from mien.metrics import log_softmax
+from mien.models import file_sha256
+from mien.training.export import export, load_trained
+from mien.training.fit import fit
+from mien.training.fuse import fuse
+from mien.types import EXPRESSIONS
+from tests.test_training import drawn, tiny
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Path]:
+    """Two networks that learned different halves of the classes better than the other."""
+    folder = tmp_path_factory.mktemp("members")
+    files = []
+    for number in (0, 1):
+        data = drawn(56, number)
+        half = data.select((data.labels % 2 == number) | (np.arange(56) < 14))
+        out = folder / f"run{number}"
+        fit(tiny(epochs=8, batch=8, ema=0.9, seed=number, learning_rate=0.05), half, half, out)
+        recipe, network, fingerprint, _ = load_trained(out)
+        file = folder / f"member{number}.onnx"
+        from dataclasses import replace
+
+        named = replace(recipe, name=file.stem)
+        export(named, network, drawn(28, 9), file, data_sha256=fingerprint)
+        files.append(file)
+    return files
+
+
+def correct(model: Path, data: FaceCrops) -> float:
+    predictions = ExpressionClassifier(model).predict(data.images)
+    return float((predictions.probs.argmax(1) == data.labels).mean())
+
+
+@pytest.mark.parametrize("method", ["linear", "logprob", "stack"])
+def test_a_fusion_is_no_worse_than_its_members(
+    members: Sequence[Path], tmp_path: Path, method: str
+) -> None:
+    train, public = drawn(112, 3), drawn(56, 4)
+    for member in members:
+        shutil.copy(member, tmp_path)
+    file = tmp_path / "fusion.onnx"
+    spec = fuse(members, method, train, public, file, name="fusion")
+    assert [member.name for member in spec.members] == ["member0", "member1"]
+    assert file.stat().st_size < 50_000  # it refers to its members
+    fused = ExpressionClassifier(file)
+    assert fused.spec == spec
+    assert correct(file, public) >= max(correct(member, public) for member in members) - 0.05
+    predictions = fused.predict(public.images)
+    assert predictions.probs.sum(1) == pytest.approx(1)
+    assert predictions.embeddings.shape == (56, 32)
+    alone = fused.predict(public.images[7:8])
+    assert alone.logits[0] == pytest.approx(predictions.logits[7], abs=1e-4)
+
+
+def test_logprob_is_the_weighted_mean(members: Sequence[Path], tmp_path: Path) -> None:
+    public = drawn(56, 4)
+    file = tmp_path / "fusion.onnx"
+    for member in members:
+        shutil.copy(member, tmp_path)
+    fuse(members, "logprob", drawn(14), public, file, name="fusion")
+    logits = [ExpressionClassifier(member).predict(public.images).logits for member in members]
+    said = [log_softmax(answer) for answer in logits]
+    fused = ExpressionClassifier(file).predict(public.images).logits
+    # Two unknown weights from all rows: an exact solution exists, positive and summing to one.
+    system = np.stack([part.ravel() for part in said], 1)
+    weights, residual, _, _ = np.linalg.lstsq(system, fused.ravel(), rcond=None)
+    assert residual[0] < 1e-3
+    assert weights.sum() == pytest.approx(1, abs=1e-3)
+    assert (weights > -1e-4).all()
+
+
+def test_a_fusion_wants_exactly_its_members(members: Sequence[Path], tmp_path: Path) -> None:
+    file = tmp_path / "fusion.onnx"
+    fuse(members, "logprob", drawn(14), drawn(28, 4), file, name="fusion")
+    with pytest.raises(ModelError, match=r"needs its member 'member0' with SHA-256"):
+        ExpressionClassifier(file)
+    shutil.copy(members[1], tmp_path / "member0.onnx")  # the wrong one under the right name
+    shutil.copy(members[1], tmp_path / "member1.onnx")
+    with pytest.raises(ModelError, match="member0"):
+        ExpressionClassifier(file)
+    shutil.copy(members[0], tmp_path / "member0.onnx")
+    assert ExpressionClassifier(file).spec.members[0].sha256 == file_sha256(members[0])
+
+
+def test_members_must_fit_together(members: Sequence[Path], tmp_path: Path) -> None:
+    data = drawn(14)
+    with pytest.raises(ConfigError, match="at least two"):
+        fuse(members[:1], "logprob", data, data, tmp_path / "x.onnx", name="x")
+    with pytest.raises(ConfigError, match="method"):
+        fuse(members, "vote", data, data, tmp_path / "x.onnx", name="x")
+    other = FaceCrops(data.images, data.labels, None, data.names, classes=tuple("abcdefg"))
+    fit(tiny(epochs=1), other, other, tmp_path)
+    recipe, network, _, _ = load_trained(tmp_path)
+    export(recipe, network, other, tmp_path / "other.onnx", data_sha256="")
+    with pytest.raises(ConfigError, match="other classes"):
+        fuse([members[0], tmp_path / "other.onnx"], "linear", data, data, tmp_path / "x", name="x")
+
+
+def test_the_command_line(members: Sequence[Path], tmp_path: Path, capsys: Capture) -> None:
+    for split, seed in (("train", 0), ("val", 1)):
+        crops = drawn(21, seed)
+        for i, (image, label) in enumerate(zip(crops.images, crops.labels, strict=True)):
+            file = tmp_path / "data" / split / EXPRESSIONS[label] / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(file)
+    for member in members:
+        shutil.copy(member, tmp_path)
+    out = tmp_path / "both.onnx"
+    models = [str(member) for member in members]
+    data = str(tmp_path / "data")
+    assert main(["fuse", *models, "--method", "linear", "--data", data, "--out", str(out)]) == 0
+    assert "linear of 2, PublicTest" in capsys.readouterr().err
+    assert main(["compare", *models, str(out), "--data", data, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert [model["name"] for model in figures["models"]] == ["member0", "member1", "fusion"]
+    assert set(figures["models"][0]["accuracy"]) == {"Training", "PublicTest"}
+    assert len(figures["differences"]) == 3
+    assert main(["evaluate", "--model", str(out), "--data", data, "--split", "val"]) == 0
+    assert "fusion v1" in capsys.readouterr().out
+
+
+def test_the_table_shows_others_beside_ours(members: Sequence[Path], tmp_path: Path) -> None:
+    crops = drawn(14)
+    for i, (image, label) in enumerate(zip(crops.images, crops.labels, strict=True)):
+        file = tmp_path / "val" / EXPRESSIONS[label] / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    text = format_comparison(compare([*members], tmp_path))
+    for expected in ("**member0**", "fer 25.10.3", "54.6", "(PrivateTest 58.9)", "McNemar"):
+        assert expected in text
