@@ -17,6 +17,7 @@ from mien.datasets import (
     load_clips,
     load_crops,
     load_pictures,
+    load_training,
     subject_folds,
 )
 from mien.errors import DatasetError
@@ -210,6 +211,28 @@ def test_own_classes(tmp_path: Path) -> None:
     crops = load_crops(tmp_path, "all", classes=("focused", "bored"))
     assert crops.labels.tolist() == [1, 0]
     assert crops.classes == ("focused", "bored")
+
+
+def test_rows_to_watch_are_held_out(tmp_path: Path) -> None:
+    train, watched = load_training(write_csv(tmp_path / "x.csv"))
+    assert (len(train), len(watched)) == (2, 1)  # the set's own splits
+    for i in range(10):
+        for name in ("happy", "sad"):
+            save(tmp_path / "plain" / name / f"{name}-{i}.png", 10 + i)
+    train, watched = load_training(tmp_path / "plain", holdout=0.3)
+    assert np.bincount(watched.labels, minlength=7).tolist() == [0, 0, 0, 3, 3, 0, 0]
+    assert not set(train.names) & set(watched.names)
+    again, _ = load_training(tmp_path / "plain", holdout=0.3)
+    assert again.names == train.names
+    for subject in range(6):
+        for i in range(3):
+            save(tmp_path / "subjects" / "happy" / f"S{subject:03}_001_{i:08}.png")
+    train, watched = load_training(tmp_path / "subjects")
+    assert not set(train.groups) & set(watched.groups)
+    assert len(set(watched.groups)) in (1, 2)
+    save(tmp_path / "one" / "happy" / "x.png")
+    with pytest.raises(DatasetError, match="too few"):
+        load_training(tmp_path / "one")
 
 
 def test_clips(tmp_path: Path) -> None:

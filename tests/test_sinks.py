@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -74,6 +75,20 @@ def test_tables_agree_with_each_other(tmp_path: Path) -> None:
     assert frame["prob_happy"].dropna().tolist() == [1 / 3, 0.9]
     expected = pd.concat([result.to_pandas() for result in RESULTS], ignore_index=True)
     assert list(expected.columns) == list(RESULT_COLUMNS)
+
+
+def test_a_model_of_other_classes_has_other_columns(tmp_path: Path) -> None:
+    bored = replace(face(), expression="bored", probs={"bored": 0.8, "focused": 0.2})
+    results = [replace(RESULTS[0], faces=(bored,)), RESULTS[1]]
+    for name in ("r.csv", "r.parquet"):
+        with open_sink(tmp_path / name, labels=("bored", "focused")) as sink:
+            for result in results:
+                sink.write(result)
+    rows = parquet.read_table(tmp_path / "r.parquet").to_pylist()
+    assert list(rows[0])[-2:] == ["prob_bored", "prob_focused"]
+    assert (rows[0]["prob_bored"], rows[1]["prob_bored"]) == (0.8, None)
+    assert list(pd.read_csv(tmp_path / "r.csv").columns) == list(rows[0])
+    assert results[0].to_pandas()["prob_focused"].tolist() == [0.2]
 
 
 def test_many_rows_are_written_in_groups(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError, DatasetError, ModelError
+from mien.models import find_model
 from mien.preprocess import network_input
 from mien.training.augment import draw_variations, mix_neighbours, vary
 from mien.training.checkpoint import EpochReport
@@ -22,6 +23,7 @@ from mien.training.distributed import my_rows, sync_batch_norms
 from mien.training.export import _rounded, export, load_trained
 from mien.training.fit import fit, predict_logits
 from mien.training.framing import whole_picture
+from mien.training.initial import load_weights
 from mien.training.recipe import (
     AugmentRecipe,
     Recipe,
@@ -414,6 +416,61 @@ def test_export_agrees_with_torch(tmp_path: Path) -> None:
     assert together.probs.sum(1) == pytest.approx(1)
     mirrored = classifier.predict(data.images[:, :, ::-1], tta=True)
     assert mirrored.logits == pytest.approx(classifier.predict(data.images, tta=True).logits)
+
+
+def saved(data: FaceCrops, folder: Path) -> Path:
+    """The crops as a folder per class."""
+    for i, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
+        file = folder / data.classes[label] / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    return folder
+
+
+def test_training_goes_on_from_a_model_file(tmp_path: Path) -> None:
+    """The file holds every weight: what is loaded from it answers as the file does."""
+    data = drawn(35)
+    fit(tiny(epochs=3), data, data, tmp_path)
+    recipe, network, fingerprint, _ = load_trained(tmp_path)
+    for half in (False, True):
+        file = tmp_path / "start.onnx"
+        export(recipe, network, data, file, data_sha256=fingerprint, half=half)
+        other = build_network(recipe.network)
+        assert load_weights(other, find_model(file)) == ["ferplus.weight", "ferplus.bias"]
+        logits = predict_logits(other, data.images, recipe, 48).numpy()
+        assert logits == pytest.approx(
+            ExpressionClassifier(file).predict(data.images).logits, abs=1e-4
+        )
+    seven, five = build_network(recipe.network), build_network(recipe.network, classes=5)
+    assert "expression.weight" in load_weights(five, find_model(file))
+    assert "expression.weight" not in load_weights(seven, find_model(file))
+    wider = build_network(replace(recipe.network, widths=(8, 32)))
+    with pytest.raises(ModelError, match=r"another network.*lacks features\.4\.weight"):
+        load_weights(wider, find_model(file))
+
+
+def test_fine_tuning_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mien.cli import main
+
+    data = drawn(35)
+    fit(tiny(epochs=1), data, data, tmp_path / "first")
+    recipe, network, fingerprint, _ = load_trained(tmp_path / "first")
+    export(recipe, network, data, tmp_path / "start.onnx", data_sha256=fingerprint)
+    mine = FaceCrops(data.images, data.labels % 2, None, data.names, classes=("bored", "focused"))
+    folder = str(saved(mine, tmp_path / "mine"))
+    arguments = ["train", str(REPOSITORY / "recipes" / "fine-tune.toml"), "--data", folder]
+    arguments += ["--init", str(tmp_path / "start.onnx"), "--out", str(tmp_path / "tuned")]
+    arguments += ["--set", 'data.classes=["bored", "focused"]', "--set", "fit.epochs=1"]
+    assert main(arguments) == 0
+    assert "fresh: expression.weight" in capsys.readouterr().err
+    out = str(tmp_path / "tuned.onnx")
+    assert main(["export", str(tmp_path / "tuned"), "--data", folder, "--out", out]) == 0
+    tuned = ExpressionClassifier(out)
+    assert tuned.spec.labels == ("bored", "focused")
+    assert tuned.spec.recipe["network"]["widths"] == [8, 16]
+    assert tuned.predict(data.images).probs.shape == (35, 2)
 
 
 @pytest.mark.parametrize("name", ["mien_vgg", "mien_attention"])

@@ -12,6 +12,7 @@ import csv
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,13 @@ import numpy as np
 from PIL import Image
 
 from mien.errors import SinkError
-from mien.types import PICTURE_SUFFIXES, RESULT_COLUMNS, FrameResult, UInt8Array
+from mien.types import (
+    EXPRESSIONS,
+    PICTURE_SUFFIXES,
+    FrameResult,
+    UInt8Array,
+    result_columns,
+)
 
 _VIDEO_SUFFIXES: Final = (".mp4", ".mkv", ".mov", ".webm")
 
@@ -75,8 +82,9 @@ class Sink(ABC):
 class FileSink(Sink):
     """A sink with one target file, written under another name until it is complete."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, labels: Sequence[str] = EXPRESSIONS) -> None:
         self.target = target
+        self.labels = labels
         # The suffix stays last: writers of pictures and videos choose their format by it.
         self._partial = target.with_name(f".{target.stem}.part{target.suffix}")
         self._opened = False
@@ -155,11 +163,11 @@ class CsvSink(FileSink):
 
     def _open(self) -> None:
         self._file = self._partial.open("w", encoding="utf-8", newline="")
-        self._rows = csv.DictWriter(self._file, RESULT_COLUMNS, lineterminator="\n")
+        self._rows = csv.DictWriter(self._file, result_columns(self.labels), lineterminator="\n")
         self._rows.writeheader()
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
-        self._rows.writerows(result.to_rows())
+        self._rows.writerows(result.to_rows(self.labels))
 
     def _close(self) -> None:
         self._file.close()
@@ -173,13 +181,13 @@ class ParquetSink(FileSink):
         from pyarrow import parquet
 
         self._schema = pyarrow.schema(
-            [pyarrow.field(name, _arrow_type(name)) for name in RESULT_COLUMNS]
+            [pyarrow.field(name, _arrow_type(name)) for name in result_columns(self.labels)]
         )
         self._rows: list[dict[str, Any]] = []
         self._file = parquet.ParquetWriter(self._partial, self._schema)
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
-        self._rows += result.to_rows()
+        self._rows += result.to_rows(self.labels)
         if len(self._rows) >= _ROWS_PER_GROUP:
             self._flush()
 
@@ -312,13 +320,19 @@ class FolderSink(Sink):
         return open_sink(self.target / file, overwrite=self._overwrite)
 
 
-def open_sink(path: str | os.PathLike[str], *, overwrite: bool = False) -> Sink:
+def open_sink(
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    labels: Sequence[str] = EXPRESSIONS,
+) -> Sink:
     """A sink for a file (chosen by its suffix), or for a folder where the path ends in a slash.
 
     Args:
         path: `.jsonl .json .csv .parquet` for results; a picture or video suffix for one
             annotated copy; `folder/` for an annotated copy of every source.
         overwrite: replace what is there.
+        labels: the classes of the model whose results are to be written; each has a column.
 
     Raises:
         SinkError: unknown suffix, no such folder to write into, or the file is already there.
@@ -346,7 +360,7 @@ def open_sink(path: str | os.PathLike[str], *, overwrite: bool = False) -> Sink:
         raise SinkError(f"{name}: is already there. Choose another name, or use --overwrite")
     if not target.parent.is_dir():
         raise SinkError(f"{name}: there is no folder {target.parent}. Create it first")
-    return kinds[suffix](target)
+    return kinds[suffix](target, labels)
 
 
 def save_picture(image: UInt8Array, path: str | os.PathLike[str], *, overwrite: bool) -> None:

@@ -176,27 +176,35 @@ class FaceResult:
         }
 
 
-#: Columns of every tabular sink: one row per face, and one for a frame without a face.
-RESULT_COLUMNS: Final[tuple[str, ...]] = (
-    "schema",
-    "source",
-    "frame",
-    "time_s",
-    "width",
-    "height",
-    "face",  # index of the face within its frame; empty on the row of a frame without a face
-    "track_id",
-    "box_x",
-    "box_y",
-    "box_w",
-    "box_h",
-    "score",
-    *(f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy"),
-    "expression",
-    "confidence",
-    "uncertain",
-    *(f"prob_{name}" for name in EXPRESSIONS),
-)
+def result_columns(labels: Sequence[str] = EXPRESSIONS) -> tuple[str, ...]:
+    """Columns of every tabular sink: one row per face, and one for a frame without a face.
+
+    `labels` are the classes of the model that answers; each gets a column `prob_<label>`.
+    """
+    return (
+        "schema",
+        "source",
+        "frame",
+        "time_s",
+        "width",
+        "height",
+        "face",  # index within its frame; empty on the row of a frame without a face
+        "track_id",
+        "box_x",
+        "box_y",
+        "box_w",
+        "box_h",
+        "score",
+        *(f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy"),
+        "expression",
+        "confidence",
+        "uncertain",
+        *(f"prob_{name}" for name in labels),
+    )
+
+
+#: The columns with the seven expressions of FER2013.
+RESULT_COLUMNS: Final[tuple[str, ...]] = result_columns()
 
 
 @dataclass(frozen=True)
@@ -222,9 +230,12 @@ class FrameResult:
             "faces": [face.to_dict() for face in self.faces],
         }
 
-    def to_rows(self) -> list[dict[str, Any]]:
-        """One flat row per face with the keys of `RESULT_COLUMNS`; one row if there is no face."""
-        head: dict[str, Any] = dict.fromkeys(RESULT_COLUMNS)
+    def to_rows(self, labels: Sequence[str] = EXPRESSIONS) -> list[dict[str, Any]]:
+        """One flat row per face with the keys of `result_columns`; one row if there is no face.
+
+        `labels` are the classes of the model that answered.
+        """
+        head: dict[str, Any] = dict.fromkeys(result_columns(labels))
         head |= {key: value for key, value in self.to_dict().items() if key != "faces"}
         if not self.faces:
             return [head]
@@ -239,7 +250,7 @@ class FrameResult:
                 "confidence": face.confidence,
                 "uncertain": face.uncertain,
             }
-            row |= {f"prob_{name}": p for name, p in face.probs.items()}
+            row |= {f"prob_{name}": face.probs[name] for name in labels}
             rows.append(row)
         return rows
 
@@ -247,4 +258,5 @@ class FrameResult:
         """The rows of `to_rows` as a data frame (needs pandas: `pip install pandas`)."""
         import pandas as pd
 
-        return pd.DataFrame(self.to_rows(), columns=list(RESULT_COLUMNS))
+        labels = tuple(self.faces[0].probs) if self.faces else EXPRESSIONS
+        return pd.DataFrame(self.to_rows(labels), columns=list(result_columns(labels)))

@@ -77,10 +77,6 @@ def run(options: argparse.Namespace) -> int:
         tally.failures += [(argument, error) for error in errors]
     if paths:
         with ExitStack() as stack:
-            sinks = [
-                stack.enter_context(open_sink(out, overwrite=options.overwrite))
-                for out in options.out
-            ]
             analyzer = Analyzer(
                 options.model,
                 min_score=options.min_score,
@@ -89,6 +85,11 @@ def run(options: argparse.Namespace) -> int:
                 threads=options.threads,
                 max_pixels=options.max_pixels,
             )
+            labels = analyzer.classifier.spec.labels
+            sinks = [
+                stack.enter_context(open_sink(out, overwrite=options.overwrite, labels=labels))
+                for out in options.out
+            ]
             _analyze_all(options, analyzer, paths, sinks, tally)
         if options.profile and tally.frames:
             say(_profile(analyzer.times))

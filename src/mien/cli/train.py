@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from mien.cli.exits import GOOD, require_extra, say
 
 if TYPE_CHECKING:
+    from mien.datasets import FaceCrops
     from mien.training.checkpoint import EpochReport
+    from mien.training.recipe import Recipe
 
 _PACKAGES = ("torch", "torchvision", "lightning_fabric", "onnx", "onnxscript", "tensorboard")
 
@@ -20,7 +22,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     train = verbs.add_parser("train", help="train a network from a recipe")
     add = train.add_argument
     add("recipe", help="a TOML file, see recipes/")
-    add("--data", required=True, metavar="PATH", help="set with Training and PublicTest rows")
+    add("--data", required=True, metavar="PATH", help="a data set, see docs/training.md")
     add("--out", required=True, metavar="DIR", help="folder for checkpoint and log")
     add(
         "--set",
@@ -30,6 +32,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         dest="override",
         help="change one value of the recipe, such as fit.epochs=3; repeatable",
     )
+    add("--init", metavar="NAME_OR_FILE", help="start from this model's weights (fine-tuning)")
     add("--resume", action="store_true", help="go on from the last checkpoint")
     add("--threads", type=int, metavar="N", help="CPU threads (all cores)")
     add(
@@ -44,7 +47,12 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     export = verbs.add_parser("export", help="make a calibrated ONNX model of a checkpoint")
     add = export.add_argument
     add("checkpoint", help="a checkpoint, or the folder that `mien train` wrote it to")
-    add("--data", required=True, metavar="PATH", help="set with PublicTest rows, to calibrate on")
+    add(
+        "--data",
+        required=True,
+        metavar="PATH",
+        help="the same set: calibrates on the rows that were watched",
+    )
     add("--out", required=True, metavar="FILE", help="the .onnx file to write")
     add("--half", action="store_true", help="store weights in 16 bits, at half the size")
     export.set_defaults(run=_export)
@@ -53,13 +61,17 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _train(options: argparse.Namespace) -> int:
     require_extra("train", *_PACKAGES)
     from mien.console import Progress
-    from mien.datasets import load_crops
+    from mien.models import find_model
     from mien.training.fit import fit, make_fabric
+    from mien.training.initial import of_the_same_network
     from mien.training.recipe import load_recipe
     from mien.training.zoo import build_network, count_macs, count_parameters
 
-    recipe = load_recipe(options.recipe, options.override)
-    network = build_network(recipe.network)
+    overrides = [*options.override, *([f"init={options.init}"] if options.init else [])]
+    recipe = load_recipe(options.recipe, overrides)
+    if recipe.init:
+        recipe = of_the_same_network(recipe, find_model(recipe.init))
+    network = build_network(recipe.network, classes=len(recipe.data.classes))
     size = recipe.data.input_px
     summary = (
         f"{recipe.name}: {recipe.network.name}, {count_parameters(network):,} parameters, "
@@ -69,8 +81,7 @@ def _train(options: argparse.Namespace) -> int:
         say(summary)
         print(json.dumps(recipe.to_dict(), indent=1))
         return GOOD
-    train = load_crops(options.data, "Training")
-    validation = load_crops(options.data, "PublicTest")
+    train, validation = _rows(options.data, recipe)
     fabric = make_fabric(options.precision)
     leads = fabric.global_rank == 0
     note = say if leads else _keep_silent
@@ -108,6 +119,17 @@ def _train(options: argparse.Namespace) -> int:
     return GOOD
 
 
+def _rows(data: str, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
+    from mien.datasets import load_training
+
+    return load_training(
+        data,
+        classes=recipe.data.classes,
+        holdout=recipe.data.holdout,
+        seed=recipe.fit.seed,
+    )
+
+
 def _keep_silent(_text: str) -> None:
     """All processes but the first."""
 
@@ -130,13 +152,12 @@ def _draw(out: Path) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     require_extra("train", *_PACKAGES)
-    from mien.datasets import load_crops
     from mien.training.export import export, load_trained
 
     recipe, network, data_sha256, epochs = load_trained(Path(options.checkpoint))
     if epochs < recipe.fit.epochs:
         say(f"mien: this checkpoint has {epochs} of {recipe.fit.epochs} epochs")
-    calibration = load_crops(options.data, "PublicTest")
+    _, calibration = _rows(options.data, recipe)
     spec = export(
         recipe,
         network,

@@ -5,7 +5,13 @@ mien: errors, types, preprocess.
 arrays for training, and `pictures.py` into files for the whole pipeline.
 """
 
-from mien.datasets.crops import FaceCrops, crop_frame, load_crops, subject_folds
+from mien.datasets.crops import (
+    FaceCrops,
+    crop_frame,
+    load_crops,
+    load_training,
+    subject_folds,
+)
 from mien.datasets.layouts import read_rows
 from mien.datasets.pictures import LabelledClip, LabelledPicture, load_clips, load_pictures
 from mien.datasets.rows import CLASS_ALIASES, FERPLUS_COLUMNS, SPLITS, Row, split_name
@@ -22,6 +28,7 @@ __all__ = [
     "load_clips",
     "load_crops",
     "load_pictures",
+    "load_training",
     "read_rows",
     "split_name",
     "subject_folds",

@@ -125,6 +125,48 @@ def load_crops(
     )
 
 
+def load_training(
+    path: str | Path,
+    *,
+    classes: Sequence[str] = EXPRESSIONS,
+    holdout: float = 0.2,
+    seed: int = 0,
+) -> tuple[FaceCrops, FaceCrops]:
+    """Rows to learn from, and rows to watch.
+
+    A set's own Training and PublicTest rows where it has them (RAF-DB's test rows are never
+    watched). Otherwise rows are held out: whole subjects where they are known, else a share of
+    every class.
+
+    Args:
+        path: a file or folder in one of the layouts of `mien.datasets.layouts`.
+        classes: the classes to keep.
+        holdout: share of the rows to hold out, 0..1.
+        seed: which rows.
+
+    Raises:
+        DatasetError: no such set, or nothing to learn from.
+    """
+    splits = {row.split for row in read_rows(path)}
+    if {"Training", "PublicTest"} <= splits:
+        train, watched = (load_crops(path, s, classes=classes) for s in ("Training", "PublicTest"))
+        return train, watched
+    rows = load_crops(path, "Training" if "Training" in splits else "all", classes=classes)
+    if all(rows.groups) and len(set(rows.groups)) > 1:
+        folds = min(len(set(rows.groups)), max(2, round(1 / holdout)))
+        held = subject_folds(rows.groups, folds, seed=seed) == 0
+    else:
+        rank = np.zeros(len(rows))
+        order = np.random.default_rng(seed).permutation(len(rows))
+        for label in range(len(classes)):
+            mine = order[rows.labels[order] == label]
+            rank[mine] = (np.arange(len(mine)) + 0.5) / max(len(mine), 1)
+        held = rank < holdout
+    if held.all() or not held.any():
+        raise DatasetError(f"{path}: {len(rows)} pictures are too few to learn from and to watch")
+    return rows.select(~held), rows.select(held)
+
+
 def subject_folds(groups: Sequence[str], folds: int, *, seed: int = 0) -> npt.NDArray[np.int64]:
     """A fold number per row `(N,)` such that no group is cut, and folds are about equally large.
 

@@ -185,6 +185,9 @@ def write_onnx(
             output_names=outputs,
             dynamic_shapes={"pixels": {0: torch.export.Dim("n", min=1)}},
             opset_version=OPSET,
+            # As it is: the runtime folds what can be folded, and the file keeps every weight
+            # under its own name, so that training can go on from it.
+            optimize=False,
             verbose=False,
         )
     assert program is not None

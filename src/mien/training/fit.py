@@ -22,6 +22,7 @@ from torch import Generator, Tensor, nn
 
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
+from mien.models import find_model
 from mien.preprocess import resize_crop
 from mien.training.augment import draw_variations
 from mien.training.checkpoint import (
@@ -43,6 +44,7 @@ from mien.training.data import (
     training_rows,
 )
 from mien.training.distributed import my_rows, sync_batch_norms
+from mien.training.initial import load_weights
 from mien.training.recipe import FitRecipe, Recipe
 from mien.training.zoo import ExpressionNetwork, Output, build_network
 from mien.types import UInt8Array
@@ -121,7 +123,11 @@ def fit(
     steps = steps_per_epoch(len(rows), fitting.batch)
 
     torch.manual_seed(fitting.seed)
-    bare = _channels_last(build_network(recipe.network, classes=rows.classes))
+    bare = build_network(recipe.network, classes=rows.classes)
+    if recipe.init:
+        fresh = load_weights(bare, find_model(recipe.init))
+        note(f"starting from {recipe.init}; fresh: {', '.join(fresh) or 'nothing'}")
+    bare = _channels_last(bare)
     average = _channels_last(build_network(recipe.network, classes=rows.classes))
     average.load_state_dict(bare.state_dict())
     average.eval().requires_grad_(False).to(fabric.device)

@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 
 from mien.errors import ConfigError
 from mien.preprocess import BACKGROUNDS, ILLUMINATIONS, NORMALIZATIONS
+from mien.types import EXPRESSIONS
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class NetworkRecipe:
 class DataRecipe:
     """What the network is shown."""
 
+    classes: tuple[str, ...] = EXPRESSIONS
+    holdout: float = 0.2  # share of the rows to watch, where a set has no split of its own
     input_px: int = 44
     normalization: str = "standardize"
     illumination: str = "none"
@@ -114,6 +117,7 @@ class Recipe:
 
     name: str
     version: str = "1"
+    init: str = ""  # name or file of the model whose weights it starts from; empty for fresh ones
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)

@@ -1,0 +1,108 @@
+"""Start a network from a model file's weights. Imports torch, onnx and mien.models.
+
+The exported file holds every weight under its name in the network, so nothing else is needed to
+go on training from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mien.errors import ConfigError, ModelError
+from mien.models import ModelEntry, ModelSpec
+from mien.training.recipe import Recipe, recipe_from_dict
+from mien.training.zoo import ExpressionNetwork
+
+_PREFIX = "network."  # where the exported module keeps the network
+_HALF = "_half"
+
+
+def load_weights(network: ExpressionNetwork, entry: ModelEntry) -> list[str]:
+    """Copy a model file's weights into a network of the same kind.
+
+    The heads are copied where they fit: another list of classes starts with a fresh head, and the
+    auxiliary head is not in the file.
+
+    Args:
+        network: is changed in place.
+        entry: the model.
+
+    Returns:
+        The names of the weights that stay fresh.
+
+    Raises:
+        ModelError: not a model of the same network.
+    """
+    from onnx import numpy_helper
+
+    model = _read(entry)
+    found: dict[str, Tensor] = {}
+    for weights in model.graph.initializer:
+        name = weights.name.removeprefix(_PREFIX).removesuffix(_HALF)
+        found[name] = torch.from_numpy(numpy_helper.to_array(weights).copy()).float()
+    state = network.state_dict()
+    fresh = []
+    for name, value in state.items():
+        if name in found and found[name].shape == value.shape:
+            state[name] = found[name]
+        else:
+            fresh.append(name)
+    counters = [name for name in fresh if name.endswith("num_batches_tracked")]
+    missing = [
+        n for n in fresh if n not in counters and not n.startswith(("expression", "ferplus"))
+    ]
+    if missing:
+        raise ModelError(
+            f"{entry.path}: is another network than the recipe's: it lacks {missing[0]} and "
+            f"{len(missing) - 1} more. `mien models show {entry.name} --json` shows its recipe"
+        )
+    network.load_state_dict(state)
+    return [name for name in fresh if name not in counters]
+
+
+def read_spec(entry: ModelEntry) -> ModelSpec:
+    """A model file's own description, without starting it.
+
+    Raises:
+        ModelError: not a mien model.
+    """
+    metadata = {row.key: row.value for row in _read(entry).metadata_props}
+    return ModelSpec.from_metadata(metadata, str(entry.path))
+
+
+def _read(entry: ModelEntry) -> Any:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return onnx.load_model_from_string(entry.read())
+    except DecodeError as error:
+        raise ModelError(f"{entry.path}: not a readable ONNX model") from error
+
+
+def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
+    """The recipe with the network, preprocessing and size that the model was trained with.
+
+    Raises:
+        ModelError: the model does not say.
+    """
+    spec = read_spec(entry)
+    try:
+        theirs = recipe_from_dict(spec.recipe, str(entry.path))
+    except ConfigError as error:
+        raise ModelError(
+            f"{entry.path}: does not say how its network was built ({error})"
+        ) from error
+    kept = ("classes", "holdout", "aligned_share", "balance", "max_not_face_votes")
+    data = replace(theirs.data, **{name: getattr(recipe.data, name) for name in kept})
+    dropout = recipe.network.dropout
+    return replace(
+        recipe,
+        network=replace(theirs.network, dropout=dropout),
+        data=data,
+        fit=replace(recipe.fit, resolutions=((1.0, theirs.data.input_px),)),
+    )
