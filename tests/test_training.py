@@ -515,3 +515,13 @@ def test_an_unknown_network_is_named() -> None:
     recipe = recipe_from_dict({"name": "x", "network": {"name": "nonesuch"}})
     with pytest.raises(ConfigError, match="mien_vgg"):
         build_network(recipe.network)
+
+
+def test_the_benchmark_measures_what_it_says() -> None:
+    from mien.training.benchmark import benchmark_training, format_speed
+
+    speed = benchmark_training(tiny(), steps=2, rounds=2, precision="32-true")
+    assert speed.macs == count_macs(build_network(tiny().network), 48)
+    assert speed.whole < speed.bare * 1.5
+    assert speed.gmacs == pytest.approx(speed.whole * speed.macs * 3 / 1e9)
+    assert "all around it costs" in format_speed(speed)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,8 +26,7 @@ from mien.training.zoo import FERPLUS_CLASSES
 _NOT_A_FACE = 9  # column of the FER+ votes
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """What the network sees, and what it should say.
 
     Attributes:

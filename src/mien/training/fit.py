@@ -127,8 +127,8 @@ def fit(
     if recipe.init:
         fresh = load_weights(bare, find_model(recipe.init))
         note(f"starting from {recipe.init}; fresh: {', '.join(fresh) or 'nothing'}")
-    bare = _channels_last(bare)
-    average = _channels_last(build_network(recipe.network, classes=rows.classes))
+    bare = channels_last(bare)
+    average = channels_last(build_network(recipe.network, classes=rows.classes))
     average.load_state_dict(bare.state_dict())
     average.eval().requires_grad_(False).to(fabric.device)
     if fabric.world_size > 1:
@@ -140,7 +140,7 @@ def fit(
         average.load_state_dict(state["average"])
         first, best = state["epoch"], state["best_accuracy"]
         note(f"resuming after epoch {first} of {fitting.epochs}")
-    network, optimizer = fabric.setup(bare, _optimizer(bare, fitting))
+    network, optimizer = fabric.setup(bare, make_optimizer(bare, fitting))
     if state is not None:
         optimizer.load_state_dict(state["optimizer"])
     log = Log(out / LOG, first) if leads else None
@@ -169,9 +169,9 @@ def fit(
             rate = _learning_rate(fitting, age, steps * fitting.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            batch = Batch(*fabric.to_device((batch.pixels, batch.targets, batch.votes)))
+            batch = Batch(*fabric.to_device(batch))
             # Gradients are averaged over processes: each weighs by its share of the batch.
-            loss = _loss(network, batch, fitting) * (fabric.world_size / n)
+            loss = batch_loss(network, batch, fitting) * (fabric.world_size / n)
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             optimizer.step()
@@ -210,7 +210,7 @@ def fit(
     return average.cpu()
 
 
-def _loss(network: nn.Module, batch: Batch, fitting: FitRecipe) -> Tensor:
+def batch_loss(network: nn.Module, batch: Batch, fitting: FitRecipe) -> Tensor:
     """The sum over the batch's rows of both heads' cross-entropies."""
     output = Output(*network(batch.pixels))
     loss = F.cross_entropy(output.expression.float(), batch.targets, reduction="sum")
@@ -236,7 +236,8 @@ def _require_finite(total: Tensor, out: Path, epoch: int, step: int) -> None:
         )
 
 
-def _optimizer(network: nn.Module, fitting: FitRecipe) -> torch.optim.SGD:
+def make_optimizer(network: nn.Module, fitting: FitRecipe) -> torch.optim.SGD:
+    """SGD with Nesterov momentum; only matrices decay."""
     matrices = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
     return torch.optim.SGD(
@@ -277,7 +278,7 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
     )
 
 
-def _channels_last(network: ExpressionNetwork) -> ExpressionNetwork:
+def channels_last(network: ExpressionNetwork) -> ExpressionNetwork:
     """The same network with its filters laid out as convolutions want them."""
     for parameter in network.parameters():
         if parameter.ndim == 4:

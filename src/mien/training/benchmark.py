@@ -1,0 +1,182 @@
+"""How fast training is, and what everything around the network costs. Imports torch and siblings.
+
+The whole loop (`fit`, on made-up pictures) and the bare forward-backward-step on one prepared batch
+take turns on the same machine, so that both meet the same load. The yardstick is the machine's own
+matrix product: the rate at which it multiplies two large matrices in the same precision.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Generator, nn
+
+from mien.datasets import FaceCrops
+from mien.training.augment import draw_variations
+from mien.training.checkpoint import EpochReport
+from mien.training.data import Batch, make_batch, training_rows
+from mien.training.fit import batch_loss, channels_last, fit, make_fabric, make_optimizer
+from mien.training.recipe import Recipe
+from mien.training.zoo import build_network, count_macs
+
+_PRODUCT = 2048  # rows and columns of the matrices of the yardstick
+_PASSES = 3  # a training step costs about three forward passes
+
+
+@dataclass(frozen=True)
+class TrainingSpeed:
+    """Medians over the rounds.
+
+    Attributes:
+        precision, device, threads: where it was measured.
+        size_px, batch, macs: what was trained.
+        whole, bare: pictures a second of the whole loop and of the network alone.
+        overhead: how much longer the whole loop takes, 0.1 for a tenth.
+        gmacs: multiply-accumulates a second of the whole loop, in units of 10^9.
+        peak_gmacs: the same of the matrix product.
+    """
+
+    precision: str
+    device: str
+    threads: int
+    size_px: int
+    batch: int
+    macs: int
+    whole: float
+    bare: float
+    overhead: float
+    gmacs: float
+    peak_gmacs: float
+
+
+def benchmark_training(
+    recipe: Recipe,
+    *,
+    precision: str = "auto",
+    threads: int | None = None,
+    steps: int = 20,
+    rounds: int = 5,
+) -> TrainingSpeed:
+    """Measure a recipe at its last resolution.
+
+    Args:
+        recipe: the network, batch size and augmentation.
+        precision: see `make_fabric`.
+        threads: CPU threads; None leaves torch's choice.
+        steps: training steps a round.
+        rounds: how often both are measured, by turns.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    size = recipe.fit.resolutions[-1][1]
+    batch = recipe.fit.batch
+    fitting = replace(recipe.fit, epochs=rounds + 1, resolutions=((1.0, size),))
+    # Detection is done once before a run and is no part of its speed.
+    recipe = replace(recipe, init="", fit=fitting, data=replace(recipe.data, aligned_share=0.0))
+    data = _made_up(batch * steps, recipe.data.classes)
+    fabric = make_fabric(precision)
+    network, optimizer = _set_up(recipe, fabric)
+    prepared = Batch(*fabric.to_device(_one_batch(recipe, data, size)))
+    bare: list[float] = []
+    whole: list[float] = []
+    peak: list[float] = []
+
+    def take_turns(done: EpochReport) -> None:
+        whole.append(done.images_per_s)
+        began = time.perf_counter()
+        for _ in range(steps):
+            loss = batch_loss(network, prepared, fitting) / batch
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            optimizer.step()
+        _wait()
+        bare.append(batch * steps / (time.perf_counter() - began))
+        peak.append(_product_rate(fabric.device, torch.bfloat16 if _is_short(fabric) else None))
+
+    with tempfile.TemporaryDirectory() as folder:
+        fit(recipe, data, data.select(np.arange(len(data)) < 7), Path(folder), fabric=fabric,
+            report=take_turns)  # fmt: skip
+    macs = count_macs(build_network(recipe.network, classes=len(recipe.data.classes)), size)
+    # The first round warms up.
+    ratio = median(b / w for b, w in zip(bare[1:], whole[1:], strict=True))
+    return TrainingSpeed(
+        str(fabric._precision.precision),
+        fabric.device.type,
+        torch.get_num_threads(),
+        size,
+        batch,
+        macs,
+        median(whole[1:]),
+        median(bare[1:]),
+        ratio - 1,
+        median(whole[1:]) * macs * _PASSES / 1e9,
+        median(peak[1:]) / 1e9,
+    )
+
+
+def _made_up(n: int, classes: tuple[str, ...]) -> FaceCrops:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (n, 48, 48), np.uint8)
+    labels = rng.integers(0, len(classes), n)
+    votes = rng.integers(0, 2, (n, 10)).astype(np.uint8)
+    return FaceCrops(images, labels, votes, tuple(map(str, range(n))), classes=classes)
+
+
+def _set_up(recipe: Recipe, fabric: Fabric) -> tuple[nn.Module, torch.optim.Optimizer]:
+    network = channels_last(build_network(recipe.network, classes=len(recipe.data.classes)))
+    module, optimizer = fabric.setup(network, make_optimizer(network, recipe.fit))
+    return module.train(), optimizer
+
+
+def _one_batch(recipe: Recipe, data: FaceCrops, size_px: int) -> Batch:
+    rows = training_rows(recipe, data, Path(), lambda text: None)
+    n = recipe.fit.batch
+    dice = draw_variations(n, size_px, recipe.augment, Generator().manual_seed(0))
+    chosen = torch.arange(n) % len(rows)
+    return make_batch(rows, chosen, torch.zeros(n, dtype=torch.bool), size_px, dice, recipe)
+
+
+def _is_short(fabric: Fabric) -> bool:
+    return "bf16" in str(fabric._precision.precision)
+
+
+def _product_rate(device: torch.device, dtype: torch.dtype | None) -> float:
+    """Multiply-accumulates a second of a large matrix product."""
+    a = torch.randn(_PRODUCT, _PRODUCT, device=device, dtype=dtype)
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        a @ a
+        _wait()
+        times.append(time.perf_counter() - began)
+    return float(_PRODUCT**3 / median(times))
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def format_speed(speed: TrainingSpeed) -> str:
+    """The measurement as text."""
+    share = speed.gmacs / speed.peak_gmacs
+    return "\n".join(
+        [
+            f"{speed.device}, {speed.threads} threads, {speed.precision}; batch {speed.batch} at "
+            f"{speed.size_px} px, {speed.macs / 1e6:.1f} MMAC a picture",
+            f"whole loop           {speed.whole:8.1f} pictures/s",
+            f"network alone        {speed.bare:8.1f} pictures/s; all around it costs "
+            f"{speed.overhead:.1%}",
+            f"arithmetic           {speed.gmacs:8.1f} GMAC/s (pictures/s x MAC x {_PASSES}: "
+            "forward, backward to inputs, backward to weights)",
+            f"matrix product       {speed.peak_gmacs:8.1f} GMAC/s on this machine in the same "
+            f"precision; the loop reaches {share:.0%} of it",
+        ]
+    )
