@@ -24,6 +24,7 @@ from mien.evaluate import (
     answer_crops,
     answer_pictures,
     format_evaluation,
+    of_pose,
     summarize,
     unseen,
 )
@@ -79,9 +80,11 @@ def examine(file: Path, data: Path) -> list[Evaluation]:
         )
         for tta in (False, True)
     ]
-    for name, pose in (("ckplus", "all"), ("kdef", "front"), ("kdef", "turned")):
-        answers = answer_pictures(analyzer, load_pictures(data / name), pose=pose)
-        found.append(summarize(answers, classifier.spec, data=name, pose=pose))
+    for name, poses in (("ckplus", ("all",)), ("kdef", ("front", "turned"))):
+        answers = answer_pictures(analyzer, load_pictures(data / name))
+        for pose in poses:
+            examined = of_pose(answers, pose)
+            found.append(summarize(examined, classifier.spec, data=name, pose=pose))
     for evaluation in found:
         print(format_evaluation(evaluation), end="\n\n", flush=True)
     return found

@@ -19,6 +19,7 @@ from mien.evaluate import (
     answer_crops,
     answer_pictures,
     format_evaluation,
+    of_pose,
     summarize,
     unseen,
 )
@@ -42,7 +43,7 @@ def answers_of(labels: list[int], predicted: list[int], confidence: list[float])
     probs[np.arange(n), predicted] = confidence
     crops = np.random.default_rng(0).integers(0, 256, (n, 48, 48), np.uint8)
     names = tuple(map(str, range(n)))
-    return Answers(np.array(labels), probs, crops, names, np.ones(n, bool))
+    return Answers(np.array(labels), probs, crops, names, np.ones(n, bool), np.zeros(n, np.float32))
 
 
 def test_figures_by_hand(spec: ModelSpec) -> None:
@@ -104,8 +105,9 @@ def test_a_face_that_is_not_found_is_wrong(
     assert found.accuracy == pytest.approx(1 / 3)
     assert "no face found" in format_evaluation(found)
     # The astronaut looks at us: the front keeps her, "turned" only the pictures without a face.
-    assert len(answer_pictures(analyzer, pictures, pose="front")) == 3
-    assert len(answer_pictures(analyzer, pictures, pose="turned")) == 2
+    assert len(of_pose(answers, "front")) == 3
+    assert len(of_pose(answers, "turned")) == 2
+    assert len(of_pose(answers, "all")) == 3
 
 
 def test_the_report_is_complete(tmp_path: Path, spec: ModelSpec) -> None:

@@ -175,15 +175,15 @@ def test_posed_expressions_are_read_in_full_pictures(data: Path) -> None:
     The full figures are in the model's card; this only catches a broken pipeline.
     """
     from mien.datasets import load_pictures
-    from mien.evaluate import answer_pictures
+    from mien.evaluate import answer_pictures, of_pose
 
     analyzer = Analyzer()
     ckplus = answer_pictures(analyzer, load_pictures(data / "ckplus")[::10])
     assert ckplus.found.all()
     assert ckplus.correct.mean() > 0.6
     pictures = load_pictures(data / "kdef")[::10]
-    front = answer_pictures(analyzer, pictures, pose="front")
-    turned = answer_pictures(analyzer, pictures, pose="turned")
+    answers = answer_pictures(analyzer, pictures)
+    front, turned = of_pose(answers, "front"), of_pose(answers, "turned")
     assert len(front) + len(turned) - (~front.found).sum() == len(pictures)
     assert 0.27 < len(front) / len(pictures) < 0.40
     assert front.correct.mean() > 0.6

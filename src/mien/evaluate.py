@@ -102,6 +102,8 @@ class Answers:
         names: N names for messages.
         found: `bool (N,)`, whether a face was found; where not, all probability lies on a class
             that is wrong.
+        turned: `float32 (N,)`, how far the nose lies beside the middle of the face, in eye
+            distances; 0 for crops, which do not say.
     """
 
     labels: npt.NDArray[np.int64]
@@ -109,6 +111,7 @@ class Answers:
     crops: UInt8Array
     names: tuple[str, ...]
     found: npt.NDArray[np.bool_]
+    turned: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -129,8 +132,9 @@ def answer_crops(
 ) -> Answers:
     """Show face crops to a model. `tta` averages the logits with those of the mirror image."""
     probs = classifier.predict(data.images, tta=tta).probs
-    found = np.ones(len(data), bool)
-    return Answers(data.labels, probs, data.images, data.names, found)
+    n = len(data)
+    found, turned = np.ones(n, bool), np.zeros(n, np.float32)
+    return Answers(data.labels, probs, data.images, data.names, found, turned)
 
 
 def answer_pictures(
@@ -138,7 +142,6 @@ def answer_pictures(
     pictures: Sequence[LabelledPicture],
     *,
     tta: bool = False,
-    pose: str = "all",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Answers:
     """Show full pictures of one face each to the whole pipeline.
@@ -147,8 +150,6 @@ def answer_pictures(
         analyzer: the pipeline with its model.
         pictures: files and their labels. Where several faces are found, the largest counts.
         tta: average the logits of each crop and its mirror image.
-        pose: `front` takes only faces whose nose lies within `FRONT_NOSE_OFFSET` of their middle,
-            `turned` only the others; a picture without a found face counts (as wrong) in both.
         progress: called with the number of pictures done and their total.
     """
     size = analyzer.classifier.spec.input_px
@@ -166,20 +167,34 @@ def answer_pictures(
             largest = int((faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1).argmax())
             crops[i], found[i] = cut[largest], True
             turned[i] = abs(float(nose_offset(faces.landmarks)[largest]))
-    counts = (
-        ~found
-        | {
-            "all": np.ones(len(pictures), bool),
-            "front": turned <= FRONT_NOSE_OFFSET,
-            "turned": turned > FRONT_NOSE_OFFSET,
-        }[pose]
+    labels = np.array([picture.label for picture in pictures], np.int64)
+    probs = analyzer.classifier.predict(crops, tta=tta).probs
+    wrong = (labels + 1) % probs.shape[1]
+    probs[~found] = np.eye(probs.shape[1])[wrong[~found]]
+    names = tuple(str(picture.path) for picture in pictures)
+    return Answers(labels, probs, crops, names, found, turned)
+
+
+def of_pose(answers: Answers, pose: str) -> Answers:
+    """The answers about faces seen from the `front`, or about the `turned` ones, or `all`.
+
+    A face is frontal when its nose lies within `FRONT_NOSE_OFFSET` of its middle. A picture in
+    which no face was found counts (as wrong) in both.
+    """
+    chosen = {
+        "all": np.ones(len(answers), bool),
+        "front": answers.turned <= FRONT_NOSE_OFFSET,
+        "turned": answers.turned > FRONT_NOSE_OFFSET,
+    }[pose]
+    kept = chosen | ~answers.found
+    return Answers(
+        answers.labels[kept],
+        answers.probs[kept],
+        answers.crops[kept],
+        tuple(name for name, keep in zip(answers.names, kept, strict=True) if keep),
+        answers.found[kept],
+        answers.turned[kept],
     )
-    labels = np.array([picture.label for picture in pictures], np.int64)[counts]
-    probs = analyzer.classifier.predict(crops[counts], tta=tta).probs
-    lost = ~found[counts]
-    probs[lost] = np.eye(probs.shape[1])[(labels[lost] + 1) % probs.shape[1]]
-    names = tuple(str(p.path) for p, take in zip(pictures, counts, strict=True) if take)
-    return Answers(labels, probs, crops[counts], names, ~lost)
 
 
 def unseen(data: FaceCrops, training: FaceCrops) -> npt.NDArray[np.bool_]:

@@ -64,19 +64,17 @@ def run(options: argparse.Namespace) -> int:
 def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     from mien.console import Progress
     from mien.datasets import load_pictures
-    from mien.evaluate import answer_pictures, summarize
+    from mien.evaluate import answer_pictures, of_pose, summarize
     from mien.pipeline import Analyzer
 
     pictures = load_pictures(options.data)
     analyzer = Analyzer(options.model)
     progress = Progress(len(pictures), "pictures", quiet=options.json)
     try:
-        answers = answer_pictures(
-            analyzer, pictures, tta=options.tta, pose=options.pose, progress=progress.update
-        )
+        everything = answer_pictures(analyzer, pictures, tta=options.tta, progress=progress.update)
     finally:
         progress.close()
-    spec = analyzer.classifier.spec
+    answers, spec = of_pose(everything, options.pose), analyzer.classifier.spec
     return answers, summarize(answers, spec, data=name, tta=options.tta, pose=options.pose)
 
 
