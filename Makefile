@@ -23,10 +23,10 @@ check: .venv-dev/ready
 	.venv/bin/python -m pip install --quiet -e .
 	@touch $@
 
-# The version that the suite was last run with; any that pyproject.toml admits will do.
+# The versions that the suite was last run with; others that pyproject.toml admits will do.
 .venv-dev/ready: pyproject.toml hatch_build.py
 	$(PYTHON) -m venv .venv-dev
-	.venv-dev/bin/python -m pip install --quiet "torch==2.13.0"
+	.venv-dev/bin/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1
 	.venv-dev/bin/python -m pip install --quiet -e ".[dev]"
 	@touch $@
 
