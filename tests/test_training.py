@@ -31,6 +31,7 @@ from mien.training.recipe import (
     recipe_from_dict,
 )
 from mien.training.zoo import build_network, count_macs, count_parameters
+from mien.training.zoo.transfer import FaceFeatures, load_face_features
 from mien.types import EXPRESSIONS
 
 REPOSITORY = Path(__file__).parents[1]
@@ -217,7 +218,7 @@ def test_balanced_sampling_shows_rare_classes(tmp_path: Path) -> None:
     assert (shown[1.0] == rare).sum() >= 4
 
 
-@pytest.mark.parametrize("name", ["mien_vgg", "mien_attention", "vgg19", "resnet18"])
+@pytest.mark.parametrize("name", ["mien_vgg", "mien_attention", "vgg19", "resnet18", "transfer"])
 def test_every_network_keeps_the_promises(name: str) -> None:
     recipe = recipe_from_dict({"name": "x", "network": {"name": name}}).network
     network = build_network(recipe, classes=5).eval()
@@ -234,6 +235,75 @@ def test_every_network_keeps_the_promises(name: str) -> None:
     loss = out.expression.square().sum() + out.ferplus.square().sum()
     torch.autograd.backward(loss)
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def face_manifest(folder: Path, seed: int = 0) -> Path:
+    """A made-up set of weights in the layout of face-api's files, every other one quantised."""
+    import json
+
+    rng = np.random.default_rng(seed)
+    features = FaceFeatures()
+    rows: list[dict[str, Any]] = []
+    data = b""
+
+    def add(name: str, shape: list[int]) -> None:
+        nonlocal data
+        row: dict[str, Any] = {"name": name, "shape": shape, "dtype": "float32"}
+        if len(rows) % 2:
+            row["quantization"] = {"dtype": "uint8", "scale": 0.001, "min": -0.1}
+            data += rng.integers(0, 256, shape).astype(np.uint8).tobytes()
+        else:
+            data += rng.normal(0, 0.05, shape).astype(np.float32).tobytes()
+        rows.append(row)
+
+    for name, module in features.named_modules():
+        if type(module).__name__ == "ScaledConvolution":
+            outputs, inputs, height, width = module.convolution.weight.shape
+            path = name.replace(".first", "/conv1").replace(".second", "/conv2")
+            add(f"{path}/conv/filters", [height, width, inputs, outputs])
+            for part in ("conv/bias", "scale/weights", "scale/biases"):
+                add(f"{path}/{part}", [outputs])
+    add("fc", [256, 128])
+    (folder / "m.bin").write_bytes(data)
+    manifest = folder / "m-weights_manifest.json"
+    manifest.write_text(json.dumps([{"paths": ["m.bin"], "weights": rows}]))
+    return manifest
+
+
+def test_face_weights_are_read_by_name(tmp_path: Path) -> None:
+    manifest = face_manifest(tmp_path)
+    features = FaceFeatures()
+    last = load_face_features(features, manifest)
+    assert last.shape == (256, 128)
+    assert features(torch.zeros(1, 3, 150, 150)).shape[:2] == (1, 256)
+    # The first tensor is plain, the second quantised: both by hand.
+    raw = (tmp_path / "m.bin").read_bytes()
+    first = np.frombuffer(raw[: 7 * 7 * 3 * 32 * 4], np.float32).reshape(7, 7, 3, 32)
+    assert features.conv32_down.convolution.weight[5, 2, 3, 4].item() == first[3, 4, 2, 5]
+    bias = features.conv32_down.convolution.bias
+    assert bias is not None
+    assert bias[7].item() == pytest.approx(raw[7 * 7 * 3 * 32 * 4 + 7] * 0.001 - 0.1)
+    (tmp_path / "m.bin").write_bytes(raw[:1000])
+    with pytest.raises(ModelError, match="cut off before conv32_down/conv/filters"):
+        load_face_features(features, manifest)
+    with pytest.raises(ModelError, match="not a weights manifest"):
+        load_face_features(features, tmp_path / "nowhere.json")
+
+
+def test_a_frozen_network_learns_with_its_heads_alone(tmp_path: Path) -> None:
+    manifest = face_manifest(tmp_path)
+    table = tiny(epochs=1).to_dict()
+    table["network"] = {
+        "name": "transfer", "weights": str(manifest), "frozen": True, "enlarged_px": 131
+    }  # fmt: skip
+    recipe = recipe_from_dict(table)
+    start = build_network(recipe.network)
+    fit(recipe, drawn(20), drawn(7), tmp_path / "run")
+    manifest.unlink()  # a finished run does not need it
+    _, network, _, _ = load_trained(tmp_path / "run")
+    before, after = start.state_dict(), network.state_dict()
+    for name, value in after.items():
+        assert torch.equal(value, before[name]) == name.startswith("features"), name
 
 
 def test_attention_starts_as_the_network_without_it() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import warnings
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -79,7 +80,9 @@ def load_trained(run: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
             best = torch.load(run / BEST, weights_only=True, map_location="cpu")
             state["average"] = best["average"]
         head = state["average"]["expression.weight"]
-        network = build_network(recipe.network, classes=len(head))
+        # What the weights were at the start no longer matters.
+        started = replace(recipe.network, weights="")
+        network = build_network(started, classes=len(head))
         network.load_state_dict(state["average"])
     except (RuntimeError, KeyError, TypeError, EOFError, OSError, UnpicklingError) as error:
         raise ModelError(f"{file}: not a checkpoint of `mien train` ({error})") from error

@@ -27,6 +27,9 @@ class NetworkRecipe:
     widths: tuple[int, ...] = (32, 96, 192, 384)  # channels of each stage, halving the map between
     depths: tuple[int, ...] = (1, 2, 2, 2)  # 3x3 convolutions in each stage
     stem_stride: int = 1  # of resnet18's first layer
+    weights: str = ""  # of transfer: the manifest of the weights to start from
+    frozen: bool = False  # of transfer: train the heads alone
+    enlarged_px: int = 150  # of transfer: side to which crops are enlarged, at least 131
     dropout: float = 0.3
 
 

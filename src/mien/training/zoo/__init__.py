@@ -15,6 +15,7 @@ from mien.training.recipe import NetworkRecipe
 from mien.training.zoo.attention import mien_attention
 from mien.training.zoo.classic import resnet18, vgg19
 from mien.training.zoo.network import FERPLUS_CLASSES, ExpressionNetwork, Output
+from mien.training.zoo.transfer import transfer
 from mien.training.zoo.vgg import mien_vgg
 from mien.types import EXPRESSIONS
 
@@ -33,6 +34,7 @@ NETWORKS: dict[str, Callable[[NetworkRecipe, int], ExpressionNetwork]] = {
     "mien_attention": mien_attention,
     "vgg19": vgg19,
     "resnet18": resnet18,
+    "transfer": transfer,
 }
 
 
