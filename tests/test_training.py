@@ -595,3 +595,33 @@ def test_the_benchmark_measures_what_it_says() -> None:
     assert speed.whole < speed.bare * 1.5
     assert speed.gmacs == pytest.approx(speed.whole * speed.macs * 3 / 1e9)
     assert "all around it costs" in format_speed(speed)
+
+
+def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every row is answered by a network that has not seen its subject, and counts once."""
+    import json
+
+    from mien.cli import main
+
+    data = drawn(48)
+    for i, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
+        if label < 2:
+            file = tmp_path / "data" / EXPRESSIONS[label] / f"S{i % 12:03}_001_{i:08}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(file)
+    n = int((data.labels < 2).sum())
+    (tmp_path / "r.toml").write_text(
+        "name = 'folds'\n[network]\nwidths = [8, 16]\ndepths = [1, 1]\n"
+        "[data]\naligned_share = 0.0\nclasses = ['angry', 'disgust']\ninput_px = 32\n"
+        "[fit]\nepochs = 1\nbatch = 8\nresolutions = [[1.0, 32]]\n"
+    )
+    arguments = ["evaluate", "--data", str(tmp_path / "data"), "--folds", "subject", "--json"]
+    arguments += ["--recipe", str(tmp_path / "r.toml"), "--out", str(tmp_path / "runs")]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    figures = json.loads(out)
+    assert figures["n"] == n
+    assert list(figures["per_class"]) == ["angry", "disgust"]
+    assert err.count("fold ") == 10
+    assert main([*arguments[:5]]) == 2
+    assert "each needs the other" in capsys.readouterr().err

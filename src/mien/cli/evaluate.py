@@ -35,6 +35,10 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         default="all",
         help="with --pipeline: only faces seen from the front, or only the others",
     )
+    add("--folds", choices=("subject",), help="train and examine in ten folds by subject instead")
+    add("--recipe", metavar="FILE", help="with --folds: how to train")
+    add("--init", metavar="NAME_OR_FILE", help="with --folds: start from this model's weights")
+    add("--out", metavar="DIR", help="with --folds: where the runs go (runs/folds)")
     add("--json", action="store_true", help="all figures as one JSON object")
     add("--report", metavar="DIR", help="write a page with figures into this folder")
     parser.set_defaults(run=run)
@@ -48,10 +52,13 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--pose: a crop does not say how it was turned. Use it with --pipeline")
     if options.pipeline and (options.split != "all" or options.train_data):
         raise ConfigError("--split, --train-data: for face crops, not with --pipeline")
+    if bool(options.folds) != bool(options.recipe):
+        raise ConfigError("--folds and --recipe: each needs the other")
     if options.report:
         require_extra("report", "matplotlib")
     name = Path(options.data).resolve().stem
-    answers, evaluation = (_pictures if options.pipeline else _crops)(options, name)
+    examine = _folds if options.folds else _pictures if options.pipeline else _crops
+    answers, evaluation = examine(options, name)
     print(json.dumps(evaluation.to_dict()) if options.json else format_evaluation(evaluation))
     if options.report:
         from mien.evaluation_report import write_report
@@ -92,3 +99,28 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     return answers, summarize(
         answers, classifier.spec, data=name, split=options.split, tta=options.tta, fresh=fresh
     )
+
+
+def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
+    require_extra("train", "torch", "torchvision", "lightning_fabric")
+    import numpy as np
+
+    from mien.evaluate import Answers, summarize
+    from mien.models import find_model
+    from mien.training.export import fold_spec
+    from mien.training.folds import cross_validate
+    from mien.training.initial import of_the_same_network
+    from mien.training.recipe import load_recipe
+
+    recipe = load_recipe(options.recipe, [f"init={options.init}"] if options.init else [])
+    if recipe.init:
+        recipe = of_the_same_network(recipe, find_model(recipe.init))
+    rows, probs = cross_validate(
+        recipe, options.data, Path(options.out or "runs/folds") / recipe.name, note=say
+    )
+    n = len(rows)
+    answers = Answers(
+        rows.labels, probs, rows.images, rows.names, np.ones(n, bool), np.zeros(n, np.float32)
+    )
+    split = f"ten folds by subject, {'fine-tuned' if recipe.init else 'from scratch'}"
+    return answers, summarize(answers, fold_spec(recipe), data=name, split=split)

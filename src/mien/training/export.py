@@ -143,6 +143,29 @@ def export(
     return spec
 
 
+def fold_spec(recipe: Recipe) -> ModelSpec:
+    """What a recipe's networks say about themselves in cross-validation, before any export."""
+    network = build_network(replace(recipe.network, weights=""), classes=len(recipe.data.classes))
+    return ModelSpec(
+        name=recipe.name,
+        version=recipe.version,
+        input_px=recipe.data.input_px,
+        normalization=recipe.data.normalization,
+        illumination=recipe.data.illumination,
+        background=recipe.data.background,
+        crop_scale=recipe.data.crop_scale,
+        crop_upright=recipe.data.crop_upright,
+        temperature=1.0,
+        uncertain_below=0.0,
+        training_data="the other folds",
+        licence="none: made for an examination",
+        parameters=count_parameters(network),
+        macs=count_macs(network, recipe.data.input_px),
+        labels=recipe.data.classes,
+        recipe=recipe.to_dict(),
+    )
+
+
 def calibrate(
     labels: npt.NDArray[np.int64], logits: npt.NDArray[np.float64]
 ) -> tuple[float, float, dict[str, float]]:

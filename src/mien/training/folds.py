@@ -1,0 +1,142 @@
+"""Cross-validation by subject: train on all but one fold, examine that one, ten times over.
+
+Imports fit, detection, alignment and what lies below. A set of a few hundred pictures has no split
+of its own; folds that share subjects would measure how well faces are remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mien.alignment import align_faces
+from mien.datasets import FaceCrops, Row, read_rows, subject_folds
+from mien.datasets.crops import pixel_hash
+from mien.detection import FaceDetector
+from mien.errors import DatasetError
+from mien.metrics import fit_temperature, softmax
+from mien.preprocess import resize_crop
+from mien.sources import open_source
+from mien.training.fit import fit, predict_logits
+from mien.training.recipe import Recipe
+from mien.types import UInt8Array
+
+_CROP_PX = 48
+#: Pictures at most this large are taken for crops; larger ones are searched for their face.
+_CROPS_UP_TO_PX = 100
+
+Note = Callable[[str], None]
+
+
+def cross_validate(
+    recipe: Recipe,
+    data: str | Path,
+    out: Path,
+    *,
+    folds: int = 10,
+    threads: int | None = None,
+    note: Note = lambda text: None,
+) -> tuple[FaceCrops, np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
+    """Train and examine every fold.
+
+    Args:
+        recipe: how to train; `recipe.init` starts every fold from a model's weights.
+        data: a set whose rows say whom they show.
+        out: folder for each fold's run.
+        folds: number of folds.
+        threads: CPU threads.
+        note: called with a line on what is going on.
+
+    Returns:
+        All rows, and for each the probabilities `(N, K)` given by the network that has not seen
+        its subject. The temperature of a fold comes from the other folds' rows it learned from.
+
+    Raises:
+        DatasetError: rows do not say whom they show, or there are too few subjects.
+    """
+    rows = _face_crops(data, recipe, note)
+    fold_of = subject_folds(rows.groups, folds, seed=recipe.fit.seed)
+    probs = np.zeros((len(rows), len(rows.classes)))
+    for fold in range(folds):
+        held = fold_of == fold
+        run = out / f"fold{fold}"
+        named = replace(recipe, name=f"{recipe.name}-fold{fold}")
+        learned = rows.select(~held)
+        network = fit(named, learned, rows.select(held), run, threads=threads)
+        size = recipe.fit.resolutions[-1][1]
+        seen = predict_logits(network, learned.images, recipe, size).double().numpy()
+        logits = predict_logits(network, rows.images[held], recipe, size).double().numpy()
+        # Known rows look surer than unknown ones: the temperature may only soften.
+        temperature = max(1.0, fit_temperature(learned.labels, seen))
+        probs[held] = softmax(logits, temperature)
+        right = (probs[held].argmax(1) == rows.labels[held]).mean()
+        note(f"fold {fold + 1} of {folds}: {held.sum()} pictures, {right:.1%} right")
+    return rows, probs
+
+
+def _face_crops(data: str | Path, recipe: Recipe, note: Note) -> FaceCrops:
+    """The rows as crops; faces in full pictures are found and cut by the recipe's rule."""
+    index = {name: label for label, name in enumerate(recipe.data.classes)}
+    detector: FaceDetector | None = None
+    images, labels, names, groups = [], [], [], []
+    lost = 0
+    for row in read_rows(data):
+        if row.expression not in index:
+            continue
+        image = row.gray()
+        if max(image.shape) > _CROPS_UP_TO_PX:
+            detector = detector or FaceDetector()
+            face = _cut_face(row, recipe, detector)
+            if face is None:
+                lost += 1
+                continue
+            image = face
+        images.append(resize_crop(image, _CROP_PX))
+        labels.append(index[row.expression])
+        names.append(row.name)
+        groups.append(row.group)
+    if lost:
+        note(f"no face found in {lost} pictures; they are left out")
+    if not images:
+        raise DatasetError(f"{data}: no picture of the classes {', '.join(index)}")
+    note(f"{len(images)} faces of {len(set(groups))} subjects")
+    crops = FaceCrops(
+        np.stack(images),
+        np.array(labels, np.int64),
+        None,
+        tuple(names),
+        tuple(groups),
+        recipe.data.classes,
+    )
+    _require_no_shared_pictures(crops)
+    return crops
+
+
+def _cut_face(row: Row, recipe: Recipe, detector: FaceDetector) -> UInt8Array | None:
+    assert isinstance(row.picture, Path)
+    with open_source(row.picture) as source:
+        frame = next(iter(source))
+    faces = detector.detect(frame)
+    if not len(faces):
+        return None
+    largest = int((faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1).argmax())
+    crops = align_faces(
+        frame.image,
+        faces.select([largest]),
+        scale=recipe.data.crop_scale,
+        upright=recipe.data.crop_upright,
+        size_px=_CROP_PX,
+    )
+    return np.asarray(crops[0], np.uint8)
+
+
+def _require_no_shared_pictures(crops: FaceCrops) -> None:
+    """One picture under two subjects would stand on both sides of a fold."""
+    owner: dict[bytes, str] = {}
+    for image, group, name in zip(crops.images, crops.groups, crops.names, strict=True):
+        first = owner.setdefault(pixel_hash(image), group)
+        if first != group:
+            raise DatasetError(f"{name}: is the same picture as one of subject {first}")
