@@ -232,11 +232,11 @@ def test_interrupting_leaves_complete_files(tmp_path: Path, number: signal.Signa
     outs = [tmp_path / "r.jsonl", tmp_path / "r.parquet", tmp_path / "copy.mkv"]
     arguments = [part for out in outs for part in ("--out", str(out))]
     process = run("analyze", str(tmp_path / "long.mp4"), *arguments)
-    partial = tmp_path / ".copy.part.mkv"
-    for _ in range(300):
-        if partial.is_file() and partial.stat().st_size:
+    started = tmp_path / ".r.part.jsonl"  # appears with the first result
+    for _ in range(600):
+        if started.is_file():
             break
-        time.sleep(0.05)
+        time.sleep(0.02)
     time.sleep(0.3)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
