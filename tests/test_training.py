@@ -222,6 +222,7 @@ def test_balanced_sampling_shows_rare_classes(tmp_path: Path) -> None:
 def test_every_network_keeps_the_promises(name: str) -> None:
     recipe = recipe_from_dict({"name": "x", "network": {"name": name}}).network
     network = build_network(recipe, classes=5).eval()
+    assert network(torch.randn(1, 1, 24, 24)).expression.shape == (1, 5)
     out = network(torch.randn(2, 1, 44, 44))
     assert out.expression.shape == (2, 5)
     assert out.ferplus.shape == (2, 8)

@@ -6,6 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
+from mien.cli.device import add_device_options
 from mien.cli.exits import GOOD, require_extra
 from mien.errors import ConfigError
 
@@ -19,13 +20,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("recipe", help="a TOML file, see recipes/")
     add("--steps", type=int, default=20, metavar="N", help="training steps a round (20)")
     add("--rounds", type=int, default=5, metavar="N", help="rounds whose median is taken (5)")
-    add("--threads", type=int, metavar="N", help="CPU threads (all cores)")
-    add(
-        "--precision",
-        default="auto",
-        choices=("auto", "32-true", "bf16-mixed", "16-mixed"),
-        help="auto: bfloat16 where the device computes in it",
-    )
+    add_device_options(train)
     add("--json", action="store_true", help="as one JSON object")
     train.set_defaults(run=_train)
 

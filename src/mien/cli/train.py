@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mien.cli.device import add_device_options
 from mien.cli.exits import GOOD, require_extra, say
 
 if TYPE_CHECKING:
@@ -34,13 +35,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add("--init", metavar="NAME_OR_FILE", help="start from this model's weights (fine-tuning)")
     add("--resume", action="store_true", help="go on from the last checkpoint")
-    add("--threads", type=int, metavar="N", help="CPU threads (all cores)")
-    add(
-        "--precision",
-        default="auto",
-        choices=("auto", "32-true", "bf16-mixed", "16-mixed"),
-        help="auto: bfloat16 where the device computes in it",
-    )
+    add_device_options(train)
     add("--dry-run", action="store_true", help="only print the network's size and the recipe")
     train.set_defaults(run=_train)
 

@@ -196,8 +196,6 @@ def write_onnx(
 
     In goes `pixels`; out come `logits`, `embedding`, and `attention` where the network has it.
     """
-    import onnx
-
     example = torch.zeros(2, 1, spec.input_px, spec.input_px)
     with torch.no_grad():
         outputs = ["logits", "embedding", "attention"][: len(_Exported(network)(example))]
@@ -220,6 +218,13 @@ def write_onnx(
     model = program.model_proto
     if half:
         _store_half(model)
+    save_model(model, spec, file)
+
+
+def save_model(model: Any, spec: ModelSpec, file: Path) -> None:
+    """Write an ONNX model with its spec inside, under another name until it is complete."""
+    import onnx
+
     del model.metadata_props[:]
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, spec.to_json()

@@ -29,9 +29,9 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.metrics import log_softmax
-from mien.models import METADATA_KEY, Member, ModelSpec, file_sha256, find_model
+from mien.models import Member, ModelSpec, file_sha256, find_model
 from mien.training.augment import draw_variations, vary
-from mien.training.export import OPSET, calibrate, current_commit
+from mien.training.export import OPSET, calibrate, current_commit, save_model
 from mien.training.recipe import AugmentRecipe
 from mien.types import UInt8Array
 
@@ -241,7 +241,6 @@ def _learned(
 
 def _write(head: nn.Module, spec: ModelSpec, file: Path) -> None:
     """The head as ONNX: matrix products, and a ReLU between two of them."""
-    import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     layers = [layer for layer in head.modules() if isinstance(layer, nn.Linear)]
@@ -267,10 +266,4 @@ def _write(head: nn.Module, spec: ModelSpec, file: Path) -> None:
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, spec.to_json()
-    onnx.checker.check_model(model)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    partial.replace(file)
+    save_model(model, spec, file)

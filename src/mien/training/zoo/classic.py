@@ -15,7 +15,8 @@ from mien.training.zoo.network import ExpressionNetwork
 
 def vgg19(recipe: NetworkRecipe, classes: int) -> ExpressionNetwork:
     """VGG19 with batch normalisation (Simonyan & Zisserman, ICLR 2015), 20 million weights."""
-    features = models.vgg19_bn(weights=None).features
+    # Without the last halving: what is left of a small picture is averaged anyway.
+    features = models.vgg19_bn(weights=None).features[:-1]
     features[0] = _first_layer(stride=1)
     # Batch normalisation takes the mean away again: a convolution's own offset is idle.
     for layer in features:
