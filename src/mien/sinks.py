@@ -1,6 +1,6 @@
 """Where results go: JSON Lines, JSON, CSV, Parquet, annotated pictures and videos.
 
-May import numpy, pyarrow, Pillow, av, and from mien: errors, types.
+May import numpy, arro3, Pillow, av, and from mien: errors, types.
 
 Every sink writes to a temporary name beside its target and renames it at the end, so a file that
 is there is complete. An interrupted run ends its files properly: what was written stays readable.
@@ -12,9 +12,11 @@ import csv
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from types import TracebackType
 from typing import Any, Final
 
@@ -110,7 +112,7 @@ class FileSink(Sink):
         except OSError as error:
             raise self._failed(error) from error
 
-    def _failed(self, error: Exception) -> SinkError:
+    def _failed(self, error: BaseException) -> SinkError:
         reason = getattr(error, "strerror", None) or error
         return SinkError(
             f"{self.target}: cannot be written ({reason}). Check the folder and the disk's space"
@@ -174,17 +176,46 @@ class CsvSink(FileSink):
 
 
 class ParquetSink(FileSink):
-    """The rows of CSV, typed. Written in groups of rows, so memory stays constant."""
+    """The rows of CSV, typed. Written in groups of rows, so memory stays constant.
+
+    The library pulls its rows; results are pushed. A thread lets the two meet at a short queue.
+    """
 
     def _open(self) -> None:
-        import pyarrow
-        from pyarrow import parquet
+        from arro3.core import RecordBatchReader, Schema
 
-        self._schema = pyarrow.schema(
-            [pyarrow.field(name, _arrow_type(name)) for name in result_columns(self.labels)]
-        )
+        self._fields = [_arrow_field(name) for name in result_columns(self.labels)]
         self._rows: list[dict[str, Any]] = []
-        self._file = parquet.ParquetWriter(self._partial, self._schema)
+        self._groups: Queue[list[dict[str, Any]] | None] = Queue(maxsize=2)
+        self._failure: BaseException | None = None
+        reader = RecordBatchReader.from_batches(Schema(self._fields), self._batches())
+        self._writer = Thread(target=self._write_all, args=(reader,), daemon=True)
+        self._writer.start()
+
+    def _write_all(self, reader: Any) -> None:
+        from arro3.io import write_parquet
+
+        try:
+            write_parquet(
+                reader,
+                str(self._partial),
+                compression="zstd(3)",
+                max_row_group_size=_ROWS_PER_GROUP,
+            )
+        except BaseException as error:  # some failures of the library are no Exception
+            self._failure = error
+            while self._groups.get() is not None:  # let the caller go on to its end
+                pass
+
+    def _batches(self) -> Iterator[Any]:
+        from arro3.core import Array, RecordBatch
+
+        while (rows := self._groups.get()) is not None:
+            columns: dict[str, Any] = {
+                field.name: Array([row[field.name] for row in rows], type=field.type)
+                for field in self._fields
+            }
+            yield RecordBatch.from_pydict(columns)
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
         self._rows += result.to_rows(self.labels)
@@ -192,25 +223,29 @@ class ParquetSink(FileSink):
             self._flush()
 
     def _flush(self) -> None:
-        import pyarrow
-
         rows, self._rows = self._rows, []
-        self._file.write_table(pyarrow.Table.from_pylist(rows, self._schema))
+        self._groups.put(rows)
 
     def _close(self) -> None:
         if self._rows:
             self._flush()
-        self._file.close()
+        self._groups.put(None)
+        self._writer.join()
+        if self._failure is not None:
+            raise self._failed(self._failure)
 
 
-def _arrow_type(column: str) -> Any:
-    import pyarrow
+def _arrow_field(column: str) -> Any:
+    from arro3.core import DataType, Field
 
+    kind = DataType.float64()
     if column in ("schema", "source", "expression"):
-        return pyarrow.string()
-    if column in ("frame", "width", "height", "face", "track_id"):
-        return pyarrow.int64()
-    return pyarrow.bool_() if column == "uncertain" else pyarrow.float64()
+        kind = DataType.string()
+    elif column in ("frame", "width", "height", "face", "track_id"):
+        kind = DataType.int64()
+    elif column == "uncertain":
+        kind = DataType.bool()
+    return Field(column, kind)
 
 
 class PictureSink(FileSink):

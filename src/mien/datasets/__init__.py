@@ -1,4 +1,4 @@
-"""Labelled faces from the layouts people have them in. May import numpy, pyarrow, cv2, and from
+"""Labelled faces from the layouts people have them in. May import numpy, cv2, pyarrow, and from
 mien: errors, types, preprocess.
 
 `rows.py` says what a row is, `layouts.py` reads every layout into rows, `crops.py` turns rows into

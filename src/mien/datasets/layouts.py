@@ -99,9 +99,14 @@ def _folder(path: Path) -> Iterator[Row]:
 
 
 def _fer2013_parquet(path: Path) -> Iterator[Row]:
-    import pyarrow
-    from pyarrow import parquet
-
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise DatasetError(
+            f"{path}: reading Parquet needs pyarrow, which the runtime does without: "
+            "pip install 'mien[train]'"
+        ) from error
     try:
         file = parquet.ParquetFile(path)
     except pyarrow.ArrowException as error:
