@@ -5,7 +5,7 @@
 Exports the checkpoint, calibrates and examines it on PublicTest (one view, and with its mirror
 image), examines it through the whole pipeline on CK+ and KDEF, and writes into `models/`: the ONNX
 file, its evaluations (JSON), its card (Markdown), its training log, and its line in the registry.
-`--card-only` writes the card again from the evaluations that are there.
+`publish_model.py mien-s --again --data …` examines the published file anew, without its run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mien.evaluate import (
     summarize,
     unseen,
 )
-from mien.models import ModelSpec, file_sha256
+from mien.models import ModelSpec, file_sha256, find_model
 from mien.pipeline import Analyzer
 from mien.training.export import export, load_trained
 
@@ -40,27 +40,33 @@ MODELS = Path(__file__).parents[1] / "models"
 def main() -> None:
     """Publish one model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="folder that `mien train` wrote")
+    parser.add_argument("run", help="folder that `mien train` wrote; with --again, a model's name")
     parser.add_argument("--data", type=Path, required=True, help="fer2013/, ckplus/, kdef/ in it")
     parser.add_argument("--wheel", action="store_true", help="ship the model in the wheel")
     parser.add_argument("--default", action="store_true", help="make it the default model")
-    parser.add_argument("--card-only", action="store_true", help="only write the card again")
+    parser.add_argument("--again", action="store_true", help="examine the published file again")
     options = parser.parse_args()
-    recipe, network, data_sha256, _ = load_trained(options.run)
-    file = MODELS / f"{recipe.name}.onnx"
-    record = MODELS / f"{recipe.name}.json"
-    if not options.card_only:
-        public = load_crops(options.data / "fer2013", "PublicTest")
-        export(recipe, network, public, file, data_sha256=data_sha256, half=True)
-        evaluations = examine(file, options.data)
-        record.write_text(json.dumps([e.to_dict() for e in evaluations], indent=1) + "\n")
-        shutil.copy(options.run / "log.csv", MODELS / f"{recipe.name}.log.csv")
-        register(file, recipe.name, wheel=options.wheel, default=options.default)
-    saved = [Evaluation.from_dict(row) for row in json.loads(record.read_text())]
+    name = options.run if options.again else publish(Path(options.run), options)
+    file = MODELS / f"{name}.onnx"
+    evaluations = examine(file, options.data)
+    record = json.dumps([e.to_dict() for e in evaluations], indent=1)
+    file.with_suffix(".json").write_text(record + "\n", encoding="utf-8")
     spec: ModelSpec = ExpressionClassifier(file).spec
-    file.with_suffix(".md").write_text(model_card(spec, file_sha256(file), saved), encoding="utf-8")
-    if options.default:
-        write_readme(saved)
+    card = model_card(spec, file_sha256(file), evaluations)
+    file.with_suffix(".md").write_text(card, encoding="utf-8")
+    if find_model().name == name:
+        write_readme(evaluations)
+
+
+def publish(run: Path, options: argparse.Namespace) -> str:
+    """Export and register a run's model; returns its name."""
+    recipe, network, data_sha256, _ = load_trained(run)
+    file = MODELS / f"{recipe.name}.onnx"
+    public = load_crops(options.data / "fer2013", "PublicTest")
+    export(recipe, network, public, file, data_sha256=data_sha256, half=True)
+    shutil.copy(run / "log.csv", MODELS / f"{recipe.name}.log.csv")
+    register(file, recipe.name, wheel=options.wheel, default=options.default)
+    return recipe.name
 
 
 def examine(file: Path, data: Path) -> list[Evaluation]:
