@@ -22,7 +22,7 @@ alone.
 
 ## Excluded use
 
-- Inferring emotions at workplaces or in education: prohibited in the European Union since
+- Inferring the emotions of people at work or in education: prohibited in the European Union since
   2 February 2025 (Regulation (EU) 2024/1689, Article 5(1)(f)), medical and safety uses excepted.
 - Diagnosis, lie detection, hiring, policing, insurance, border control, or any decision about a
   person; covert observation.
