@@ -17,7 +17,6 @@ from fractions import Fraction
 from pathlib import Path
 from queue import Queue
 from threading import Thread
-from types import TracebackType
 from typing import Any, Final
 
 import av
@@ -72,12 +71,7 @@ class Sink(ABC):
     def __enter__(self) -> Sink:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
