@@ -6,7 +6,14 @@ import pytest
 
 from mien.alignment import align_faces, crop_transforms, roll_rad
 from mien.geometry import transform_points
-from mien.preprocess import even_light, network_input, resize_crop, to_gray
+from mien.preprocess import (
+    even_light,
+    gaussian_blur,
+    network_input,
+    resize,
+    resize_crop,
+    to_gray,
+)
 from mien.types import Detections, Float32Array, UInt8Array
 
 UPRIGHT = np.array([[40, 40], [60, 40], [50, 50], [42, 62], [58, 62]], np.float32)
@@ -59,6 +66,22 @@ def test_large_faces_shrink_without_aliasing() -> None:
     faces = face(UPRIGHT * 4.8, (0, 0, 480, 480))
     crop = align_faces(checker, faces, scale=1.0, upright=False, size_px=48)[0]
     assert abs(crop.astype(float) - 127.5).max() < 16  # the average, not a stray pattern
+
+
+@pytest.mark.parametrize("degrees", [0, 17, 90, -130])
+def test_a_crop_is_cut_as_opencv_would(portrait: UInt8Array, degrees: float) -> None:
+    gray, points = to_gray(portrait), UPRIGHT - UPRIGHT.mean(0)
+    turn = np.radians(degrees)
+    points = points @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    faces = face((points + np.array([227, 120])).astype(np.float32), (190, 80, 264, 160))
+    transform = crop_transforms(faces, scale=0.9, upright=True, size_px=48)[0]
+    expected = cv2.warpAffine(
+        gray, transform, (48, 48), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    )
+    crop = align_faces(portrait, faces, scale=0.9, upright=True, size_px=48)[0]
+    # OpenCV rounds places to a 32nd of a pixel.
+    assert np.abs(crop.astype(int) - expected).max() <= 6
+    assert np.abs(crop.astype(int) - expected).mean() < 0.6
 
 
 def test_shrinking_keeps_the_place() -> None:
@@ -114,6 +137,31 @@ def test_evening_out_light_makes_lightings_alike(portrait: UInt8Array, method: s
     assert after < 0.75 * before
 
 
+def test_evening_out_light_agrees_with_opencv(portrait: UInt8Array) -> None:
+    face = resize_crop(to_gray(portrait[62:178, 168:284]), 48)
+    equalized = even_light(face[None], "equalize")[0].astype(int)
+    assert np.abs(equalized - cv2.equalizeHist(face)).max() <= 1
+    ours = even_light(face[None], "clahe")[0].astype(int)
+    # OpenCV's tiles share out what they cut off in whole pixels, ours in fractions.
+    theirs = cv2.createCLAHE(clipLimit=4.0, tileGridSize=(4, 4)).apply(face)
+    assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.6, 7.2])
+def test_blurring_agrees_with_opencv(sigma: float) -> None:
+    crops = np.random.default_rng(0).random((2, 40, 40)).astype(np.float32)
+    blurred = gaussian_blur(crops, sigma)
+    for crop, soft in zip(crops, blurred, strict=True):
+        assert np.abs(soft - cv2.GaussianBlur(crop, (0, 0), sigma)).max() < 1e-3
+
+
+def test_one_single_grey_stays_what_it_is() -> None:
+    flat = np.full((1, 47, 47), 90, np.uint8)
+    assert (even_light(flat, "equalize") == 90).all()
+    for method in ("clahe", "gamma", "local"):
+        assert len(np.unique(even_light(flat, method))) == 1
+
+
 def test_local_evening_sees_to_light_from_the_side(portrait: UInt8Array) -> None:
     face = resize_crop(to_gray(portrait[62:178, 168:284]), 48)[None]
     shade = np.linspace(1.0, 0.3, 48)
@@ -160,3 +208,11 @@ def test_resize_leaves_a_fitting_crop_alone() -> None:
     assert resize_crop(crop, 48) is crop
     assert resize_crop(crop, 24).shape == (24, 24)
     assert resize_crop(np.zeros((30, 60), np.uint8), 48).shape == (48, 48)
+
+
+@pytest.mark.parametrize("size", [(13, 20), (96, 60), (48, 24)])
+def test_resizing_agrees_with_opencv(portrait: UInt8Array, size: tuple[int, int]) -> None:
+    image = portrait[80:160, 190:264][:48, :48]
+    method = cv2.INTER_AREA if min(size) < 48 else cv2.INTER_LINEAR
+    difference = resize(image, *size).astype(int) - cv2.resize(image, size, interpolation=method)
+    assert np.abs(difference).mean() < 1.5

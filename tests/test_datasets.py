@@ -300,7 +300,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         load_crops(tmp_path / "x.parquet", "all")
     (tmp_path / "happy").mkdir()
     (tmp_path / "happy" / "broken.jpg").write_text("text")
-    with pytest.raises(DatasetError, match=r"broken\.jpg: not a readable picture"):
+    with pytest.raises(DatasetError, match=r"broken\.jpg: not a picture that can be read"):
         load_crops(tmp_path, "all")
     (tmp_path / "y.txt").write_text("")
     with pytest.raises(DatasetError, match=r"expected a \.parquet"):

@@ -105,7 +105,7 @@ def test_info_and_check_on_the_command_line(faulty: Path, capsys: Capture) -> No
     assert json.loads(capsys.readouterr().out)["sizes"] == {"48x48": 10}
 
     assert main(["data", "check", str(faulty), "--no-model"]) == 3
-    assert "not a readable picture" in capsys.readouterr().out
+    assert "not a picture that can be read" in capsys.readouterr().out
     assert main(["data", "check", str(faulty), "--no-model", "--json"]) == 3
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 10

@@ -1,5 +1,5 @@
-"""From a detected face to an upright square crop. May import numpy, cv2, and from mien: types,
-geometry, preprocess.
+"""From a detected face to an upright square crop. May import numpy, and from mien: types, geometry,
+preprocess.
 
 The crop rule has two numbers that travel in the `ModelSpec`: the side of the square in units of
 the detector's box, and whether the face is turned upright first. docs/crop-rule.md compares the
@@ -8,14 +8,14 @@ choices on real photographs.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mien.geometry import transform_points
-from mien.preprocess import to_gray
+from mien.geometry import FloatArray, transform_points
+from mien.preprocess import resize, to_gray
 from mien.types import Detections, Float32Array, UInt8Array
 
 #: How far the face may be shrunk in one bilinear step before pixels are skipped (aliasing).
@@ -105,18 +105,28 @@ def _cut(image: UInt8Array, transform: npt.NDArray[np.float64], size_px: int) ->
     if step > _MAX_SHRINK:
         old = np.array(patch.shape[::-1], np.float64)
         new = np.maximum(np.round(old / (step / 1.25)), 1).astype(int)
-        patch = np.asarray(
-            cv2.resize(patch, (int(new[0]), int(new[1])), interpolation=cv2.INTER_AREA),
-            np.uint8,
-        )
+        patch = resize(patch, int(new[0]), int(new[1]))
         ratio = new / old
         transform = transform * ratio[:, None]
         transform[:, 2] += 0.5 * ratio - 0.5  # pixel centres move when the grid gets coarser
-    warped = cv2.warpAffine(
-        patch,
-        transform,
-        (size_px, size_px),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(warped, np.uint8)
+    return _sample(patch, transform_points(transform, _grid(size_px))).reshape(size_px, size_px)
+
+
+@cache
+def _grid(size_px: int) -> npt.NDArray[np.float64]:
+    """The pixel centres (x, y) of a square picture, row by row: `(S * S, 2)`."""
+    rows, columns = np.indices((size_px, size_px))
+    return np.stack([columns.ravel(), rows.ravel()], 1).astype(np.float64)
+
+
+def _sample(image: UInt8Array, points: FloatArray) -> UInt8Array:
+    """A grey picture at the points (x, y) `(N, 2)`, bilinear, its edge repeated: `uint8 (N,)`."""
+    last = np.array(image.shape[::-1]) - 1
+    points = np.asarray(points, np.float64).clip(0, last)
+    corner = points.astype(int)
+    share = points - corner
+    x, y = corner.T
+    right, down = np.minimum(corner + 1, last).T
+    upper = image[y, x] + share[:, 0] * (image[y, right].astype(float) - image[y, x])
+    lower = image[down, x] + share[:, 0] * (image[down, right].astype(float) - image[down, x])
+    return np.asarray((upper + share[:, 1] * (lower - upper)).round(), np.uint8)

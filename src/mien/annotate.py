@@ -1,4 +1,4 @@
-"""Draw results on a picture. May import numpy, cv2, Pillow, and from mien: types.
+"""Draw results on a picture. May import numpy, Pillow, and from mien: types, preprocess.
 
 Text is drawn once by Pillow's built-in font, kept as a mask, and blended in: in a video the same
 few words come again and again.
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-import cv2
 import numpy as np
 from PIL import ImageDraw, ImageFont
 from PIL.Image import new as new_picture
 
+from mien.preprocess import resize
 from mien.types import FaceResult, Float32Array, UInt8Array
 
 #: A colour per expression that stays apart for colour-blind eyes (Okabe & Ito, "Color Universal
@@ -79,7 +79,7 @@ def contact_sheet(
     sheet = np.full((rows * step_y + gap, columns * step_x + gap, 3), 255, np.uint8)
     for i, (image, title) in enumerate(zip(images, titles, strict=True)):
         x, y = gap + i % columns * step_x, gap + i // columns * step_y
-        cell = np.asarray(cv2.resize(image, (cell_px, cell_px), interpolation=cv2.INTER_LINEAR))
+        cell = resize(image, cell_px, cell_px)
         _part(sheet, x, y, cell_px, cell_px)[:] = cell if cell.ndim == 3 else cell[:, :, None]
         _blend(sheet, x, y + cell_px, _written(title, text_px)[:, :cell_px], _INK)
     return sheet
@@ -88,25 +88,20 @@ def contact_sheet(
 def _outline(
     image: UInt8Array, face: FaceResult, colour: tuple[int, int, int], line_px: int
 ) -> None:
-    x, y, w, h = face.box
-    corner, far = (round(x), round(y)), (round(x + w), round(y + h))
-    if not face.uncertain:
-        cv2.rectangle(image, corner, far, colour, line_px, cv2.LINE_AA)
-        return
-    x0, y0 = max(0, corner[0] - line_px), max(0, corner[1] - line_px)
-    part = _part(image, x0, y0, far[0] + line_px + 1 - x0, far[1] + line_px + 1 - y0)
-    if not part.size:
-        return
-    solid = part.copy()
-    cv2.rectangle(
-        solid,
-        (corner[0] - x0, corner[1] - y0),
-        (far[0] - x0, far[1] - y0),
-        colour,
-        line_px,
-        cv2.LINE_AA,
+    """Four strips centred on the box's edges; the upright ones between the level ones."""
+    x, y, w, h = (round(value) for value in face.box)
+    x, y, w, h = x - line_px // 2, y - line_px // 2, w + line_px, h + line_px
+    inner = h - 2 * line_px
+    strips = (
+        (x, y, w, line_px),
+        (x, y + h - line_px, w, line_px),
+        (x, y + line_px, line_px, inner),
+        (x + w - line_px, y + line_px, line_px, inner),
     )
-    cv2.addWeighted(solid, _FAINT, part, 1 - _FAINT, 0, dst=part)
+    opacity = _FAINT if face.uncertain else 1.0
+    for left, top, width, height in strips:
+        strip = np.full((max(0, height), max(0, width)), opacity, np.float32)
+        _blend(image, left, top, strip, colour)
 
 
 def _tag(

@@ -1,6 +1,6 @@
 """Find faces in a frame: `FaceDetector` turns a `Frame` into `Detections`.
 
-May import numpy, cv2, and from mien: errors, types, geometry, inference.
+May import numpy, and from mien: errors, types, geometry, preprocess, inference.
 
 The network is CenterFace (Xu et al., "CenterFace: Joint Face Detection and Alignment Using
 Face as Point", Scientific Programming 2020): one convolutional pass gives, on a grid of
@@ -14,12 +14,12 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 
 from mien.errors import ModelError
 from mien.geometry import non_maximum_suppression
 from mien.inference import Network
+from mien.preprocess import resize
 from mien.types import Detections, Float32Array, Frame
 
 WEIGHTS: Final = Path(__file__).parent / "assets" / "centerface.onnx"
@@ -75,9 +75,7 @@ class FaceDetector:
         scale = long_side_px / max(frame.width, frame.height)
         width = _round_up(frame.width * scale)
         height = _round_up(frame.height * scale)
-        # Enlarging needs interpolation, shrinking needs every pixel to count (no aliasing).
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        resized = cv2.resize(frame.image, (width, height), interpolation=interpolation)
+        resized = resize(frame.image, width, height)
         blob = np.ascontiguousarray(resized.transpose(2, 0, 1)[None], dtype=np.float32)
         heat, log_size, offset, points = self._network.run(blob)
         found = self._decode(heat[0, 0], log_size[0], offset[0], points[0])

@@ -1,17 +1,18 @@
 """From an aligned face crop to the network's input: the one copy, for training and inference.
 
-Imports numpy and cv2 only. Whatever is decided here travels in the `ModelSpec`, so a model
+Imports numpy and Pillow only. Whatever is decided here travels in the `ModelSpec`, so a model
 always meets the pixels that it was trained on.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+from PIL.Image import Resampling
 
 from mien.types import Float32Array, UInt8Array
 
@@ -23,6 +24,8 @@ BACKGROUNDS: Final = ("keep", "oval")
 #: this floor an empty crop's noise would be blown up to full contrast.
 _FLAT_CONTRAST: Final = 8.0
 _SURROUNDINGS: Final = 0.15  # of `local`: deviation of the blur, in sides of the crop
+_TILES: Final = 4  # of `clahe`: along each side of the crop
+_CONTRAST_LIMIT: Final = 2.0  # of `clahe`: a grey level's count, in those of an even histogram
 
 
 def to_gray(image: UInt8Array) -> UInt8Array:
@@ -30,17 +33,24 @@ def to_gray(image: UInt8Array) -> UInt8Array:
     if image.ndim == 2:
         return image
     if image.ndim == 3 and image.shape[2] == 3:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+        return np.asarray(Image.fromarray(image).convert("L"), np.uint8)
     raise ValueError(f"expected an image of shape (H, W) or (H, W, 3), got {image.shape}")
 
 
+def resize(image: UInt8Array, width: int, height: int) -> UInt8Array:
+    """A grey or RGB picture at another size, `uint8 (height, width[, 3])`.
+
+    Shrinking averages over areas, so that every pixel counts (with weights that fade out: equal
+    ones would make steps where the sizes do not divide); enlarging interpolates.
+    """
+    shrinks = min(width / image.shape[1], height / image.shape[0]) < 1
+    method = Resampling.HAMMING if shrinks else Resampling.BILINEAR
+    return np.asarray(Image.fromarray(image).resize((width, height), method), np.uint8)
+
+
 def resize_crop(crop: UInt8Array, size_px: int) -> UInt8Array:
-    """A square grey `uint8 (size_px, size_px)` copy of a crop `(H, W)`; the same if it fits."""
-    if crop.shape == (size_px, size_px):
-        return crop
-    shrinks = min(crop.shape) > size_px
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(crop, (size_px, size_px), interpolation=interpolation), np.uint8)
+    """A square copy `uint8 (size_px, size_px)` of a grey crop `(H, W)`; the same if it fits."""
+    return crop if crop.shape == (size_px, size_px) else resize(crop, size_px, size_px)
 
 
 def network_input(
@@ -101,10 +111,9 @@ def even_light(crops: UInt8Array, method: str) -> UInt8Array:
             surroundings.
     """
     if method == "equalize":
-        return np.stack([np.asarray(cv2.equalizeHist(crop), np.uint8) for crop in crops])
+        return _equalize(crops)
     if method == "clahe":
-        clahe = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(4, 4))
-        return np.stack([np.asarray(clahe.apply(crop), np.uint8) for crop in crops])
+        return _equalize_tiles(crops)
     unit = crops.astype(np.float32) / np.float32(255)
     if method == "gamma":
         mean = unit.mean(axis=(1, 2), keepdims=True).clip(0.02, 0.98)
@@ -112,13 +121,73 @@ def even_light(crops: UInt8Array, method: str) -> UInt8Array:
     if method != "local":
         raise ValueError(f"illumination: expected one of {ILLUMINATIONS}, got {method!r}")
     sigma = crops.shape[1] * _SURROUNDINGS
-    evened = np.empty_like(crops)
-    for i, crop in enumerate(unit):
-        around = crop - cv2.GaussianBlur(crop, (0, 0), sigma)
-        spread = np.sqrt(cv2.GaussianBlur(around * around, (0, 0), sigma))
-        # Two deviations either way fill the range of a byte.
-        evened[i] = (127.5 + 64 * around / np.maximum(spread, 0.02)).clip(0, 255).round()
-    return evened
+    around = unit - gaussian_blur(unit, sigma)
+    spread = np.sqrt(gaussian_blur(around * around, sigma))
+    # Two deviations either way fill the range of a byte.
+    evened = 128 + 64 * around / np.maximum(spread, 0.02)
+    return np.asarray(evened.clip(0, 255).round(), np.uint8)
+
+
+def gaussian_blur(crops: Float32Array, sigma_px: float) -> Float32Array:
+    """Square crops `float32 (..., S, S)` blurred by a Gaussian that mirrors them at the edges."""
+    smooth = _smoothing(crops.shape[-1], sigma_px)
+    return np.asarray(smooth @ crops @ smooth.T, np.float32)
+
+
+@lru_cache(maxsize=64)
+def _smoothing(size_px: int, sigma_px: float) -> Float32Array:
+    """The matrix `(S, S)` that blurs a column of pixels."""
+    reach = max(1, int(np.ceil(4 * sigma_px)))
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_px) ** 2)
+    mirrored = np.pad(np.eye(size_px), ((reach, reach), (0, 0)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(mirrored, len(weights), axis=0)
+    return np.asarray(windows @ (weights / weights.sum()), np.float32)
+
+
+def _equalize(crops: UInt8Array) -> UInt8Array:
+    """Each crop's grey levels spread so that equally many pixels lie in equal ranges."""
+    below = _histograms(crops).cumsum(1)
+    darkest = np.take_along_axis(below, (below > 0).argmax(1)[:, None], 1)
+    total = below[:, -1:]
+    tones = 255 * (below - darkest) / np.maximum(total - darkest, 1)
+    tones = np.where(total > darkest, tones, np.arange(256))  # one single grey stays what it is
+    return np.asarray(tones[_each(crops), crops].clip(0).round(), np.uint8)
+
+
+def _equalize_tiles(crops: UInt8Array) -> UInt8Array:
+    """Equalised tile by tile, with limited contrast; between tiles, tone curves are blended."""
+    n, size_px = crops.shape[:2]
+    side = -(-size_px // _TILES)
+    rest = side * _TILES - size_px
+    padded = np.pad(crops, ((0, 0), (0, rest), (0, rest)), mode="reflect")
+    tiles = padded.reshape(n, _TILES, side, _TILES, side).swapaxes(2, 3)
+    counts = _histograms(tiles.reshape(-1, side, side)).astype(np.float32)
+    clipped = np.minimum(counts, max(1.0, _CONTRAST_LIMIT * side * side / 256))
+    # What was cut off is given to all grey levels alike.
+    counts = clipped + (side * side - clipped.sum(1, keepdims=True)) / 256
+    tones = (counts.cumsum(1) * 255 / (side * side)).reshape(n, _TILES, _TILES, 256)
+    position = (np.arange(size_px) + 0.5) / side - 0.5
+    before = np.floor(position).astype(int)
+    share = position - before
+    evened = np.zeros(crops.shape, np.float32)
+    for down in (0, 1):
+        for right in (0, 1):
+            row = (before + down).clip(0, _TILES - 1)[:, None]
+            column = (before + right).clip(0, _TILES - 1)[None, :]
+            weight = np.outer(share if down else 1 - share, share if right else 1 - share)
+            evened += weight * tones[_each(crops), row, column, crops]
+    return np.asarray(evened.clip(0, 255).round(), np.uint8)
+
+
+def _histograms(crops: UInt8Array) -> npt.NDArray[np.int64]:
+    """How many pixels of each crop `(N, S, S)` have each grey level: `(N, 256)`."""
+    bins = crops + 256 * _each(crops)
+    return np.bincount(bins.ravel(), minlength=256 * len(crops)).reshape(-1, 256)
+
+
+def _each(crops: UInt8Array) -> npt.NDArray[np.int64]:
+    """The number of each crop, to index beside its pixels: `(N, 1, 1)`."""
+    return np.arange(len(crops))[:, None, None]
 
 
 @cache

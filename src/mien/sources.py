@@ -1,38 +1,30 @@
 """Where frames come from: pictures, videos, arrays. May import numpy, Pillow, av, and from
-mien: errors, types.
+mien: errors, types, picture.
 
-A picture is decoded by Pillow (all its formats, EXIF orientation), a video by FFmpeg through
-PyAV, with the timestamps that the container gives. Both say their size before they decode, so a
-picture that would not fit into memory is refused by its header.
+A video is decoded by FFmpeg through PyAV, with the timestamps that the container gives. It says
+its size before it is decoded, so one that would not fit into memory is refused by its header.
 """
 
 from __future__ import annotations
 
 import glob
 import os
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import av
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from mien.errors import SourceError
+from mien.picture import MAX_PIXELS, read_picture, require_pixels
 from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frame, UInt8Array
-
-#: Pictures and video frames with more pixels than this are refused unless the caller says
-#: otherwise: decoded, it is 300 MB, and no common camera takes more.
-MAX_PIXELS: Final = 100_000_000
 
 #: A video that ends this much before its announced end is reported as truncated.
 _MISSING_S: Final = 1.0
 _MISSING_SHARE: Final = 0.05
-
-_PILLOW_LIMIT = threading.Lock()
 
 
 class Source:
@@ -171,65 +163,7 @@ def _is_picture(path: Path) -> bool:
 
 def _picture_frames(name: str, max_pixels: int) -> Iterator[Frame]:
     """The one frame of a picture, decoded when it is asked for."""
-    # Pillow has one limit for the whole process; ours is per call and stricter by default.
-    with _PILLOW_LIMIT, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            picture = Image.open(name)
-        except UnidentifiedImageError as error:
-            raise SourceError(
-                f"{name}: not a picture that can be read (its content is no known format). "
-                "Convert it to JPEG or PNG"
-            ) from error
-        except (OSError, ValueError, SyntaxError) as error:
-            raise SourceError(f"{name}: damaged picture ({error}). Copy it again") from error
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
-    with picture:
-        _require_pixels(name, *picture.size, max_pixels)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                image = _rgb(ImageOps.exif_transpose(picture))
-        # Pillow's decoders raise many kinds on damaged data.
-        except (OSError, ValueError, SyntaxError, IndexError, MemoryError) as error:
-            raise SourceError(
-                f"{name}: damaged or cut off ({error}). Copy or download it again"
-            ) from error
-    yield Frame(image, name)
-
-
-def _require_pixels(name: str, width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise SourceError(
-            f"{name}: {width:,} x {height:,} pixels, more than the limit of {max_pixels:,}. "
-            "Make it smaller, or raise the limit (--max-pixels)"
-        )
-
-
-def _rgb(picture: Image.Image) -> UInt8Array:
-    if picture.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel, grey
-        return np.repeat(_eight_bits(np.asarray(picture))[:, :, None], 3, axis=2)
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        colour = picture.convert("RGBA")
-        # Transparent pixels hold arbitrary colours; over white is how viewers show them.
-        white = Image.new("RGBA", colour.size, "white")
-        picture = Image.alpha_composite(white, colour)
-    return np.asarray(picture.convert("RGB"), np.uint8)
-
-
-def _eight_bits(deep: npt.NDArray[Any]) -> UInt8Array:
-    """Any numeric picture to `uint8`: by the range of its type, or 0..1 for real numbers."""
-    if deep.dtype == np.uint8:
-        return deep
-    values = deep.astype(np.float64)
-    top = float(np.nanmax(values, initial=0.0))
-    if deep.dtype.kind == "f":
-        full = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else 65535.0
-    else:
-        full = 255.0 if deep.dtype.itemsize > 2 and top <= 255 else 65535.0
-    return np.nan_to_num(values * (255.0 / full)).clip(0, 255).round().astype(np.uint8)
+    yield Frame(read_picture(name, name, max_pixels=max_pixels), name)
 
 
 # --- videos --------------------------------------------------------------------------------
@@ -251,7 +185,7 @@ def _open_video(name: str, max_pixels: int) -> Source:
             raise SourceError(f"{name}: holds no video stream (streams: {kinds})")
         stream = streams[0]
         width, height = stream.codec_context.width, stream.codec_context.height
-        _require_pixels(name, width, height, max_pixels)
+        require_pixels(name, width, height, max_pixels)
     except BaseException:
         container.close()
         raise

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 
-from mien.errors import DatasetError
+from mien.errors import DatasetError, SourceError
+from mien.picture import read_picture
 from mien.preprocess import to_gray
 from mien.types import EXPRESSIONS, UInt8Array
 
@@ -94,13 +95,8 @@ class Row:
         """
         if isinstance(self.picture, np.ndarray):
             return to_gray(self.picture)
+        file = io.BytesIO(self.picture) if isinstance(self.picture, bytes) else self.picture
         try:
-            data = self.picture.read_bytes() if isinstance(self.picture, Path) else self.picture
-        except OSError as error:
-            raise DatasetError(f"{self.name}: cannot be read ({error.strerror})") from error
-        image = None
-        if data:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-        if image is None:
-            raise DatasetError(f"{self.name}: not a readable picture. Remove or replace it")
-        return np.asarray(image, np.uint8)
+            return to_gray(read_picture(file, self.name))
+        except SourceError as error:
+            raise DatasetError(str(error)) from error

@@ -1,4 +1,5 @@
-"""Vary a whole batch at once on its way into the network. Imports torch, cv2 and the recipe.
+"""Vary a whole batch at once on its way into the network. Imports torch, Pillow, preprocess and
+the recipe.
 
 In two steps. `draw_variations` throws all dice for a batch; `vary` applies them. Several processes
 that share a batch throw the same dice and each apply only their rows, so that how many there are
@@ -7,15 +8,17 @@ does not change what is learned. Geometry (framing, flip, rotation, scale, shift
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass, fields, replace
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Generator, Tensor
 
+from mien.preprocess import gaussian_blur
 from mien.training.occluders import draw_occluders, occlude
 from mien.training.recipe import AugmentRecipe, Recipe
 from mien.types import UInt8Array
@@ -206,7 +209,7 @@ def _degrade(crops: Tensor, variations: Variations) -> Tensor:
     crops = (crops + amount * (crops - blurred)).clamp(0, 255)
     for row in variations.blur_sigma.nonzero()[:, 0].tolist():
         sigma = float(variations.blur_sigma[row])
-        soft = cv2.GaussianBlur(crops[row, 0].numpy(), (0, 0), sigma)
+        soft = gaussian_blur(crops[row, 0].numpy(), sigma)
         crops[row, 0] = torch.from_numpy(soft)
     for small in set(variations.small_px.tolist()):
         if not 0 < small < size_px:
@@ -217,10 +220,10 @@ def _degrade(crops: Tensor, variations: Variations) -> Tensor:
             shrunk, size=(size_px, size_px), mode="bilinear", align_corners=False
         )
     for row in variations.jpeg_quality.nonzero()[:, 0].tolist():
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(variations.jpeg_quality[row])]
-        _, data = cv2.imencode(".jpg", crops[row, 0].round().to(torch.uint8).numpy(), quality)
-        picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
-        crops[row, 0] = torch.from_numpy(np.asarray(picture)).float()
+        file = io.BytesIO()
+        picture = Image.fromarray(crops[row, 0].round().to(torch.uint8).numpy())
+        picture.save(file, "jpeg", quality=int(variations.jpeg_quality[row]))
+        crops[row, 0] = torch.from_numpy(np.array(Image.open(file))).float()
     return crops
 
 

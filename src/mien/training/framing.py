@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from mien.alignment import crop_transforms
 from mien.datasets import FaceCrops, crop_frame
@@ -96,5 +96,5 @@ def _detect_all(data: FaceCrops, cache: Path, progress: Callable[[int, int], Non
 
 def _enlarge(image: UInt8Array) -> UInt8Array:
     side = (_ENLARGED_PX, _ENLARGED_PX)
-    large = cv2.resize(image, side, interpolation=cv2.INTER_CUBIC)
+    large = Image.fromarray(image).resize(side, Image.Resampling.BICUBIC)
     return np.pad(np.asarray(large, np.uint8), _MARGIN_PX, mode="edge")

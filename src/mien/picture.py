@@ -1,0 +1,99 @@
+"""The one decoder of picture files. May import numpy, Pillow, and from mien: errors, types.
+
+Pillow reads the formats; this says what becomes of transparency, of 16 bits a pixel and of a
+camera that was held sideways, and refuses by its header what would not fit into memory.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mien.errors import SourceError
+from mien.types import UInt8Array
+
+#: Pictures and video frames with more pixels than this are refused unless the caller says
+#: otherwise: decoded, it is 300 MB, and no common camera takes more.
+MAX_PIXELS: Final = 100_000_000
+
+_PILLOW_LIMIT = threading.Lock()
+
+
+def read_picture(
+    file: str | Path | BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS
+) -> UInt8Array:
+    """Decode a picture as viewers show it: upright, over white, 8 bits: RGB `uint8 (H, W, 3)`.
+
+    Args:
+        file: a path, or an open binary file.
+        name: what messages call it.
+        max_pixels: refuse a picture whose header announces more, before decoding.
+
+    Raises:
+        SourceError: not a picture, damaged, or too large.
+    """
+    # Pillow has one limit for the whole process; ours is per call and stricter by default.
+    with _PILLOW_LIMIT, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            picture = Image.open(file)
+        except UnidentifiedImageError as error:
+            raise SourceError(
+                f"{name}: not a picture that can be read (its content is no known format). "
+                "Convert it to JPEG or PNG"
+            ) from error
+        except (OSError, ValueError, SyntaxError) as error:
+            raise SourceError(f"{name}: damaged picture ({error}). Copy it again") from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+    with picture:
+        require_pixels(name, *picture.size, max_pixels)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return _rgb(ImageOps.exif_transpose(picture))
+        # Pillow's decoders raise many kinds on damaged data.
+        except (OSError, ValueError, SyntaxError, IndexError, MemoryError) as error:
+            raise SourceError(
+                f"{name}: damaged or cut off ({error}). Copy or download it again"
+            ) from error
+
+
+def require_pixels(name: str, width: int, height: int, max_pixels: int) -> None:
+    """Raise `SourceError` when a picture or video announces more than `max_pixels`."""
+    if width * height > max_pixels:
+        raise SourceError(
+            f"{name}: {width:,} x {height:,} pixels, more than the limit of {max_pixels:,}. "
+            "Make it smaller, or raise the limit (--max-pixels)"
+        )
+
+
+def _rgb(picture: Image.Image) -> UInt8Array:
+    if picture.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel, grey
+        return np.repeat(_eight_bits(np.asarray(picture))[:, :, None], 3, axis=2)
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        colour = picture.convert("RGBA")
+        # Transparent pixels hold arbitrary colours; over white is how viewers show them.
+        white = Image.new("RGBA", colour.size, "white")
+        picture = Image.alpha_composite(white, colour)
+    return np.asarray(picture.convert("RGB"), np.uint8)
+
+
+def _eight_bits(deep: npt.NDArray[Any]) -> UInt8Array:
+    """Any numeric picture to `uint8`: by the range of its type, or 0..1 for real numbers."""
+    if deep.dtype == np.uint8:
+        return deep
+    values = deep.astype(np.float64)
+    top = float(np.nanmax(values, initial=0.0))
+    if deep.dtype.kind == "f":
+        full = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else 65535.0
+    else:
+        full = 255.0 if deep.dtype.itemsize > 2 and top <= 255 else 65535.0
+    return np.nan_to_num(values * (255.0 / full)).clip(0, 255).round().astype(np.uint8)
