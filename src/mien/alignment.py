@@ -8,18 +8,12 @@ choices on real photographs.
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 
-from mien.geometry import FloatArray, transform_points
-from mien.preprocess import resize, to_gray
+from mien.geometry import transform_points
+from mien.preprocess import sample, to_gray
 from mien.types import Detections, Float32Array, UInt8Array
-
-#: How far the face may be shrunk in one bilinear step before pixels are skipped (aliasing).
-_MAX_SHRINK: Final = 2.0
 
 
 def roll_rad(landmarks: Float32Array) -> float:
@@ -80,8 +74,7 @@ def align_faces(
 ) -> UInt8Array:
     """Cut every face out of an RGB `(H, W, 3)` or grey `(H, W)` image: grey `uint8 (N, S, S)`.
 
-    What lies outside the picture repeats its edge. Large faces are shrunk in two steps, first
-    by area averaging, so that no pixel is skipped.
+    What lies outside the picture repeats its edge.
     """
     crops = np.empty((len(detections), size_px, size_px), np.uint8)
     transforms = crop_transforms(detections, scale=scale, upright=upright, size_px=size_px)
@@ -102,31 +95,4 @@ def _cut(image: UInt8Array, transform: npt.NDArray[np.float64], size_px: int) ->
     patch = to_gray(np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]]))
     transform = transform.copy()
     transform[:, 2] -= low
-    if step > _MAX_SHRINK:
-        old = np.array(patch.shape[::-1], np.float64)
-        new = np.maximum(np.round(old / (step / 1.25)), 1).astype(int)
-        patch = resize(patch, int(new[0]), int(new[1]))
-        ratio = new / old
-        transform = transform * ratio[:, None]
-        transform[:, 2] += 0.5 * ratio - 0.5  # pixel centres move when the grid gets coarser
-    return _sample(patch, transform_points(transform, _grid(size_px))).reshape(size_px, size_px)
-
-
-@cache
-def _grid(size_px: int) -> npt.NDArray[np.float64]:
-    """The pixel centres (x, y) of a square picture, row by row: `(S * S, 2)`."""
-    rows, columns = np.indices((size_px, size_px))
-    return np.stack([columns.ravel(), rows.ravel()], 1).astype(np.float64)
-
-
-def _sample(image: UInt8Array, points: FloatArray) -> UInt8Array:
-    """A grey picture at the points (x, y) `(N, 2)`, bilinear, its edge repeated: `uint8 (N,)`."""
-    last = np.array(image.shape[::-1]) - 1
-    points = np.asarray(points, np.float64).clip(0, last)
-    corner = points.astype(int)
-    share = points - corner
-    x, y = corner.T
-    right, down = np.minimum(corner + 1, last).T
-    upper = image[y, x] + share[:, 0] * (image[y, right].astype(float) - image[y, x])
-    lower = image[down, x] + share[:, 0] * (image[down, right].astype(float) - image[down, x])
-    return np.asarray((upper + share[:, 1] * (lower - upper)).round(), np.uint8)
+    return sample(patch, transform, size_px)

@@ -92,6 +92,29 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class LabelledFaces:
+    """N faces whose expression is known, cut and ready for a model.
+
+    Attributes:
+        labels: `int64 (N,)`, the truth as an index into the model's classes.
+        crops: `uint8 (N, S, S)`.
+        names: N names for messages.
+        found: `bool (N,)`, whether a face was found; where not, the crop is black.
+        turned: `float32 (N,)`, how far the nose lies beside the middle of the face, in eye
+            distances; 0 where nobody looked.
+    """
+
+    labels: npt.NDArray[np.int64]
+    crops: UInt8Array
+    names: tuple[str, ...]
+    found: npt.NDArray[np.bool_]
+    turned: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
 class Answers:
     """What a model said about N labelled faces, as arrays.
 
@@ -131,10 +154,20 @@ def answer_crops(
     classifier: ExpressionClassifier, data: FaceCrops, *, tta: bool = False
 ) -> Answers:
     """Show face crops to a model. `tta` averages the logits with those of the mirror image."""
-    probs = classifier.predict(data.images, tta=tta).probs
     n = len(data)
     found, turned = np.ones(n, bool), np.zeros(n, np.float32)
-    return Answers(data.labels, probs, data.images, data.names, found, turned)
+    faces = LabelledFaces(data.labels, data.images, data.names, found, turned)
+    return answer_faces(classifier, faces, tta=tta)
+
+
+def answer_faces(
+    classifier: ExpressionClassifier, faces: LabelledFaces, *, tta: bool = False
+) -> Answers:
+    """Show cut faces to a model. Where no face was found, its answer is a class that is wrong."""
+    probs = classifier.predict(faces.crops, tta=tta).probs
+    wrong = (faces.labels + 1) % probs.shape[1]
+    probs[~faces.found] = np.eye(probs.shape[1])[wrong[~faces.found]]
+    return Answers(faces.labels, probs, faces.crops, faces.names, faces.found, faces.turned)
 
 
 def answer_pictures(
@@ -152,6 +185,15 @@ def answer_pictures(
         tta: average the logits of each crop and its mirror image.
         progress: called with the number of pictures done and their total.
     """
+    return answer_faces(analyzer.classifier, cut_faces(analyzer, pictures, progress), tta=tta)
+
+
+def cut_faces(
+    analyzer: Analyzer,
+    pictures: Sequence[LabelledPicture],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> LabelledFaces:
+    """The largest face of each picture, found and cut as the analyzer's model wants it."""
     size = analyzer.classifier.spec.input_px
     crops = np.zeros((len(pictures), size, size), np.uint8)
     found = np.zeros(len(pictures), bool)
@@ -168,11 +210,8 @@ def answer_pictures(
             crops[i], found[i] = cut[largest], True
             turned[i] = abs(float(nose_offset(faces.landmarks)[largest]))
     labels = np.array([picture.label for picture in pictures], np.int64)
-    probs = analyzer.classifier.predict(crops, tta=tta).probs
-    wrong = (labels + 1) % probs.shape[1]
-    probs[~found] = np.eye(probs.shape[1])[wrong[~found]]
     names = tuple(str(picture.path) for picture in pictures)
-    return Answers(labels, probs, crops, names, found, turned)
+    return LabelledFaces(labels, crops, names, found, turned)
 
 
 def of_pose(answers: Answers, pose: str) -> Answers:

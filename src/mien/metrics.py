@@ -104,6 +104,23 @@ def mcnemar_p(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> fl
     return min(1.0, 2 * tail)
 
 
+def paired_difference(first: FloatArray, second: FloatArray) -> tuple[float, float, float]:
+    """How much better the second of two models is on the same rows, with its 95% interval.
+
+    Args:
+        first, second: `(N,)`, 1 where a model reads a row rightly, 0 where not; between them for
+            the mean of several models of a kind.
+
+    Returns:
+        The mean difference and the ends of its interval, as fractions. For single models the
+        interval leaves out zero when McNemar's test rejects at 5%, up to its exactness.
+    """
+    differences = np.asarray(second, np.float64) - np.asarray(first, np.float64)
+    mean = float(differences.mean())
+    reach = 1.96 * float(differences.std()) / np.sqrt(len(differences))
+    return mean, mean - reach, mean + reach
+
+
 def fit_temperature(labels: IntArray, logits: FloatArray) -> float:
     """The temperature that minimises the negative log-likelihood (golden-section search).
 

@@ -23,6 +23,8 @@ BACKGROUNDS: Final = ("keep", "oval")
 #: Contrast (standard deviation, grey levels of 255) below which a crop counts as flat. Without
 #: this floor an empty crop's noise would be blown up to full contrast.
 _FLAT_CONTRAST: Final = 8.0
+#: How far a picture may be shrunk in one bilinear step.
+_MAX_SHRINK: Final = 2.0
 _SURROUNDINGS: Final = 0.15  # of `local`: deviation of the blur, in sides of the crop
 _TILES: Final = 4  # of `clahe`: along each side of the crop
 _CONTRAST_LIMIT: Final = 2.0  # of `clahe`: a grey level's count, in those of an even histogram
@@ -50,7 +52,48 @@ def resize(image: UInt8Array, width: int, height: int) -> UInt8Array:
 
 def resize_crop(crop: UInt8Array, size_px: int) -> UInt8Array:
     """A square copy `uint8 (size_px, size_px)` of a grey crop `(H, W)`; the same if it fits."""
-    return crop if crop.shape == (size_px, size_px) else resize(crop, size_px, size_px)
+    if crop.shape == (size_px, size_px):
+        return crop
+    step = np.array(crop.shape[::-1]) / size_px
+    return sample(crop, np.column_stack([np.diag(step), (step - 1) / 2]), size_px)
+
+
+def sample(image: UInt8Array, transform: npt.NDArray[np.float64], size_px: int) -> UInt8Array:
+    """A square `uint8 (size_px, size_px)` of a grey picture `(H, W)`, bilinear, its edge repeated.
+
+    Where pixels would be skipped (aliasing), the picture is shrunk by averages first.
+
+    Args:
+        image: the picture.
+        transform: `(2, 3)`, from the square's pixels to the picture's. Centres of pixels lie at
+            whole coordinates.
+        size_px: side of the square.
+    """
+    step = float(np.hypot(*transform[:, 0]))
+    if step > _MAX_SHRINK:
+        old = np.array(image.shape[::-1], np.float64)
+        new = np.maximum(np.round(old / (step / 1.25)), 1).astype(int)
+        image = resize(image, int(new[0]), int(new[1]))
+        ratio = new / old
+        transform = transform * ratio[:, None]
+        transform[:, 2] += 0.5 * ratio - 0.5  # pixel centres move when the grid gets coarser
+    last = np.array(image.shape[::-1]) - 1
+    points = (_grid(size_px) @ transform[:, :2].T + transform[:, 2]).clip(0, last)
+    corner = points.astype(int)
+    share_x, share_y = (points - corner).T
+    x, y = corner.T
+    right, down = np.minimum(corner + 1, last).T
+    upper = image[y, x] + share_x * (image[y, right].astype(float) - image[y, x])
+    lower = image[down, x] + share_x * (image[down, right].astype(float) - image[down, x])
+    values = (upper + share_y * (lower - upper)).round()
+    return np.asarray(values.reshape(size_px, size_px), np.uint8)
+
+
+@cache
+def _grid(size_px: int) -> npt.NDArray[np.float64]:
+    """The pixel centres (x, y) of a square picture, row by row: `(S * S, 2)`."""
+    rows, columns = np.indices((size_px, size_px))
+    return np.stack([columns.ravel(), rows.ravel()], 1).astype(np.float64)
 
 
 def network_input(

@@ -87,6 +87,7 @@ def fit(
     *,
     fabric: Fabric | None = None,
     resume: bool = False,
+    cache: Path | None = None,
     threads: int | None = None,
     report: Callable[[EpochReport], None] = lambda epoch: None,
     progress: Callable[[int, int], None] = lambda step, steps: None,
@@ -97,9 +98,10 @@ def fit(
     Args:
         recipe: everything that decides the result, with the data.
         train, validation: rows to learn from, and rows to watch (never learned from).
-        out: folder for `checkpoint.pt`, `best.pt`, `log.csv` and cached detections.
+        out: folder for `checkpoint.pt`, `best.pt` and `log.csv`.
         fabric: device, precision and processes; None for `make_fabric()`.
         resume: go on from the checkpoint in `out`.
+        cache: folder for detections, which other runs may share; None for `out`.
         threads: CPU threads; None leaves torch's choice.
         report: called after each epoch. progress: called after each step with the number of steps
             done in this epoch and their total. note: called with a line on what is going on.
@@ -115,10 +117,10 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     fingerprint = train.fingerprint()
     if leads:  # the first process fills the cache of detections, the others read it
-        rows = training_rows(recipe, train, out, note)
+        rows = training_rows(recipe, train, cache or out, note)
     fabric.barrier()
     if not leads:
-        rows = training_rows(recipe, train, out, lambda text: None)
+        rows = training_rows(recipe, train, cache or out, lambda text: None)
     fitting = recipe.fit
     steps = steps_per_epoch(len(rows), fitting.batch)
 
