@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,16 @@ def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", document.read_text("utf-8")):
         if not target.startswith("http"):
             assert (document.parent / target).exists(), target
+
+
+def test_the_results_are_made_of_the_measured_files() -> None:
+    spec = spec_from_file_location("write_results", REPOSITORY / "scripts" / "write_results.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = module_from_spec(spec)
+    spec.loader.exec_module(script)
+    written = (REPOSITORY / "docs" / "results.md").read_text("utf-8")
+    assert written == script.results(), "run `python scripts/write_results.py`"
 
 
 def test_documents_speak_of_the_project_alone() -> None:

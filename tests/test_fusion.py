@@ -11,7 +11,7 @@ from PIL import Image
 
 from mien.classifier import ExpressionClassifier
 from mien.cli import main
-from mien.comparison import compare, format_comparison
+from mien.comparison import Comparison, compare, format_comparison
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError, ModelError
 from mien.metrics import log_softmax
@@ -144,6 +144,8 @@ def test_the_table_shows_others_beside_ours(members: Sequence[Path], tmp_path: P
         file = tmp_path / "val" / EXPRESSIONS[label] / f"{i}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(file)
-    text = format_comparison(compare([*members], tmp_path))
+    comparison = compare([*members], tmp_path)
+    assert Comparison.from_dict(json.loads(json.dumps(comparison.to_dict()))) == comparison
+    text = format_comparison(comparison)
     for expected in ("**member0**", "fer 25.10.3", "54.6", "(PrivateTest 58.9)", "McNemar"):
         assert expected in text

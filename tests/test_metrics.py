@@ -17,6 +17,7 @@ from mien.metrics import (
     macro_f1,
     mcnemar_p,
     negative_log_likelihood,
+    paired_difference,
     precision_recall_f1,
     softmax,
 )
@@ -92,3 +93,13 @@ def test_mcnemar_by_hand() -> None:
 def test_log_softmax_is_the_logarithm() -> None:
     logits = np.random.default_rng(0).normal(0, 50, (20, 7))
     assert log_softmax(logits) == pytest.approx(np.log(softmax(logits)), abs=1e-9)
+
+
+def test_paired_difference_by_hand() -> None:
+    first = np.array([1, 1, 0, 0, 1, 0, 1, 0], float)
+    second = np.array([1, 1, 1, 1, 1, 0, 0, 0], float)
+    mean, low, high = paired_difference(first, second)
+    assert mean == pytest.approx(1 / 8)
+    # Two rows gained and one lost: variance 3/8 - 1/64.
+    assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt((3 / 8 - 1 / 64) / 8))
+    assert low < 0 < high

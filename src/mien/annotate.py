@@ -1,4 +1,5 @@
-"""Draw results on a picture. May import numpy, Pillow, and from mien: types, preprocess.
+"""Draw results on a picture. May import numpy, Pillow, and from mien: types, geometry,
+preprocess.
 
 Text is drawn once by Pillow's built-in font, kept as a mask, and blended in: in a video the same
 few words come again and again.
@@ -14,8 +15,9 @@ import numpy as np
 from PIL import ImageDraw, ImageFont
 from PIL.Image import new as new_picture
 
-from mien.preprocess import resize
-from mien.types import FaceResult, Float32Array, UInt8Array
+from mien.geometry import invert_transform, transform_points
+from mien.preprocess import interpolate, resize
+from mien.types import FaceResult, Float32Array, HeatMap, UInt8Array
 
 #: A colour per expression that stays apart for colour-blind eyes (Okabe & Ito, "Color Universal
 #: Design", 2008), RGB.
@@ -34,6 +36,10 @@ _PAPER: Final = (255, 255, 255)
 _DARK: Final = 360  # sum of red, green and blue below which a tag is written in white
 _TEXT_PX: Final = (11, 40)  # smallest and largest font
 _BARS_FROM_PX: Final = 110  # faces at least this high get a bar for every class
+_WARM: Final = (255, 80, 0)
+_COLD: Final = (0, 110, 255)
+_FULL: Final = 0.1  # what is coloured in full, where no place of the face matters more
+_STRONG: Final = 0.65  # opacity of the strongest place of a heat map
 _DIMMED: Final = 0.3  # what the bars' background keeps of the picture
 _FAINT: Final = 0.45  # opacity of an uncertain face's box
 
@@ -41,9 +47,13 @@ _FAINT: Final = 0.45  # opacity of an uncertain face's box
 def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
     """A copy of an RGB picture `(H, W, 3)` with a box, a word and, on large faces, bars.
 
-    An uncertain answer has a fainter box and a question mark.
+    An uncertain answer has a fainter box and a question mark. Where a face has a heat map, warm
+    places speak for the answer (or were looked at), cold ones against it.
     """
     drawn: UInt8Array = np.array(image, np.uint8)
+    for face in faces:
+        if face.heat is not None:
+            _heat(drawn, face.heat)
     for face in faces:
         colour = COLOURS.get(face.expression, _UNKNOWN_COLOUR)
         x, y, w, h = face.box
@@ -83,6 +93,28 @@ def contact_sheet(
         _part(sheet, x, y, cell_px, cell_px)[:] = cell if cell.ndim == 3 else cell[:, :, None]
         _blend(sheet, x, y + cell_px, _written(title, text_px)[:, :cell_px], _INK)
     return sheet
+
+
+def _heat(image: UInt8Array, heat: HeatMap) -> None:
+    """Colour the places that matter, the stronger the more they do."""
+    rows, columns = heat.values.shape
+    edges = np.array([[x, y] for x in (-0.5, columns - 0.5) for y in (-0.5, rows - 0.5)])
+    reach = transform_points(heat.to_frame, edges)
+    left, top = np.floor(reach.min(0)).astype(int).clip(0)
+    right, bottom = np.ceil(reach.max(0)).astype(int) + 1
+    part = _part(image, left, top, right - left, bottom - top)
+    if not part.size:
+        return
+    y, x = np.indices(part.shape[:2])
+    pixels = np.stack([x.ravel() + left, y.ravel() + top], 1).astype(np.float64)
+    points = transform_points(invert_transform(heat.to_frame), pixels)
+    inside = ((points >= -0.5) & (points <= np.array([columns, rows]) - 0.5)).all(1)
+    values = (
+        interpolate(heat.values, points) * inside / max(float(np.abs(heat.values).max()), _FULL)
+    )
+    for colour, weight in ((_WARM, values), (_COLD, -values)):
+        opacity = _STRONG * weight.clip(0).reshape(part.shape[:2]).astype(np.float32)
+        _blend(image, int(left), int(top), opacity, colour)
 
 
 def _outline(

@@ -20,6 +20,8 @@ from mien.types import Float32Array, UInt8Array
 
 _OUTPUTS = ("logits", "embedding", "attention")
 _BATCH = 64  # crops per run: enough to fill the caches, little enough to hold them
+_COVER = 0.45  # of `evidence`: side of the square that covers a place, in sides of the crop
+_PLACES = 9  # along each side of the crop
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ class ExpressionClassifier:
             for member in self.spec.members
         ]
 
+    @property
+    def attends(self) -> bool:
+        """Whether its predictions come with an attention map."""
+        return "attention" in self._network.outputs
+
     def predict(
         self, crops: UInt8Array | Sequence[UInt8Array], *, tta: bool = False
     ) -> Predictions:
@@ -96,6 +103,41 @@ class ExpressionClassifier:
                 answer = answer.mean_with(mirrored)
             answers.append(answer)
         return self._predictions(answers)
+
+    def evidence(
+        self, crops: UInt8Array | Sequence[UInt8Array], *, tta: bool = False
+    ) -> Float32Array:
+        """How much each place of a crop speaks for its answer: `float32 (N, S, S)`.
+
+        A square is laid over the crop, place by place (Zeiler & Fergus, "Visualizing and
+        Understanding Convolutional Networks", ECCV 2014). A pixel's value is the probability that
+        the answer loses, on average over the squares that cover it; negative where it gains. Works
+        for any model, at the price of 81 more looks at each face.
+
+        Args:
+            crops, tta: as for `predict`. S is the model's own input size.
+        """
+        size = self.spec.input_px
+        reach = _COVER / 2 * size
+        spans = [
+            slice(max(0, round(middle - reach)), round(middle + reach))
+            for middle in np.linspace(0, size, _PLACES)
+        ]
+        squares = [(rows, columns) for rows in spans for columns in spans]
+        maps = np.zeros((len(crops), size, size), np.float32)
+        for crop, loss in zip(crops, maps, strict=True):
+            whole = resize_crop(to_gray(np.asarray(crop)), size)
+            covered = np.repeat(whole[None], len(squares), axis=0)
+            for picture, square in zip(covered, squares, strict=True):
+                picture[square] = round(float(whole.mean()))
+            probs = self.predict([whole, *covered], tta=tta).probs
+            answer = probs[0].argmax()
+            times = np.zeros_like(loss)
+            for p, square in zip(probs[1:, answer], squares, strict=True):
+                loss[square] += probs[0, answer] - p
+                times[square] += 1
+            loss /= times
+        return maps
 
     def _answer(self, crops: Sequence[UInt8Array]) -> _Answer:
         """What the network, or the fused networks, say about grey crops of any size."""

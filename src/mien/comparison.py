@@ -89,6 +89,18 @@ class Comparison:
         """Plain JSON types."""
         return {**asdict(self), "references": [asdict(reference) for reference in REFERENCES]}
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Comparison:
+        """Read back what `to_dict` gave; the references are today's."""
+        models = [
+            ComparedModel(
+                **{**m, "interval": {s: (lo, hi) for s, (lo, hi) in m["interval"].items()}}
+            )
+            for m in values["models"]
+        ]
+        differences = [(a, b, p) for a, b, p in values["differences"]]
+        return cls(values["data"], values["views"], values["split"], models, differences)
+
 
 def compare(
     models: Sequence[str | Path],

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from mien.alignment import align_faces
+from mien.alignment import align_faces, crop_transforms
 from mien.classifier import ExpressionClassifier, Predictions
 from mien.detection import FaceDetector
+from mien.errors import ModelError
 from mien.sources import Source, open_source
-from mien.types import Detections, FaceResult, Frame, FrameResult, UInt8Array
+from mien.types import Detections, FaceResult, Frame, FrameResult, HeatMap, UInt8Array
 
 #: What may be given as a source: a path, an RGB `uint8 (H, W, 3)` array, or a `Frame`.
 SourceLike = str | os.PathLike[str] | UInt8Array | Frame
@@ -52,9 +54,11 @@ class Analyzer:
         threads: CPU threads of each network.
         max_pixels: refuse pictures larger than this before decoding; None for the default of
             `mien.open_source`.
+        explain: what each face's `heat` shows: `evidence`, which places speak for the answer (81
+            more looks at each face); `attention`, where the network looked; or nothing.
 
     Raises:
-        ModelError: a model is missing or altered.
+        ModelError: a model is missing or altered, or has no attention to show.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Analyzer:
         tta: bool = False,
         threads: int = 2,
         max_pixels: int | None = None,
+        explain: Literal["", "evidence", "attention"] = "",
     ) -> None:
         self.classifier = ExpressionClassifier(model, threads=threads)
         self.detector = FaceDetector(
@@ -75,6 +80,12 @@ class Analyzer:
         )
         self._detector_px = detector_px
         self._tta = tta
+        self._explain = explain
+        if explain == "attention" and not self.classifier.attends:
+            raise ModelError(
+                f"{self.classifier.spec.name}: looks everywhere alike and has no attention to "
+                "show. Ask for evidence instead (--explain)"
+            )
         self.source_options = {} if max_pixels is None else {"max_pixels": max_pixels}
         self.times = StageTimes()
 
@@ -83,6 +94,7 @@ class Analyzer:
         faces, crops = self.find_faces(frame, video=video)
         began = time.perf_counter()
         predictions = self.classifier.predict(crops, tta=self._tta)
+        heat = self._heat(faces, crops, predictions)
         self.times.add("classify", began)
         self.times.frames += 1
         return FrameResult(
@@ -91,7 +103,7 @@ class Analyzer:
             time_s=frame.time_s,
             width=frame.width,
             height=frame.height,
-            faces=tuple(_faces(faces, predictions)),
+            faces=tuple(_faces(faces, predictions, heat)),
         )
 
     def find_faces(self, frame: Frame, *, video: bool = False) -> tuple[Detections, UInt8Array]:
@@ -110,6 +122,20 @@ class Analyzer:
         )
         self.times.add("align", began)
         return faces, crops
+
+    def _heat(
+        self, faces: Detections, crops: UInt8Array, predictions: Predictions
+    ) -> Sequence[HeatMap | None]:
+        maps = predictions.attention
+        if self._explain == "evidence":
+            maps = self.classifier.evidence(crops, tta=self._tta)
+        if not self._explain or maps is None:
+            return [None] * len(faces)
+        spec = self.classifier.spec
+        transforms = crop_transforms(
+            faces, scale=spec.crop_scale, upright=spec.crop_upright, size_px=maps.shape[1]
+        )
+        return [HeatMap(*pair) for pair in zip(maps, transforms, strict=True)]
 
     def stream(self, source: SourceLike) -> Iterator[FrameResult]:
         """Results of one source, frame by frame, as they are ready.
@@ -152,7 +178,9 @@ def analyze(source: SourceLike, *, model: str | Path | None = None) -> FrameResu
     raise AssertionError("a source that opens has at least one frame")
 
 
-def _faces(faces: Detections, predictions: Predictions) -> Iterator[FaceResult]:
+def _faces(
+    faces: Detections, predictions: Predictions, heat: Sequence[HeatMap | None]
+) -> Iterator[FaceResult]:
     for i in range(len(faces)):
         x0, y0, x1, y1 = (float(edge) for edge in faces.boxes[i])
         probs = predictions.probs[i]
@@ -165,4 +193,5 @@ def _faces(faces: Detections, predictions: Predictions) -> Iterator[FaceResult]:
             confidence=float(probs[best]),
             uncertain=bool(predictions.uncertain[i]),
             probs=dict(zip(predictions.labels, map(float, probs), strict=True)),
+            heat=heat[i],
         )

@@ -77,16 +77,23 @@ def sample(image: UInt8Array, transform: npt.NDArray[np.float64], size_px: int) 
         ratio = new / old
         transform = transform * ratio[:, None]
         transform[:, 2] += 0.5 * ratio - 0.5  # pixel centres move when the grid gets coarser
-    last = np.array(image.shape[::-1]) - 1
-    points = (_grid(size_px) @ transform[:, :2].T + transform[:, 2]).clip(0, last)
+    values = interpolate(image, _grid(size_px) @ transform[:, :2].T + transform[:, 2])
+    return np.asarray(values.round().reshape(size_px, size_px), np.uint8)
+
+
+def interpolate(
+    grid: npt.NDArray[np.number], points: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
+    """Values `(N,)` of a grid `(H, W)` at points (x, y) `(N, 2)`, bilinear, its edge repeated."""
+    last = np.array(grid.shape[::-1]) - 1
+    points = points.clip(0, last)
     corner = points.astype(int)
     share_x, share_y = (points - corner).T
     x, y = corner.T
     right, down = np.minimum(corner + 1, last).T
-    upper = image[y, x] + share_x * (image[y, right].astype(float) - image[y, x])
-    lower = image[down, x] + share_x * (image[down, right].astype(float) - image[down, x])
-    values = (upper + share_y * (lower - upper)).round()
-    return np.asarray(values.reshape(size_px, size_px), np.uint8)
+    upper = grid[y, x] + share_x * (grid[y, right].astype(float) - grid[y, x])
+    lower = grid[down, x] + share_x * (grid[down, right].astype(float) - grid[down, x])
+    return np.asarray(upper + share_y * (lower - upper), np.float64)
 
 
 @cache

@@ -139,6 +139,21 @@ class Detections:
 
 
 @dataclass(frozen=True)
+class HeatMap:
+    """Which places of a face matter, on a grid over its crop.
+
+    Attributes:
+        values: `float32 (h, w)`. Attention: 0..1, where the network looked. Evidence: how much
+            probability the answer loses when that place is covered; negative where it gains.
+        to_frame: `(2, 3)`, from the grid (centres of its cells at whole coordinates) to pixels of
+            the picture.
+    """
+
+    values: Float32Array
+    to_frame: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class FaceResult:
     """One face in one frame and what it shows.
 
@@ -151,6 +166,7 @@ class FaceResult:
         uncertain: True when the evidence is too thin to act on (see the model card).
         probs: calibrated probability per class, in `EXPRESSIONS` order; sums to 1.
         track_id: the same number for the same face over time; None for still pictures.
+        heat: which places of the face matter, where that was asked for. Not written to files.
     """
 
     box: tuple[float, float, float, float]
@@ -161,6 +177,7 @@ class FaceResult:
     uncertain: bool
     probs: Mapping[str, float]
     track_id: int | None = None
+    heat: HeatMap | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The face as plain JSON types, in the documented order of keys."""

@@ -42,6 +42,22 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--json", action="store_true", help="JSON Lines on stdout")
     add("--overwrite", action="store_true", help="replace existing outputs")
     add("--model", metavar="NAME_OR_FILE", help="expression model; see `mien models list`")
+    explain = parser.add_mutually_exclusive_group()
+    explain.add_argument(
+        "--explain",
+        action="store_const",
+        const="evidence",
+        default="",
+        help="colour, in annotated copies, which places of a face speak for the answer (slow)",
+    )
+    explain.add_argument(
+        "--attention",
+        action="store_const",
+        const="attention",
+        default="",
+        dest="explain",
+        help="colour where the network looked, if the model can say",
+    )
     add("--tta", action="store_true", help="classify each mirror image too")
     add("--min-score", type=float, default=0.5, metavar="P", help="detector threshold (0.5)")
     add("--detector-px", type=int, metavar="N", help="longer side that the detector sees")
@@ -84,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
                 tta=options.tta,
                 threads=options.threads,
                 max_pixels=options.max_pixels,
+                explain=options.explain,
             )
             labels = analyzer.classifier.spec.labels
             sinks = [

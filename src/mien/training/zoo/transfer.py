@@ -23,8 +23,8 @@ from mien.training.recipe import NetworkRecipe
 from mien.training.zoo.network import ExpressionNetwork
 
 #: The picture that the network was trained on, as RGB means and a divisor of 255-step colours.
-_MEANS: Final = (122.782, 117.001, 104.298)
-_DIVISOR: Final = 256.0
+MEANS: Final = (122.782, 117.001, 104.298)
+DIVISOR: Final = 256.0  # as dlib does; face-api divides by 255
 #: What a standardized grey crop looks like in those units: middle grey, usual contrast.
 _GREY: Final = (115.0, 60.0)
 _WIDTH: Final = 256
@@ -107,8 +107,8 @@ class GreyFaceFeatures(nn.Module):
         self.features = features
         self.enlarged_px = enlarged_px
         middle, contrast = _GREY
-        self.register_buffer("offset", (middle - torch.tensor(_MEANS)).view(1, 3, 1, 1) / _DIVISOR)
-        self.contrast = contrast / _DIVISOR
+        self.register_buffer("offset", (middle - torch.tensor(MEANS)).view(1, 3, 1, 1) / DIVISOR)
+        self.contrast = contrast / DIVISOR
 
     def forward(self, pixels: Tensor) -> Tensor:
         """`(N, 1, S, S)` to `(N, 256, h, w)`."""

@@ -1,0 +1,152 @@
+"""Studies: variants trained alike, finished once, compared row by row."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mien.cli import main
+from mien.errors import ConfigError
+from mien.study import format_study, load_study, read_result, run_study
+from mien.types import EXPRESSIONS
+from tests.test_training import drawn
+
+Capture = pytest.CaptureFixture[str]
+
+RECIPE = """
+name = "small"
+[network]
+widths = [8, 16]
+depths = [1, 1]
+[data]
+aligned_share = 0.0
+input_px = 48
+[fit]
+epochs = 2
+batch = 14
+learning_rate = 0.02
+resolutions = [[1.0, 48]]
+"""
+
+STUDY = """
+name = "small"
+question = "Does it help?"
+recipe = "r.toml"
+seeds = [0, 1]
+set = ["fit.epochs=1"]
+[[variants]]
+name = "as it is"
+[[variants]]
+name = "longer"
+set = ["fit.epochs=2"]
+[[variants]]
+name = "too fast"
+set = ["fit.learning_rate=1e30", "fit.epochs=2"]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, portrait_file: Path) -> Path:
+    """A study, its recipe, crops to learn from and a full picture to examine on."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "r.toml").write_text(RECIPE)
+    (folder / "s.toml").write_text(STUDY)
+    for split, seed in (("train", 0), ("val", 1)):
+        crops = drawn(42, seed)
+        for i, (image, label) in enumerate(zip(crops.images, crops.labels, strict=True)):
+            file = folder / "crops" / split / EXPRESSIONS[label] / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(file)
+    (folder / "photos" / "happy").mkdir(parents=True)
+    shutil.copy(portrait_file, folder / "photos" / "happy" / "a.png")
+    return folder
+
+
+def test_a_study_is_run_once_and_read_again(folder: Path, capsys: Capture) -> None:
+    command = ["study", str(folder / "s.toml"), "--data", str(folder / "crops")]
+    command += ["--out", str(folder / "runs"), "--pictures", str(folder / "photos")]
+    command += ["--threads", "1", "--precision", "32-true"]
+    assert main(command) == 0
+    first = capsys.readouterr()
+    assert "small 6/6: too fast, seed 1" in first.err
+    assert "epoch 2/2" in first.err
+    assert main([*command, "--json"]) == 0
+    second = capsys.readouterr()
+    assert "epoch" not in second.err  # nothing was trained again
+    trials = json.loads(second.out)["trials"]
+    assert [(t["variant"], t["seed"], t["epochs"]) for t in trials] == [
+        ("as it is", 0, 1), ("longer", 0, 2), ("too fast", 0, 0),
+        ("as it is", 1, 1), ("longer", 1, 2), ("too fast", 1, 0),
+    ]  # fmt: skip
+    assert "loss became" in trials[2]["failure"]
+    for short, long in ((trials[0], trials[1]), (trials[3], trials[4])):
+        assert long["trained_tmac"] == pytest.approx(2 * short["trained_tmac"])
+        assert [e["data"] for e in long["evaluations"]] == ["crops", "crops", "photos"]
+        assert len(long["correct"]) == 42
+        assert long["correct"].count("1") == round(42 * long["evaluations"][1]["accuracy"])
+    assert main(["study", str(folder / "runs" / "study.json")]) == 0
+    table = capsys.readouterr().out
+    assert table == first.out
+    assert "| too fast | failed" in table
+    assert "| longer | " in table
+    assert "photos, front" in table
+
+
+def test_what_was_interrupted_goes_on(folder: Path, tmp_path: Path) -> None:
+    study = load_study(folder / "s.toml")
+
+    class KilledError(Exception):
+        pass
+
+    def die(text: str) -> None:
+        if "epoch 1/2" in text:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run_study(study, folder / "crops", tmp_path, threads=1, note=die)
+    lines: list[str] = []
+    broken = run_study(study, folder / "crops", tmp_path, threads=1, note=lines.append)
+    assert sum("epoch 1/2" in line for line in lines) == 1  # of the second seed
+    whole = run_study(study, folder / "crops", tmp_path / "whole", threads=1)
+    assert [trial.correct for trial in broken.trials] == [trial.correct for trial in whole.trials]
+    assert "| longer | " in format_study(whole)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "small"', "", "lacks `name`"),
+        ("seeds = [0, 1]", "seeds = [0.5]", "expected whole numbers"),
+        ("seeds = [0, 1]", "sheep = 3", "unknown key 'sheep'"),
+        ('name = "longer"', 'name = "as it is"', "names of their own"),
+        ('set = ["fit.epochs=1"]', "set = [1]", "expected texts"),
+        ("[[variants]]", "[variants", "not valid TOML"),
+        ('question = "Does it help?"', "question = 4", "question: expected str"),
+    ],
+)
+def test_mistakes_in_a_study_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    (tmp_path / "s.toml").write_text(STUDY.replace(old, new))
+    with pytest.raises(ConfigError, match=message):
+        load_study(tmp_path / "s.toml")
+
+
+def test_a_wrong_variant_is_found_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(RECIPE)
+    (tmp_path / "s.toml").write_text(STUDY.replace("fit.learning_rate=1e30", "fit.lr=1"))
+    with pytest.raises(ConfigError, match=r"unknown key 'fit\.lr'"):
+        run_study(load_study(tmp_path / "s.toml"), tmp_path / "no data", tmp_path / "out")
+
+
+def test_a_broken_result_is_named(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text('{"name": 3}')
+    with pytest.raises(ConfigError, match=r"not the study\.json"):
+        read_result(tmp_path / "study.json")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_result(tmp_path / "nothing.json")
+
+
+def test_every_study_in_the_repository_loads() -> None:
+    for file in (Path(__file__).parents[1] / "recipes" / "studies").glob("*.toml"):
+        assert list(load_study(file).trials())
