@@ -20,7 +20,7 @@ _BAR_CHARS = 24
 
 
 def result_table(results: Iterable[FrameResult], *, is_video: bool) -> Iterable[str]:
-    """Lines of a table with one row per face, as results come in."""
+    """Lines of a table with one row per face, as results come in; in videos with its track."""
     yield (
         f"{'source':28} {'time s':>8} {'face':>4}  {'expression':<10} {'sure':>5}  "
         f"{'box x, y, w, h':<22} detected"
@@ -32,9 +32,10 @@ def result_table(results: Iterable[FrameResult], *, is_video: bool) -> Iterable[
             yield f"{name:28} {when} {'-':>4}  no face found"
         for index, face in enumerate(result.faces):
             mark = "?" if face.uncertain else ""
+            number = index if face.track_id is None else face.track_id
             box = ", ".join(f"{value:.0f}" for value in face.box)
             yield (
-                f"{name:28} {when} {index:>4}  {face.expression + mark:<10} "
+                f"{name:28} {when} {number:>4}  {face.expression + mark:<10} "
                 f"{face.confidence:>5.0%}  {box:<22} {face.score:.0%}"
             )
 

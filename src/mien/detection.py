@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from mien.errors import ModelError
-from mien.geometry import non_maximum_suppression
+from mien.geometry import FloatArray, iou_matrix, non_maximum_suppression
 from mien.inference import Network
 from mien.preprocess import resize
 from mien.types import Detections, Float32Array, Frame
@@ -27,6 +27,8 @@ _CELL_PX: Final = 4  # one cell of the heat map covers 4 x 4 pixels of the netwo
 _MULTIPLE_PX: Final = 32  # the network halves its input five times
 _LARGE_FACES_UP_TO_PX: Final = 512  # inputs above this are searched at half the size as well
 _COARSE_FACE_PX: Final = 80  # smaller faces are left to the finer pass
+_REGION: Final = 2.2  # of `detect_near`: side of what is looked at, in sides of the face
+_SAME_IOU: Final = 0.3  # overlap from which a face is the expected one
 _NMS_IOU: Final = 0.3  # overlap above which two boxes are the same face
 
 
@@ -42,6 +44,9 @@ class FaceDetector:
     Raises:
         ModelError: the weights are missing or altered.
     """
+
+    #: Side in pixels to which `detect_near` resizes the surroundings of a face.
+    REGION_PX: Final = 96
 
     def __init__(
         self, *, long_side_px: int = 640, min_score: float = 0.5, threads: int = 1
@@ -70,6 +75,49 @@ class FaceDetector:
         faces = Detections.concatenate(found)
         return faces.select(non_maximum_suppression(faces.boxes, faces.scores, _NMS_IOU))
 
+    def detect_near(self, frame: Frame, boxes: Float32Array) -> tuple[Detections, list[int]]:
+        """The faces at about `boxes (N, 4)`, xyxy, at most one for each, and whose they are.
+
+        Only the surroundings of each box are looked at, all at once: for a few faces a fraction of
+        the work of `detect`. What else is in the frame is not seen.
+
+        Returns:
+            M faces, and for each the row of its box.
+        """
+        if not len(boxes):
+            return Detections.empty(), []
+        blob = np.zeros((len(boxes), 3, self.REGION_PX, self.REGION_PX), np.float32)
+        places: list[tuple[float, float, float, float]] = []
+        for canvas, box in zip(blob, boxes, strict=True):
+            side = max(_REGION * float((box[2:] - box[:2]).max()), 8.0)
+            low = (box[:2] + box[2:] - side) / 2
+            left, top = (int(value) for value in np.floor(low).clip(0))
+            right = min(frame.width, int(np.ceil(low[0] + side)))
+            bottom = min(frame.height, int(np.ceil(low[1] + side)))
+            scale = self.REGION_PX / side
+            width = min(self.REGION_PX, round((right - left) * scale))
+            height = min(self.REGION_PX, round((bottom - top) * scale))
+            if width < 1 or height < 1:  # it has left the picture
+                places.append((0.0, 0.0, 1.0, 1.0))
+                continue
+            patch = resize(frame.image[top:bottom, left:right], width, height)
+            canvas[:, :height, :width] = patch.transpose(2, 0, 1)
+            places.append((left, top, (right - left) / width, (bottom - top) / height))
+        heads = self._network.run(blob)
+        found, owners = [], []
+        for i, (*corner, step_x, step_y) in enumerate(places):
+            faces = self._decode(heads[0][i, 0], heads[1][i], heads[2][i], heads[3][i])
+            faces = _mapped(faces, np.array([step_x, step_y]), np.array(corner), frame)
+            overlap = iou_matrix(faces.boxes, boxes[i : i + 1])[:, 0]
+            if len(faces) and overlap.max() >= _SAME_IOU:
+                found.append(faces.select([int(overlap.argmax())]))
+                owners.append(i)
+        if not found:
+            return Detections.empty(), []
+        faces = Detections.concatenate(found)
+        kept = non_maximum_suppression(faces.boxes, faces.scores, _NMS_IOU)
+        return faces.select(kept), [owners[i] for i in kept]
+
     def _detect_at(self, frame: Frame, long_side_px: int) -> Detections:
         """One pass over the frame, resized to `long_side_px`."""
         scale = long_side_px / max(frame.width, frame.height)
@@ -80,11 +128,8 @@ class FaceDetector:
         heat, log_size, offset, points = self._network.run(blob)
         found = self._decode(heat[0, 0], log_size[0], offset[0], points[0])
         # Width and height are rounded to whole cells, so the two axes scale a little differently.
-        factor = np.array([frame.width / width, frame.height / height], np.float32)
-        boxes = found.boxes * np.tile(factor, 2)
-        boxes[:, 0::2] = boxes[:, 0::2].clip(0, frame.width)
-        boxes[:, 1::2] = boxes[:, 1::2].clip(0, frame.height)
-        return Detections(boxes, found.scores, found.landmarks * factor)
+        step = np.array([frame.width / width, frame.height / height])
+        return _mapped(found, step, np.zeros(2), frame)
 
     def _decode(
         self,
@@ -109,6 +154,21 @@ class FaceDetector:
         landmarks = np.stack([x.T, y.T], 2).astype(np.float32)
         faces = Detections(boxes, scores, landmarks)
         return faces.select(non_maximum_suppression(boxes, scores, _NMS_IOU))
+
+
+def _mapped(faces: Detections, step: FloatArray, corner: FloatArray, frame: Frame) -> Detections:
+    """Faces found in a resized part of a frame, in the frame's pixels; boxes end at its edge.
+
+    Args:
+        faces: in pixels of the part.
+        step: size of the part's pixels in the frame's, (x, y).
+        corner: the part's upper left corner in the frame, (x, y).
+        frame: the frame.
+    """
+    boxes = faces.boxes * np.tile(step, 2) + np.tile(corner, 2)
+    landmarks = faces.landmarks * step + corner
+    mapped = Detections(boxes.astype(np.float32), faces.scores, landmarks.astype(np.float32))
+    return mapped.inside(frame.width, frame.height)
 
 
 def _long_sides(faces: Detections) -> Float32Array:

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from mien.classifier import ExpressionClassifier, Predictions
 from mien.detection import FaceDetector
 from mien.errors import ModelError
 from mien.sources import Source, open_source
+from mien.tracking import FaceTracker, looks_of
 from mien.types import Detections, FaceResult, Frame, FrameResult, HeatMap, UInt8Array
 
 #: What may be given as a source: a path, an RGB `uint8 (H, W, 3)` array, or a `Frame`.
@@ -26,6 +28,10 @@ SourceLike = str | os.PathLike[str] | UInt8Array | Frame
 
 _STILL_LONG_SIDE_PX = 640
 _VIDEO_LONG_SIDE_PX = 480  # half the work; misses only faces under about 30 pixels in 720p
+
+
+#: How often the whole frame of a video is searched for faces that have come in.
+_SEARCH_EVERY_S = 0.15
 
 
 @dataclass
@@ -40,6 +46,19 @@ class StageTimes:
         now = time.perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - since
         return now
+
+
+@dataclass
+class Following:
+    """What is known of a video from its earlier frames."""
+
+    tracker: FaceTracker = field(default_factory=FaceTracker)
+    searched_s: float = -inf  # when the whole frame was last searched
+
+    def may_wait(self, frame: Frame, faces: int, search_px: int) -> bool:
+        """Whether looking where faces are expected will do for this frame, and is less work."""
+        recent = 0 <= frame.time_s - self.searched_s < _SEARCH_EVERY_S
+        return recent and _few(frame, faces, search_px)
 
 
 class Analyzer:
@@ -89,9 +108,19 @@ class Analyzer:
         self.source_options = {} if max_pixels is None else {"max_pixels": max_pixels}
         self.times = StageTimes()
 
-    def analyze_frame(self, frame: Frame, *, video: bool = False) -> FrameResult:
-        """The faces in one frame, largest detector score first."""
-        faces, crops = self.find_faces(frame, video=video)
+    def analyze_frame(self, frame: Frame, *, following: Following | None = None) -> FrameResult:
+        """The faces in one frame, largest detector score first.
+
+        Args:
+            frame: the frame.
+            following: what is known from the video's earlier frames; None for a still picture.
+        """
+        numbers: Sequence[int | None]
+        if following is None:
+            faces, crops = self.find_faces(frame)
+            numbers = [None] * len(faces)
+        else:
+            faces, crops, numbers = self._follow(frame, following)
         began = time.perf_counter()
         predictions = self.classifier.predict(crops, tta=self._tta)
         heat = self._heat(faces, crops, predictions)
@@ -103,15 +132,55 @@ class Analyzer:
             time_s=frame.time_s,
             width=frame.width,
             height=frame.height,
-            faces=tuple(_faces(faces, predictions, heat)),
+            faces=tuple(_faces(faces, numbers, predictions, heat)),
         )
 
-    def find_faces(self, frame: Frame, *, video: bool = False) -> tuple[Detections, UInt8Array]:
-        """The faces in one frame and their aligned grey crops `uint8 (N, S, S)`."""
+    def find_faces(self, frame: Frame) -> tuple[Detections, UInt8Array]:
+        """The faces in one picture and their aligned grey crops `uint8 (N, S, S)`."""
         began = time.perf_counter()
-        default = _VIDEO_LONG_SIDE_PX if video else _STILL_LONG_SIDE_PX
-        faces = self.detector.detect(frame, long_side_px=self._detector_px or default)
-        began = self.times.add("detect", began)
+        faces = self.detector.detect(frame)
+        self.times.add("detect", began)
+        return faces, self._cut(frame, faces)
+
+    def _follow(
+        self, frame: Frame, following: Following
+    ) -> tuple[Detections, UInt8Array, Sequence[int]]:
+        """As `find_faces`, in a video: with the number of each face.
+
+        The whole frame is searched a few times a second, when a face is lost and while there is
+        none; in between, only where faces are expected.
+        """
+        began = time.perf_counter()
+        expected = following.tracker.expected(frame.time_s)
+        search = self._detector_px or _VIDEO_LONG_SIDE_PX
+        faces = Detections.empty()
+        if following.may_wait(frame, len(expected), search):
+            faces, _ = self.detector.detect_near(frame, expected)
+        if len(faces) < len(expected) or not len(expected):
+            faces = self._search(frame, search)
+            following.searched_s = frame.time_s
+        self.times.add("detect", began)
+        looks = looks_of(self._cut(frame, faces))
+        began = time.perf_counter()
+        numbers, faces = following.tracker.update(faces, looks, frame.time_s)
+        faces = faces.inside(frame.width, frame.height)
+        self.times.add("track", began)
+        return faces, self._cut(frame, faces), numbers
+
+    def _search(self, frame: Frame, long_side_px: int) -> Detections:
+        """The faces in a whole frame of a video, each measured as `detect_near` measures it.
+
+        Boxes would otherwise jump by some per cent between a search and the frames after it.
+        """
+        faces = self.detector.detect(frame, long_side_px=long_side_px)
+        if not _few(frame, len(faces), long_side_px):
+            return faces
+        near, owners = self.detector.detect_near(frame, faces.boxes)
+        lost = [i for i in range(len(faces)) if i not in owners]
+        return Detections.concatenate([near, faces.select(lost)])
+
+    def _cut(self, frame: Frame, faces: Detections) -> UInt8Array:
+        began = time.perf_counter()
         spec = self.classifier.spec
         crops = align_faces(
             frame.image,
@@ -121,7 +190,7 @@ class Analyzer:
             size_px=spec.input_px,
         )
         self.times.add("align", began)
-        return faces, crops
+        return crops
 
     def _heat(
         self, faces: Detections, crops: UInt8Array, predictions: Predictions
@@ -153,13 +222,20 @@ class Analyzer:
     def run(self, source: Source) -> Iterator[tuple[Frame, FrameResult]]:
         """As `stream`, on an opened source, with each frame beside its result (to draw on it)."""
         frames = iter(source)
+        following = Following() if source.is_video else None
         while True:
             began = time.perf_counter()
             frame = next(frames, None)
             if frame is None:
                 return
             self.times.add("decode", began)
-            yield frame, self.analyze_frame(frame, video=source.is_video)
+            yield frame, self.analyze_frame(frame, following=following)
+
+
+def _few(frame: Frame, faces: int, search_px: int) -> bool:
+    """Whether looking around each face is less work than searching the frame at `search_px`."""
+    whole = frame.width * frame.height * (search_px / max(frame.width, frame.height)) ** 2
+    return faces * FaceDetector.REGION_PX**2 < whole
 
 
 def analyze(source: SourceLike, *, model: str | Path | None = None) -> FrameResult:
@@ -179,7 +255,10 @@ def analyze(source: SourceLike, *, model: str | Path | None = None) -> FrameResu
 
 
 def _faces(
-    faces: Detections, predictions: Predictions, heat: Sequence[HeatMap | None]
+    faces: Detections,
+    numbers: Sequence[int | None],
+    predictions: Predictions,
+    heat: Sequence[HeatMap | None],
 ) -> Iterator[FaceResult]:
     for i in range(len(faces)):
         x0, y0, x1, y1 = (float(edge) for edge in faces.boxes[i])
@@ -193,5 +272,6 @@ def _faces(
             confidence=float(probs[best]),
             uncertain=bool(predictions.uncertain[i]),
             probs=dict(zip(predictions.labels, map(float, probs), strict=True)),
+            track_id=numbers[i],
             heat=heat[i],
         )

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Note = Callable[[str], None]
 
 _TRIAL: Final = "trial.json"
-#: Multiply-accumulates of a forward pass, and of the two backward passes, in forward passes.
+#: Forward, and backward through weights and through inputs: each is as much work as the other.
 _PASSES: Final = 3
 
 
@@ -342,6 +342,7 @@ class _Bench:
             front = of_pose(shown, "front")
             found.append(summarize(front, spec, data=path.resolve().name, pose="front"))
         log = read_log(run / LOG)
+        passes = 1 if recipe.network.frozen else _PASSES
         macs = sum(count_macs(network, row.size_px) for row in log)
         return Trial(
             variant.name,
@@ -349,7 +350,7 @@ class _Bench:
             len(log),
             spec.parameters,
             spec.macs,
-            _PASSES * macs * pictures / 1e12,
+            passes * macs * pictures / 1e12,
             sum(row.cpu_s for row in log) / 3600,
             tuple(found),
             correct,

@@ -119,6 +119,11 @@ class Detections:
         index = np.asarray(which) if len(which) else np.zeros(0, np.intp)
         return Detections(self.boxes[index], self.scores[index], self.landmarks[index])
 
+    def inside(self, width: int, height: int) -> Detections:
+        """The same with boxes that end at the edges of a picture."""
+        edges = np.array([width, height, width, height], np.float32)
+        return Detections(self.boxes.clip(0, edges), self.scores, self.landmarks)
+
     @classmethod
     def concatenate(cls, parts: Sequence[Detections]) -> Detections:
         """All faces of all parts, in order."""

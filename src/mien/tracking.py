@@ -1,0 +1,212 @@
+"""Which face is which over time: `FaceTracker` gives every face of a video a number that it keeps,
+and steadies its box.
+
+May import numpy, and from mien: types.
+
+Every track predicts where its face should be now (constant velocity), how large, and how it looks;
+a found face goes to the track that expects it most. A track that finds nothing waits a while, so
+that a short occlusion, a missed detection or a crossing does not cost the number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.types import Detections, Float32Array
+
+#: A face may lie this far from where it is expected, in its own sides; and this much further for
+#: every second that it was not seen, up to the last value.
+_REACH: Final = 0.6
+_REACH_PER_S: Final = 1.5
+_REACH_MOST: Final = 2.0
+#: A face may be this much larger or smaller than expected (as a difference of logarithms).
+_GROWTH: Final = 0.6
+#: Weights of the differences in place, size and looks.
+_PLACE: Final = 1.0
+_SIZE: Final = 0.5
+_LOOKS: Final = 1.5
+#: After a gap longer than this, a face must also look like the one that was lost.
+_SHORT_GAP_S: Final = 0.3
+_ALIKE: Final = 0.5  # least cosine then
+#: Time constants: of the velocity, the looks, the place, and of size and landmarks. A detector's
+#: boxes tremble by some per cent from frame to frame, and so would what is read from their crops.
+_VELOCITY_S: Final = 0.15
+_LOOKS_S: Final = 0.5
+_PLACE_S: Final = 0.06
+_SHAPE_S: Final = 0.25
+_LOOK_PX: Final = 12  # side of the miniature that stands for a face's looks
+
+
+@dataclass
+class _Track:
+    """One face that is, or was, in view.
+
+    Attributes:
+        number: its name.
+        place: centre x, centre y, logarithm of the longer side; pixels, steadied.
+        velocity: of the place, per second.
+        shape: corners of the box and landmarks `(7, 2)`, about the centre, in sides; steadied.
+        looks: see `looks_of`.
+        seen_s: when it was last seen.
+    """
+
+    number: int
+    place: npt.NDArray[np.float64]
+    velocity: npt.NDArray[np.float64]
+    shape: npt.NDArray[np.float64]
+    looks: Float32Array
+    seen_s: float
+
+    def expected(self, time_s: float) -> npt.NDArray[np.float64]:
+        """Where and how large it should be. A lost face is not thought to run on for long."""
+        return self.place + self.velocity * min(time_s - self.seen_s, _SHORT_GAP_S)
+
+
+class FaceTracker:
+    """Follows the faces of one video. Call `update` with every frame's faces, in order of time.
+
+    Args:
+        patience_s: how long a track waits for a face that is out of sight.
+    """
+
+    def __init__(self, *, patience_s: float = 1.5) -> None:
+        if patience_s < 0:
+            raise ValueError(f"patience_s: expected a time, got {patience_s}")
+        self.patience_s = patience_s
+        self._tracks: list[_Track] = []
+        self._next = 1
+        self._now_s = -np.inf
+
+    def expected(self, time_s: float) -> Float32Array:
+        """Boxes `(N, 4)`, xyxy, where the faces that were seen in the last frame should be now."""
+        here = [t.expected(time_s) for t in self._tracks if t.seen_s == self._now_s]
+        if not here:
+            return np.zeros((0, 4), np.float32)
+        x, y, log_side = np.stack(here, axis=1)
+        half = np.exp(log_side) / 2
+        return np.stack([x - half, y - half, x + half, y + half], 1).astype(np.float32)
+
+    def update(
+        self, faces: Detections, looks: Float32Array, time_s: float
+    ) -> tuple[list[int], Detections]:
+        """The number of each face, from 1, and the faces with steadied boxes and landmarks.
+
+        A face that is new gets a number that was never used.
+
+        Args:
+            faces: N faces of this frame.
+            looks: `(N, D)`, from `looks_of`.
+            time_s: when, in seconds. Not before the last frame's.
+        """
+        self._now_s = time_s
+        self._tracks = [t for t in self._tracks if time_s - t.seen_s <= self.patience_s]
+        places, shapes = _places_and_shapes(faces)
+        costs = self._costs(places, looks, time_s)
+        owners: list[_Track | None] = [None] * len(faces)
+        taken = set()
+        # The surest pair first. Few faces compete for a track, and then their looks decide.
+        for flat in np.argsort(costs, axis=None):
+            row, face = divmod(int(flat), len(faces))
+            if not np.isfinite(costs[row, face]):
+                break
+            if row not in taken and owners[face] is None:
+                taken.add(row)
+                owners[face] = self._tracks[row]
+                _see(self._tracks[row], places[face], shapes[face], looks[face], time_s)
+        tracks = []
+        for face, track in enumerate(owners):
+            if track is None:
+                track = _Track(
+                    self._next, places[face], np.zeros(3), shapes[face], looks[face], time_s
+                )
+                self._tracks.append(track)
+                self._next += 1
+            tracks.append(track)
+        return [track.number for track in tracks], _steadied(tracks, faces.scores)
+
+    def _costs(
+        self, places: npt.NDArray[np.float64], looks: Float32Array, time_s: float
+    ) -> npt.NDArray[np.float64]:
+        """How badly each face (columns) suits each track (rows); infinite where it cannot be."""
+        costs = np.full((len(self._tracks), len(places)), np.inf)
+        for row, track in enumerate(self._tracks):
+            gap_s = time_s - track.seen_s
+            away = places - track.expected(time_s)
+            size = np.abs(away[:, 2])
+            sides = np.exp((places[:, 2] + track.place[2]) / 2)
+            distance = np.hypot(away[:, 0], away[:, 1]) / sides
+            likeness = looks @ track.looks
+            possible = distance <= min(_REACH + _REACH_PER_S * gap_s, _REACH_MOST)
+            possible &= size <= _GROWTH
+            if gap_s > _SHORT_GAP_S:
+                possible &= likeness >= _ALIKE
+            cost = _PLACE * distance + _SIZE * size + _LOOKS * (1 - likeness)
+            costs[row, possible] = cost[possible]
+        return costs
+
+
+def looks_of(crops: npt.NDArray[np.uint8]) -> Float32Array:
+    """What tells faces apart at a glance: miniatures of aligned crops `(N, S, S)`, `(N, 144)`.
+
+    Each has mean 0 and length 1, so that a product of two is their correlation. Good enough for two
+    people who cross in one video; it is no identity.
+    """
+    n, size = len(crops), crops.shape[1] if crops.ndim == 3 else _LOOK_PX
+    edges = np.linspace(0, size, _LOOK_PX + 1).round().astype(int)
+    small = np.asarray(crops, np.float32).reshape(n, size, size)
+    for axis in (1, 2):
+        small = np.add.reduceat(small, edges[:-1], axis=axis)
+    small = small / np.outer(np.diff(edges), np.diff(edges))
+    flat = small.reshape(n, _LOOK_PX * _LOOK_PX)
+    flat = flat - flat.mean(1, keepdims=True)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    return np.asarray(flat / np.maximum(length, 1e-6), np.float32)
+
+
+def _places_and_shapes(
+    faces: Detections,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Where and how large faces are, `(N, 3)`, and their points about that, `(N, 7, 2)`."""
+    points = np.concatenate([faces.boxes.reshape(-1, 2, 2), faces.landmarks], 1).astype(np.float64)
+    middle = points[:, :2].mean(1)
+    side = np.maximum((points[:, 1] - points[:, 0]).max(1, initial=0), 1.0)
+    shapes = (points - middle[:, None]) / side[:, None, None]
+    return np.column_stack([middle, np.log(side)]), shapes
+
+
+def _steadied(tracks: Sequence[_Track], scores: Float32Array) -> Detections:
+    """The faces as their tracks have them."""
+    if not tracks:
+        return Detections.empty()
+    points = np.stack([t.place[:2] + t.shape * np.exp(t.place[2]) for t in tracks])
+    points = points.astype(np.float32)
+    return Detections(points[:, :2].reshape(-1, 4), scores, points[:, 2:])
+
+
+def _see(
+    track: _Track,
+    place: npt.NDArray[np.float64],
+    shape: npt.NDArray[np.float64],
+    looks: Float32Array,
+    time_s: float,
+) -> None:
+    """The track's face was found: learn where it goes and how it looks."""
+    gap_s = time_s - track.seen_s
+    if gap_s > _SHORT_GAP_S:  # what was known is out of date
+        track.place, track.velocity, track.shape = place, np.zeros(3), shape
+    elif gap_s > 0:
+        expected = track.expected(time_s)
+        gain = 1 - np.exp(-gap_s / np.array([_PLACE_S, _PLACE_S, _SHAPE_S]))
+        track.place = expected + gain * (place - expected)
+        drift = (place - expected) / gap_s
+        track.velocity += gain * (1 - np.exp(-gap_s / _VELOCITY_S)) * drift
+        track.shape += (1 - np.exp(-gap_s / _SHAPE_S)) * (shape - track.shape)
+    blend = np.float32(1 - np.exp(-gap_s / _LOOKS_S))
+    mixed = track.looks + blend * (looks - track.looks)
+    track.looks = np.asarray(mixed / max(float(np.linalg.norm(mixed)), 1e-6), np.float32)
+    track.seen_s = time_s

@@ -1,0 +1,194 @@
+"""Tracks on drawn faces: who is who after a crossing, an occlusion, a jump, an uneven clock."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.detection import FaceDetector
+from mien.pipeline import Analyzer, Following
+from mien.tracking import FaceTracker, looks_of
+from mien.types import Detections, Float32Array, Frame, UInt8Array
+from tests.test_sources import write_video
+
+RNG = np.random.default_rng(0)
+#: Two people, 44 x 44.
+ANNA, BERT = RNG.integers(0, 256, (2, 44, 44), np.uint8)
+
+
+def at(*places: tuple[float, float], side: float = 40) -> Detections:
+    """Faces with these centres."""
+    boxes = [[x - side / 2, y - side / 2, x + side / 2, y + side / 2] for x, y in places]
+    n = len(places)
+    landmarks = np.repeat(np.array(places, np.float32).reshape(n, 1, 2), 5, axis=1)
+    return Detections(
+        np.array(boxes, np.float32).reshape(n, 4), np.full(n, 0.9, np.float32), landmarks
+    )
+
+
+def looks(*people: UInt8Array) -> Float32Array:
+    noise = RNG.normal(0, 20, (len(people), 44, 44))
+    noisy = (np.stack(people) + noise).clip(0, 255) if people else np.zeros((0, 44, 44))
+    return looks_of(noisy.astype(np.uint8))
+
+
+def test_a_face_keeps_its_number_and_a_new_one_gets_the_next() -> None:
+    tracker = FaceTracker()
+    for i in range(20):
+        places = [(100 + 4 * i, 80.0)] + ([(300.0, 80.0)] if i >= 5 else [])
+        people = [ANNA, BERT][: len(places)]
+        numbers, _ = tracker.update(at(*places), looks(*people), i / 25)
+        assert numbers == [1, 2][: len(places)]
+
+
+@pytest.mark.parametrize("speed", [4, 12])
+def test_people_who_cross_keep_their_numbers(speed: float) -> None:
+    tracker = FaceTracker()
+    frames = round(400 / speed)
+    for i in range(frames):
+        anna, bert = (100 + speed * i, 100.0), (500 - speed * i, 104.0)
+        hidden = abs(anna[0] - bert[0]) < 30  # Anna walks behind Bert
+        order = [bert] if hidden else [bert, anna]
+        people = [BERT] if hidden else [BERT, ANNA]
+        numbers, _ = tracker.update(at(*order), looks(*people), i / 25)
+        assert numbers == ([1] if hidden else [1, 2]), i
+
+
+def test_a_face_that_comes_back_in_time_keeps_its_number() -> None:
+    tracker = FaceTracker(patience_s=1.5)
+    assert tracker.update(at((100, 100)), looks(ANNA), 0.0)[0] == [1]
+    assert tracker.update(at(), looks(), 0.5)[0] == []
+    assert tracker.update(at((110, 100)), looks(ANNA), 1.2)[0] == [1]
+    assert tracker.update(at(), looks(), 2.0)[0] == []
+    assert tracker.update(at((110, 100)), looks(ANNA), 2.9)[0] == [2]  # too late
+
+
+def test_after_a_gap_somebody_else_in_the_same_place_is_somebody_else() -> None:
+    tracker = FaceTracker()
+    assert tracker.update(at((100, 100)), looks(ANNA), 0.0)[0] == [1]
+    assert tracker.update(at((100, 100)), looks(BERT), 1.0)[0] == [2]
+
+
+def test_nobody_jumps_across_the_picture_or_grows_at_once() -> None:
+    tracker = FaceTracker()
+    assert tracker.update(at((100, 100)), looks(ANNA), 0.0)[0] == [1]
+    assert tracker.update(at((300, 100)), looks(ANNA), 0.04)[0] == [2]
+    assert tracker.update(at((300, 100), side=90), looks(ANNA), 0.08)[0] == [3]
+
+
+def test_boxes_are_steadied_and_still_follow() -> None:
+    tracker = FaceTracker()
+    rng = np.random.default_rng(1)
+    raw: list[tuple[float, float]] = []
+    steady: list[tuple[float, float]] = []
+    truth = []
+    for i in range(100):
+        x, side = 100 + 3 * i, 40 * np.exp(rng.normal(0, 0.05))
+        faces = at((x + rng.normal(0, 1), 100.0), side=side)
+        _, smooth = tracker.update(faces, looks(ANNA), i / 30)
+        for values, found in ((raw, faces), (steady, smooth)):
+            (x0, _, x1, _) = found.boxes[0]
+            values.append(((x0 + x1) / 2, x1 - x0))
+        truth.append((x, 40))
+    errors = [np.abs(np.array(v[20:]) - truth[20:]).mean(0) for v in (raw, steady)]
+    assert errors[1][1] < 0.6 * errors[0][1]  # the size trembles less
+    assert errors[1][0] < 1.5  # the place does not lag: 3 pixels a frame are 90 a second
+
+
+def test_expected_boxes_are_those_of_the_last_frame() -> None:
+    tracker = FaceTracker()
+    for i in range(10):
+        tracker.update(at((100 + 5 * i, 100)), looks(ANNA), i / 25)
+    (box,) = tracker.expected(10 / 25)
+    assert box == pytest.approx([130, 80, 170, 120], abs=2.5)
+    tracker.update(at(), looks(), 11 / 25)
+    assert tracker.expected(12 / 25).shape == (0, 4)
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.floats(0, 500), st.floats(0, 500)), max_size=4),
+        min_size=1,
+        max_size=12,
+    ),
+    st.lists(st.floats(0, 2), min_size=12, max_size=12),
+)
+def test_numbers_are_never_shared_and_rise(
+    frames: Sequence[Sequence[tuple[float, float]]], gaps: Sequence[float]
+) -> None:
+    tracker, highest, now_s = FaceTracker(), 0, 0.0
+    for places, gap_s in zip(frames, gaps, strict=False):
+        now_s += gap_s
+        numbers, faces = tracker.update(at(*places), looks(*[ANNA] * len(places)), now_s)
+        assert len(set(numbers)) == len(numbers) == len(faces)
+        new = [number for number in numbers if number > highest]
+        assert new == list(range(highest + 1, highest + 1 + len(new)))
+        highest += len(new)
+        assert np.isfinite(faces.boxes).all()
+
+
+def test_looks_by_hand() -> None:
+    (same, bright, other) = looks_of(np.stack([ANNA // 2, ANNA // 2 + 100, BERT]))
+    assert same @ bright == pytest.approx(1, abs=1e-3)
+    assert abs(same @ other) < 0.4
+    assert looks_of(np.zeros((0, 44, 44), np.uint8)).shape == (0, 144)
+    assert np.isfinite(looks_of(np.zeros((1, 44, 44), np.uint8))).all()
+
+
+def test_looking_near_a_face_finds_what_the_search_finds(portrait: UInt8Array) -> None:
+    detector, frame = FaceDetector(), Frame(portrait)
+    found = detector.detect(frame)
+    shifted = found.boxes + np.array([[12, -8, 12, -8]], np.float32)
+    elsewhere = np.array([[400, 400, 480, 500], [-90, -90, -10, -10]], np.float32)
+    near, owners = detector.detect_near(frame, np.concatenate([elsewhere, shifted]))
+    assert owners == [2]
+    assert near.boxes[0] == pytest.approx(found.boxes[0], abs=8)
+    assert near.landmarks[0] == pytest.approx(found.landmarks[0], abs=5)
+    assert detector.detect_near(frame, np.zeros((0, 4), np.float32))[1] == []
+
+
+def test_a_video_is_searched_now_and_then_and_followed_in_between(
+    portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches = []
+    original = FaceDetector.detect
+
+    def counted(self: FaceDetector, frame: Frame, **options: int) -> Detections:
+        searches.append(frame.time_s)
+        return original(self, frame, **options)
+
+    monkeypatch.setattr(FaceDetector, "detect", counted)
+    analyzer, following = Analyzer(), Following()
+    empty = np.zeros_like(portrait)
+    for i in range(30):
+        gone = 12 <= i < 15
+        image = empty if gone else np.roll(portrait, 2 * i, axis=1)
+        result = analyzer.analyze_frame(Frame(image, "v", i, i / 30), following=following)
+        assert [face.track_id for face in result.faces] == ([] if gone else [1])
+        if not gone:
+            x, _, w, _ = result.faces[0].box
+            assert x + w / 2 == pytest.approx(226 + 2 * i, abs=8)
+    # Every fifth frame, and while the face is gone, each.
+    assert 7 <= len(searches) <= 11
+
+
+def test_the_clips_of_one_person_have_one_track(data: Path, analyzer: Analyzer) -> None:
+    clips = data / "clips"
+    if not clips.is_dir():
+        pytest.skip("needs the clips of MIEN_DATA")
+    for name in ("1001_DFA_FEA_XX.flv", "single_face.mp4", "noface_face.mov"):
+        numbers = [
+            face.track_id for result in analyzer.stream(clips / name) for face in result.faces
+        ]
+        assert set(numbers) == {1}, name
+
+
+def test_pictures_have_no_tracks_and_videos_have(
+    portrait: UInt8Array, analyzer: Analyzer, tmp_path: Path
+) -> None:
+    write_video(tmp_path / "v.mp4", [0.0, 0.1, 0.2])
+    assert analyzer.analyze_frame(Frame(portrait)).faces[0].track_id is None
+    assert all(not result.faces for result in analyzer.stream(tmp_path / "v.mp4"))
