@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mien.models import list_models
     from mien.pipeline import Analyzer, analyze
     from mien.sinks import open_sink
-    from mien.sources import open_source
+    from mien.sources import Span, open_source
     from mien.types import FaceResult, FrameResult
 
 __version__ = "0.1.0"
@@ -26,6 +26,7 @@ _ROOMS = {
     "FaceResult": "types",
     "FrameResult": "types",
     "MienError": "errors",
+    "Span": "sources",
     "analyze": "pipeline",
     "list_models": "models",
     "open_sink": "sinks",
@@ -38,6 +39,7 @@ __all__ = [
     "FaceResult",
     "FrameResult",
     "MienError",
+    "Span",
     "analyze",
     "list_models",
     "open_sink",

@@ -19,7 +19,7 @@ from mien.alignment import align_faces, crop_transforms
 from mien.classifier import ExpressionClassifier, Predictions
 from mien.detection import FaceDetector
 from mien.errors import ModelError
-from mien.sources import Source, open_source
+from mien.sources import MAX_PIXELS, Source, Span, open_source
 from mien.tracking import FaceTracker, looks_of
 from mien.types import Detections, FaceResult, Frame, FrameResult, HeatMap, UInt8Array
 
@@ -71,8 +71,8 @@ class Analyzer:
             still pictures and 480 for video.
         tta: classify each crop and its mirror image (slower, slightly more accurate).
         threads: CPU threads of each network.
-        max_pixels: refuse pictures larger than this before decoding; None for the default of
-            `mien.open_source`.
+        max_pixels: refuse pictures larger than this before decoding.
+        span: which frames of a video are wanted; None for all.
         explain: what each face's `heat` shows: `evidence`, which places speak for the answer (81
             more looks at each face); `attention`, where the network looked; or nothing.
 
@@ -88,7 +88,8 @@ class Analyzer:
         detector_px: int | None = None,
         tta: bool = False,
         threads: int = 2,
-        max_pixels: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+        span: Span | None = None,
         explain: Literal["", "evidence", "attention"] = "",
     ) -> None:
         self.classifier = ExpressionClassifier(model, threads=threads)
@@ -105,8 +106,12 @@ class Analyzer:
                 f"{self.classifier.spec.name}: looks everywhere alike and has no attention to "
                 "show. Ask for evidence instead (--explain)"
             )
-        self.source_options = {} if max_pixels is None else {"max_pixels": max_pixels}
+        self._max_pixels, self._span = max_pixels, span
         self.times = StageTimes()
+
+    def open(self, source: SourceLike) -> Source:
+        """Open a source as this analyzer reads it: see `mien.open_source`."""
+        return open_source(source, max_pixels=self._max_pixels, span=self._span)
 
     def analyze_frame(self, frame: Frame, *, following: Following | None = None) -> FrameResult:
         """The faces in one frame, largest detector score first.
@@ -215,7 +220,7 @@ class Analyzer:
             SourceError: the source cannot be read; for a damaged video, after the results of
                 the frames before the damage.
         """
-        with open_source(source, **self.source_options) as opened:
+        with self.open(source) as opened:
             for _, result in self.run(opened):
                 yield result
 

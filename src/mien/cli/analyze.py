@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,12 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "a table on a terminal, JSON Lines in a pipe.",
     )
     add = parser.add_argument
-    add("source", nargs="+", help="picture, video, folder (searched recursively) or glob")
+    add(
+        "source",
+        nargs="+",
+        help="picture, video, folder (searched recursively), "
+        "glob, number of a camera, URL of a stream, or - for standard input",
+    )
     add(
         "--out",
         action="append",
@@ -61,6 +67,10 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--tta", action="store_true", help="classify each mirror image too")
     add("--min-score", type=float, default=0.5, metavar="P", help="detector threshold (0.5)")
     add("--detector-px", type=int, metavar="N", help="longer side that the detector sees")
+    add("--start", type=float, default=0.0, metavar="S", help="begin a video at this second")
+    add("--end", type=float, default=inf, metavar="S", help="and end it before this one")
+    add("--every", type=int, default=1, metavar="N", help="only each N-th frame of a video")
+    add("--fps", type=float, metavar="R", help="at most R frames of a video a second")
     add("--max-pixels", type=int, metavar="N", help="refuse larger pictures (100,000,000)")
     add("--threads", type=int, default=2, metavar="N", help="CPU threads of each network (2)")
     add("--quiet", action="store_true", help="no progress and no table")
@@ -82,9 +92,10 @@ def run(options: argparse.Namespace) -> int:
     """Analyse every source; a bad one never costs the others their results."""
     from mien.pipeline import Analyzer
     from mien.sinks import open_sink
-    from mien.sources import expand_source
+    from mien.sources import MAX_PIXELS, Span, expand_source
 
     _check(options)
+    span = Span(options.start, options.end, options.every, options.fps)
     tally = _Tally()
     paths: list[str] = []
     for argument in options.source:
@@ -99,7 +110,8 @@ def run(options: argparse.Namespace) -> int:
                 detector_px=options.detector_px,
                 tta=options.tta,
                 threads=options.threads,
-                max_pixels=options.max_pixels,
+                max_pixels=options.max_pixels or MAX_PIXELS,
+                span=span,
                 explain=options.explain,
             )
             labels = analyzer.classifier.spec.labels
@@ -131,6 +143,10 @@ def _check(options: argparse.Namespace) -> None:
     require(0 < score < 1, "--min-score", "a number between 0 and 1", score)
     require(px is None or px >= 32, "--detector-px", "at least 32", px)
     require(threads >= 1, "--threads", "at least 1", threads)
+    start, end = options.start, options.end
+    require(0 <= start < end, "--start, --end", "0 <= start < end", f"{start:g} and {end:g}")
+    require(options.every >= 1, "--every", "at least 1", options.every)
+    require(options.fps is None or options.fps > 0, "--fps", "a positive number", options.fps)
     pixels = options.max_pixels
     require(pixels is None or pixels >= 1, "--max-pixels", "at least 1", pixels)
     targets = [os.path.abspath(out) for out in options.out]
@@ -149,7 +165,6 @@ def _analyze_all(
     from mien.annotate import annotate
     from mien.console import Progress, result_table
     from mien.sinks import to_json
-    from mien.sources import open_source
 
     on_terminal = sys.stdout.isatty()
     as_json = options.json or not (on_terminal or sinks)
@@ -159,7 +174,7 @@ def _analyze_all(
     progress = Progress(len(paths) if len(paths) > 1 else None, unit, quiet=options.quiet)
     for number, path in enumerate(paths):
         try:
-            with open_source(path, **analyzer.source_options) as source:
+            with analyzer.open(path) as source:
                 # A row for every frame of a video would hide what went into the files.
                 as_table = not (as_json or options.quiet or (sinks and source.is_video))
                 for frame, result in analyzer.run(source):

@@ -1,0 +1,85 @@
+"""Where frames come from. May import numpy, Pillow, av, and from mien: errors, types, picture.
+
+`source.py` says what a source is, `video.py` reads files, `live.py` cameras, network streams and
+standard input, and `files.py` finds what a folder or a glob holds.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mien.errors import SourceError
+from mien.picture import MAX_PIXELS, read_picture
+from mien.sources.files import expand_source
+from mien.sources.live import is_live, open_live
+from mien.sources.source import Source, Span
+from mien.sources.video import open_video
+from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frame, UInt8Array
+
+__all__ = ["MAX_PIXELS", "Source", "Span", "expand_source", "open_source"]
+
+
+def open_source(
+    source: str | os.PathLike[str] | UInt8Array | Frame,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    span: Span | None = None,
+) -> Source:
+    """Open a picture, a video, a camera, a network stream, standard input, an array or a frame.
+
+    Args:
+        source: a path; the number of a camera; a URL; `-` for standard input; an RGB `uint8
+            (H, W, 3)` or grey `uint8 (H, W)` array; or a `Frame`.
+        max_pixels: refuse pictures and videos whose header announces more, before decoding.
+        span: which frames of a video are wanted; None for all.
+
+    Raises:
+        SourceError: no such source, empty, not a picture or video, damaged, or too large.
+        ValueError: an array of another shape or type.
+    """
+    span = span or Span()
+    if isinstance(source, Frame):
+        return Source(source.source, iter([source]), is_video=False, frame_count=1)
+    if isinstance(source, np.ndarray):
+        image = source if source.ndim != 2 else np.repeat(source[:, :, None], 3, axis=2)
+        return Source("", iter([Frame(image)]), is_video=False, frame_count=1)
+    name = os.fspath(source)
+    if is_live(name):
+        return open_live(name, max_pixels, span)
+    path = Path(name)
+    if path.is_dir():
+        raise SourceError(f"{name}: is a folder. `mien analyze` takes folders; here give one file")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise SourceError(f"{name}: cannot be read ({error.strerror}). Check the path") from error
+    if empty:
+        raise SourceError(f"{name}: is empty (0 bytes). Copy or download it again")
+    suffix = path.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return open_video(name, name, max_pixels, span)
+    if suffix in PICTURE_SUFFIXES or _is_picture(path):
+        return Source(name, _picture_frames(name, max_pixels), is_video=False, frame_count=1)
+    return open_video(name, name, max_pixels, span)
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        with warnings.catch_warnings(), Image.open(path):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def _picture_frames(name: str, max_pixels: int) -> Iterator[Frame]:
+    """The one frame of a picture, decoded when it is asked for."""
+    yield Frame(read_picture(name, name, max_pixels=max_pixels), name)

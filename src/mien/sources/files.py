@@ -1,0 +1,58 @@
+"""Which files an argument names. Imports the standard library, errors, types and its siblings."""
+
+from __future__ import annotations
+
+import glob
+import os
+
+from mien.errors import SourceError
+from mien.sources.live import is_live
+from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+
+
+def expand_source(argument: str) -> tuple[list[str], list[SourceError]]:
+    """Every source that an argument names: itself, a folder's content (recursively), or a glob's.
+
+    In folders and globs only files with a known suffix count, and hidden ones do not. The order
+    is that of the names. What cannot be listed is returned as errors beside the rest.
+    """
+    if is_live(argument):
+        return [argument], []
+    if os.path.isdir(argument):
+        errors: list[SourceError] = []
+
+        def note(error: OSError) -> None:
+            errors.append(
+                SourceError(f"{error.filename}: folder cannot be listed ({error.strerror})")
+            )
+
+        files = []
+        for folder, folders, names in os.walk(argument, onerror=note):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            files += [os.path.join(folder, name) for name in names]
+        found = _known(files)
+        if not found and not errors:
+            errors.append(
+                SourceError(
+                    f"{argument}: holds no picture or video. Known suffixes: "
+                    f"{' '.join(PICTURE_SUFFIXES + VIDEO_SUFFIXES)}"
+                )
+            )
+        return found, errors
+    if not os.path.exists(argument) and glob.has_magic(argument):
+        found = _known(glob.glob(argument, recursive=True))
+        if not found:
+            return [], [SourceError(f"{argument}: matches no picture or video")]
+        return found, []
+    return [argument], []
+
+
+def _known(files: list[str]) -> list[str]:
+    suffixes = PICTURE_SUFFIXES + VIDEO_SUFFIXES
+    return sorted(
+        file
+        for file in files
+        if file.lower().endswith(suffixes)
+        and not os.path.basename(file).startswith(".")
+        and os.path.isfile(file)
+    )

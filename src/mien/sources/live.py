@@ -1,0 +1,192 @@
+"""Sources that cannot be opened twice: cameras, network streams, standard input.
+
+Imports av, errors, types, picture and its siblings.
+
+A live source does not wait. A thread reads it as fast as it comes, and whoever iterates gets the
+newest frame: where the analysis is slower than the camera, frames are dropped and delay does not
+build up. A network stream that breaks off is opened again for a while.
+"""
+
+from __future__ import annotations
+
+import io
+import platform
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import av
+
+from mien.errors import SourceError
+from mien.picture import read_picture
+from mien.sources.source import Source, Span
+from mien.sources.video import open_container, open_video, reason, upright_rgb
+from mien.types import Frame
+
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
+_OPEN_S: Final = 10.0  # patience with a server that does not answer
+_READ_S: Final = 10.0  # and with one that stops sending
+_RETRIES: Final = 6  # in a row, with growing pauses: about half a minute
+_LONGEST_PAUSE_S: Final = 8.0
+#: How the still pictures begin that people pipe.
+_PICTURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*")
+
+
+def is_live(name: str) -> bool:
+    """Whether it names a camera (a number), a network stream (a URL) or standard input (`-`)."""
+    camera = name.isdecimal() and not Path(name).exists()
+    return name == "-" or camera or bool(_URL.match(name))
+
+
+def open_live(name: str, max_pixels: int, span: Span) -> Source:
+    """Open a camera, a network stream or standard input.
+
+    Raises:
+        SourceError: no such camera, no answer, or nothing that can be decoded.
+    """
+    if name == "-":
+        return _open_stdin(max_pixels, span)
+    if name.isdecimal():
+        file, options = _camera(int(name))
+        reader = _Reader(name, file, options, max_pixels, retries=0)
+    else:
+        options = {"timeout": (_OPEN_S, _READ_S)}
+        if name.lower().startswith("rtsp"):
+            options["options"] = {"rtsp_transport": "tcp"}
+        container, _ = open_container(name, name, max_pixels, **options)
+        ends = container.duration is not None
+        container.close()
+        if ends:  # a file that lies on a server
+            return open_video(name, name, max_pixels, span, **options)
+        reader = _Reader(name, name, options, max_pixels, retries=_RETRIES)
+    reader.start()
+    return Source(
+        name,
+        reader.frames(span),
+        is_video=True,
+        frame_count=None,
+        is_live=True,
+        close=reader.halt,
+    )
+
+
+def _open_stdin(max_pixels: int, span: Span) -> Source:
+    stream = sys.stdin.buffer
+    assert isinstance(stream, io.BufferedReader)
+    begin = stream.peek(16)[:16]
+    if not begin:
+        raise SourceError("-: standard input is empty. Pipe a picture or a video into it")
+    if begin.startswith(_PICTURES) or begin[8:12] == b"WEBP":
+        image = read_picture(io.BytesIO(stream.read()), "-", max_pixels=max_pixels)
+        return Source("-", iter([Frame(image, "-")]), is_video=False, frame_count=1)
+    return open_video("-", _Pipe(stream), max_pixels, span)
+
+
+class _Pipe:
+    """What can only be read onwards. FFmpeg would try to seek in a file that claims it can."""
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        return self._stream.read(size)
+
+
+def _camera(number: int) -> tuple[str, dict[str, Any]]:
+    """The name and the options by which this system's FFmpeg knows a camera."""
+    system = platform.system()
+    if system == "Linux":
+        return f"/dev/video{number}", {"format": "v4l2"}
+    if system == "Darwin":
+        return f"{number}:none", {"format": "avfoundation", "options": {"framerate": "30"}}
+    raise SourceError(
+        f"{number}: cameras are not opened by number on this system. Let a program such as FFmpeg "
+        "send the camera's pictures to standard input, and analyse `-`"
+    )
+
+
+class _Reader(threading.Thread):
+    """Reads a live source in the background and keeps its newest frame."""
+
+    def __init__(
+        self, name: str, file: str, options: dict[str, Any], max_pixels: int, *, retries: int
+    ) -> None:
+        super().__init__(name=f"mien reads {name}", daemon=True)
+        self._name, self._file, self._options = name, file, options
+        self._max_pixels, self._retries = max_pixels, retries
+        self._changed = threading.Condition()
+        self._newest: tuple[int, float, av.VideoFrame] | None = None
+        self._error: SourceError | None = None
+        self._ended = False
+        self._halt = threading.Event()
+
+    def halt(self) -> None:
+        """End the thread; the source is released as soon as the frame that it waits for comes."""
+        self._halt.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    def frames(self, span: Span) -> Iterator[Frame]:
+        """The newest frame, again and again, until the source ends or `span` does."""
+        wanted = span.picker()
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._has_news)
+                newest, self._newest = self._newest, None
+            if newest is None:
+                if self._error is not None:
+                    raise self._error
+                return
+            index, time_s, picture = newest
+            if time_s >= span.end_s:
+                return
+            if wanted(index, time_s):
+                yield Frame(upright_rgb(picture), self._name, index, time_s)
+
+    def _has_news(self) -> bool:
+        return self._newest is not None or self._ended or self._halt.is_set()
+
+    def run(self) -> None:
+        """Read, and where the source breaks off, open it again."""
+        began, index, last_s, failures = time.monotonic(), 0, -1e-3, 0
+        while not self._halt.is_set():
+            try:
+                container, stream = open_container(
+                    self._name, self._file, self._max_pixels, **self._options
+                )
+                with container:
+                    first = None
+                    joined_s = time.monotonic() - began if index else 0.0
+                    for picture in container.decode(stream):
+                        if self._halt.is_set():
+                            return
+                        failures = 0
+                        clock = picture.time if picture.time is not None else time.monotonic()
+                        first = clock if first is None else first
+                        # A source that starts anew starts its clock anew; ours goes on.
+                        last_s = max(joined_s + clock - first, last_s + 1e-3)
+                        self._give(index, last_s, picture)
+                        index += 1
+                error = SourceError(f"{self._name}: the stream ended")
+            except SourceError as failure:
+                error = failure
+            except av.error.FFmpegError as failure:
+                error = SourceError(f"{self._name}: the stream broke off ({reason(failure)})")
+            failures += 1
+            if failures > self._retries:
+                if not index or self._retries:
+                    self._error = error
+                break
+            self._halt.wait(min(0.5 * 2**failures, _LONGEST_PAUSE_S))
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _give(self, index: int, time_s: float, picture: av.VideoFrame) -> None:
+        with self._changed:
+            self._newest = (index, time_s, picture)
+            self._changed.notify_all()

@@ -1,0 +1,164 @@
+"""Videos in files: FFmpeg through PyAV, with the timestamps that the container gives.
+
+Imports numpy, av, errors, types, picture and the sibling source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from math import isinf
+from typing import Any, Final
+
+import av
+import numpy as np
+
+from mien.errors import SourceError
+from mien.picture import require_pixels
+from mien.sources.source import Source, Span
+from mien.types import Frame, UInt8Array
+
+#: A video that ends this much before its announced end is reported as truncated.
+_MISSING_S: Final = 1.0
+_MISSING_SHARE: Final = 0.05
+
+
+def open_video(name: str, file: Any, max_pixels: int, span: Span, **options: Any) -> Source:
+    """Open a video.
+
+    Args:
+        name: what messages call it.
+        file: a path, a URL, or an object with `read`.
+        max_pixels: refuse a video whose header announces more pixels a frame.
+        span: which frames are wanted.
+        options: for `av.open`.
+
+    Raises:
+        SourceError: not a video, damaged, or too large.
+    """
+    container, stream = open_container(name, file, max_pixels, **options)
+    stream.thread_type = "AUTO"
+    return Source(
+        name,
+        _video_frames(name, container, stream, span),
+        is_video=True,
+        frame_count=_frames_to_come(container, stream, span),
+        close=container.close,
+    )
+
+
+def open_container(
+    name: str, file: Any, max_pixels: int, **options: Any
+) -> tuple[av.container.InputContainer, av.VideoStream]:
+    """Open a container and choose its video stream; arguments and errors as of `open_video`."""
+    try:
+        container = av.open(file, metadata_errors="ignore", **options)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise SourceError(
+            f"{name}: neither a picture nor a video that can be read "
+            f"({reason(error)}). It may be damaged, cut off or of another kind"
+        ) from error
+    try:
+        streams = [s for s in container.streams.video if not _is_cover(s)]
+        # FFmpeg reads text files as "tty" pictures of their letters.
+        if not streams or container.format.name == "tty":
+            kinds = ", ".join(sorted({s.type for s in container.streams})) or "none"
+            raise SourceError(f"{name}: holds no video stream (streams: {kinds})")
+        stream = streams[0]
+        width, height = stream.codec_context.width, stream.codec_context.height
+        require_pixels(name, width, height, max_pixels)
+    except BaseException:
+        container.close()
+        raise
+    return container, stream
+
+
+def _is_cover(stream: av.VideoStream) -> bool:
+    """Whether a stream is an album's cover picture and not a film."""
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _frames_to_come(
+    container: av.container.InputContainer, stream: av.VideoStream, span: Span
+) -> int | None:
+    """For the progress bar only; time never comes from the frame rate."""
+    duration_s = None if container.duration is None else container.duration / av.time_base
+    count = stream.frames
+    if not count and duration_s is not None and stream.average_rate:
+        count = round(duration_s * float(stream.average_rate))
+    if not count or span == Span(every=span.every, fps=span.fps):
+        return count or None
+    if not duration_s:
+        return None
+    wanted_s = min(span.end_s, duration_s) - span.start_s
+    return max(1, round(count * wanted_s / duration_s))
+
+
+def _video_frames(
+    name: str, container: av.container.InputContainer, stream: av.VideoStream, span: Span
+) -> Iterator[Frame]:
+    index, time_s = 0, 0.0
+    step_s = 1 / float(stream.average_rate) if stream.average_rate else 0.04
+    wanted = span.picker()
+    try:
+        if span.start_s and stream.time_base:
+            # To the key frame before; what lies between is decoded and dropped. Where nothing can
+            # be sought (a pipe), that is everything.
+            with suppress(av.error.FFmpegError):
+                container.seek(int(span.start_s / stream.time_base), stream=stream)
+        for picture in container.decode(stream):
+            if picture.pts is not None:
+                time_s = float(picture.time)
+            elif index:  # a frame without a timestamp follows its predecessor
+                time_s += step_s
+            if time_s >= span.end_s:
+                break
+            if time_s < span.start_s:
+                continue
+            if wanted(index, time_s):
+                yield Frame(upright_rgb(picture), name, index, time_s)
+            index += 1
+    except av.error.FFmpegError as error:
+        raise SourceError(
+            f"{name}: damaged or cut off after frame {index} at {time_s:.3f} s ({reason(error)}). "
+            "The results before it are complete"
+        ) from error
+    end_s = _announced_end_s(container, stream)
+    if not index:
+        if span.start_s and time_s:
+            raise SourceError(
+                f"{name}: ends at {time_s:.3f} s, before {span.start_s:g} s (--start)"
+            )
+        raise SourceError(f"{name}: no frame could be decoded. It may be damaged or cut off")
+    if not isinf(span.end_s) or end_s is None:
+        return
+    if end_s - time_s > max(_MISSING_S, _MISSING_SHARE * end_s):
+        raise SourceError(
+            f"{name}: ends at {time_s:.3f} s of {end_s:.3f} s: cut off or damaged. The results "
+            "before it are complete"
+        )
+
+
+def upright_rgb(picture: av.VideoFrame) -> UInt8Array:
+    """A decoded frame as viewers show it: RGB `uint8 (H, W, 3)`."""
+    image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
+    turns = round(picture.rotation / 90) % 4
+    # The display matrix turns counter-clockwise, and so does rot90.
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def _announced_end_s(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> float | None:
+    """When the video ends by its header; None where that does not say."""
+    if stream.duration and stream.time_base:
+        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+    # A container's duration is that of its longest stream, which may be sound.
+    if container.duration and len(container.streams) == 1:
+        return container.duration / av.time_base
+    return None
+
+
+def reason(error: Exception) -> str:
+    """Why, in FFmpeg's words, on one line."""
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]

@@ -1,0 +1,273 @@
+"""Parts of videos, and sources that cannot be opened twice: streams, cameras, standard input."""
+
+import io
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.cli import main
+from mien.errors import SourceError
+from mien.sources import Span, expand_source, live, open_source
+from mien.sources.video import open_container
+from tests.test_sources import write_video
+
+TIMES = [i / 30 for i in range(30)]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One second; frame i is of grey level 10 * i, modulo 250."""
+    file = tmp_path_factory.mktemp("clip") / "v.mkv"
+    write_video(file, TIMES)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [
+        (Span(), range(30)),
+        (Span(every=4), range(0, 30, 4)),
+        (Span(fps=10), range(0, 30, 3)),
+        (Span(fps=100), range(30)),
+        (Span(fps=20), [i for i in range(30) if i % 3 != 1]),
+        (Span(start_s=0.5), range(15, 30)),
+        (Span(start_s=0.28, end_s=0.62), range(9, 19)),
+        (Span(end_s=0.1), range(3)),
+        (Span(start_s=0.5, every=5), [15, 20, 25]),
+    ],
+)
+def test_a_part_of_a_video(clip: Path, span: Span, expected: Any) -> None:
+    with open_source(clip, span=span) as source:
+        frames = list(source)
+    assert [frame.time_s for frame in frames] == pytest.approx(
+        [TIMES[i] for i in expected], abs=2e-3
+    )
+    levels = [frame.image.mean() for frame in frames]
+    assert levels == pytest.approx([10 * i % 250 for i in expected], abs=4)
+
+
+def test_uneven_times_are_thinned_by_the_clock(tmp_path: Path) -> None:
+    times = [0.0, 0.01, 0.02, 0.5, 0.51, 0.98, 1.1, 3.0, 3.05, 3.2]
+    write_video(tmp_path / "v.mkv", times)
+    with open_source(tmp_path / "v.mkv", span=Span(fps=5)) as source:
+        found = [frame.time_s for frame in source]
+    assert found == pytest.approx([0.0, 0.5, 0.98, 3.0, 3.2], abs=2e-3)
+
+
+def test_a_start_behind_the_end_is_named(clip: Path) -> None:
+    with (
+        pytest.raises(SourceError, match=r"ends at 0\.967 s, before 7 s"),
+        open_source(clip, span=Span(start_s=7)) as source,
+    ):
+        list(source)
+
+
+@pytest.mark.parametrize("wrong", [{"start_s": -1}, {"end_s": 0}, {"every": 0}, {"fps": 0}])
+def test_a_part_that_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Span(**wrong)
+
+
+def test_wrong_options_are_named(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in (["--start", "2", "--end", "1"], ["--every", "0"], ["--fps", "-3"]):
+        assert main(["analyze", str(clip), *options]) == 2
+        assert options[0] in capsys.readouterr().err
+
+
+def test_frames_keep_their_numbers_on_the_command_line(
+    clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import json
+
+    assert main(["analyze", str(clip), "--json", "--every", "10", "--end", "0.9"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["frame"] for row in rows] == [0, 10, 20]
+
+
+def pipe(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    """Make `data` the standard input, which cannot be sought in."""
+
+    class Onwards(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+        def seek(self, *_: int) -> int:
+            raise io.UnsupportedOperation("seek")
+
+    stream = io.TextIOWrapper(io.BufferedReader(Onwards(data)))
+    monkeypatch.setattr(sys, "stdin", stream)
+
+
+def test_a_video_and_a_picture_on_standard_input(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe(monkeypatch, clip.read_bytes())
+    with open_source("-", span=Span(start_s=0.5)) as source:
+        assert source.is_video
+        assert len(list(source)) == 15
+    picture = io.BytesIO()
+    Image.fromarray(np.full((20, 30, 3), 9, np.uint8)).save(picture, "png")
+    pipe(monkeypatch, picture.getvalue())
+    with open_source("-") as source:
+        assert not source.is_video
+        (frame,) = source
+    assert frame.image.shape == (20, 30, 3)
+    pipe(monkeypatch, b"")
+    with pytest.raises(SourceError, match="standard input is empty"):
+        open_source("-")
+    pipe(monkeypatch, b"words " * 100)
+    with pytest.raises(SourceError, match=r"^-: "):
+        open_source("-")
+
+
+def test_names_of_live_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("-", "0", "rtsp://host/a?b=*", "HTTP://host/x.mp4"):
+        assert live.is_live(name)
+        assert expand_source(name) == ([name], [])
+    Path("0").write_bytes(b"x")
+    for name in ("0", "a.mp4", "C:/x.mp4", "-x", "1.5"):
+        assert not live.is_live(name)
+
+
+def play(monkeypatch: pytest.MonkeyPatch, clip: Path, rate: float) -> None:
+    """Let every camera show the clip, frame by frame as fast as a camera would."""
+    original = open_container
+
+    class Slow:
+        def __init__(self, container: av.container.InputContainer) -> None:
+            self.container = container
+
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *_: object) -> None:
+            self.container.close()
+
+        def decode(self, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+            for frame in self.container.decode(stream):
+                time.sleep(1 / rate)
+                yield frame
+
+    def opened(*arguments: Any, **options: Any) -> Any:
+        container, stream = original(*arguments, **options)
+        return Slow(container), stream
+
+    monkeypatch.setattr(live, "open_container", opened)
+    monkeypatch.setattr(live, "_camera", lambda number: (str(clip), {}))
+
+
+def test_a_slow_reader_gets_the_newest_frame(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, clip, rate=100)
+    with open_source("0") as source:
+        assert source.is_live
+        assert source.frame_count is None
+        numbers, times = [], []
+        for frame in source:
+            numbers.append(frame.index)
+            times.append(frame.time_s)
+            time.sleep(0.05)
+    assert 3 <= len(numbers) <= 12  # of 30
+    assert numbers[-1] == 29  # never far behind, and the end is not lost
+    assert times == pytest.approx([TIMES[i] for i in numbers], abs=2e-3)
+
+
+def test_leaving_a_camera_ends_its_thread(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, clip, rate=50)
+    with open_source("0", span=Span(end_s=0.2)) as source:
+        assert max(frame.index for frame in source) == 5
+    deadline = time.monotonic() + 5
+    while any(t.name == "mien reads 0" for t in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_camera_that_is_not_there_is_named() -> None:
+    with pytest.raises(SourceError, match=r"^99: "), open_source("99") as source:
+        list(source)
+
+
+@contextmanager
+def server(answers: list[bytes | None]) -> Iterator[tuple[str, list[str]]]:
+    """A server that gives one answer after the other, then none; yields its address and a log."""
+    log: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            log.append(self.path)
+            answer = answers.pop(0) if answers else None
+            if answer is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            if self.path.endswith(".mkv"):
+                self.send_header("Content-Length", str(len(answer)))
+            else:  # nobody knows how long it will be
+                self.send_header("Transfer-Encoding", "chunked")
+                answer = b"%x\r\n%b\r\n0\r\n\r\n" % (len(answer), answer)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=listening.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.server_port}", log
+    finally:
+        listening.shutdown()
+        listening.server_close()
+        thread.join()
+
+
+def test_a_file_on_a_server_is_read_to_its_end(clip: Path) -> None:
+    with server([clip.read_bytes()] * 9) as (address, _), open_source(f"{address}/v.mkv") as source:
+        assert not source.is_live
+        assert len(list(source)) == 30
+
+
+def test_a_stream_that_breaks_off_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_RETRIES", 2)
+    monkeypatch.setattr(live, "_LONGEST_PAUSE_S", 0.05)
+    write_video(tmp_path / "v.ts", TIMES)
+    sent = (tmp_path / "v.ts").read_bytes()
+    with open_source(tmp_path / "v.ts") as source:
+        whole = len(list(source))
+    seen: list[tuple[int, float]] = []
+    # The first answer tells what it is; then it is played, fails, is played again, and is gone.
+    with (
+        server([sent, sent, None, sent]) as (address, log),
+        pytest.raises(SourceError, match=r"live\.ts"),
+        open_source(f"{address}/live.ts") as source,
+    ):
+        assert source.is_live
+        seen.extend((frame.index, frame.time_s) for frame in source)
+    assert len(log) >= 6
+    assert seen == sorted(seen)
+    assert seen[-1][0] == 2 * whole - 1
+    assert len({when for _, when in seen}) == len(seen)
+
+
+def test_a_server_that_does_not_have_it(tmp_path: Path) -> None:
+    with (
+        server([]) as (address, _),
+        pytest.raises(SourceError, match="neither a picture nor a video"),
+    ):
+        open_source(f"{address}/live.ts")
