@@ -19,6 +19,7 @@ def test_the_public_objects_are_these() -> None:
         "FaceResult",
         "FrameResult",
         "MienError",
+        "Span",
         "analyze",
         "list_models",
         "open_sink",

@@ -109,8 +109,12 @@ def pipe(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 
 
 def test_a_video_and_a_picture_on_standard_input(
-    clip: Path, monkeypatch: pytest.MonkeyPatch
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    write_video(tmp_path / "v.mp4", TIMES)  # its index lies at the end
+    pipe(monkeypatch, (tmp_path / "v.mp4").read_bytes())
+    with open_source("-") as source:
+        assert len(list(source)) == 30
     pipe(monkeypatch, clip.read_bytes())
     with open_source("-", span=Span(start_s=0.5)) as source:
         assert source.is_video

@@ -12,10 +12,13 @@ from __future__ import annotations
 import io
 import platform
 import re
+import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,6 +86,14 @@ def _open_stdin(max_pixels: int, span: Span) -> Source:
     if begin.startswith(_PICTURES) or begin[8:12] == b"WEBP":
         image = read_picture(io.BytesIO(stream.read()), "-", max_pixels=max_pixels)
         return Source("-", iter([Frame(image, "-")]), is_video=False, frame_count=1)
+    if begin[4:8] == b"ftyp":  # MP4 and its kin keep their index at the end: all of it is needed
+        with ExitStack() as stack:
+            kept = stack.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(stream, kept)
+            kept.seek(0)
+            source = open_video("-", kept, max_pixels, span)
+            source.when_closed(stack.pop_all().close)
+            return source
     return open_video("-", _Pipe(stream), max_pixels, span)
 
 

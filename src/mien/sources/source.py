@@ -76,7 +76,7 @@ class Source:
         self.frame_count = frame_count
         self.is_live = is_live
         self._frames = frames
-        self._close = close
+        self._closings = [close]
 
     def __iter__(self) -> Iterator[Frame]:
         return self._frames
@@ -89,4 +89,9 @@ class Source:
 
     def close(self) -> None:
         """Release the file. Iterating afterwards is an error."""
-        self._close()
+        while self._closings:
+            self._closings.pop(0)()
+
+    def when_closed(self, release: Callable[[], None]) -> None:
+        """Have something else released after the source."""
+        self._closings.append(release)
