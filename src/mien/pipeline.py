@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from mien.classifier import ExpressionClassifier, Predictions
 from mien.detection import FaceDetector
 from mien.errors import ModelError
 from mien.sources import MAX_PIXELS, Source, Span, open_source
+from mien.temporal import Smoother
 from mien.tracking import FaceTracker, looks_of
 from mien.types import Detections, FaceResult, Frame, FrameResult, HeatMap, UInt8Array
 
@@ -29,6 +30,9 @@ SourceLike = str | os.PathLike[str] | UInt8Array | Frame
 _STILL_LONG_SIDE_PX = 640
 _VIDEO_LONG_SIDE_PX = 480  # half the work; misses only faces under about 30 pixels in 720p
 
+
+#: Time constant of the answers in a video. It takes away three quarters of their changes.
+SMOOTH_S = 0.2
 
 #: How often the whole frame of a video is searched for faces that have come in.
 _SEARCH_EVERY_S = 0.15
@@ -54,6 +58,7 @@ class Following:
 
     tracker: FaceTracker = field(default_factory=FaceTracker)
     searched_s: float = -inf  # when the whole frame was last searched
+    smoother: Smoother | None = None
 
     def may_wait(self, frame: Frame, faces: int, search_px: int) -> bool:
         """Whether looking where faces are expected will do for this frame, and is less work."""
@@ -73,6 +78,8 @@ class Analyzer:
         threads: CPU threads of each network.
         max_pixels: refuse pictures larger than this before decoding.
         span: which frames of a video are wanted; None for all.
+        smooth_s: over how many seconds of a video a face's answers are averaged (time constant);
+            0 for every frame on its own.
         explain: what each face's `heat` shows: `evidence`, which places speak for the answer (81
             more looks at each face); `attention`, where the network looked; or nothing.
 
@@ -90,6 +97,7 @@ class Analyzer:
         threads: int = 2,
         max_pixels: int = MAX_PIXELS,
         span: Span | None = None,
+        smooth_s: float = SMOOTH_S,
         explain: Literal["", "evidence", "attention"] = "",
     ) -> None:
         self.classifier = ExpressionClassifier(model, threads=threads)
@@ -107,6 +115,9 @@ class Analyzer:
                 "show. Ask for evidence instead (--explain)"
             )
         self._max_pixels, self._span = max_pixels, span
+        if not smooth_s >= 0:
+            raise ValueError(f"smooth_s: expected at least 0, got {smooth_s}")
+        self._smooth_s = smooth_s
         self.times = StageTimes()
 
     def open(self, source: SourceLike) -> Source:
@@ -120,14 +131,15 @@ class Analyzer:
             frame: the frame.
             following: what is known from the video's earlier frames; None for a still picture.
         """
-        numbers: Sequence[int | None]
         if following is None:
             faces, crops = self.find_faces(frame)
-            numbers = [None] * len(faces)
+            numbers: Sequence[int] = ()
         else:
             faces, crops, numbers = self._follow(frame, following)
         began = time.perf_counter()
         predictions = self.classifier.predict(crops, tta=self._tta)
+        if following is not None:
+            predictions = self._smoothed(predictions, numbers, frame.time_s, following)
         heat = self._heat(faces, crops, predictions)
         self.times.add("classify", began)
         self.times.frames += 1
@@ -197,6 +209,20 @@ class Analyzer:
         self.times.add("align", began)
         return crops
 
+    def _smoothed(
+        self,
+        predictions: Predictions,
+        numbers: Sequence[int],
+        time_s: float,
+        following: Following,
+    ) -> Predictions:
+        """The predictions of a video's frame in the light of those before it."""
+        if following.smoother is None:
+            following.smoother = Smoother(self._smooth_s)
+        probs = following.smoother.update(numbers, predictions.probs, time_s)
+        uncertain = probs.max(1, initial=0) < self.classifier.spec.uncertain_below
+        return replace(predictions, probs=probs, uncertain=uncertain)
+
     def _heat(
         self, faces: Detections, crops: UInt8Array, predictions: Predictions
     ) -> Sequence[HeatMap | None]:
@@ -261,7 +287,7 @@ def analyze(source: SourceLike, *, model: str | Path | None = None) -> FrameResu
 
 def _faces(
     faces: Detections,
-    numbers: Sequence[int | None],
+    numbers: Sequence[int],
     predictions: Predictions,
     heat: Sequence[HeatMap | None],
 ) -> Iterator[FaceResult]:
@@ -277,6 +303,6 @@ def _faces(
             confidence=float(probs[best]),
             uncertain=bool(predictions.uncertain[i]),
             probs=dict(zip(predictions.labels, map(float, probs), strict=True)),
-            track_id=numbers[i],
+            track_id=numbers[i] if numbers else None,
             heat=heat[i],
         )

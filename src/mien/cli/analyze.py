@@ -71,6 +71,12 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--end", type=float, default=inf, metavar="S", help="and end it before this one")
     add("--every", type=int, default=1, metavar="N", help="only each N-th frame of a video")
     add("--fps", type=float, metavar="R", help="at most R frames of a video a second")
+    add(
+        "--smooth",
+        type=float,
+        metavar="S",
+        help="seconds over which a video's answers are averaged",
+    )
     add("--max-pixels", type=int, metavar="N", help="refuse larger pictures (100,000,000)")
     add("--threads", type=int, default=2, metavar="N", help="CPU threads of each network (2)")
     add("--quiet", action="store_true", help="no progress and no table")
@@ -90,7 +96,7 @@ class _Tally:
 
 def run(options: argparse.Namespace) -> int:
     """Analyse every source; a bad one never costs the others their results."""
-    from mien.pipeline import Analyzer
+    from mien.pipeline import SMOOTH_S, Analyzer
     from mien.sinks import open_sink
     from mien.sources import MAX_PIXELS, Span, expand_source
 
@@ -112,6 +118,7 @@ def run(options: argparse.Namespace) -> int:
                 threads=options.threads,
                 max_pixels=options.max_pixels or MAX_PIXELS,
                 span=span,
+                smooth_s=SMOOTH_S if options.smooth is None else options.smooth,
                 explain=options.explain,
             )
             labels = analyzer.classifier.spec.labels
@@ -147,6 +154,8 @@ def _check(options: argparse.Namespace) -> None:
     require(0 <= start < end, "--start, --end", "0 <= start < end", f"{start:g} and {end:g}")
     require(options.every >= 1, "--every", "at least 1", options.every)
     require(options.fps is None or options.fps > 0, "--fps", "a positive number", options.fps)
+    smooth = options.smooth
+    require(smooth is None or 0 <= smooth < inf, "--smooth", "seconds, at least 0", smooth)
     pixels = options.max_pixels
     require(pixels is None or pixels >= 1, "--max-pixels", "at least 1", pixels)
     targets = [os.path.abspath(out) for out in options.out]

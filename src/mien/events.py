@@ -1,0 +1,139 @@
+"""From a face's probabilities over time to what happened when. May import from mien: types.
+
+A `Segment` is a stretch of time in which one face shows one expression. Two thresholds (hysteresis)
+keep it from breaking up where the probability trembles around one of them, and stretches too short
+to be an expression are dropped: they are blinks, syllables and mistakes. Micro-expressions, which
+are as short as those, cannot be found this way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mien.types import FaceResult, FrameResult
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One expression of one face, from its onset to its offset.
+
+    Attributes:
+        source: the video.
+        track_id: whose it is.
+        expression: the class.
+        start_s, end_s: first time it was shown, and the last.
+        peak_s, peak: when its probability was highest, and how high, 0..1.
+        mean: its mean probability over time, 0..1.
+    """
+
+    source: str
+    track_id: int
+    expression: str
+    start_s: float
+    peak_s: float
+    end_s: float
+    mean: float
+    peak: float
+
+    @property
+    def duration_s(self) -> float:
+        """Its length in seconds."""
+        return self.end_s - self.start_s
+
+
+@dataclass
+class _Open:
+    """A segment under way."""
+
+    expression: str
+    start_s: float
+    last_s: float
+    last_p: float
+    peak_s: float
+    peak: float
+    area: float = 0.0  # integral of the probability
+
+    def extend(self, time_s: float, p: float) -> None:
+        self.area += (time_s - self.last_s) * (p + self.last_p) / 2
+        self.last_s, self.last_p = time_s, p
+        if p > self.peak:
+            self.peak_s, self.peak = time_s, p
+
+    def closed(self, source: str, track_id: int) -> Segment:
+        length_s = self.last_s - self.start_s
+        mean = self.area / length_s if length_s > 0 else self.peak
+        return Segment(
+            source, track_id, self.expression,
+            self.start_s, self.peak_s, self.last_s, mean, self.peak,
+        )  # fmt: skip
+
+
+@dataclass
+class SegmentFinder:
+    """Finds segments as results come in; keeps nothing but what is under way.
+
+    Attributes:
+        enter: probability from which an expression that leads begins a segment.
+        leave: probability below which it ends it. Another that leads and enters ends it too.
+        shortest_s: shorter stretches are dropped.
+        patience_s: a face may be out of sight for so long within a segment.
+    """
+
+    enter: float = 0.5
+    leave: float = 0.35
+    shortest_s: float = 0.25
+    patience_s: float = 0.5
+    _open: dict[int, _Open] = field(default_factory=dict)
+    _source: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.leave <= self.enter < 1:
+            raise ValueError(f"expected 0 < leave <= enter < 1, got {self.leave}, {self.enter}")
+
+    def update(self, result: FrameResult) -> list[Segment]:
+        """The segments that this frame ends. A new source ends all of the one before."""
+        ended = self.finish() if result.source != self._source else []
+        self._source = result.source
+        now_s = result.time_s
+        for track_id, under_way in list(self._open.items()):
+            if now_s - under_way.last_s > self.patience_s:
+                ended += self._close(track_id)
+        for face in result.faces:
+            if face.track_id is not None:
+                ended += self._see(face, face.track_id, now_s)
+        return ended
+
+    def finish(self) -> list[Segment]:
+        """The segments still under way when the source ends."""
+        return [segment for track_id in list(self._open) for segment in self._close(track_id)]
+
+    def earliest_s(self) -> float | None:
+        """When the oldest segment under way began: later ones may still be reported before it."""
+        return min((under_way.start_s for under_way in self._open.values()), default=None)
+
+    def _see(self, face: FaceResult, track_id: int, now_s: float) -> list[Segment]:
+        leading, p = face.expression, face.probs[face.expression]
+        under_way = self._open.get(track_id)
+        ended: list[Segment] = []
+        if under_way is not None:
+            still = face.probs[under_way.expression]
+            overtaken = leading != under_way.expression and p >= self.enter
+            if still >= self.leave and not overtaken:
+                under_way.extend(now_s, still)
+                return []
+            ended = self._close(track_id)
+        if p >= self.enter:
+            self._open[track_id] = _Open(leading, now_s, now_s, p, now_s, p)
+        return ended
+
+    def _close(self, track_id: int) -> list[Segment]:
+        segment = self._open.pop(track_id).closed(self._source, track_id)
+        return [segment] if segment.duration_s >= self.shortest_s else []
+
+
+def find_segments(results: Sequence[FrameResult]) -> list[Segment]:
+    """All segments of a finished analysis, in order of their beginning."""
+    finder = SegmentFinder()
+    found = [segment for result in results for segment in finder.update(result)]
+    return sorted([*found, *finder.finish()], key=lambda segment: (segment.source, segment.start_s))

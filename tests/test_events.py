@@ -1,0 +1,215 @@
+"""What happened when: smoothing by the clock, segments with two thresholds, subtitles."""
+
+import csv
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.cli import main
+from mien.errors import SinkError
+from mien.events import SegmentFinder, find_segments
+from mien.pipeline import Analyzer
+from mien.sinks import open_sink
+from mien.temporal import Smoother
+from mien.types import EXPRESSIONS, FaceResult, FrameResult
+
+
+def face(number: int | None, expression: str, p: float) -> FaceResult:
+    """A face that shows `expression` with probability p; the rest is shared by the others."""
+    probs = dict.fromkeys(EXPRESSIONS, (1 - p) / 6) | {expression: p}
+    best = max(probs, key=lambda name: probs[name])
+    points = ((0.0, 0.0),) * 5
+    return FaceResult((0, 0, 9, 9), 0.9, points, best, probs[best], False, probs, number)
+
+
+def film(
+    *frames: Sequence[FaceResult], fps: float = 10, source: str = "v.mp4"
+) -> list[FrameResult]:
+    return [FrameResult(source, i, i / fps, 64, 64, faces) for i, faces in enumerate(frames)]
+
+
+def show(expression: str, *values: float, number: int = 1) -> list[list[FaceResult]]:
+    return [[face(number, expression, p)] for p in values]
+
+
+def test_one_smile() -> None:
+    (segment,) = find_segments(film(*show("happy", 0.2, 0.3, 0.6, 0.8, 0.9, 0.7, 0.3, 0.2)))
+    assert segment.source == "v.mp4"
+    assert (segment.track_id, segment.expression) == (1, "happy")
+    assert (segment.start_s, segment.peak_s, segment.end_s) == pytest.approx((0.2, 0.4, 0.5))
+    assert segment.peak == 0.9
+    # Trapezoids: (0.6 + 0.8) / 2, (0.8 + 0.9) / 2, (0.9 + 0.7) / 2.
+    assert segment.mean == pytest.approx((0.7 + 0.85 + 0.8) / 3)
+
+
+def test_trembling_around_a_threshold_breaks_nothing() -> None:
+    results = film(*show("happy", 0.6, 0.45, 0.55, 0.4, 0.52, 0.48, 0.6, 0.1))
+    (segment,) = find_segments(results)
+    assert (segment.start_s, segment.end_s) == pytest.approx((0.0, 0.6))
+
+
+def test_a_blink_is_no_expression() -> None:
+    assert find_segments(film(*show("surprise", 0.1, 0.9, 0.9, 0.1, 0.1))) == []
+
+
+def test_one_expression_gives_way_to_another() -> None:
+    frames = show("happy", *[0.8] * 5) + show("sad", *[0.8] * 5)
+    found = find_segments(film(*frames))
+    assert [(s.expression, round(s.start_s, 1), round(s.end_s, 1)) for s in found] == [
+        ("happy", 0.0, 0.4), ("sad", 0.5, 0.9)
+    ]  # fmt: skip
+
+
+def test_out_of_sight_for_a_moment_and_for_long() -> None:
+    smile = show("happy", *[0.8] * 5)
+    assert len(find_segments(film(*smile, *[[]] * 3, *smile))) == 1
+    first, second = find_segments(film(*smile, *[[]] * 9, *smile))
+    assert first.end_s == pytest.approx(0.4)
+    assert second.start_s == pytest.approx(1.4)
+
+
+def test_two_faces_and_two_films_are_kept_apart() -> None:
+    frames = [[face(1, "happy", 0.9), face(2, "sad", 0.9)]] * 5
+    found = find_segments([*film(*frames), *film(*frames, source="w.mp4")])
+    assert [(s.source, s.track_id) for s in found] == [
+        ("v.mp4", 1), ("v.mp4", 2), ("w.mp4", 1), ("w.mp4", 2)
+    ]  # fmt: skip
+
+
+def test_pictures_have_no_segments() -> None:
+    assert find_segments(film(*[[face(None, "happy", 0.9)]] * 5)) == []
+    with pytest.raises(ValueError, match="leave <= enter"):
+        SegmentFinder(enter=0.3, leave=0.5)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(EXPRESSIONS), st.floats(0.15, 1), st.floats(0.01, 0.7)),
+        max_size=60,
+    )
+)
+def test_segments_of_a_face_are_ordered_and_apart(shown: list[tuple[str, float, float]]) -> None:
+    now_s, results = 0.0, []
+    for i, (expression, p, gap_s) in enumerate(shown):
+        now_s += gap_s
+        results.append(FrameResult("v", i, now_s, 9, 9, [face(1, expression, p)]))
+    found = find_segments(results)
+    for segment in found:
+        assert segment.start_s <= segment.peak_s <= segment.end_s
+        assert segment.duration_s >= 0.25
+        assert 0.35 - 1e-9 <= segment.mean <= segment.peak + 1e-9
+        assert segment.peak >= 0.5
+    for before, after in pairwise(found):
+        assert before.end_s < after.start_s
+
+
+def smoothed(fps: float, time_constant_s: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+    """One second of neutral, then happy at once: times and probabilities of happy."""
+    smoother, times, found = Smoother(time_constant_s), np.arange(0, 2, 1 / fps), []
+    for time_s in times:
+        p = np.full((1, 7), 0.02)
+        p[0, 3 if time_s >= 1 else 6] = 0.88
+        found.append(smoother.update([1], p, float(time_s))[0, 3])
+    return times, np.array(found)
+
+
+def test_smoothing_goes_by_the_clock() -> None:
+    onset = {}
+    for fps in (5, 25, 60):
+        times, happy = smoothed(fps)
+        onset[fps] = times[happy > 0.5][0] - 1
+        assert happy[-1] > 0.85
+    # Neutral's logarithm has faded to happy's after ln(2) of 0.2 s; one half needs a little more.
+    assert 0.139 < onset[60] < 0.18
+    assert onset[25] == pytest.approx(onset[60], abs=0.04)
+    assert onset[5] <= 0.2
+
+
+def test_smoothing_keeps_probabilities_and_forgets() -> None:
+    rng = np.random.default_rng(0)
+    smoother = Smoother(0.3)
+    for i in range(20):
+        probs = rng.dirichlet(np.ones(7), 3)
+        found = smoother.update([1, 2, 3], probs, i / 25)
+        assert found.sum(1) == pytest.approx(1)
+    assert np.abs(found - probs).max() > 0.1
+    assert smoother.update([2], probs[:1], 5.0) == pytest.approx(probs[:1])  # long ago
+    assert smoother.update([], np.zeros((0, 7)), 6.0).shape == (0, 7)
+    assert (Smoother(0).update([1], probs[:1], 0.0) == probs[:1]).all()
+    with pytest.raises(ValueError, match="at least 0"):
+        Smoother(-1)
+
+
+CROWD = [
+    *[[face(1, "happy", 0.9)]] * 3,
+    *[[face(1, "happy", 0.9), face(2, "sad", 0.7)]] * 4,
+    *[[face(1, "happy", 0.9), face(2, "neutral", 0.8)]] * 5,
+]
+
+
+def test_subtitles(tmp_path: Path) -> None:
+    for name in ("a.vtt", "a.srt"):
+        with open_sink(tmp_path / name) as sink:
+            for result in film(*CROWD):
+                sink.write(result)
+    # The smile began first, though it ended last; neutral is not worth a line.
+    assert (tmp_path / "a.vtt").read_text() == (
+        "WEBVTT\n\n00:00:00.000 --> 00:00:01.100\n1: happy 90%\n\n"
+        "00:00:00.300 --> 00:00:00.600\n2: sad 70%\n\n"
+    )
+    assert (tmp_path / "a.srt").read_text() == (
+        "1\n00:00:00,000 --> 00:00:01,100\n1: happy 90%\n\n"
+        "2\n00:00:00,300 --> 00:00:00,600\n2: sad 70%\n\n"
+    )
+
+
+def test_subtitles_belong_to_one_video(tmp_path: Path) -> None:
+    with (
+        pytest.raises(SinkError, match="subtitles belong to one video"),
+        open_sink(tmp_path / "a.vtt") as sink,
+    ):
+        for result in [*film(*CROWD), *film(*CROWD, source="w.mp4")]:
+            sink.write(result)
+
+
+def test_segments_as_a_table(tmp_path: Path) -> None:
+    with open_sink(tmp_path / "a.segments.csv") as sink:
+        for result in film(*CROWD):
+            sink.write(result)
+    with (tmp_path / "a.segments.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["expression"] for row in rows] == ["happy", "sad", "neutral"]
+    expected = find_segments(film(*CROWD))[1]
+    for name, value in vars(expected).items():
+        assert type(value)(rows[1][name]) == value
+
+
+def test_a_real_smile_on_the_command_line(data: Path, tmp_path: Path) -> None:
+    clip = data / "clips" / "1001_DFA_HAP_XX.flv"
+    if not clip.is_file():
+        pytest.skip("needs the clips of MIEN_DATA")
+    assert main(["analyze", str(clip), "--out", str(tmp_path / "a.segments.csv"), "--quiet"]) == 0
+    with (tmp_path / "a.segments.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    longest = max(
+        (row for row in rows if row["expression"] != "neutral"),
+        key=lambda row: float(row["end_s"]) - float(row["start_s"]),
+    )
+    assert longest["expression"] == "happy"
+
+
+def test_smoothing_calms_a_real_face(data: Path) -> None:
+    clip = data / "clips" / "1001_DFA_FEA_XX.flv"
+    if not clip.is_file():
+        pytest.skip("needs the clips of MIEN_DATA")
+
+    def changes(smooth_s: float) -> int:
+        shown = [r.faces[0].expression for r in Analyzer(smooth_s=smooth_s).stream(clip) if r.faces]
+        return sum(a != b for a, b in pairwise(shown))
+
+    assert changes(0.2) * 2 <= changes(0.0)
