@@ -1,0 +1,202 @@
+"""How well faces keep their numbers: IDF1 and id switches on films composed of real clips.
+
+    python benchmarks/tracking.py --clips ../shared/data/clips
+
+Heads cut out of clips of one person walk across a background on known paths, cross, and hide
+each other, in front of a still and of a moving camera. The truth is where each head was put; one
+that is hidden for the most part has no truth in that frame. IDF1 after Ristani et al., "Performance Measures
+and a Data Set for Multi-Target, Multi-Camera Tracking", ECCV workshops 2016. Needs scipy.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy.optimize import linear_sum_assignment
+
+from mien.detection import FaceDetector
+from mien.geometry import iou_matrix
+from mien.pipeline import Analyzer, Following
+from mien.sources import open_source
+from mien.types import Frame, UInt8Array
+
+WIDTH, HEIGHT, FPS, SECONDS = 1280, 720, 25, 6
+FACE_PX = 110  # the longer side of a head's face, as it is put into the film
+MARGIN = 1.7  # side of the head that is cut out, in sides of the face
+VISIBLE = 0.5  # share of a face that must be seen for it to have a truth
+SAME_IOU = 0.5
+PEOPLE = ("single_face.mp4", "woman2.mp4", "mead_W036_level_3_happy_007.mp4", "1001_DFA_NEU_XX.flv")
+
+Path2 = Callable[[float], tuple[float, float]]  # time in 0..1 to the face's centre, pixels
+
+
+@dataclass(frozen=True)
+class Head:
+    """One frame of a person: pixels, opacity, and the face's box in them."""
+
+    pixels: UInt8Array
+    opacity: npt.NDArray[np.float32]
+    box: npt.NDArray[np.float32]
+
+
+def heads_of(clip: Path, detector: FaceDetector) -> list[Head]:
+    """The head of every frame of a clip, all of one size."""
+    heads = []
+    with open_source(clip) as source:
+        for frame in source:
+            faces = detector.detect(frame)
+            if len(faces):
+                heads.append(_cut(frame.image, faces.boxes[0]))
+            if len(heads) == FPS * SECONDS:
+                break
+    return heads
+
+
+def _cut(image: UInt8Array, box: npt.NDArray[np.float32]) -> Head:
+    centre, side = (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
+    reach = MARGIN * side / 2
+    left, top, right, bottom = (round(float(v)) for v in (*(centre - reach), *(centre + reach)))
+    size = round(MARGIN * FACE_PX)
+    patch = Image.fromarray(image).crop((left, top, right, bottom)).resize((size, size))
+    y, x = (np.indices((size, size)) + 0.5) / size * 2 - 1
+    opacity = 1 / (1 + np.exp((np.hypot(x, y) - 0.9) * 40))
+    scale = size / (2 * reach)
+    mapped = (box - np.tile(centre - reach, 2)) * scale
+    return Head(np.asarray(patch, np.uint8), opacity.astype(np.float32), mapped)
+
+
+SCENES: dict[str, tuple[list[Path2], bool]] = {
+    "two cross": (
+        [lambda t: (150 + 980 * t, 350), lambda t: (1130 - 980 * t, 370)],
+        False,
+    ),
+    "two meet and turn back": (
+        [
+            lambda t: (200 + 440 * np.sin(np.pi * t), 350),
+            lambda t: (1080 - 400 * np.sin(np.pi * t), 360),
+        ],
+        False,
+    ),
+    "four mill about": (
+        [
+            lambda t: (640 + 420 * np.cos(6.3 * t), 360 + 150 * np.sin(6.3 * t)),
+            lambda t: (640 - 420 * np.cos(6.3 * t), 360 + 150 * np.sin(9 * t)),
+            lambda t: (640 + 300 * np.sin(5 * t), 360 + 180 * np.cos(7 * t)),
+            lambda t: (200 + 800 * t, 250 + 200 * t),
+        ],
+        False,
+    ),
+    "two cross, camera moves": (
+        [lambda t: (150 + 980 * t, 350), lambda t: (1130 - 980 * t, 370)],
+        True,
+    ),
+}
+
+
+def film(
+    people: list[list[Head]], paths: list[Path2], *, moving: bool
+) -> Iterator[tuple[Frame, dict[int, npt.NDArray[np.float64]]]]:
+    """Frames, and for each the boxes of the people who can be seen."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(60, 200, (18, 40, 3), np.uint8)
+    scenery = np.asarray(Image.fromarray(coarse).resize((WIDTH + 400, HEIGHT + 100)), np.uint8)
+    count = FPS * SECONDS
+    for i in range(count):
+        t = i / count
+        pan = np.array([0, 0])
+        if moving:
+            pan = np.array([200 + 200 * np.sin(12 * t), 50 + 50 * np.sin(23 * t)]).astype(int)
+        image = scenery[pan[1] : pan[1] + HEIGHT, pan[0] : pan[0] + WIDTH].copy()
+        owner = np.full((HEIGHT, WIDTH), -1)
+        boxes = {}
+        for number, (heads, path) in enumerate(zip(people, paths, strict=False)):
+            head = heads[i % len(heads)]
+            middle = np.array(path(t)) - pan * 0.5
+            corner = np.round(middle - (head.box[:2] + head.box[2:]) / 2).astype(int)
+            _paste(image, owner, head, corner, number)
+            boxes[number] = head.box + np.tile(corner, 2)
+        truth = {n: box for n, box in boxes.items() if _share_seen(owner, box, n) >= VISIBLE}
+        yield Frame(image, "film", i, i / FPS), truth
+
+
+def _paste(
+    image: UInt8Array,
+    owner: npt.NDArray[np.int64],
+    head: Head,
+    corner: npt.NDArray[np.int64],
+    number: int,
+) -> None:
+    size = len(head.pixels)
+    x0, y0 = np.maximum(corner, 0)
+    x1, y1 = np.minimum(corner + size, (WIDTH, HEIGHT))
+    if x1 <= x0 or y1 <= y0:
+        return
+    part = np.s_[y0 - corner[1] : y1 - corner[1], x0 - corner[0] : x1 - corner[0]]
+    alpha = head.opacity[part][:, :, None]
+    target = image[y0:y1, x0:x1]
+    target[:] = (target + alpha * (head.pixels[part].astype(np.float32) - target)).astype(np.uint8)
+    owner[y0:y1, x0:x1][head.opacity[part] > 0.5] = number
+
+
+def _share_seen(owner: npt.NDArray[np.int64], box: npt.NDArray[np.float64], number: int) -> float:
+    x0, y0, x1, y1 = box.round().astype(int)
+    area = max(1, (x1 - x0) * (y1 - y0))
+    return float((owner[max(y0, 0) : y1, max(x0, 0) : x1] == number).sum()) / area
+
+
+def measure(
+    analyzer: Analyzer,
+    people: list[list[Head]],
+    paths: list[Path2],
+    *,
+    moving: bool,
+) -> tuple[float, int, float]:
+    """IDF1, id switches, and the share of true faces that were found."""
+    following = Following()
+    pairs: dict[tuple[int, int], int] = {}
+    true_count, found_count, hits, switches = 0, 0, 0, 0
+    last: dict[int, int] = {}
+    for frame, truth in film(people, paths, moving=moving):
+        faces = analyzer.analyze_frame(frame, following=following).faces
+        true_count += len(truth)
+        found_count += len(faces)
+        if not truth or not faces:
+            continue
+        found = np.array([(x, y, x + w, y + h) for x, y, w, h in (f.box for f in faces)])
+        overlap = iou_matrix(np.stack(list(truth.values())), found)
+        for row, column in zip(*linear_sum_assignment(-overlap), strict=True):
+            if overlap[row, column] < SAME_IOU:
+                continue
+            person, number = list(truth)[row], faces[column].track_id
+            assert number is not None
+            pairs[person, number] = pairs.get((person, number), 0) + 1
+            hits += 1
+            switches += last.get(person, number) != number
+            last[person] = number
+    persons, numbers = (sorted({pair[k] for pair in pairs}) for k in (0, 1))
+    table = np.array([[pairs.get((p, n), 0) for n in numbers] for p in persons])
+    agreed = table[linear_sum_assignment(-table)].sum()
+    return float(2 * agreed / (true_count + found_count)), switches, hits / true_count
+
+
+def main() -> None:
+    """Measure every scene and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=Path, required=True, help="folder with " + PEOPLE[0])
+    options = parser.parse_args()
+    detector, analyzer = FaceDetector(), Analyzer()
+    people = [heads_of(options.clips / name, detector) for name in PEOPLE]
+    print("| scene | people | IDF1 | id switches | faces found |\n|---|---|---|---|---|")
+    for name, (paths, moving) in SCENES.items():
+        idf1, switches, recall = measure(analyzer, people, paths, moving=moving)
+        print(f"| {name} | {len(paths)} | {idf1:.3f} | {switches} | {recall:.1%} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
