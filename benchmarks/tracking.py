@@ -4,8 +4,8 @@
 
 Heads cut out of clips of one person walk across a background on known paths, cross, and hide
 each other, in front of a still and of a moving camera. The truth is where each head was put; one
-that is hidden for the most part has no truth in that frame. IDF1 after Ristani et al., "Performance Measures
-and a Data Set for Multi-Target, Multi-Camera Tracking", ECCV workshops 2016. Needs scipy.
+that is hidden for the most part has no truth in that frame. IDF1 after Ristani et al., "Performance
+Measures and a Data Set for Multi-Target, Multi-Camera Tracking", ECCV workshops 2016. Needs scipy.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ def _paste(
 def _share_seen(owner: npt.NDArray[np.int64], box: npt.NDArray[np.float64], number: int) -> float:
     x0, y0, x1, y1 = box.round().astype(int)
     area = max(1, (x1 - x0) * (y1 - y0))
-    return float((owner[max(y0, 0) : y1, max(x0, 0) : x1] == number).sum()) / area
+    seen = (owner[max(y0, 0) : y1, max(x0, 0) : x1] == number).sum()
+    return float(seen) / float(area)
 
 
 def measure(
