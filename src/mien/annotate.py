@@ -30,7 +30,8 @@ COLOURS: Final[dict[str, tuple[int, int, int]]] = {
     "surprise": (86, 180, 233),
     "neutral": (200, 200, 200),
 }
-_UNKNOWN_COLOUR: Final = (230, 159, 0)
+#: Of classes that are not among the seven.
+UNKNOWN_COLOUR: Final = (230, 159, 0)
 _INK: Final = (20, 20, 20)
 _PAPER: Final = (255, 255, 255)
 _DARK: Final = 360  # sum of red, green and blue below which a tag is written in white
@@ -55,7 +56,7 @@ def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
         if face.heat is not None:
             _heat(drawn, face.heat)
     for face in faces:
-        colour = COLOURS.get(face.expression, _UNKNOWN_COLOUR)
+        colour = COLOURS.get(face.expression, UNKNOWN_COLOUR)
         x, y, w, h = face.box
         line_px = max(1, round(min(w, h) / 90))
         _outline(drawn, face, colour, line_px)
@@ -169,7 +170,7 @@ def _bars(image: UInt8Array, face: FaceResult, corner: tuple[int, int], text_px:
         top = y + row * row_px
         _blend(image, x, top, names[name], _PAPER)
         gap = max(1, row_px // 5)
-        colour = COLOURS.get(name, _UNKNOWN_COLOUR)
+        colour = COLOURS.get(name, UNKNOWN_COLOUR)
         _fill(image, x + name_px, top + gap, round(room * p), row_px - 2 * gap, colour)
         number = _written(f"{p:.0%}", text_px)
         _blend(image, x + width - number.shape[1], top, number, _PAPER)

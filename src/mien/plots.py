@@ -154,3 +154,47 @@ def learning_curves(
             f"{accuracies[best]:.1%}", (epochs[best], accuracies[best]), color=_SERIES[0],
             xytext=(0, 6), textcoords="offset points", ha="center",
         )  # fmt: skip
+
+
+def timeline_chart(
+    faces: Sequence[
+        tuple[
+            str,
+            npt.NDArray[np.float64],
+            npt.NDArray[np.float64],
+            Sequence[tuple[str, float, float]],
+        ]
+    ],
+    labels: Sequence[str],
+    colours: Sequence[str],
+    end_s: float,
+    file: Path,
+) -> None:
+    """Stacked probabilities over time, one panel a face, with its segments as bars below.
+
+    Args:
+        faces: for each a title, times `(N,)` in seconds, probabilities `(N, K)` (NaN where it is
+            out of sight), and segments as (expression, start, end).
+        labels, colours: of the K classes.
+        end_s: where the axis of time ends.
+        file: picture to write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 1.2 + 1.7 * len(faces)), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(faces), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (title, times, probs, segments) in zip(panels, faces, strict=True):
+        areas = axes.stackplot(times, probs.T, colors=colours, labels=labels, linewidth=0)
+        for name, start, end in segments:
+            axes.barh(
+                -0.08, end - start, 0.1, start, color=colours[labels.index(name)], linewidth=0
+            )
+        axes.set(xlim=(0, max(end_s, 1e-3)), ylim=(-0.15, 1), yticks=(0, 0.5, 1))
+        axes.set_title(title, loc="left", fontsize=10, color=_INK)
+        axes.tick_params(colors=_INK)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[-1].set_xlabel("seconds")
+    figure.legend(areas, labels, ncols=len(labels), frameon=False, loc="outside lower center")
+    figure.savefig(file, dpi=130)

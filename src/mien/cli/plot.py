@@ -1,0 +1,42 @@
+"""`mien plot`: a video's results over time, as a picture or a page."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mien.cli.exits import GOOD, require_extra, say
+from mien.errors import ConfigError
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "plot",
+        help="draw a video's results over time",
+        description="Draw what the faces of a video showed over time: probabilities, and segments "
+        "below them.",
+    )
+    add = parser.add_argument
+    add("results", help="what `mien analyze VIDEO --out` wrote: .jsonl .json .csv .parquet")
+    add("--out", required=True, metavar="FILE", help=".png, .svg or .pdf, or .html for a page")
+    add("--overwrite", action="store_true", help="replace an existing file")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read, draw, and say where it is."""
+    from mien.results import read_results
+    from mien.timeline import build_timeline, write_timeline
+
+    out = Path(options.out)
+    if out.suffix.lower() not in (".png", ".svg", ".pdf", ".html", ".htm"):
+        raise ConfigError(f"--out {out}: expected .png, .svg, .pdf or .html")
+    if out.exists() and not options.overwrite:
+        raise ConfigError(f"--out {out}: is already there. Choose another name, or use --overwrite")
+    if not out.suffix.lower().startswith(".htm"):
+        require_extra("report", "matplotlib")
+    timeline = build_timeline(read_results(options.results))
+    write_timeline(timeline, out)
+    say(f"mien: {out}")
+    return GOOD

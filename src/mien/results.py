@@ -1,0 +1,118 @@
+"""Results read back from the files that sinks wrote. May import csv, json, arro3, and from mien:
+errors, types.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from mien.errors import SourceError
+from mien.types import LANDMARK_NAMES, SCHEMA_VERSION, FaceResult, FrameResult
+
+_SUFFIXES: Final = (".jsonl", ".json", ".csv", ".parquet")
+
+
+def read_results(path: str | Path) -> Iterator[FrameResult]:
+    """Results of `mien analyze --out FILE`, frame by frame, from any of its formats.
+
+    JSON Lines and CSV are read as they are asked for; JSON and Parquet at once.
+
+    Raises:
+        SourceError: no such file, an unknown suffix, or not what `mien analyze` writes.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES or path.name.lower().endswith(".segments.csv"):
+        raise SourceError(
+            f"{path}: expected results of `mien analyze --out`: {' '.join(_SUFFIXES)}"
+        )
+    try:
+        if suffix == ".parquet":
+            yield from _from_rows(_parquet_rows(path))
+            return
+        with path.open(encoding="utf-8", newline="") as file:
+            if suffix == ".csv":
+                yield from _from_rows(csv.DictReader(file))
+            else:
+                objects = json.load(file) if suffix == ".json" else map(json.loads, file)
+                yield from map(_from_object, objects)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror}). Check the path") from error
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise SourceError(
+            f"{path}: not results of `mien analyze` ({type(error).__name__}: {error}). Analyse the "
+            "source again"
+        ) from error
+
+
+def _from_object(values: Mapping[str, Any]) -> FrameResult:
+    _require_schema(values["schema"])
+    faces = tuple(
+        FaceResult(
+            **{
+                **face,
+                "box": tuple(face["box"]),
+                "landmarks": tuple(tuple(point) for point in face["landmarks"]),
+            }
+        )
+        for face in values["faces"]
+    )
+    names = ("source", "frame", "time_s", "width", "height")
+    return FrameResult(**{name: values[name] for name in names}, faces=faces)
+
+
+def _from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[FrameResult]:
+    """One result for the rows of each frame, which follow each other."""
+    for _, group in groupby(rows, key=lambda row: (row["source"], row["frame"])):
+        lines = list(group)
+        first = lines[0]
+        _require_schema(first["schema"])
+        yield FrameResult(
+            first["source"],
+            int(first["frame"]),
+            float(first["time_s"]),
+            int(first["width"]),
+            int(first["height"]),
+            tuple(_face(row) for row in lines if row["face"] not in ("", None)),
+        )
+
+
+def _face(row: Mapping[str, Any]) -> FaceResult:
+    number = row["track_id"]
+    points = [(float(row[f"{name}_x"]), float(row[f"{name}_y"])) for name in LANDMARK_NAMES]
+    x, y, w, h = (float(row[f"box_{edge}"]) for edge in "xywh")
+    return FaceResult(
+        box=(x, y, w, h),
+        score=float(row["score"]),
+        landmarks=tuple(points),
+        expression=row["expression"],
+        confidence=float(row["confidence"]),
+        uncertain=row["uncertain"] in (True, "True"),
+        probs={
+            key.removeprefix("prob_"): float(value)
+            for key, value in row.items()
+            if key.startswith("prob_")
+        },
+        track_id=None if number in ("", None) else int(number),
+    )
+
+
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    from arro3.io import read_parquet
+
+    if path.stat().st_size == 0:
+        raise ValueError("an empty file")
+    for batch in read_parquet(str(path)):
+        columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
+        for values in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, values, strict=True))
+
+
+def _require_schema(found: str) -> None:
+    if found != SCHEMA_VERSION:
+        raise ValueError(f"expected schema {SCHEMA_VERSION}, found {found}")

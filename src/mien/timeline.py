@@ -1,0 +1,280 @@
+"""What the faces of a video showed, over time: a picture, or a page to look around in.
+
+May import events, results, plots, annotate and what lies below them. The page holds everything it
+needs; nothing is loaded from elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mien import plots
+from mien.annotate import COLOURS, UNKNOWN_COLOUR
+from mien.errors import SourceError
+from mien.events import Segment, SegmentFinder
+from mien.types import FrameResult
+
+_POINTS: Final = 1200  # a face's curve has at most so many
+_FACES: Final = 12  # the faces that are longest in sight
+
+
+@dataclass(frozen=True)
+class FaceTimeline:
+    """One face of one video.
+
+    Attributes:
+        track_id: which.
+        times_s: `(N,)`, ascending; NaN where it was out of sight.
+        probs: `(N, K)`, means over the time since the point before.
+        seen_s: how long it was in sight.
+        segments: what it showed.
+    """
+
+    track_id: int
+    times_s: npt.NDArray[np.float64]
+    probs: npt.NDArray[np.float64]
+    seen_s: float
+    segments: tuple[Segment, ...]
+
+    def shares(self) -> dict[str, float]:
+        """Share of the time in sight that was taken by each expression's segments."""
+        shown: dict[str, float] = defaultdict(float)
+        for segment in self.segments:
+            shown[segment.expression] += segment.duration_s
+        return {name: time_s / max(self.seen_s, 1e-9) for name, time_s in shown.items()}
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The faces of one video, those longest in sight first."""
+
+    source: str
+    labels: tuple[str, ...]
+    end_s: float
+    faces: tuple[FaceTimeline, ...]
+    left_out: int
+
+
+def build_timeline(
+    results: Iterable[FrameResult], *, finder: SegmentFinder | None = None
+) -> Timeline:
+    """The timeline of one video's results.
+
+    Raises:
+        SourceError: no face with a track, or results of several sources.
+    """
+    finder = finder or SegmentFinder()
+    seen: dict[int, list[tuple[float, list[float]]]] = defaultdict(list)
+    segments: dict[int, list[Segment]] = defaultdict(list)
+    source, end_s = "", 0.0
+    labels: tuple[str, ...] = ()
+    for number, result in enumerate(results):
+        if number and result.source != source:
+            raise SourceError(
+                f"{result.source}: follows {source} in one file. A timeline shows one video: "
+                "analyse each into a file of its own"
+            )
+        source, end_s = result.source, result.time_s
+        for face in result.faces:
+            if face.track_id is not None:
+                labels = tuple(face.probs)
+                seen[face.track_id].append((result.time_s, list(face.probs.values())))
+        for segment in finder.update(result):
+            segments[segment.track_id].append(segment)
+    for segment in finder.finish():
+        segments[segment.track_id].append(segment)
+    if not seen:
+        raise SourceError(
+            f"{source or 'results'}: no face over time. A timeline needs a video's results"
+        )
+    faces = [
+        _face_timeline(number, rows, segments[number], finder.patience_s)
+        for number, rows in seen.items()
+    ]
+    faces.sort(key=lambda face: -face.seen_s)
+    return Timeline(source, labels, end_s, tuple(faces[:_FACES]), max(0, len(faces) - _FACES))
+
+
+def _face_timeline(
+    number: int,
+    rows: Sequence[tuple[float, list[float]]],
+    segments: Sequence[Segment],
+    gap_s: float,
+) -> FaceTimeline:
+    times = np.array([time_s for time_s, _ in rows])
+    probs = np.array([values for _, values in rows])
+    steps = np.diff(times)
+    seen_s = float(steps[steps <= gap_s].sum())
+    size = -(-len(times) // _POINTS)
+    # Points average over frames, but never over a gap. That becomes a point without values.
+    ends = [0, *(np.nonzero(steps > gap_s)[0] + 1), len(times)]
+    starts = np.concatenate([np.arange(*stretch, size) for stretch in pairwise(ends)])
+    counts = np.diff([*starts, len(times)])
+    times = np.add.reduceat(times, starts) / counts
+    probs = np.add.reduceat(probs, starts, axis=0) / counts[:, None]
+    gaps = np.searchsorted(starts, ends[1:-1])
+    times = np.insert(times, gaps, np.nan)
+    probs = np.insert(probs, gaps, np.nan, axis=0)
+    ordered = tuple(sorted(segments, key=lambda segment: segment.start_s))
+    return FaceTimeline(number, times, probs, seen_s, ordered)
+
+
+def write_timeline(timeline: Timeline, file: Path) -> None:
+    """Draw a timeline: `.png` (or another picture), or `.html` for a page."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix.lower() in (".html", ".htm"):
+        file.write_text("\n".join(_page(timeline)), encoding="utf-8")
+        return
+    rows = [
+        (
+            _title(face),
+            face.times_s,
+            face.probs,
+            [(s.expression, s.start_s, s.end_s) for s in face.segments],
+        )
+        for face in timeline.faces
+    ]
+    plots.timeline_chart(rows, timeline.labels, _colours(timeline.labels), timeline.end_s, file)
+
+
+def _colours(labels: Sequence[str]) -> list[str]:
+    found = [COLOURS.get(label, UNKNOWN_COLOUR) for label in labels]
+    return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in found]
+
+
+def _title(face: FaceTimeline) -> str:
+    shares = sorted(face.shares().items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{name} {share:.0%}" for name, share in shares if share >= 0.005)
+    return f"face {face.track_id}, {face.seen_s:.1f} s in sight" + (f": {shown}" if shown else "")
+
+
+_STYLE: Final = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #1f2a44; background: #fff; margin: 1.5rem auto;
+  max-width: 72rem; padding: 0 1rem }
+h1 { font-size: 1.4rem } h2 { font-size: 1rem; margin: 1.6rem 0 .3rem }
+svg { width: 100%; height: 120px; display: block; background: #f5f7fb; touch-action: none }
+.bars { height: 14px; margin-top: 3px } .legend span { display: inline-block; margin-right: 1rem }
+.legend i { display: inline-block; width: .8em; height: .8em; margin-right: .3em }
+table { border-collapse: collapse; margin-top: 1rem } td, th { padding: .15rem .8rem;
+  text-align: right } td:nth-child(2), th:nth-child(2) { text-align: left }
+tr + tr { border-top: 1px solid #dfe5f1 } output { display: block; min-height: 1.6em }
+@media (prefers-color-scheme: dark) { body { background: #12161f; color: #e6eaf3 }
+  svg { background: #1b2130 } tr + tr { border-color: #2c3550 } }
+"""
+
+_SCRIPT: Final = """
+const data = JSON.parse(document.getElementById("data").textContent);
+for (const [i, face] of data.faces.entries()) {
+  const svg = document.getElementById("face" + i), say = document.getElementById("say" + i);
+  const line = svg.querySelector("line");
+  const show = (x) => {
+    const t = x * data.end_s;
+    let best = -1;
+    face.t.forEach((v, k) => {
+      if (v !== null && (best < 0 || Math.abs(v - t) < Math.abs(face.t[best] - t))) best = k;
+    });
+    const far = best < 0 || Math.abs(face.t[best] - t) > Math.max(0.5, data.end_s / 200);
+    line.setAttribute("x1", x * 1000); line.setAttribute("x2", x * 1000);
+    line.style.display = "";
+    say.textContent = t.toFixed(2) + " s: " + (far ? "not in sight" : data.labels
+      .map((name, k) => [name, face.p[best][k]]).sort((a, b) => b[1] - a[1]).slice(0, 3)
+      .map(([name, p]) => name + " " + Math.round(100 * p) + "%").join(", "));
+  };
+  let at = 0;
+  svg.addEventListener("pointermove", (event) => {
+    const box = svg.getBoundingClientRect();
+    at = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+    show(at);
+  });
+  svg.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -0.005, ArrowRight: 0.005, Home: -1, End: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    at = Math.min(1, Math.max(0, at + step));
+    show(at);
+  });
+}
+"""
+
+
+def _page(timeline: Timeline) -> Iterator[str]:
+    title = escape(Path(timeline.source).name or "results")
+    yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+    yield '<meta name="viewport" content="width=device-width">'
+    yield f"<style>{_STYLE}</style><h1>{title}</h1>"
+    colours = _colours(timeline.labels)
+    yield '<p class="legend">' + "".join(
+        f'<span><i style="background:{colour}"></i>{escape(label)}</span>'
+        for label, colour in zip(timeline.labels, colours, strict=True)
+    )
+    for number, face in enumerate(timeline.faces):
+        yield f"<h2>{escape(_title(face))}</h2>"
+        yield (
+            f'<svg id="face{number}" viewBox="0 0 1000 100" preserveAspectRatio="none" '
+            f'tabindex="0" role="img" aria-label="{escape(_title(face))}. Arrow keys move '
+            f'through time.">'
+        )
+        yield from _areas(face, timeline.end_s, colours)
+        yield '<line y1="0" y2="100" stroke="currentColor" style="display:none"></line></svg>'
+        yield (
+            '<svg class="bars" viewBox="0 0 1000 10" preserveAspectRatio="none" '
+            'role="presentation">'
+        )
+        for segment in face.segments:
+            x, end = (
+                1000 * s / max(timeline.end_s, 1e-9) for s in (segment.start_s, segment.end_s)
+            )
+            colour = colours[timeline.labels.index(segment.expression)]
+            yield f'<rect x="{x:.2f}" width="{end - x:.2f}" height="10" fill="{colour}"></rect>'
+        yield f'</svg><output id="say{number}" aria-live="polite"></output>'
+    if timeline.left_out:
+        yield f"<p>{timeline.left_out} more faces were in sight for a shorter time.</p>"
+    heads = ("face", "expression", "from s", "peak s", "to s", "mean", "peak")
+    yield "<h2>Segments</h2><table><tr>" + "".join(f"<th>{head}" for head in heads)
+    for face in timeline.faces:
+        for s in face.segments:
+            yield (
+                f"<tr><td>{s.track_id}<td>{escape(s.expression)}<td>{s.start_s:.2f}<td>{s.peak_s:.2f}"
+                f"<td>{s.end_s:.2f}<td>{s.mean:.0%}<td>{s.peak:.0%}"
+            )
+    yield "</table>"
+    # "<" would end the script in a browser's eyes, wherever it stands.
+    text = json.dumps(_data(timeline), separators=(",", ":")).replace("<", "\\u003c")
+    yield f'<script type="application/json" id="data">{text}</script>'
+    yield f"<script>{_SCRIPT}</script></html>"
+
+
+def _areas(face: FaceTimeline, end_s: float, colours: Sequence[str]) -> Iterator[str]:
+    """The probabilities stacked on each other, as one shape for each class and stretch in sight."""
+    heights = np.concatenate([np.zeros((len(face.probs), 1)), face.probs.cumsum(1)], 1)
+    breaks = np.nonzero(np.isnan(face.times_s))[0]
+    for part in np.split(np.arange(len(face.times_s)), breaks):
+        rows = part[~np.isnan(face.times_s[part])]
+        x = 1000 * face.times_s[rows] / max(end_s, 1e-9)
+        for k, colour in enumerate(colours):
+            upper = [
+                f"{a:.1f},{100 - 100 * b:.1f}" for a, b in zip(x, heights[rows, k + 1], strict=True)
+            ]
+            lower = [
+                f"{a:.1f},{100 - 100 * b:.1f}" for a, b in zip(x, heights[rows, k], strict=True)
+            ]
+            yield f'<polygon points="{" ".join([*upper, *lower[::-1]])}" fill="{colour}"></polygon>'
+
+
+def _data(timeline: Timeline) -> dict[str, object]:
+    faces = []
+    for face in timeline.faces:
+        times = [None if np.isnan(t) else round(float(t), 3) for t in face.times_s]
+        probs = [[None if np.isnan(p) else round(float(p), 3) for p in row] for row in face.probs]
+        faces.append({"t": times, "p": probs})
+    return {"end_s": timeline.end_s, "labels": timeline.labels, "faces": faces}

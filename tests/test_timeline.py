@@ -1,0 +1,133 @@
+"""Results read back are what was written; timelines show what they hold."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mien.cli import main
+from mien.errors import SourceError
+from mien.results import read_results
+from mien.sinks import open_sink
+from mien.timeline import build_timeline, write_timeline
+from mien.types import EXPRESSIONS, FaceResult, FrameResult
+from tests.test_events import CROWD, face, film
+
+SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+numbers = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+@st.composite
+def faces(draw: st.DrawFn) -> FaceResult:
+    probs = dict(zip(EXPRESSIONS, draw(st.tuples(*[st.floats(0, 1)] * 7)), strict=True))
+    expression = draw(st.sampled_from(EXPRESSIONS))
+    return FaceResult(
+        draw(st.tuples(numbers, numbers, numbers, numbers)),
+        draw(st.floats(0, 1)),
+        tuple(draw(st.tuples(numbers, numbers)) for _ in range(5)),
+        expression,
+        probs[expression],
+        draw(st.booleans()),
+        probs,
+        draw(st.none() | st.integers(1, 9)),
+    )
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a,b\n.jpg", "ü.mp4"]), st.lists(faces(), max_size=3))))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_written_is_read_back(
+    tmp_path: Path, frames: list[tuple[str, list[FaceResult]]]
+) -> None:
+    results = [
+        FrameResult(source, i, i / 7, 64, 48, tuple(found))
+        for i, (source, found) in enumerate(frames)
+    ]
+    for suffix in SUFFIXES:
+        file = tmp_path / f"r{suffix}"
+        file.unlink(missing_ok=True)
+        with open_sink(file) as sink:
+            for result in results:
+                sink.write(result)
+        if results:
+            assert list(read_results(file)) == results, suffix
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.txt", b"", "expected results of"),
+        ("a.segments.csv", b"", "expected results of"),
+        ("a.jsonl", b"{}", "KeyError"),
+        ("a.jsonl", b"no json", "JSONDecodeError"),
+        ("a.json", b'[{"schema": "mien/9"}]', "expected schema mien/1, found mien/9"),
+        ("a.csv", b"a,b\n1,2\n", "KeyError"),
+        ("a.parquet", b"", "an empty file"),
+    ],
+)
+def test_other_files_are_named(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=says) as caught:
+        list(read_results(tmp_path / name))
+    assert name in str(caught.value)
+    with pytest.raises(SourceError, match="cannot be read"):
+        list(read_results(tmp_path / "nowhere.csv"))
+
+
+def test_a_timeline_by_hand() -> None:
+    first, second = build_timeline(film(*CROWD)).faces
+    assert (first.track_id, second.track_id) == (1, 2)
+    assert first.seen_s == pytest.approx(1.1)
+    assert first.shares() == pytest.approx({"happy": 1.0})
+    assert second.shares() == pytest.approx({"sad": 0.3 / 0.8, "neutral": 0.4 / 0.8})
+    assert first.probs[:, EXPRESSIONS.index("happy")] == pytest.approx(0.9)
+
+
+def test_long_films_are_thinned_and_gaps_stay_gaps() -> None:
+    frames = [[face(1, "happy", 0.9)]] * 4000 + [[]] * 100 + [[face(1, "sad", 0.9)]] * 4000
+    (shown,) = build_timeline(film(*frames, fps=25)).faces
+    assert len(shown.times_s) < 1210
+    assert (shown.times_s != shown.times_s).sum() == 1  # one NaN: the gap
+    assert shown.seen_s == pytest.approx(8000 / 25, abs=0.1)
+    assert [s.expression for s in shown.segments] == ["happy", "sad"]
+
+
+def test_what_cannot_be_drawn() -> None:
+    with pytest.raises(SourceError, match="needs a video's results"):
+        build_timeline(film([face(None, "happy", 0.9)]))
+    with pytest.raises(SourceError, match="shows one video"):
+        build_timeline([*film(*CROWD), *film(*CROWD, source="w.mp4")])
+
+
+def test_the_page_holds_everything_and_nothing_else(tmp_path: Path) -> None:
+    results = film(*CROWD, source="</script><b>x.mp4")
+    write_timeline(build_timeline(results), tmp_path / "a" / "t.html")
+    page = (tmp_path / "a" / "t.html").read_text()
+    assert not re.search(r"https?:|src=|@import|url\(", page)
+    assert "<b>x.mp4" not in page
+    data = json.loads(re.findall(r'id="data">(.*?)</script>', page)[0])
+    assert data["labels"] == list(EXPRESSIONS)
+    assert [len(f["t"]) for f in data["faces"]] == [12, 9]
+    assert len(re.findall(r"<svg[^<>]*>", page)) == page.count("</svg>") == 4
+    assert page.count("<polygon") == 14
+    assert page.count("<rect") == 3
+    assert "face 2, 0.8 s in sight: neutral 50%, sad 37%" in page
+
+
+def test_plot_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_sink(tmp_path / "r.csv") as sink:
+        for result in film(*CROWD):
+            sink.write(result)
+    command = ["plot", str(tmp_path / "r.csv"), "--out"]
+    assert main([*command, str(tmp_path / "t.png")]) == 0
+    with Image.open(tmp_path / "t.png") as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24) or []}
+    assert {(240, 228, 66), (0, 114, 178)} <= colours  # happy and sad
+    assert main([*command, str(tmp_path / "t.png")]) == 2
+    assert "already there" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "t.png"), "--overwrite"]) == 0
+    assert main([*command, str(tmp_path / "t.doc")]) == 2
+    assert "expected .png" in capsys.readouterr().err
