@@ -186,3 +186,40 @@ def test_a_full_disk_is_an_error_with_a_name(
         open_sink(tmp_path / "r.jsonl") as sink,
     ):
         sink.write(RESULTS[0])
+
+
+def write_talkie(path: Path, seconds: float) -> None:
+    """A grey film with a tone of 440 Hz."""
+    with av.open(str(path), "w") as container:
+        film = container.add_stream("libx264", rate=25)
+        tone = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        assert isinstance(film, av.VideoStream)
+        assert isinstance(tone, av.AudioStream)
+        film.width = film.height = 64
+        film.pix_fmt = "yuv420p"
+        for i in range(round(25 * seconds)):
+            grey = np.full((64, 64, 3), 90, np.uint8)
+            container.mux(film.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+            wave = 8000 * np.sin(2 * np.pi * 440 * (np.arange(640) + 640 * i) / 16_000)
+            frame = av.AudioFrame.from_ndarray(wave[None].astype(np.int16), "s16", "mono")
+            frame.sample_rate, frame.pts = 16_000, 640 * i
+            container.mux(tone.encode(frame))
+        container.mux([*film.encode(None), *tone.encode(None)])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_an_annotated_copy_keeps_its_sound(tmp_path: Path, suffix: str) -> None:
+    write_talkie(tmp_path / "v.mkv", 2)
+    picture = np.full((64, 64, 3), 90, np.uint8)
+    with open_sink(tmp_path / f"copy{suffix}") as sink:
+        for i in range(15, 45):  # from 0.6 to 1.8 s
+            sink.write(FrameResult(str(tmp_path / "v.mkv"), i, i / 25, 64, 64), picture)
+    with av.open(str(tmp_path / f"copy{suffix}")) as container:
+        heard = [(f.time, f.to_ndarray(), f.sample_rate) for f in container.decode(audio=0)]
+    times = [time_s for time_s, _, _ in heard if time_s is not None]
+    assert times[0] == pytest.approx(0.6, abs=0.1)
+    assert times[-1] == pytest.approx(1.76, abs=0.15)
+    wave = np.concatenate([samples[0] for _, samples, _ in heard]).astype(float)
+    spectrum = np.abs(np.fft.rfft(wave - wave.mean()))
+    loudest_hz = spectrum.argmax() * heard[0][2] / len(wave)
+    assert loudest_hz == pytest.approx(440, abs=5)

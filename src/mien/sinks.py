@@ -364,8 +364,68 @@ class PictureSink(FileSink):
         """Nothing to complete: a picture is written at once."""
 
 
+class _Sound:
+    """The sound of a video file, encoded anew for its annotated copy, as far as the film has come.
+
+    Where the sound is damaged, the rest of the copy is silent.
+    """
+
+    def __init__(self, file: str, copy: av.container.OutputContainer, begin_s: float) -> None:
+        self._source = av.open(file, metadata_errors="ignore")
+        (heard, *_) = self._source.streams.audio
+        codec = "libopus" if "webm" in copy.format.name else "aac"
+        rate = 48_000 if codec == "libopus" else heard.codec_context.sample_rate
+        layout = "mono" if heard.codec_context.channels == 1 else "stereo"
+        stream = copy.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(stream, av.AudioStream)
+        self._copy, self._stream = copy, stream
+        encoder = stream.codec_context
+        encoder.open()
+        self._resampler = av.AudioResampler(
+            encoder.format, layout, rate, frame_size=encoder.frame_size or None
+        )
+        self._begin_s, self._now_s = begin_s, -1.0
+        if begin_s and heard.time_base:
+            self._source.seek(int(begin_s / heard.time_base), stream=heard)
+        self._frames = self._source.decode(heard)
+
+    @classmethod
+    def of(cls, file: str, copy: av.container.OutputContainer, begin_s: float) -> _Sound | None:
+        """The sound of a file; None where there is none, or no file to open again."""
+        if not Path(file).is_file():
+            return None
+        try:
+            return cls(file, copy, begin_s)
+        except (av.error.FFmpegError, ValueError):
+            return None
+
+    def play_to(self, time_s: float) -> None:
+        """Copy what is heard up to `time_s`."""
+        while self._now_s < time_s:
+            try:
+                frame = next(self._frames, None)
+            except av.error.FFmpegError:
+                frame = None
+            if frame is None or frame.time is None:
+                self._now_s = np.inf
+                return
+            self._now_s = frame.time
+            if self._now_s >= self._begin_s:
+                self._encode(frame)
+
+    def close(self) -> None:
+        """Encode what is under way."""
+        self._encode(None)
+        self._copy.mux(self._stream.encode(None))
+        self._source.close()
+
+    def _encode(self, frame: av.AudioFrame | None) -> None:
+        for part in self._resampler.resample(frame):
+            self._copy.mux(self._stream.encode(part))
+
+
 class VideoSink(FileSink):
-    """The annotated copy of one video: H.264, each frame at the time it had in the source."""
+    """The annotated copy of one video: H.264 and its sound, each frame at the time it had."""
 
     needs_image = True
 
@@ -375,6 +435,7 @@ class VideoSink(FileSink):
         except (av.error.FFmpegError, ValueError) as error:
             raise self._failed(error) from error
         self._stream: av.VideoStream | None = None
+        self._sound: _Sound | None = None
         self._last = -1
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
@@ -389,6 +450,7 @@ class VideoSink(FileSink):
             stream.codec_context.time_base = _CLOCK
             stream.options = {"preset": "veryfast", "crf": "20"} if codec == "libx264" else {}
             self._stream = stream
+            self._sound = _Sound.of(result.source, self._container, result.time_s)
         if (width, height) != (self._stream.width, self._stream.height):
             raise SinkError(
                 f"{self.target}: frames of {width} x {height} do not fit into a video of "
@@ -403,10 +465,14 @@ class VideoSink(FileSink):
         frame.pts, frame.time_base = self._last, _CLOCK
         try:
             self._container.mux(self._stream.encode(frame))
+            if self._sound is not None:
+                self._sound.play_to(result.time_s)
         except av.error.FFmpegError as error:
             raise self._failed(error) from error
 
     def _close(self) -> None:
+        if self._sound is not None:
+            self._sound.close()
         if self._stream is not None:
             self._container.mux(self._stream.encode(None))
         self._container.close()
