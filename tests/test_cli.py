@@ -223,6 +223,8 @@ def run(
         text=True,
         cwd=cwd,
         env=env,
+        # A shell that starts the tests in the background has them ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

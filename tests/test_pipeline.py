@@ -156,6 +156,27 @@ def test_annotation_draws_on_a_copy(analyzer: Analyzer, portrait: UInt8Array) ->
     assert (annotate(portrait, []) == portrait).all()
 
 
+def test_bars_cover_no_face(analyzer: Analyzer, portrait: UInt8Array) -> None:
+    from dataclasses import replace
+
+    (face,) = analyzer.analyze_frame(Frame(portrait)).faces
+    grey = np.full((512, 640, 3), 128, np.uint8)
+    crowds = {
+        "at the bottom": [(200.0, 300.0, 150.0, 200.0)],
+        "one above the other": [(200.0, 50.0, 150.0, 150.0), (220.0, 280.0, 150.0, 200.0)],
+        "side by side": [(20.0 + 160 * i, 330.0, 150.0, 170.0) for i in range(4)],
+        "filling it": [(0.0, 60.0, 640.0, 450.0)],
+    }
+    for name, boxes in crowds.items():
+        drawn = annotate(grey, [replace(face, box=box) for box in boxes])
+        for x, y, w, h in boxes:
+            # The next face's tag may reach a little into this one.
+            inside = drawn[round(y) + 6 : round(y + 0.7 * h), round(x) + 6 : round(x + w) - 6]
+            assert (inside == 128).all(), name
+    alone = annotate(grey, [replace(face, box=crowds["at the bottom"][0])])
+    assert (alone[300:, 360:] != 128).any()  # the bars stand beside it
+
+
 @pytest.mark.parametrize("box", [(-40, -30, 90, 120), (480, 470, 80, 90), (0, 0, 512, 512)])
 def test_annotation_at_the_edges(
     analyzer: Analyzer, portrait: UInt8Array, box: tuple[float, float, float, float]

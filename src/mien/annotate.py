@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from PIL import ImageDraw, ImageFont
@@ -55,6 +55,7 @@ def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
     for face in faces:
         if face.heat is not None:
             _heat(drawn, face.heat)
+    taken = [_Rectangle(*map(round, face.box)) for face in faces]
     for face in faces:
         colour = COLOURS.get(face.expression, UNKNOWN_COLOUR)
         x, y, w, h = face.box
@@ -67,7 +68,7 @@ def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
             text = f"{face.track_id}: {text}"
         _tag(drawn, text, (round(x), round(y)), text_px, colour)
         if h >= _BARS_FROM_PX:
-            _bars(drawn, face, (round(x), round(y + h) + line_px), max(11, round(text_px * 0.8)))
+            _bars(drawn, face, taken, line_px, max(_TEXT_PX[0], round(text_px * 0.8)))
     return drawn
 
 
@@ -153,16 +154,63 @@ def _tag(
     _blend(image, x, y, mask, _INK if sum(colour) > _DARK else _PAPER)
 
 
-def _bars(image: UInt8Array, face: FaceResult, corner: tuple[int, int], text_px: int) -> None:
-    """One row per class below the face: name, bar, per cent. Moved up where there is no room."""
+class _Rectangle(NamedTuple):
+    """Part of a picture, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def fits_into(self, other: _Rectangle) -> bool:
+        return (
+            self.x >= other.x
+            and self.y >= other.y
+            and self.x + self.width <= other.x + other.width
+            and self.y + self.height <= other.y + other.height
+        )
+
+    def meets(self, other: _Rectangle) -> bool:
+        return (
+            self.x < other.x + other.width
+            and other.x < self.x + self.width
+            and self.y < other.y + other.height
+            and other.y < self.y + self.height
+        )
+
+
+def _bars(
+    image: UInt8Array, face: FaceResult, taken: list[_Rectangle], gap_px: int, text_px: int
+) -> None:
+    """One row per class: name, bar, per cent. Below the face, or beside it where there is no room;
+    smaller where there is none either, and left out before it would cover a face or other bars.
+
+    `taken` is what must not be covered; the place of these bars is added to it.
+    """
     names = {name: _written(name, text_px) for name in face.probs}
     row_px = max(mask.shape[0] for mask in names.values())
     name_px = max(mask.shape[1] for mask in names.values())
     number_px = _written("100%", text_px).shape[1]
-    width = max(round(face.box[2]), name_px + number_px + 6 * text_px)
+    own = _Rectangle(*map(round, face.box))
+    least = name_px + number_px + 6 * text_px
     height = row_px * len(names)
-    x = max(0, min(corner[0], image.shape[1] - width))
-    y = max(0, min(corner[1], image.shape[0] - height))
+    lowest = max(0, min(own.y, image.shape[0] - height))
+    wide = max(own.width, least)
+    below = max(0, min(own.x, image.shape[1] - wide))
+    whole = _Rectangle(0, 0, image.shape[1], image.shape[0])
+    for place in (
+        _Rectangle(below, own.y + own.height + gap_px, wide, height),
+        _Rectangle(own.x + own.width + gap_px, lowest, least, height),
+        _Rectangle(own.x - gap_px - least, lowest, least, height),
+    ):
+        if place.fits_into(whole) and not any(place.meets(other) for other in taken):
+            break
+    else:
+        if text_px > _TEXT_PX[0]:
+            _bars(image, face, taken, gap_px, max(_TEXT_PX[0], round(text_px * 0.7)))
+        return
+    taken.append(place)
+    x, y, width, _ = place
     panel = _part(image, x, y, width, height)
     panel[:] = (panel * _DIMMED).astype(np.uint8)
     room = width - name_px - number_px - text_px // 2
