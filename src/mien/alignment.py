@@ -11,8 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mien.geometry import transform_points
-from mien.preprocess import sample, to_gray
+from mien.preprocess import sample, surroundings, to_gray
 from mien.types import Detections, Float32Array, UInt8Array
 
 
@@ -84,15 +83,6 @@ def align_faces(
 
 
 def _cut(image: UInt8Array, transform: npt.NDArray[np.float64], size_px: int) -> UInt8Array:
-    step = float(np.hypot(*transform[:, 0]))
     # Only the surroundings of the face are converted and shrunk: the frame may be large.
-    corners = np.array([[0, 0], [size_px, 0], [0, size_px], [size_px, size_px]], np.float64)
-    reach = transform_points(transform, corners)
-    height, width = image.shape[:2]
-    margin = step + 1
-    low = np.clip(np.floor(reach.min(0) - margin), 0, [width - 1, height - 1]).astype(int)
-    high = np.clip(np.ceil(reach.max(0) + margin), low + 1, [width, height]).astype(int)
-    patch = to_gray(np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]]))
-    transform = transform.copy()
-    transform[:, 2] -= low
-    return sample(patch, transform, size_px)
+    patch, moved = surroundings(image, transform, size_px)
+    return sample(to_gray(patch), moved, size_px)

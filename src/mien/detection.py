@@ -1,6 +1,6 @@
 """Find faces in a frame: `FaceDetector` turns a `Frame` into `Detections`.
 
-May import numpy, and from mien: errors, types, geometry, preprocess, inference.
+May import numpy, and from mien: types, geometry, preprocess, inference, weights.
 
 The network is CenterFace (Xu et al., "CenterFace: Joint Face Detection and Alignment Using
 Face as Point", Scientific Programming 2020): one convolutional pass gives, on a grid of
@@ -10,19 +10,17 @@ centre within its cell, and five landmarks. Its weights come in with the build (
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from mien.errors import ModelError
 from mien.geometry import FloatArray, iou_matrix, non_maximum_suppression
 from mien.inference import Network
 from mien.preprocess import resize
 from mien.types import Detections, Float32Array, Frame
+from mien.weights import read_weights
 
-WEIGHTS: Final = Path(__file__).parent / "assets" / "centerface.onnx"
+_WEIGHTS: Final = "centerface.onnx"
 _CELL_PX: Final = 4  # one cell of the heat map covers 4 x 4 pixels of the network's input
 _MULTIPLE_PX: Final = 32  # the network halves its input five times
 _LARGE_FACES_UP_TO_PX: Final = 512  # inputs above this are searched at half the size as well
@@ -57,7 +55,7 @@ class FaceDetector:
             raise ValueError(f"min_score: expected a number between 0 and 1, got {min_score}")
         self.long_side_px = long_side_px
         self.min_score = min_score
-        self._network = Network(_verified_weights(), str(WEIGHTS), threads=threads)
+        self._network = Network(read_weights(_WEIGHTS), _WEIGHTS, threads=threads)
 
     def detect(self, frame: Frame, *, long_side_px: int | None = None) -> Detections:
         """The faces in `frame`, best score first; `Detections.empty()` when there is none.
@@ -177,24 +175,3 @@ def _long_sides(faces: Detections) -> Float32Array:
 
 def _round_up(length: float) -> int:
     return max(_MULTIPLE_PX, int(np.ceil(length / _MULTIPLE_PX)) * _MULTIPLE_PX)
-
-
-def _verified_weights() -> bytes:
-    """The detector's weights, after checking them against the hash written by the build."""
-    sums = WEIGHTS.with_name("SHA256SUMS")
-    if not WEIGHTS.is_file() or not sums.is_file():
-        raise ModelError(
-            f"{WEIGHTS}: the face detector's weights are missing. They come in when mien is "
-            "installed: run `pip install .` (or `pip install -e .`) in the repository again"
-        )
-    data = WEIGHTS.read_bytes()
-    expected = {
-        name: digest for digest, name in (line.split() for line in sums.read_text().splitlines())
-    }.get(WEIGHTS.name)
-    found = hashlib.sha256(data).hexdigest()
-    if found != expected:
-        raise ModelError(
-            f"{WEIGHTS}: altered or incomplete: expected SHA-256 {expected}, found {found}. "
-            "Install mien again"
-        )
-    return data

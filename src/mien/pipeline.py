@@ -19,10 +19,12 @@ from mien.alignment import align_faces, crop_transforms
 from mien.classifier import ExpressionClassifier, Predictions
 from mien.detection import FaceDetector
 from mien.errors import ModelError
+from mien.shape import SCALE as MESH_SCALE
+from mien.shape import FaceMesh
 from mien.sources import MAX_PIXELS, Source, Span, open_source
 from mien.temporal import Smoother
 from mien.tracking import FaceTracker, looks_of
-from mien.types import Detections, FaceResult, Frame, FrameResult, HeatMap, UInt8Array
+from mien.types import Detections, FaceResult, FaceShape, Frame, FrameResult, HeatMap, UInt8Array
 
 #: What may be given as a source: a path, an RGB `uint8 (H, W, 3)` array, or a `Frame`.
 SourceLike = str | os.PathLike[str] | UInt8Array | Frame
@@ -77,6 +79,7 @@ class Analyzer:
         threads: CPU threads of each network.
         max_pixels: refuse pictures larger than this before decoding.
         span: which frames of a video are wanted; None for all.
+        shape: lay a mesh over every face, and say how it is turned and how far its parts are open.
         smooth_s: over how many seconds of a video a face's answers are averaged (time constant);
             0 for every frame on its own.
         explain: what each face's `heat` shows: `evidence`, which places speak for the answer (81
@@ -96,6 +99,7 @@ class Analyzer:
         threads: int = 2,
         max_pixels: int = MAX_PIXELS,
         span: Span | None = None,
+        shape: bool = False,
         smooth_s: float = SMOOTH_S,
         explain: Literal["", "evidence", "attention"] = "",
     ) -> None:
@@ -117,6 +121,7 @@ class Analyzer:
         if not smooth_s >= 0:
             raise ValueError(f"smooth_s: expected at least 0, got {smooth_s}")
         self._smooth_s = smooth_s
+        self._mesh = FaceMesh(threads=threads) if shape else None
         self.times = StageTimes()
 
     def open(self, source: SourceLike) -> Source:
@@ -140,7 +145,14 @@ class Analyzer:
         if following is not None:
             predictions = self._smoothed(predictions, numbers, frame.time_s, following)
         heat = self._heat(faces, crops, predictions)
-        self.times.add("classify", began)
+        began = self.times.add("classify", began)
+        shapes: Sequence[FaceShape | None] = [None] * len(faces)
+        if self._mesh is not None:
+            transforms = crop_transforms(
+                faces, scale=MESH_SCALE, upright=True, size_px=FaceMesh.INPUT_PX
+            )
+            shapes = self._mesh.shapes(frame, transforms)
+            self.times.add("shape", began)
         self.times.frames += 1
         return FrameResult(
             source=frame.source,
@@ -148,7 +160,7 @@ class Analyzer:
             time_s=frame.time_s,
             width=frame.width,
             height=frame.height,
-            faces=tuple(_faces(faces, numbers, predictions, heat)),
+            faces=tuple(_faces(faces, numbers, predictions, shapes, heat)),
         )
 
     def find_faces(self, frame: Frame) -> tuple[Detections, UInt8Array]:
@@ -288,6 +300,7 @@ def _faces(
     faces: Detections,
     numbers: Sequence[int],
     predictions: Predictions,
+    shapes: Sequence[FaceShape | None],
     heat: Sequence[HeatMap | None],
 ) -> Iterator[FaceResult]:
     for i in range(len(faces)):
@@ -303,5 +316,6 @@ def _faces(
             uncertain=bool(predictions.uncertain[i]),
             probs=dict(zip(predictions.labels, map(float, probs), strict=True)),
             track_id=numbers[i] if numbers else None,
+            shape=shapes[i],
             heat=heat[i],
         )

@@ -81,6 +81,20 @@ def sample(image: UInt8Array, transform: npt.NDArray[np.float64], size_px: int) 
     return np.asarray(values.round().reshape(size_px, size_px), np.uint8)
 
 
+def surroundings(
+    image: UInt8Array, transform: npt.NDArray[np.float64], size_px: int
+) -> tuple[UInt8Array, npt.NDArray[np.float64]]:
+    """The part of a picture `(H, W[, 3])` that `sample` will need, and the transform into it."""
+    reach = _grid(2) * size_px @ transform[:, :2].T + transform[:, 2]
+    height, width = image.shape[:2]
+    margin = float(np.hypot(*transform[:, 0])) + 1
+    low = np.clip(np.floor(reach.min(0) - margin), 0, [width - 1, height - 1]).astype(int)
+    high = np.clip(np.ceil(reach.max(0) + margin), low + 1, [width, height]).astype(int)
+    moved = transform.copy()
+    moved[:, 2] -= low
+    return np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]]), moved
+
+
 def interpolate(
     grid: npt.NDArray[np.number], points: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float64]:

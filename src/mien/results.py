@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien.errors import SourceError
-from mien.types import LANDMARK_NAMES, SCHEMA_VERSION, FaceResult, FrameResult
+from mien.types import (
+    LANDMARK_NAMES,
+    SCHEMA_VERSION,
+    SHAPE_COLUMNS,
+    FaceResult,
+    FaceShape,
+    FrameResult,
+)
 
 _SUFFIXES: Final = (".jsonl", ".json", ".csv", ".parquet")
 
@@ -58,6 +65,7 @@ def _from_object(values: Mapping[str, Any]) -> FrameResult:
                 **face,
                 "box": tuple(face["box"]),
                 "landmarks": tuple(tuple(point) for point in face["landmarks"]),
+                "shape": FaceShape.from_dict(face["shape"]) if "shape" in face else None,
             }
         )
         for face in values["faces"]
@@ -99,6 +107,7 @@ def _face(row: Mapping[str, Any]) -> FaceResult:
             if key.startswith("prob_")
         },
         track_id=None if number in ("", None) else int(number),
+        shape=FaceShape.from_row(row) if row.get(SHAPE_COLUMNS[0]) not in ("", None) else None,
     )
 
 

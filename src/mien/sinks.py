@@ -81,9 +81,11 @@ class Sink(ABC):
 class FileSink(Sink):
     """A sink with one target file, written under another name until it is complete."""
 
-    def __init__(self, target: Path, labels: Sequence[str] = EXPRESSIONS) -> None:
+    def __init__(
+        self, target: Path, labels: Sequence[str] = EXPRESSIONS, *, shape: bool = False
+    ) -> None:
         self.target = target
-        self.labels = labels
+        self.labels, self.shape = labels, shape
         # The suffix stays last: writers of pictures and videos choose their format by it.
         self._partial = target.with_name(f".{target.stem}.part{target.suffix}")
         self._opened = False
@@ -162,11 +164,13 @@ class CsvSink(FileSink):
 
     def _open(self) -> None:
         self._file = self._partial.open("w", encoding="utf-8", newline="")
-        self._rows = csv.DictWriter(self._file, result_columns(self.labels), lineterminator="\n")
+        self._rows = csv.DictWriter(
+            self._file, result_columns(self.labels, shape=self.shape), lineterminator="\n"
+        )
         self._rows.writeheader()
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
-        self._rows.writerows(result.to_rows(self.labels))
+        self._rows.writerows(result.to_rows(self.labels, shape=self.shape))
 
     def _close(self) -> None:
         self._file.close()
@@ -181,7 +185,9 @@ class ParquetSink(FileSink):
     def _open(self) -> None:
         from arro3.core import RecordBatchReader, Schema
 
-        self._fields = [_arrow_field(name) for name in result_columns(self.labels)]
+        self._fields = [
+            _arrow_field(name) for name in result_columns(self.labels, shape=self.shape)
+        ]
         self._rows: list[dict[str, Any]] = []
         self._groups: Queue[list[dict[str, Any]] | None] = Queue(maxsize=2)
         self._failure: BaseException | None = None
@@ -215,7 +221,7 @@ class ParquetSink(FileSink):
             yield RecordBatch.from_pydict(columns)
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
-        self._rows += result.to_rows(self.labels)
+        self._rows += result.to_rows(self.labels, shape=self.shape)
         if len(self._rows) >= _ROWS_PER_GROUP:
             self._flush()
 
@@ -521,6 +527,7 @@ def open_sink(
     *,
     overwrite: bool = False,
     labels: Sequence[str] = EXPRESSIONS,
+    shape: bool = False,
 ) -> Sink:
     """A sink for a file (chosen by its suffix), or for a folder where the path ends in a slash.
 
@@ -530,6 +537,7 @@ def open_sink(
             annotated copy; `folder/` for an annotated copy of every source.
         overwrite: replace what is there.
         labels: the classes of the model whose results are to be written; each has a column.
+        shape: whether tables get columns for the faces' shape.
 
     Raises:
         SinkError: unknown suffix, no such folder to write into, or the file is already there.
@@ -562,7 +570,7 @@ def open_sink(
         raise SinkError(f"{name}: is already there. Choose another name, or use --overwrite")
     if not target.parent.is_dir():
         raise SinkError(f"{name}: there is no folder {target.parent}. Create it first")
-    return kinds[suffix](target, labels)
+    return kinds[suffix](target, labels, shape=shape)
 
 
 def save_picture(image: UInt8Array, path: str | os.PathLike[str], *, overwrite: bool) -> None:

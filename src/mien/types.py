@@ -159,6 +159,90 @@ class HeatMap:
 
 
 @dataclass(frozen=True)
+class FaceShape:
+    """How a face is turned, and how far its parts are open. Left and right are the picture's.
+
+    Lengths are in units of the distance between the eyes' centres, measured in space, so that they
+    depend neither on the size of a face nor much on how it is turned.
+
+    Attributes:
+        presence: how sure the mesh is that there is a face at all, 0..1.
+        yaw_deg: positive where the face looks to the picture's right.
+        pitch_deg: positive where it looks up.
+        roll_deg: positive where it leans clockwise.
+        eye_opening: between the lids, left and right eye.
+        brow_height: of the brows above the eyes' centres, left and right.
+        mouth_opening: between the lips.
+        mouth_width: between the corners.
+        mesh: `float32 (468, 3)`, x and y in pixels of the picture, z (away from the camera) in the
+            same unit; in the order of MediaPipe's face mesh. None where read from a file.
+    """
+
+    presence: float
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+    eye_opening: tuple[float, float]
+    brow_height: tuple[float, float]
+    mouth_opening: float
+    mouth_width: float
+    mesh: Float32Array | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, without the mesh."""
+        return {
+            "presence": self.presence,
+            "yaw_deg": self.yaw_deg,
+            "pitch_deg": self.pitch_deg,
+            "roll_deg": self.roll_deg,
+            "eye_opening": list(self.eye_opening),
+            "brow_height": list(self.brow_height),
+            "mouth_opening": self.mouth_opening,
+            "mouth_width": self.mouth_width,
+        }
+
+    def to_row(self) -> dict[str, float]:
+        """The same flat, with the keys of `SHAPE_COLUMNS`."""
+        left_eye, right_eye = self.eye_opening
+        left_brow, right_brow = self.brow_height
+        values = (
+            self.presence, self.yaw_deg, self.pitch_deg, self.roll_deg, left_eye, right_eye,
+            left_brow, right_brow, self.mouth_opening, self.mouth_width,
+        )  # fmt: skip
+        return dict(zip(SHAPE_COLUMNS, values, strict=True))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FaceShape:
+        """Read back what `to_dict` gave."""
+        pairs = {key: tuple(values[key]) for key in ("eye_opening", "brow_height")}
+        return cls(**{**values, **pairs})
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> FaceShape:
+        """Read back what `to_row` gave, numbers or their text."""
+        presence, yaw, pitch, roll, left_eye, right_eye, left_brow, right_brow, opening, width = (
+            float(row[column]) for column in SHAPE_COLUMNS
+        )
+        eyes, brows = (left_eye, right_eye), (left_brow, right_brow)
+        return cls(presence, yaw, pitch, roll, eyes, brows, opening, width)
+
+
+#: The columns of a face's shape in tables, where it was asked for.
+SHAPE_COLUMNS: Final = (
+    "shape_presence",
+    "yaw_deg",
+    "pitch_deg",
+    "roll_deg",
+    "eye_opening_left",
+    "eye_opening_right",
+    "brow_height_left",
+    "brow_height_right",
+    "mouth_opening",
+    "mouth_width",
+)
+
+
+@dataclass(frozen=True)
 class FaceResult:
     """One face in one frame and what it shows.
 
@@ -171,6 +255,7 @@ class FaceResult:
         uncertain: True when the evidence is too thin to act on (see the model card).
         probs: calibrated probability per class, in `EXPRESSIONS` order; sums to 1.
         track_id: the same number for the same face over time; None for still pictures.
+        shape: how it is turned and how far its parts are open, where that was asked for.
         heat: which places of the face matter, where that was asked for. Not written to files.
     """
 
@@ -182,11 +267,12 @@ class FaceResult:
     uncertain: bool
     probs: Mapping[str, float]
     track_id: int | None = None
+    shape: FaceShape | None = None
     heat: HeatMap | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The face as plain JSON types, in the documented order of keys."""
-        return {
+        values: dict[str, Any] = {
             "track_id": self.track_id,
             "box": list(self.box),
             "score": self.score,
@@ -196,12 +282,14 @@ class FaceResult:
             "uncertain": self.uncertain,
             "probs": dict(self.probs),
         }
+        return values if self.shape is None else {**values, "shape": self.shape.to_dict()}
 
 
-def result_columns(labels: Sequence[str] = EXPRESSIONS) -> tuple[str, ...]:
+def result_columns(labels: Sequence[str] = EXPRESSIONS, *, shape: bool = False) -> tuple[str, ...]:
     """Columns of every tabular sink: one row per face, and one for a frame without a face.
 
-    `labels` are the classes of the model that answers; each gets a column `prob_<label>`.
+    `labels` are the classes of the model that answers; each gets a column `prob_<label>`. With
+    `shape`, those of the faces' shape follow.
     """
     return (
         "schema",
@@ -222,6 +310,7 @@ def result_columns(labels: Sequence[str] = EXPRESSIONS) -> tuple[str, ...]:
         "confidence",
         "uncertain",
         *(f"prob_{name}" for name in labels),
+        *(SHAPE_COLUMNS if shape else ()),
     )
 
 
@@ -252,12 +341,15 @@ class FrameResult:
             "faces": [face.to_dict() for face in self.faces],
         }
 
-    def to_rows(self, labels: Sequence[str] = EXPRESSIONS) -> list[dict[str, Any]]:
+    def to_rows(
+        self, labels: Sequence[str] = EXPRESSIONS, *, shape: bool = False
+    ) -> list[dict[str, Any]]:
         """One flat row per face with the keys of `result_columns`; one row if there is no face.
 
-        `labels` are the classes of the model that answered.
+        `labels` are the classes of the model that answered; `shape` says whether the faces' shape
+        is wanted.
         """
-        head: dict[str, Any] = dict.fromkeys(result_columns(labels))
+        head: dict[str, Any] = dict.fromkeys(result_columns(labels, shape=shape))
         head |= {key: value for key, value in self.to_dict().items() if key != "faces"}
         if not self.faces:
             return [head]
@@ -273,6 +365,8 @@ class FrameResult:
                 "uncertain": face.uncertain,
             }
             row |= {f"prob_{name}": face.probs[name] for name in labels}
+            if shape and face.shape is not None:
+                row |= face.shape.to_row()
             rows.append(row)
         return rows
 
@@ -281,4 +375,6 @@ class FrameResult:
         import pandas as pd
 
         labels = tuple(self.faces[0].probs) if self.faces else EXPRESSIONS
-        return pd.DataFrame(self.to_rows(labels), columns=list(result_columns(labels)))
+        shape = any(face.shape is not None for face in self.faces)
+        columns = list(result_columns(labels, shape=shape))
+        return pd.DataFrame(self.to_rows(labels, shape=shape), columns=columns)

@@ -64,6 +64,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         dest="explain",
         help="colour where the network looked, if the model can say",
     )
+    add("--shape", action="store_true", help="how each face is turned, and its eyes, brows, mouth")
     add("--tta", action="store_true", help="classify each mirror image too")
     add("--min-score", type=float, default=0.5, metavar="P", help="detector threshold (0.5)")
     add("--detector-px", type=int, metavar="N", help="longer side that the detector sees")
@@ -119,11 +120,14 @@ def run(options: argparse.Namespace) -> int:
                 max_pixels=options.max_pixels or MAX_PIXELS,
                 span=span,
                 smooth_s=SMOOTH_S if options.smooth is None else options.smooth,
+                shape=options.shape,
                 explain=options.explain,
             )
             labels = analyzer.classifier.spec.labels
             sinks = [
-                stack.enter_context(open_sink(out, overwrite=options.overwrite, labels=labels))
+                stack.enter_context(
+                    open_sink(out, overwrite=options.overwrite, labels=labels, shape=options.shape)
+                )
                 for out in options.out
             ]
             _analyze_all(options, analyzer, paths, sinks, tally)
