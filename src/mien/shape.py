@@ -24,7 +24,8 @@ _WEIGHTS: Final = "face_mesh.onnx"
 POINTS: Final = 468
 
 #: Side of the square that the network is shown, in longer sides of the detector's box. Of 1.2,
-#: 1.35, 1.5 and 1.7, this puts ten points nearest to where people marked them (tests/test_shape.py).
+#: 1.35, 1.5 and 1.7, this puts ten points nearest to where people have marked them
+#: (tests/test_shape.py).
 SCALE: Final = 1.35
 
 #: Points of the mesh, left and right in the picture of a face seen from the front.
