@@ -136,7 +136,8 @@ def run(options: argparse.Namespace) -> int:
     for _, failure in tally.failures:
         say(f"mien: {failure}")
     if options.out and tally.succeeded and not options.quiet:
-        say(f"mien: {tally.frames:,} frames, {tally.faces:,} faces: {', '.join(options.out)}")
+        found = f"{_counted(tally.frames, 'frame')}, {_counted(tally.faces, 'face')}"
+        say(f"mien: {found}: {', '.join(options.out)}")
     if not tally.failures:
         return GOOD
     if not tally.succeeded:
@@ -227,7 +228,12 @@ def _write_failures(options: argparse.Namespace, tally: _Tally) -> None:
     rows = [{"source": source, "error": str(error)} for source, error in tally.failures]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     file.write_text(text, encoding="utf-8")
-    say(f"mien: {len(rows)} inputs failed, listed in {file}; the others are complete")
+    failed = _counted(len(rows), "input")
+    say(f"mien: {failed} failed, listed in {file}; the others are complete")
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _profile(times: StageTimes) -> str:
