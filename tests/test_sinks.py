@@ -13,7 +13,8 @@ from PIL import Image
 from pyarrow import parquet
 
 from mien.errors import SinkError
-from mien.sinks import JsonLinesSink, open_sink, to_json
+from mien.sinks import open_sink, to_json
+from mien.sinks.tables import JsonLinesSink
 from mien.types import EXPRESSIONS, RESULT_COLUMNS, FaceResult, FrameResult, UInt8Array
 
 

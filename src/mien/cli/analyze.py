@@ -136,8 +136,8 @@ def run(options: argparse.Namespace) -> int:
     for _, failure in tally.failures:
         say(f"mien: {failure}")
     if options.out and tally.succeeded and not options.quiet:
-        found = f"{_counted(tally.frames, 'frame')}, {_counted(tally.faces, 'face')}"
-        say(f"mien: {found}: {', '.join(options.out)}")
+        summary = f"{_counted(tally.frames, 'frame')}, {_counted(tally.faces, 'face')}"
+        say(f"mien: {summary}: {', '.join(options.out)}")
     if not tally.failures:
         return GOOD
     if not tally.succeeded:

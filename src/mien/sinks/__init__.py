@@ -1,0 +1,128 @@
+"""Where results go: JSON Lines, JSON, CSV, Parquet, segments, annotated pictures and videos.
+
+May import numpy, arro3, Pillow, av, and from mien: errors, types, events. `sink.py` says what a
+sink is, `tables.py` holds results in full, `segments.py` what happened when, and `copies.py` draws.
+
+Every sink writes to a temporary name beside its target and renames it at the end, so a file that
+is there is complete. An interrupted run ends its files properly: what was written stays readable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from mien.errors import SinkError
+from mien.sinks.copies import PictureSink, VideoSink
+from mien.sinks.segments import SegmentCsvSink, SubRipSink, WebVttSink
+from mien.sinks.sink import FileSink, Sink
+from mien.sinks.tables import CsvSink, JsonLinesSink, JsonSink, ParquetSink, to_json
+from mien.types import EXPRESSIONS, PICTURE_SUFFIXES, FrameResult, UInt8Array
+
+__all__ = ["FolderSink", "Sink", "open_sink", "save_picture", "to_json"]
+
+_VIDEO_SUFFIXES: Final = (".mp4", ".mkv", ".mov", ".webm")
+
+
+class FolderSink(Sink):
+    """An annotated copy of every source in one folder, under the source's own name."""
+
+    needs_image = True
+
+    def __init__(self, target: Path, *, overwrite: bool) -> None:
+        self.target = target
+        self._overwrite = overwrite
+        self._source: str | None = None
+        self._copy: Sink | None = None
+        self._taken: set[str] = set()
+
+    def write(self, result: FrameResult, image: UInt8Array | None = None) -> None:
+        """Add one frame; a new `result.source` ends the copy before it."""
+        if self._copy is None or result.source != self._source:
+            self.close()
+            self._source, self._copy = result.source, self._copy_for(result.source)
+        self._copy.write(result, image)
+
+    def close(self) -> None:
+        """Complete the copy that is under way."""
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            copy.close()
+
+    def _copy_for(self, source: str) -> Sink:
+        name = Path(source or "array")
+        suffix = name.suffix.lower()
+        if suffix not in PICTURE_SUFFIXES:
+            suffix = suffix if suffix in _VIDEO_SUFFIXES else ".mp4" if suffix else ".png"
+        # Pictures of one name from several folders all keep their copy.
+        file, number = f"{name.stem}{suffix}", 2
+        while file in self._taken:
+            file, number = f"{name.stem}-{number}{suffix}", number + 1
+        self._taken.add(file)
+        return open_sink(self.target / file, overwrite=self._overwrite)
+
+
+def open_sink(
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    labels: Sequence[str] = EXPRESSIONS,
+    shape: bool = False,
+) -> Sink:
+    """A sink for a file (chosen by its suffix), or for a folder where the path ends in a slash.
+
+    Args:
+        path: `.jsonl .json .csv .parquet` for results; `.segments.csv .vtt .srt` for what happened
+            when in a video; a picture or video suffix for one
+            annotated copy; `folder/` for an annotated copy of every source.
+        overwrite: replace what is there.
+        labels: the classes of the model whose results are to be written; each has a column.
+        shape: whether tables get columns for the faces' shape.
+
+    Raises:
+        SinkError: unknown suffix, no such folder to write into, or the file is already there.
+    """
+    name = os.fspath(path)
+    target = Path(name)
+    if name.endswith(("/", os.sep)) or target.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return FolderSink(target, overwrite=overwrite)
+    suffix = target.suffix.lower()
+    kinds: dict[str, type[FileSink]] = {
+        ".jsonl": JsonLinesSink,
+        ".json": JsonSink,
+        ".csv": CsvSink,
+        ".parquet": ParquetSink,
+        ".segments.csv": SegmentCsvSink,
+        ".vtt": WebVttSink,
+        ".srt": SubRipSink,
+        **dict.fromkeys(PICTURE_SUFFIXES, PictureSink),
+        **dict.fromkeys(_VIDEO_SUFFIXES, VideoSink),
+    }
+    if name.lower().endswith(".segments.csv"):
+        suffix = ".segments.csv"
+    if suffix not in kinds:
+        raise SinkError(
+            f"{name}: the suffix {suffix or '(none)'!r} is not known. Known: {' '.join(kinds)}, or "
+            "a name that ends in / for a folder of annotated copies"
+        )
+    if target.exists() and not overwrite:
+        raise SinkError(f"{name}: is already there. Choose another name, or use --overwrite")
+    if not target.parent.is_dir():
+        raise SinkError(f"{name}: there is no folder {target.parent}. Create it first")
+    return kinds[suffix](target, labels, shape=shape)
+
+
+def save_picture(image: UInt8Array, path: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Write one RGB picture under another name, and rename it when it is complete.
+
+    Raises:
+        SinkError: not a picture's suffix, already there, or not writable.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in PICTURE_SUFFIXES:
+        raise SinkError(f"{target}: expected a picture's suffix: {' '.join(PICTURE_SUFFIXES)}")
+    with open_sink(target, overwrite=overwrite) as sink:
+        sink.write(FrameResult(str(target), 0, 0.0, image.shape[1], image.shape[0]), image)

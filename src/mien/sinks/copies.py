@@ -1,0 +1,164 @@
+"""Annotated copies of pictures and videos. Imports numpy, Pillow, av, errors, types, sink."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+from PIL import Image
+
+from mien.errors import SinkError
+from mien.sinks.sink import FileSink
+from mien.types import FrameResult, UInt8Array
+
+_CLOCK: Final = Fraction(1, 90_000)  # s; the time base in which video frames are stamped
+
+
+class PictureSink(FileSink):
+    """The annotated copy of one picture."""
+
+    needs_image = True
+
+    def _open(self) -> None:
+        self._written = False
+
+    def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        if self._written:
+            raise SinkError(
+                f"{self.target}: one picture can hold one frame only. For many pictures give a "
+                "folder (a name that ends in /), for a video a name that ends in .mp4"
+            )
+        _save_picture(_required(image), self._partial)
+        self._written = True
+
+    def _close(self) -> None:
+        """Nothing to complete: a picture is written at once."""
+
+
+class _Sound:
+    """The sound of a video file, encoded anew for its annotated copy, as far as the film has come.
+
+    Where the sound is damaged, the rest of the copy is silent.
+    """
+
+    def __init__(self, file: str, copy: av.container.OutputContainer, begin_s: float) -> None:
+        self._source = av.open(file, metadata_errors="ignore")
+        (heard, *_) = self._source.streams.audio
+        codec = "libopus" if "webm" in copy.format.name else "aac"
+        rate = 48_000 if codec == "libopus" else heard.codec_context.sample_rate
+        layout = "mono" if heard.codec_context.channels == 1 else "stereo"
+        stream = copy.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(stream, av.AudioStream)
+        self._copy, self._stream = copy, stream
+        encoder = stream.codec_context
+        encoder.open()
+        self._resampler = av.AudioResampler(
+            encoder.format, layout, rate, frame_size=encoder.frame_size or None
+        )
+        self._begin_s, self._now_s = begin_s, -1.0
+        if begin_s and heard.time_base:
+            self._source.seek(int(begin_s / heard.time_base), stream=heard)
+        self._frames = self._source.decode(heard)
+
+    @classmethod
+    def of(cls, file: str, copy: av.container.OutputContainer, begin_s: float) -> _Sound | None:
+        """The sound of a file; None where there is none, or no file to open again."""
+        if not Path(file).is_file():
+            return None
+        try:
+            return cls(file, copy, begin_s)
+        except (av.error.FFmpegError, ValueError):
+            return None
+
+    def play_to(self, time_s: float) -> None:
+        """Copy what is heard up to `time_s`."""
+        while self._now_s < time_s:
+            try:
+                frame = next(self._frames, None)
+            except av.error.FFmpegError:
+                frame = None
+            if frame is None or frame.time is None:
+                self._now_s = np.inf
+                return
+            self._now_s = frame.time
+            if self._now_s >= self._begin_s:
+                self._encode(frame)
+
+    def close(self) -> None:
+        """Encode what is under way."""
+        self._encode(None)
+        self._copy.mux(self._stream.encode(None))
+        self._source.close()
+
+    def _encode(self, frame: av.AudioFrame | None) -> None:
+        for part in self._resampler.resample(frame):
+            self._copy.mux(self._stream.encode(part))
+
+
+class VideoSink(FileSink):
+    """The annotated copy of one video: H.264 and its sound, each frame at the time it had."""
+
+    needs_image = True
+
+    def _open(self) -> None:
+        try:
+            self._container = av.open(str(self._partial), "w")
+        except (av.error.FFmpegError, ValueError) as error:
+            raise self._failed(error) from error
+        self._stream: av.VideoStream | None = None
+        self._sound: _Sound | None = None
+        self._last = -1
+
+    def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        picture = _required(image)
+        # Most codecs store colour for blocks of 2 x 2 pixels: an odd last line is left out.
+        height, width = (side - side % 2 for side in picture.shape[:2])
+        if self._stream is None:
+            codec = "libvpx-vp9" if self.target.suffix.lower() == ".webm" else "libx264"
+            stream = self._container.add_stream(codec, rate=30)
+            assert isinstance(stream, av.VideoStream)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.codec_context.time_base = _CLOCK
+            stream.options = {"preset": "veryfast", "crf": "20"} if codec == "libx264" else {}
+            self._stream = stream
+            self._sound = _Sound.of(result.source, self._container, result.time_s)
+        if (width, height) != (self._stream.width, self._stream.height):
+            raise SinkError(
+                f"{self.target}: frames of {width} x {height} do not fit into a video of "
+                f"{self._stream.width} x {self._stream.height}. Give a folder (a name that ends in "
+                "/) for sources of several sizes"
+            )
+        frame = av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(picture[:height, :width]), format="rgb24"
+        )
+        # A second source starts at time zero again: its frames follow those of the first.
+        self._last = max(self._last + 1, round(result.time_s / _CLOCK))
+        frame.pts, frame.time_base = self._last, _CLOCK
+        try:
+            self._container.mux(self._stream.encode(frame))
+            if self._sound is not None:
+                self._sound.play_to(result.time_s)
+        except av.error.FFmpegError as error:
+            raise self._failed(error) from error
+
+    def _close(self) -> None:
+        if self._sound is not None:
+            self._sound.close()
+        if self._stream is not None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+
+def _required(image: UInt8Array | None) -> UInt8Array:
+    if image is None:
+        raise ValueError("this sink draws: give `write` the annotated image")
+    return image
+
+
+def _save_picture(image: UInt8Array, file: Path) -> None:
+    lossy = file.suffix.lower() in (".jpg", ".jpeg", ".webp")
+    settings: dict[str, Any] = {"quality": 92} if lossy else {}
+    Image.fromarray(image).save(file, **settings)

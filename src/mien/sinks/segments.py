@@ -1,0 +1,111 @@
+"""What happened when: tables of segments, and subtitles. Imports errors, types, events, sink."""
+
+from __future__ import annotations
+
+import csv
+import io
+from abc import abstractmethod
+from dataclasses import asdict, fields
+
+from mien.errors import SinkError
+from mien.events import Segment, SegmentFinder
+from mien.sinks.sink import FileSink
+from mien.types import FrameResult, UInt8Array
+
+
+class SegmentSink(FileSink):
+    """What happened when, in order of the beginning: see `mien.events`."""
+
+    def _open(self) -> None:
+        self._file = self._partial.open("w", encoding="utf-8", newline="")
+        self._finder, self._waiting = SegmentFinder(), list[Segment]()
+        self._count = 0
+        self._file.write(self._head())
+
+    def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        self._waiting += self._finder.update(result)
+        self._release(self._finder.earliest_s())
+
+    def _close(self) -> None:
+        self._waiting += self._finder.finish()
+        self._release(None)
+        self._file.close()
+
+    def _release(self, earliest_s: float | None) -> None:
+        """Write the segments before which no other can come any more."""
+        self._waiting.sort(key=lambda segment: (segment.start_s, segment.track_id))
+        while self._waiting and (earliest_s is None or self._waiting[0].start_s <= earliest_s):
+            self._count += 1
+            self._file.write(self._line(self._waiting.pop(0), self._count))
+
+    @abstractmethod
+    def _head(self) -> str:
+        """What the file begins with."""
+
+    @abstractmethod
+    def _line(self, segment: Segment, number: int) -> str:
+        """One segment as text."""
+
+
+class SegmentCsvSink(SegmentSink):
+    """One row per segment."""
+
+    def _head(self) -> str:
+        return ",".join(field.name for field in fields(Segment)) + "\n"
+
+    def _line(self, segment: Segment, number: int) -> str:
+        row = io.StringIO()
+        csv.writer(row, lineterminator="\n").writerow(asdict(segment).values())
+        return row.getvalue()
+
+
+class WebVttSink(SegmentSink):
+    """Subtitles for players and web pages; neutral faces are left out."""
+
+    _mark = "."
+    _source: str | None = None
+
+    def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        if self._source not in (None, result.source):
+            raise SinkError(
+                f"{self.target}: subtitles belong to one video, but {result.source} follows "
+                f"{self._source}. Give one video, or take .segments.csv"
+            )
+        self._source = result.source
+        super()._write(result, image)
+
+    def _head(self) -> str:
+        return "WEBVTT\n\n"
+
+    def _line(self, segment: Segment, number: int) -> str:
+        if segment.expression == "neutral":
+            return ""
+        begin, end = (
+            _subtitle_time(time_s, self._mark) for time_s in (segment.start_s, segment.end_s)
+        )
+        text = f"{segment.track_id}: {segment.expression} {segment.mean:.0%}"
+        return f"{self._number(number)}{begin} --> {end}\n{text}\n\n"
+
+    def _number(self, number: int) -> str:
+        return ""
+
+
+class SubRipSink(WebVttSink):
+    """The same in the older format, which numbers its lines."""
+
+    _mark = ","
+
+    def _head(self) -> str:
+        self._shown = 0
+        return ""
+
+    def _number(self, number: int) -> str:
+        self._shown += 1
+        return f"{self._shown}\n"
+
+
+def _subtitle_time(time_s: float, mark: str) -> str:
+    seconds, ms = divmod(round(time_s * 1000), 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{mark}{ms:03}"

@@ -1,0 +1,94 @@
+"""What every sink is. Imports errors and types."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from mien.errors import SinkError
+from mien.types import EXPRESSIONS, FrameResult, UInt8Array
+
+
+class Sink(ABC):
+    """Takes results one by one; a context manager.
+
+    Attributes:
+        needs_image: whether `write` wants the annotated picture too.
+    """
+
+    needs_image = False
+
+    @abstractmethod
+    def write(self, result: FrameResult, image: UInt8Array | None = None) -> None:
+        """Add one frame's result.
+
+        Args:
+            result: the result.
+            image: RGB `uint8 (H, W, 3)` with the annotations drawn, for sinks that want it.
+
+        Raises:
+            SinkError: the disk is full, the folder vanished, or the sink cannot take it.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Complete what is under way. The target appears now, if anything was written."""
+
+    def __enter__(self) -> Sink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class FileSink(Sink):
+    """A sink with one target file, written under another name until it is complete."""
+
+    def __init__(
+        self, target: Path, labels: Sequence[str] = EXPRESSIONS, *, shape: bool = False
+    ) -> None:
+        self.target = target
+        self.labels, self.shape = labels, shape
+        # The suffix stays last: writers of pictures and videos choose their format by it.
+        self._partial = target.with_name(f".{target.stem}.part{target.suffix}")
+        self._opened = False
+
+    def write(self, result: FrameResult, image: UInt8Array | None = None) -> None:
+        """See `Sink.write`."""
+        try:
+            if not self._opened:
+                self._open()
+                self._opened = True
+            self._write(result, image)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def close(self) -> None:
+        """See `Sink.close`."""
+        if not self._opened:
+            return
+        self._opened = False
+        try:
+            self._close()
+            self._partial.replace(self.target)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: BaseException) -> SinkError:
+        reason = getattr(error, "strerror", None) or error
+        return SinkError(
+            f"{self.target}: cannot be written ({reason}). Check the folder and the disk's space"
+        )
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Create the partial file."""
+
+    @abstractmethod
+    def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        """Append one result."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Complete the partial file."""
