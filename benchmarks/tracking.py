@@ -22,7 +22,7 @@ from scipy.optimize import linear_sum_assignment
 
 from mien.detection import FaceDetector
 from mien.geometry import iou_matrix
-from mien.pipeline import Analyzer, Following
+from mien.pipeline import Analyzer
 from mien.sources import open_source
 from mien.types import Frame, UInt8Array
 
@@ -159,7 +159,7 @@ def measure(
     moving: bool,
 ) -> tuple[float, int, float]:
     """IDF1, id switches, and the share of true faces that were found."""
-    following = Following()
+    following = analyzer.following()
     pairs: dict[tuple[int, int], int] = {}
     true_count, found_count, hits, switches = 0, 0, 0, 0
     last: dict[int, int] = {}

@@ -43,7 +43,7 @@ def answers_of(labels: list[int], predicted: list[int], confidence: list[float])
     probs[np.arange(n), predicted] = confidence
     crops = np.random.default_rng(0).integers(0, 256, (n, 48, 48), np.uint8)
     names = tuple(map(str, range(n)))
-    return Answers(np.array(labels), probs, crops, names, np.ones(n, bool), np.zeros(n, np.float32))
+    return Answers(np.array(labels), crops, names, np.ones(n, bool), np.zeros(n, np.float32), probs)
 
 
 def test_figures_by_hand(spec: ModelSpec) -> None:

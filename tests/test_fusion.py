@@ -20,7 +20,7 @@ from mien.training.export import export, load_trained
 from mien.training.fit import fit
 from mien.training.fuse import fuse
 from mien.types import EXPRESSIONS
-from tests.test_training import drawn, tiny
+from tests.test_training import drawn, tiny, write_splits
 
 Capture = pytest.CaptureFixture[str]
 
@@ -116,12 +116,7 @@ def test_members_must_fit_together(members: Sequence[Path], tmp_path: Path) -> N
 
 
 def test_the_command_line(members: Sequence[Path], tmp_path: Path, capsys: Capture) -> None:
-    for split, seed in (("train", 0), ("val", 1)):
-        crops = drawn(21, seed)
-        for i, (image, label) in enumerate(zip(crops.images, crops.labels, strict=True)):
-            file = tmp_path / "data" / split / EXPRESSIONS[label] / f"{i}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(file)
+    write_splits(tmp_path / "data", 21)
     for member in members:
         shutil.copy(member, tmp_path)
     out = tmp_path / "both.onnx"

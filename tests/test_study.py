@@ -5,13 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from mien.cli import main
 from mien.errors import ConfigError
-from mien.study import format_study, load_study, read_result, run_study
-from mien.types import EXPRESSIONS
-from tests.test_training import drawn
+from mien.study import format_study, load_study, read_result
+from mien.study.bench import run_study
+from tests.test_training import write_splits
 
 Capture = pytest.CaptureFixture[str]
 
@@ -53,12 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, portrait_file: Path) -> Pat
     folder = tmp_path_factory.mktemp("study")
     (folder / "r.toml").write_text(RECIPE)
     (folder / "s.toml").write_text(STUDY)
-    for split, seed in (("train", 0), ("val", 1)):
-        crops = drawn(42, seed)
-        for i, (image, label) in enumerate(zip(crops.images, crops.labels, strict=True)):
-            file = folder / "crops" / split / EXPRESSIONS[label] / f"{i}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(file)
+    write_splits(folder / "crops", 42)
     (folder / "photos" / "happy").mkdir(parents=True)
     shutil.copy(portrait_file, folder / "photos" / "happy" / "a.png")
     return folder

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.detection import FaceDetector
-from mien.pipeline import Analyzer, Following
-from mien.tracking import FaceTracker, looks_of
+from mien.pipeline import Analyzer
+from mien.tracking import LOOK_PX, FaceTracker, looks_of
 from mien.types import Detections, Float32Array, Frame, UInt8Array
 from tests.test_sources import write_video
 
 RNG = np.random.default_rng(0)
-#: Two people, 44 x 44.
-ANNA, BERT = RNG.integers(0, 256, (2, 44, 44), np.uint8)
+#: Two people in miniature.
+ANNA, BERT = RNG.integers(0, 256, (2, LOOK_PX, LOOK_PX), np.uint8)
 
 
 def at(*places: tuple[float, float], side: float = 40) -> Detections:
@@ -30,8 +30,8 @@ def at(*places: tuple[float, float], side: float = 40) -> Detections:
 
 
 def looks(*people: UInt8Array) -> Float32Array:
-    noise = RNG.normal(0, 20, (len(people), 44, 44))
-    noisy = (np.stack(people) + noise).clip(0, 255) if people else np.zeros((0, 44, 44))
+    noise = RNG.normal(0, 20, (len(people), LOOK_PX, LOOK_PX))
+    noisy = (np.stack(people) + noise).clip(0, 255) if people else np.zeros((0, LOOK_PX, LOOK_PX))
     return looks_of(noisy.astype(np.uint8))
 
 
@@ -134,8 +134,8 @@ def test_looks_by_hand() -> None:
     (same, bright, other) = looks_of(np.stack([ANNA // 2, ANNA // 2 + 100, BERT]))
     assert same @ bright == pytest.approx(1, abs=1e-3)
     assert abs(same @ other) < 0.4
-    assert looks_of(np.zeros((0, 44, 44), np.uint8)).shape == (0, 144)
-    assert np.isfinite(looks_of(np.zeros((1, 44, 44), np.uint8))).all()
+    assert looks().shape == (0, LOOK_PX**2)
+    assert np.isfinite(looks_of(np.zeros((1, LOOK_PX, LOOK_PX), np.uint8))).all()
 
 
 def test_looking_near_a_face_finds_what_the_search_finds(portrait: UInt8Array) -> None:
@@ -161,7 +161,8 @@ def test_a_video_is_searched_now_and_then_and_followed_in_between(
         return original(self, frame, **options)
 
     monkeypatch.setattr(FaceDetector, "detect", counted)
-    analyzer, following = Analyzer(), Following()
+    analyzer = Analyzer()
+    following = analyzer.following()
     empty = np.zeros_like(portrait)
     for i in range(30):
         gone = 12 <= i < 15

@@ -67,6 +67,16 @@ def drawn(n: int, seed: int = 0) -> FaceCrops:
     return FaceCrops(images, labels.astype(np.int64), votes, tuple(map(str, range(n))))
 
 
+def write_splits(folder: Path, n: int) -> None:
+    """`drawn(n)` as a data set with rows to learn from and rows to watch."""
+    for split, seed in (("train", 0), ("val", 1)):
+        crops = drawn(n, seed)
+        for i, (image, label) in enumerate(zip(crops.images, crops.labels, strict=True)):
+            file = folder / split / EXPRESSIONS[label] / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(file)
+
+
 def test_every_recipe_in_the_repository_loads() -> None:
     for file in (REPOSITORY / "recipes").glob("*.toml"):
         assert load_recipe(file).name == file.stem
@@ -429,12 +439,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     import sys
 
     data, recipe = tmp_path / "data", tmp_path / "r.toml"
-    for split, seed in (("train", 0), ("val", 1)):
-        crops = drawn(42, seed)
-        for i, (image, label) in enumerate(zip(crops.images, crops.labels, strict=True)):
-            file = data / split / EXPRESSIONS[label] / f"{i}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(file)
+    write_splits(data, 42)
     recipe.write_text(
         "name = 'shared'\n[network]\nwidths = [8, 16]\ndepths = [1, 1]\ndropout = 0.0\n"
         "[data]\naligned_share = 0.0\n[augment]\nmixup = 0.5\n"

@@ -6,7 +6,7 @@ May import numpy, and from mien: errors, types, preprocess, metrics, models, inf
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +103,11 @@ class ExpressionClassifier:
                 answer = answer.mean_with(mirrored)
             answers.append(answer)
         return self._predictions(answers)
+
+    def with_probs(self, predictions: Predictions, probs: npt.NDArray[np.float64]) -> Predictions:
+        """The same answers with other probabilities `(N, K)`, and what is uncertain of those."""
+        uncertain = probs.max(1, initial=0) < self.spec.uncertain_below
+        return replace(predictions, probs=probs, uncertain=uncertain)
 
     def evidence(
         self, crops: UInt8Array | Sequence[UInt8Array], *, tta: bool = False

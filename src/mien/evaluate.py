@@ -113,31 +113,23 @@ class LabelledFaces:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @classmethod
+    def of(cls, data: FaceCrops) -> LabelledFaces:
+        """A set of crops, which were all found and do not say how they are turned."""
+        found, turned = np.ones(len(data), bool), np.zeros(len(data), np.float32)
+        return LabelledFaces(data.labels, data.images, data.names, found, turned)
+
 
 @dataclass(frozen=True)
-class Answers:
-    """What a model said about N labelled faces, as arrays.
+class Answers(LabelledFaces):
+    """What a model said about N labelled faces.
 
     Attributes:
-        labels: `int64 (N,)`, the truth as an index into the model's classes.
-        probs: `float64 (N, K)`, calibrated.
-        crops: `uint8 (N, S, S)`, what the model was shown.
-        names: N names for messages.
-        found: `bool (N,)`, whether a face was found; where not, all probability lies on a class
-            that is wrong.
-        turned: `float32 (N,)`, how far the nose lies beside the middle of the face, in eye
-            distances; 0 for crops, which do not say.
+        probs: `float64 (N, K)`, calibrated; where no face was found, all probability lies on a
+            class that is wrong.
     """
 
-    labels: npt.NDArray[np.int64]
     probs: npt.NDArray[np.float64]
-    crops: UInt8Array
-    names: tuple[str, ...]
-    found: npt.NDArray[np.bool_]
-    turned: npt.NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -154,10 +146,7 @@ def answer_crops(
     classifier: ExpressionClassifier, data: FaceCrops, *, tta: bool = False
 ) -> Answers:
     """Show face crops to a model. `tta` averages the logits with those of the mirror image."""
-    n = len(data)
-    found, turned = np.ones(n, bool), np.zeros(n, np.float32)
-    faces = LabelledFaces(data.labels, data.images, data.names, found, turned)
-    return answer_faces(classifier, faces, tta=tta)
+    return answer_faces(classifier, LabelledFaces.of(data), tta=tta)
 
 
 def answer_faces(
@@ -167,7 +156,7 @@ def answer_faces(
     probs = classifier.predict(faces.crops, tta=tta).probs
     wrong = (faces.labels + 1) % probs.shape[1]
     probs[~faces.found] = np.eye(probs.shape[1])[wrong[~faces.found]]
-    return Answers(faces.labels, probs, faces.crops, faces.names, faces.found, faces.turned)
+    return Answers(**vars(faces), probs=probs)
 
 
 def answer_pictures(
@@ -227,12 +216,12 @@ def of_pose(answers: Answers, pose: str) -> Answers:
     }[pose]
     kept = chosen | ~answers.found
     return Answers(
-        answers.labels[kept],
-        answers.probs[kept],
-        answers.crops[kept],
-        tuple(name for name, keep in zip(answers.names, kept, strict=True) if keep),
-        answers.found[kept],
-        answers.turned[kept],
+        labels=answers.labels[kept],
+        crops=answers.crops[kept],
+        names=tuple(name for name, keep in zip(answers.names, kept, strict=True) if keep),
+        found=answers.found[kept],
+        turned=answers.turned[kept],
+        probs=answers.probs[kept],
     )
 
 

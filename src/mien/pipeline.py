@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ from mien.shape import SCALE as MESH_SCALE
 from mien.shape import FaceMesh
 from mien.sources import MAX_PIXELS, Source, Span, open_source
 from mien.temporal import Smoother
-from mien.tracking import FaceTracker, looks_of
+from mien.tracking import LOOK_PX, FaceTracker, looks_of
 from mien.types import Detections, FaceResult, FaceShape, Frame, FrameResult, HeatMap, UInt8Array
 
 #: What may be given as a source: a path, an RGB `uint8 (H, W, 3)` array, or a `Frame`.
@@ -57,9 +57,9 @@ class StageTimes:
 class Following:
     """What is known of a video from its earlier frames."""
 
-    tracker: FaceTracker = field(default_factory=FaceTracker)
+    tracker: FaceTracker
+    smoother: Smoother
     searched_s: float = -inf  # when the whole frame was last searched
-    smoother: Smoother | None = None
 
     def may_wait(self, frame: Frame, faces: int, search_px: int) -> bool:
         """Whether looking where faces are expected will do for this frame, and is less work."""
@@ -128,12 +128,17 @@ class Analyzer:
         """Open a source as this analyzer reads it: see `mien.open_source`."""
         return open_source(source, max_pixels=self._max_pixels, span=self._span)
 
+    def following(self) -> Following:
+        """What is known before the first frame of a video."""
+        return Following(FaceTracker(), Smoother(self._smooth_s))
+
     def analyze_frame(self, frame: Frame, *, following: Following | None = None) -> FrameResult:
         """The faces in one frame, largest detector score first.
 
         Args:
             frame: the frame.
-            following: what is known from the video's earlier frames; None for a still picture.
+            following: of a video, what `following()` gave before its first frame; None for a still
+                picture.
         """
         if following is None:
             faces, crops = self.find_faces(frame)
@@ -143,7 +148,8 @@ class Analyzer:
         began = time.perf_counter()
         predictions = self.classifier.predict(crops, tta=self._tta)
         if following is not None:
-            predictions = self._smoothed(predictions, numbers, frame.time_s, following)
+            probs = following.smoother.update(numbers, predictions.probs, frame.time_s)
+            predictions = self.classifier.with_probs(predictions, probs)
         heat = self._heat(faces, crops, predictions)
         began = self.times.add("classify", began)
         shapes: Sequence[FaceShape | None] = [None] * len(faces)
@@ -168,7 +174,7 @@ class Analyzer:
         began = time.perf_counter()
         faces = self.detector.detect(frame)
         self.times.add("detect", began)
-        return faces, self._cut(frame, faces)
+        return faces, self._crops(frame, faces)
 
     def _follow(
         self, frame: Frame, following: Following
@@ -188,12 +194,12 @@ class Analyzer:
             faces = self._search(frame, search)
             following.searched_s = frame.time_s
         self.times.add("detect", began)
-        looks = looks_of(self._cut(frame, faces))
         began = time.perf_counter()
+        looks = looks_of(self._cut(frame, faces, LOOK_PX))
         numbers, faces = following.tracker.update(faces, looks, frame.time_s)
         faces = faces.inside(frame.width, frame.height)
         self.times.add("track", began)
-        return faces, self._cut(frame, faces), numbers
+        return faces, self._crops(frame, faces), numbers
 
     def _search(self, frame: Frame, long_side_px: int) -> Detections:
         """The faces in a whole frame of a video, each measured as `detect_near` measures it.
@@ -207,32 +213,18 @@ class Analyzer:
         lost = [i for i in range(len(faces)) if i not in owners]
         return Detections.concatenate([near, faces.select(lost)])
 
-    def _cut(self, frame: Frame, faces: Detections) -> UInt8Array:
+    def _crops(self, frame: Frame, faces: Detections) -> UInt8Array:
+        """The faces as the classifier wants them."""
         began = time.perf_counter()
-        spec = self.classifier.spec
-        crops = align_faces(
-            frame.image,
-            faces,
-            scale=spec.crop_scale,
-            upright=spec.crop_upright,
-            size_px=spec.input_px,
-        )
+        crops = self._cut(frame, faces, self.classifier.spec.input_px)
         self.times.add("align", began)
         return crops
 
-    def _smoothed(
-        self,
-        predictions: Predictions,
-        numbers: Sequence[int],
-        time_s: float,
-        following: Following,
-    ) -> Predictions:
-        """The predictions of a video's frame in the light of those before it."""
-        if following.smoother is None:
-            following.smoother = Smoother(self._smooth_s)
-        probs = following.smoother.update(numbers, predictions.probs, time_s)
-        uncertain = probs.max(1, initial=0) < self.classifier.spec.uncertain_below
-        return replace(predictions, probs=probs, uncertain=uncertain)
+    def _cut(self, frame: Frame, faces: Detections, size_px: int) -> UInt8Array:
+        spec = self.classifier.spec
+        return align_faces(
+            frame.image, faces, scale=spec.crop_scale, upright=spec.crop_upright, size_px=size_px
+        )
 
     def _heat(
         self, faces: Detections, crops: UInt8Array, predictions: Predictions
@@ -264,7 +256,7 @@ class Analyzer:
     def run(self, source: Source) -> Iterator[tuple[Frame, FrameResult]]:
         """As `stream`, on an opened source, with each frame beside its result (to draw on it)."""
         frames = iter(source)
-        following = Following() if source.is_video else None
+        following = self.following() if source.is_video else None
         while True:
             began = time.perf_counter()
             frame = next(frames, None)

@@ -21,16 +21,24 @@ _SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # 
 @contextmanager
 def _figure(file: Path, width_in: float, height_in: float) -> Iterator[Any]:
     """Axes of a new figure that is saved to `file` at the end."""
+    with _panels(file, width_in, height_in, 1) as (axes,):
+        yield axes
+
+
+@contextmanager
+def _panels(file: Path, width_in: float, height_in: float, n: int) -> Iterator[Any]:
+    """The same with `n` axes below each other, which share their horizontal one."""
     # The object interface: pyplot would open a window system and keep every figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=_INK)
-    yield axes
+    panels = figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0]
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(colors=_INK)
+    yield panels
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=130)
 
@@ -179,22 +187,14 @@ def timeline_chart(
         end_s: where the axis of time ends.
         file: picture to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 1.2 + 1.7 * len(faces)), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(len(faces), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (title, times, probs, segments) in zip(panels, faces, strict=True):
-        areas = axes.stackplot(times, probs.T, colors=colours, labels=labels, linewidth=0)
-        for name, start, end in segments:
-            axes.barh(
-                -0.08, end - start, 0.1, start, color=colours[labels.index(name)], linewidth=0
-            )
-        axes.set(xlim=(0, max(end_s, 1e-3)), ylim=(-0.15, 1), yticks=(0, 0.5, 1))
-        axes.set_title(title, loc="left", fontsize=10, color=_INK)
-        axes.tick_params(colors=_INK)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[-1].set_xlabel("seconds")
-    figure.legend(areas, labels, ncols=len(labels), frameon=False, loc="outside lower center")
-    figure.savefig(file, dpi=130)
+    with _panels(file, 11, 1.2 + 1.7 * len(faces), len(faces)) as panels:
+        for axes, (title, times, probs, segments) in zip(panels, faces, strict=True):
+            areas = axes.stackplot(times, probs.T, colors=colours, labels=labels, linewidth=0)
+            for name, start, end in segments:
+                colour = colours[labels.index(name)]
+                axes.barh(-0.08, end - start, 0.1, start, color=colour, linewidth=0)
+            axes.set(xlim=(0, max(end_s, 1e-3)), ylim=(-0.15, 1), yticks=(0, 0.5, 1))
+            axes.set_title(title, loc="left", fontsize=10, color=_INK)
+        panels[-1].set_xlabel("seconds")
+        figure = panels[-1].figure
+        figure.legend(areas, labels, ncols=len(labels), frameon=False, loc="outside lower center")

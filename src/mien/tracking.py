@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mien.types import Detections, Float32Array
+from mien.types import Detections, Float32Array, UInt8Array
 
 #: A face may lie this far from where it is expected, in its own sides; and this much further for
 #: every second that it was not seen, up to the last value.
@@ -39,7 +39,8 @@ _VELOCITY_S: Final = 0.15
 _LOOKS_S: Final = 0.5
 _PLACE_S: Final = 0.06
 _SHAPE_S: Final = 0.25
-_LOOK_PX: Final = 12  # side of the miniature that stands for a face's looks
+#: Side of the miniature that stands for a face's looks.
+LOOK_PX: Final = 12
 
 
 @dataclass
@@ -150,20 +151,15 @@ class FaceTracker:
         return costs
 
 
-def looks_of(crops: npt.NDArray[np.uint8]) -> Float32Array:
-    """What tells faces apart at a glance: miniatures of aligned crops `(N, S, S)`, `(N, 144)`.
+def looks_of(miniatures: UInt8Array) -> Float32Array:
+    """What tells faces apart at a glance: aligned crops `(N, S, S)` of `LOOK_PX`, as `(N, S * S)`.
 
     Each has mean 0 and length 1, so that a product of two is their correlation. Good enough for two
     people who cross in one video; it is no identity.
     """
-    n, size = len(crops), crops.shape[1] if crops.ndim == 3 else _LOOK_PX
-    edges = np.linspace(0, size, _LOOK_PX + 1).round().astype(int)
-    small = np.asarray(crops, np.float32).reshape(n, size, size)
-    for axis in (1, 2):
-        small = np.add.reduceat(small, edges[:-1], axis=axis)
-    small = small / np.outer(np.diff(edges), np.diff(edges))
-    flat = small.reshape(n, _LOOK_PX * _LOOK_PX)
-    flat = flat - flat.mean(1, keepdims=True)
+    n, side, _ = miniatures.shape
+    flat = miniatures.reshape(n, side * side).astype(np.float32)
+    flat -= flat.mean(1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)
     return np.asarray(flat / np.maximum(length, 1e-6), np.float32)
 

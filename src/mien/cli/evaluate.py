@@ -103,9 +103,7 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
 
 def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     require_extra("train", "torch", "torchvision", "lightning_fabric")
-    import numpy as np
-
-    from mien.evaluate import Answers, summarize
+    from mien.evaluate import Answers, LabelledFaces, summarize
     from mien.models import find_model
     from mien.training.export import fold_spec
     from mien.training.folds import cross_validate
@@ -118,9 +116,6 @@ def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     rows, probs = cross_validate(
         recipe, options.data, Path(options.out or "runs/folds") / recipe.name, note=say
     )
-    n = len(rows)
-    answers = Answers(
-        rows.labels, probs, rows.images, rows.names, np.ones(n, bool), np.zeros(n, np.float32)
-    )
+    answers = Answers(**vars(LabelledFaces.of(rows)), probs=probs)
     split = f"ten folds by subject, {'fine-tuned' if recipe.init else 'from scratch'}"
     return answers, summarize(answers, fold_spec(recipe), data=name, split=split)

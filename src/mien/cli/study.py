@@ -37,7 +37,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run what is left of the study, and print its table."""
     from mien.errors import ConfigError
-    from mien.study import format_study, load_study, read_result, run_study
+    from mien.study import format_study, load_study, read_result
 
     if options.study.endswith(".json"):
         result = read_result(options.study)
@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
         study = load_study(options.study)
         if not options.data or not options.out:
             raise ConfigError("--data and --out: a study to be run needs both")
+        from mien.study.bench import run_study
         from mien.training.fit import make_fabric
 
         result = run_study(

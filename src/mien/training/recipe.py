@@ -159,16 +159,24 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         ConfigError: no such file, broken TOML, unknown key, or a value of the wrong type.
     """
-    path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give a recipe") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    table = read_toml(path, "recipe")
     for override in overrides:
         _override(table, override)
     return recipe_from_dict(table, where=str(path))
+
+
+def read_toml(path: str | Path, kind: str) -> dict[str, Any]:
+    """The table in a TOML file; `kind` is what messages call such a file.
+
+    Raises:
+        ConfigError: no such file, or broken TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give a {kind}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
 
 def recipe_from_dict(table: Mapping[str, Any], where: str = "recipe") -> Recipe:

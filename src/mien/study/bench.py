@@ -1,0 +1,174 @@
+"""Where a study is run. Imports the training side, evaluate, and what lies below them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from lightning_fabric import Fabric
+
+from mien.datasets import FaceCrops, load_pictures, load_training
+from mien.errors import ConfigError
+from mien.evaluate import LabelledFaces, answer_crops, answer_faces, cut_faces, of_pose, summarize
+from mien.pipeline import Analyzer
+from mien.study.plan import Study, Variant
+from mien.study.result import StudyResult, Trial
+from mien.training.checkpoint import CHECKPOINT, LOG, read_log
+from mien.training.export import export, load_trained
+from mien.training.fit import fit, make_fabric
+from mien.training.recipe import Recipe
+from mien.training.zoo import count_macs
+
+Note = Callable[[str], None]
+
+_TRIAL: Final = "trial.json"
+#: Forward, and backward through weights and through inputs: each is as much work as the other.
+_PASSES: Final = 3
+
+
+def run_study(
+    study: Study,
+    data: str | Path,
+    out: Path,
+    *,
+    pictures: Sequence[str | Path] = (),
+    fabric: Fabric | None = None,
+    threads: int | None = None,
+    note: Note = lambda text: None,
+) -> StudyResult:
+    """Train and examine every variant with every seed; what is finished is not done again.
+
+    Args:
+        study: what to do.
+        data: a set of face crops. Its rows to watch judge the variants.
+        out: folder for a run each, and for detections that they share.
+        pictures: sets of full pictures to examine the variants on as well.
+        fabric: device and precision; None for the usual.
+        threads: CPU threads.
+        note: called with a line on what is going on.
+
+    Raises:
+        ConfigError: a variant's recipe is wrong. Found before anything is trained.
+        DatasetError: a set cannot be read.
+    """
+    trials = list(study.trials())
+    fabric = fabric or make_fabric()
+    bench = _Bench(Path(data), [Path(p) for p in pictures], out, fabric, threads, note)
+    finished = []
+    for number, (variant, seed, recipe) in enumerate(trials, 1):
+        note(f"{study.name} {number}/{len(trials)}: {variant.name}, seed {seed}")
+        finished.append(bench.finish(variant, seed, recipe))
+    return StudyResult(study.name, study.question, tuple(finished))
+
+
+class _Bench:
+    """Where the trials of a study are run: data and cut faces are read once and kept."""
+
+    def __init__(
+        self,
+        data: Path,
+        pictures: Sequence[Path],
+        out: Path,
+        fabric: Fabric,
+        threads: int | None,
+        note: Note,
+    ) -> None:
+        self.data, self.pictures, self.out = data, pictures, out
+        self.fabric, self.threads, self.note = fabric, threads, note
+        self._rows: dict[tuple[Any, ...], tuple[FaceCrops, FaceCrops]] = {}
+        self._faces: dict[tuple[Any, ...], LabelledFaces] = {}
+
+    def finish(self, variant: Variant, seed: int, recipe: Recipe) -> Trial:
+        """Read the trial's result, or go on with it, or begin it."""
+        run = self.out / f"{_file_name(variant.name)}-{seed}"
+        train, watched = self._training(recipe)
+        known = {
+            "recipe": recipe.to_dict(),
+            "data": train.fingerprint(),
+            "pictures": [path.resolve().name for path in self.pictures],
+        }
+        saved = run / _TRIAL
+        if saved.is_file():
+            record = json.loads(saved.read_text(encoding="utf-8"))
+            if record["made_of"] == known:
+                return Trial.from_dict(record["trial"])
+        try:
+            fit(
+                recipe,
+                train,
+                watched,
+                run,
+                fabric=self.fabric,
+                resume=(run / CHECKPOINT).is_file(),
+                cache=self.out,
+                threads=self.threads,
+                report=lambda epoch: self.note(
+                    f"  epoch {epoch.epoch}/{epoch.epochs}  loss {epoch.loss:.3f}  "
+                    f"PublicTest {epoch.accuracy:.2%}  {epoch.wall_s:.0f} s"
+                ),
+            )
+            trial = self._examine(variant, seed, run, watched, len(train))
+        except ConfigError as error:
+            if not str(error).startswith(f"{run}: the loss became"):
+                raise
+            # A variant that cannot learn is an answer too; the others are not its hostages.
+            self.note(f"  {error}")
+            trial = Trial(variant.name, seed, 0, 0, 0, 0.0, 0.0, (), "", str(error))
+        record = {"made_of": known, "trial": trial.to_dict()}
+        saved.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        return trial
+
+    def _training(self, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
+        key = (recipe.data.classes, recipe.data.holdout, recipe.fit.seed)
+        if key not in self._rows:
+            classes, holdout, seed = key
+            self._rows = {
+                key: load_training(self.data, classes=classes, holdout=holdout, seed=seed)
+            }
+        return self._rows[key]
+
+    def _examine(
+        self, variant: Variant, seed: int, run: Path, watched: FaceCrops, pictures: int
+    ) -> Trial:
+        recipe, network, data_sha256, _ = load_trained(run)
+        file = run / "model.onnx"
+        spec = export(recipe, network, watched, file, data_sha256=data_sha256, half=True)
+        analyzer = Analyzer(file, threads=2)
+        name = self.data.resolve().stem
+        found = []
+        for tta in (False, True):
+            answers = answer_crops(analyzer.classifier, watched, tta=tta)
+            found.append(summarize(answers, spec, data=name, split="PublicTest", tta=tta))
+        correct = "".join("01"[int(right)] for right in answers.correct)
+        for path in self.pictures:
+            shown = answer_faces(analyzer.classifier, self._cut(analyzer, path))
+            front = of_pose(shown, "front")
+            found.append(summarize(front, spec, data=path.resolve().name, pose="front"))
+        log = read_log(run / LOG)
+        passes = 1 if recipe.network.frozen else _PASSES
+        macs = sum(count_macs(network, row.size_px) for row in log)
+        return Trial(
+            variant.name,
+            seed,
+            len(log),
+            spec.parameters,
+            spec.macs,
+            passes * macs * pictures / 1e12,
+            sum(row.cpu_s for row in log) / 3600,
+            tuple(found),
+            correct,
+        )
+
+    def _cut(self, analyzer: Analyzer, path: Path) -> LabelledFaces:
+        spec = analyzer.classifier.spec
+        key = (path, spec.crop_scale, spec.crop_upright, spec.input_px)
+        if key not in self._faces:
+            self.note(f"  finding the faces in {path}")
+            self._faces[key] = cut_faces(analyzer, load_pictures(path))
+        return self._faces[key]
+
+
+def _file_name(text: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in text.lower())

@@ -1,0 +1,168 @@
+"""What came of a study, and its table. Imports errors, evaluate and metrics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.errors import ConfigError
+from mien.evaluate import Evaluation
+from mien.metrics import paired_difference
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One finished run.
+
+    Attributes:
+        variant, seed: which.
+        epochs, parameters: of the run.
+        macs: multiply-accumulates for one crop at the model's own size.
+        trained_tmac: those of the whole training, forward and backward, in units of 10^12: what it
+            cost whatever the machine did beside it.
+        core_hours: processor time that it took here.
+        evaluations: on the watched rows with one view, with the mirror image, then on each set of
+            full pictures seen from the front.
+        correct: which watched rows were read rightly with the mirror image, `0` or `1` each.
+        failure: why it could not be finished; empty otherwise.
+    """
+
+    variant: str
+    seed: int
+    epochs: int
+    parameters: int
+    macs: int
+    trained_tmac: float
+    core_hours: float
+    evaluations: tuple[Evaluation, ...]
+    correct: str
+    failure: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {**asdict(self), "evaluations": [e.to_dict() for e in self.evaluations]}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Trial:
+        """Read back what `to_dict` gave."""
+        evaluations = tuple(Evaluation.from_dict(e) for e in values["evaluations"])
+        return cls(**{**values, "evaluations": evaluations})
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study's title, its reference variant, and what came of its trials."""
+
+    name: str
+    question: str
+    trials: tuple[Trial, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "name": self.name,
+            "question": self.question,
+            "trials": [trial.to_dict() for trial in self.trials],
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> StudyResult:
+        """Read back what `to_dict` gave."""
+        trials = tuple(Trial.from_dict(trial) for trial in values["trials"])
+        return cls(values["name"], values["question"], trials)
+
+
+def read_result(path: str | Path) -> StudyResult:
+    """Read a finished study's `study.json`.
+
+    Raises:
+        ConfigError: no such file, or not one of a study.
+    """
+    try:
+        return StudyResult.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Check the path") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: not the study.json of `mien study` ({error!r})") from error
+
+
+def format_study(result: StudyResult) -> str:
+    """The study as Markdown. Means over seeds; differences are paired, row by row."""
+    variants = list(dict.fromkeys(trial.variant for trial in result.trials))
+    groups = {v: [t for t in result.trials if t.variant == v and not t.failure] for v in variants}
+    sets = [e.data for e in result.trials[0].evaluations[2:]]
+    seeds = len({trial.seed for trial in result.trials})
+    rare = _rarest(result)
+    heads = [
+        "variant",
+        "PublicTest",
+        *(["of each seed"] if seeds > 1 else []),
+        f"against {variants[0]}",
+        "macro F1",
+        f"recall of {rare}",
+        *(f"{name}, front" for name in sets),
+        "epochs",
+        "M weights",
+        "TMAC",
+        "core-hours",
+    ]
+    lines = [result.question, "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name in variants:
+        trials = groups[name]
+        if not trials:
+            lines.append(f"| {name} | failed: the loss became infinite |")
+            continue
+        flips = [trial.evaluations[1] for trial in trials]
+        cells = [name, f"{fmean(e.accuracy for e in flips):.1%}"]
+        if seeds > 1:
+            cells.append(", ".join(f"{e.accuracy:.1%}" for e in flips))
+        cells += [
+            "" if name == variants[0] else _difference(groups[variants[0]], trials),
+            f"{fmean(e.macro_f1 for e in flips):.3f}",
+            f"{fmean(e.per_class[rare]['recall'] for e in flips):.1%}",
+            *(
+                f"{fmean(trial.evaluations[2 + i].accuracy for trial in trials):.1%}"
+                for i in range(len(sets))
+            ),
+            f"{trials[0].epochs}",
+            f"{trials[0].parameters / 1e6:.1f}",
+            f"{fmean(trial.trained_tmac for trial in trials):.0f}",
+            f"{fmean(trial.core_hours for trial in trials):.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    n = result.trials[0].evaluations[1].n if result.trials[0].evaluations else 0
+    lines += [
+        "",
+        f"PublicTest (n = {n:,}) with the mirror image; {', '.join(sets) or 'no pictures'} with "
+        f"one view; {seeds} seed{'s' if seeds > 1 else ''} each. Differences in points with their "
+        "95% interval over the rows: it does not hold what another seed would change.",
+    ]
+    return "\n".join(lines)
+
+
+def _rarest(result: StudyResult) -> str:
+    counts = result.trials[0].evaluations[1].per_class
+    return min(counts, key=lambda name: counts[name]["n"])
+
+
+def _difference(reference: Sequence[Trial], trials: Sequence[Trial]) -> str:
+    shared = {trial.seed for trial in reference} & {trial.seed for trial in trials}
+    if not shared:
+        return "no seed in common"
+    first, second = (
+        np.mean([_bits(trial.correct) for trial in group if trial.seed in shared], axis=0)
+        for group in (reference, trials)
+    )
+    mean, low, high = (100 * value for value in paired_difference(first, second))
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _bits(text: str) -> npt.NDArray[np.float64]:
+    return np.array([int(digit) for digit in text], np.float64)
