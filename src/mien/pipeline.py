@@ -32,7 +32,8 @@ SourceLike = str | os.PathLike[str] | UInt8Array | Frame
 _STILL_LONG_SIDE_PX = 640
 _VIDEO_LONG_SIDE_PX = 480  # half the work; misses only faces under about 30 pixels in 720p
 
-#: Time constant of the answers in a video. It takes away three quarters of their changes.
+#: Time constant of the answers in a video, seconds. It takes away four fifths of their changes
+#: (benchmarks/flicker.py).
 SMOOTH_S = 0.2
 
 #: How often the whole frame of a video is searched for faces that have come in.
