@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mien.detection import FaceDetector
@@ -116,6 +116,7 @@ def test_expected_boxes_are_those_of_the_last_frame() -> None:
     ),
     st.lists(st.floats(0, 2), min_size=12, max_size=12),
 )
+@example([[(0.0, 0.0)], [(0.0, 2.0)]], [0.0, 1.1125369292536007e-308])  # all but the same moment
 def test_numbers_are_never_shared_and_rise(
     frames: Sequence[Sequence[tuple[float, float]]], gaps: Sequence[float]
 ) -> None:

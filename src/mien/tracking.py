@@ -197,12 +197,18 @@ def _see(
         track.place, track.velocity, track.shape = place, np.zeros(3), shape
     elif gap_s > 0:
         expected = track.expected(time_s)
-        gain = 1 - np.exp(-gap_s / np.array([_PLACE_S, _PLACE_S, _SHAPE_S]))
-        track.place = expected + gain * (place - expected)
-        drift = (place - expected) / gap_s
-        track.velocity += gain * (1 - np.exp(-gap_s / _VELOCITY_S)) * drift
-        track.shape += (1 - np.exp(-gap_s / _SHAPE_S)) * (shape - track.shape)
-    blend = np.float32(1 - np.exp(-gap_s / _LOOKS_S))
+        off = place - expected
+        gain = _gain(gap_s, [_PLACE_S, _PLACE_S, _SHAPE_S])
+        track.place = expected + gain * off
+        # The gain goes to nought with the gap: their ratio stays finite however short the gap is.
+        track.velocity += gain * off * (_gain(gap_s, _VELOCITY_S) / gap_s)
+        track.shape += _gain(gap_s, _SHAPE_S) * (shape - track.shape)
+    blend = np.float32(_gain(gap_s, _LOOKS_S))
     mixed = track.looks + blend * (looks - track.looks)
     track.looks = np.asarray(mixed / max(float(np.linalg.norm(mixed)), 1e-6), np.float32)
     track.seen_s = time_s
+
+
+def _gain(gap_s: float, time_constants_s: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """How far to go towards what is seen after a gap: 0 to 1."""
+    return np.asarray(-np.expm1(-gap_s / np.asarray(time_constants_s)))
