@@ -108,13 +108,16 @@ def test_segments_of_a_face_are_ordered_and_apart(shown: list[tuple[str, float, 
         assert before.end_s < after.start_s
 
 
+NOTHING = np.zeros((0, 0), np.float32)  # what is behind the answers does not matter here
+
+
 def smoothed(fps: float, time_constant_s: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
     """One second of neutral, then happy at once: times and probabilities of happy."""
     smoother, times, found = Smoother(time_constant_s), np.arange(0, 2, 1 / fps), []
     for time_s in times:
         p = np.full((1, 7), 0.02)
         p[0, 3 if time_s >= 1 else 6] = 0.88
-        found.append(smoother.update([1], p, float(time_s))[0, 3])
+        found.append(smoother.update([1], p, NOTHING, float(time_s))[0, 3])
     return times, np.array(found)
 
 
@@ -135,12 +138,12 @@ def test_smoothing_keeps_probabilities_and_forgets() -> None:
     smoother = Smoother(0.3)
     for i in range(20):
         probs = rng.dirichlet(np.ones(7), 3)
-        found = smoother.update([1, 2, 3], probs, i / 25)
+        found = smoother.update([1, 2, 3], probs, NOTHING, i / 25)
         assert found.sum(1) == pytest.approx(1)
     assert np.abs(found - probs).max() > 0.1
-    assert smoother.update([2], probs[:1], 5.0) == pytest.approx(probs[:1])  # long ago
-    assert smoother.update([], np.zeros((0, 7)), 6.0).shape == (0, 7)
-    assert (Smoother(0).update([1], probs[:1], 0.0) == probs[:1]).all()
+    assert smoother.update([2], probs[:1], NOTHING, 5.0) == pytest.approx(probs[:1])  # long ago
+    assert smoother.update([], np.zeros((0, 7)), NOTHING, 6.0).shape == (0, 7)
+    assert (Smoother(0).update([1], probs[:1], NOTHING, 0.0) == probs[:1]).all()
     with pytest.raises(ValueError, match="at least 0"):
         Smoother(-1)
 

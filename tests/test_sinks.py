@@ -2,6 +2,9 @@
 
 import csv
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +101,26 @@ def test_many_rows_are_written_in_groups(tmp_path: Path) -> None:
     file = parquet.ParquetFile(tmp_path / "r.parquet")
     assert file.metadata.num_rows == 9000
     assert file.metadata.num_row_groups == 2
+
+
+def test_what_was_written_before_a_crash_can_be_read(tmp_path: Path) -> None:
+    target = tmp_path / "r.parquet"
+    program = f"""
+import os, signal
+from mien import open_sink
+from mien.types import FrameResult
+sink = open_sink({str(target)!r})
+for i in range(5000):
+    sink.write(FrameResult("v", i, i / 30, 64, 48))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", program], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not target.exists()
+    left = parquet.read_table(tmp_path / ".r.part")
+    assert left["frame"].to_pylist() == list(range(4096))
+    write(target)  # and the next run is not in its way
+    assert [file.name for file in tmp_path.iterdir()] == ["r.parquet"]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tiff"])

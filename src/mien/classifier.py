@@ -67,7 +67,7 @@ class ExpressionClassifier:
     """
 
     def __init__(self, model: str | Path | None = None, *, threads: int = 1) -> None:
-        entry = find_model(model)
+        self.entry = entry = find_model(model)
         self._network = Network(entry.read(), str(entry.path), threads=threads)
         self.spec = ModelSpec.from_metadata(self._network.metadata, str(entry.path))
         self._members = [

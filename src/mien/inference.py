@@ -57,7 +57,13 @@ class Network:
         self.outputs = [output.name for output in self._session.get_outputs()]
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
-    def run(self, pixels: Any, outputs: list[str] | None = None) -> list[Any]:
-        """The named outputs (None for all of them, in the file's order) for one input array."""
-        answer: list[Any] = self._session.run(outputs, {self._input_name: pixels})
+    def run(self, inputs: Any, outputs: list[str] | None = None) -> list[Any]:
+        """The named outputs (None for all of them, in the file's order).
+
+        Args:
+            inputs: the array of the only input, or arrays by the names of the inputs.
+            outputs: their names.
+        """
+        named = inputs if isinstance(inputs, dict) else {self._input_name: inputs}
+        answer: list[Any] = self._session.run(outputs, named)
         return answer

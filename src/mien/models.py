@@ -113,12 +113,21 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One line of `mien models list`. `sha256` is None for a file outside the registry."""
+    """One line of `mien models list`.
+
+    Attributes:
+        name, path: what it is called and where it lies.
+        sha256: what the registry says; None for a file outside it.
+        default: whether it is taken when none is named.
+        continues: of a temporal model, the SHA-256 of the expression model whose answers it goes on
+            from; empty for an expression model.
+    """
 
     name: str
     path: Path
     sha256: str | None
     default: bool = False
+    continues: str = ""
 
     @property
     def available(self) -> bool:
@@ -165,7 +174,13 @@ def _registry() -> tuple[ModelEntry, ...]:
         if not file.is_file():
             continue
         for row in json.loads(file.read_text(encoding="utf-8")):
-            entry = ModelEntry(row["name"], home / row["file"], row["sha256"], row["default"])
+            entry = ModelEntry(
+                row["name"],
+                home / row["file"],
+                row["sha256"],
+                row["default"],
+                row.get("continues", ""),
+            )
             known = entries.get(entry.name)
             if known is None or (entry.available and not known.available):
                 entries[entry.name] = entry
@@ -203,6 +218,15 @@ def find_model(name_or_file: str | Path | None = None) -> ModelEntry:
         return ModelEntry(path.stem, path, None)
     names = ", ".join(entry.name for entry in entries) or "none"
     raise ModelError(f"{name_or_file}: no model of that name (there are: {names}), and no file")
+
+
+def find_temporal(classifier: ModelEntry) -> ModelEntry | None:
+    """The temporal model that was made for an expression model's very file, if there is one."""
+    candidates = [entry for entry in list_models() if entry.continues and entry.available]
+    if not candidates or not classifier.available:
+        return None
+    sha256 = classifier.sha256 or file_sha256(classifier.path)
+    return next((entry for entry in candidates if entry.continues == sha256), None)
 
 
 def find_member(member: Member, fusion: Path) -> ModelEntry:

@@ -19,10 +19,11 @@ from mien.alignment import align_faces, crop_transforms
 from mien.classifier import ExpressionClassifier, Predictions
 from mien.detection import FaceDetector
 from mien.errors import ModelError
+from mien.models import file_sha256, find_model, find_temporal
 from mien.shape import SCALE as MESH_SCALE
 from mien.shape import FaceMesh
 from mien.sources import MAX_PIXELS, Source, Span, open_source
-from mien.temporal import Smoother
+from mien.temporal import Baseline, OverTime, Smoother, TemporalModel
 from mien.tracking import LOOK_PX, FaceTracker, looks_of
 from mien.types import Detections, FaceResult, FaceShape, Frame, FrameResult, HeatMap, UInt8Array
 
@@ -32,8 +33,8 @@ SourceLike = str | os.PathLike[str] | UInt8Array | Frame
 _STILL_LONG_SIDE_PX = 640
 _VIDEO_LONG_SIDE_PX = 480  # half the work; misses only faces under about 30 pixels in 720p
 
-#: Time constant of the answers in a video, seconds. It takes away four fifths of their changes
-#: (benchmarks/flicker.py).
+#: Time constant of the answers in a video, seconds, where there is no temporal model. It takes away
+#: four fifths of their changes (benchmarks/flicker.py).
 SMOOTH_S = 0.2
 
 #: How often the whole frame of a video is searched for faces that have come in.
@@ -59,8 +60,19 @@ class Following:
     """What is known of a video from its earlier frames."""
 
     tracker: FaceTracker
-    smoother: Smoother
+    over_time: OverTime
+    baseline: Baseline | None  # None where the model has no class neutral
     searched_s: float = -inf  # when the whole frame was last searched
+
+    def learn_baseline(self, seconds: float) -> None:
+        """Everyone in view rests for so long from now: their faces count as neutral.
+
+        Raises:
+            ValueError: the model has no class neutral, or `seconds` is not positive.
+        """
+        if self.baseline is None:
+            raise ValueError("the model has no class neutral, which a baseline needs")
+        self.baseline.learn(seconds)
 
     def may_wait(self, frame: Frame, faces: int, search_px: int) -> bool:
         """Whether looking where faces are expected will do for this frame, and is less work."""
@@ -82,7 +94,11 @@ class Analyzer:
         span: which frames of a video are wanted; None for all.
         shape: lay a mesh over every face, and say how it is turned and how far its parts are open.
         smooth_s: over how many seconds of a video a face's answers are averaged (time constant);
-            0 for every frame on its own.
+            0 for every frame on its own. None leaves it to the temporal model that was made for the
+            expression model, or where there is none, averages over 0.2 seconds.
+        temporal: file of the temporal model, to use another than that.
+        baseline_s: how long every face of a video is taken for a neutral one, from its first frame,
+            to correct people whose resting face looks like an expression; 0 for not at all.
         explain: what each face's `heat` shows: `evidence`, which places speak for the answer (81
             more looks at each face); `attention`, where the network looked; or nothing.
 
@@ -101,7 +117,9 @@ class Analyzer:
         max_pixels: int = MAX_PIXELS,
         span: Span | None = None,
         shape: bool = False,
-        smooth_s: float = SMOOTH_S,
+        smooth_s: float | None = None,
+        temporal: str | Path | None = None,
+        baseline_s: float = 0.0,
         explain: Literal["", "evidence", "attention"] = "",
     ) -> None:
         self.classifier = ExpressionClassifier(model, threads=threads)
@@ -119,9 +137,12 @@ class Analyzer:
                 "show. Ask for evidence instead (--explain)"
             )
         self._max_pixels, self._span = max_pixels, span
-        if not smooth_s >= 0:
-            raise ValueError(f"smooth_s: expected at least 0, got {smooth_s}")
+        if smooth_s is not None and temporal is not None:
+            raise ValueError("smooth_s and temporal: expected one of them, got both")
         self._smooth_s = smooth_s
+        self._baseline_s = baseline_s
+        self._temporal = self._find_temporal(temporal) if smooth_s is None else None
+        self.following()  # finds what is wrong with these before the first frame
         self._mesh = FaceMesh(threads=threads) if shape else None
         self.times = StageTimes()
 
@@ -131,7 +152,30 @@ class Analyzer:
 
     def following(self) -> Following:
         """What is known before the first frame of a video."""
-        return Following(FaceTracker(), Smoother(self._smooth_s))
+        labels = self.classifier.spec.labels
+        baseline = None
+        if "neutral" in labels or self._baseline_s:
+            baseline = Baseline(labels, self._baseline_s)
+        over_time: OverTime
+        if self._temporal is not None:
+            over_time = self._temporal.afresh()
+        else:
+            over_time = Smoother(SMOOTH_S if self._smooth_s is None else self._smooth_s)
+        return Following(FaceTracker(), over_time, baseline)
+
+    def _find_temporal(self, name_or_file: str | Path | None) -> TemporalModel | None:
+        """The temporal model to use; it must have been made for the expression model."""
+        classifier = self.classifier.entry
+        if name_or_file is None:
+            entry = find_temporal(classifier)
+            return None if entry is None else TemporalModel(entry)
+        model = TemporalModel(find_model(name_or_file))
+        if model.spec.classifier_sha256 != file_sha256(classifier.path):
+            raise ModelError(
+                f"{name_or_file}: was made for another file of {model.spec.classifier!r} than "
+                f"{classifier.path}. Make one for it with `mien train-temporal`"
+            )
+        return model
 
     def analyze_frame(self, frame: Frame, *, following: Following | None = None) -> FrameResult:
         """The faces in one frame, largest detector score first.
@@ -149,7 +193,11 @@ class Analyzer:
         began = time.perf_counter()
         predictions = self.classifier.predict(crops, tta=self._tta)
         if following is not None:
-            probs = following.smoother.update(numbers, predictions.probs, frame.time_s)
+            probs = following.over_time.update(
+                numbers, predictions.probs, predictions.embeddings, frame.time_s
+            )
+            if following.baseline is not None:
+                probs = following.baseline.correct(numbers, probs, frame.time_s)
             predictions = self.classifier.with_probs(predictions, probs)
         heat = self._heat(faces, crops, predictions)
         began = self.times.add("classify", began)

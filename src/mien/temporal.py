@@ -1,19 +1,58 @@
-"""Expressions over time: `Smoother` makes of a face's answers, frame by frame, one that lasts.
+"""Expressions over time: what a face showed a moment ago helps to say what it shows now.
 
-May import numpy, and from mien: nothing.
+May import numpy, and from mien: errors, inference, models.
+
+`Smoother` averages a face's answers over the recent past. `TemporalModel` is a trained network that
+does so with judgement: it follows a real onset quickly and keeps calm when a mouth only speaks.
+`Baseline` takes a person's resting face for neutral, whatever it looks like. All three keep one
+small state for each track and forget those that are gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from math import inf
+from typing import Any, ClassVar, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from mien.errors import ModelError
+from mien.inference import Network
+from mien.models import ModelEntry
+
+Float64Array = npt.NDArray[np.float64]
+
 #: A face that was out of sight for longer starts anew.
 _FORGET_S: Final = 0.5
 _LEAST: Final = 1e-6
+
+#: A track that is not seen for longer will not come back.
+MEMORY_S: Final = 60.0
+#: When the first frame's last one counts as seen: so long ago that nothing of it is left.
+LONG_AGO_S: Final = 1e6
+
+
+class OverTime(Protocol):
+    """What makes of each frame's answers one that takes the past into account."""
+
+    def update(
+        self,
+        numbers: Sequence[int],
+        probs: Float64Array,
+        embeddings: npt.NDArray[np.float32],
+        time_s: float,
+    ) -> Float64Array:
+        """Probabilities `(N, K)` of this frame's faces; each row sums to 1.
+
+        Args:
+            numbers: the track of each face.
+            probs: `(N, K)`, what this frame alone says.
+            embeddings: `(N, D)`, the features behind that.
+            time_s: when. Not before the last frame's.
+        """
 
 
 class Smoother:
@@ -31,18 +70,16 @@ class Smoother:
         if not time_constant_s >= 0:
             raise ValueError(f"time_constant_s: expected at least 0, got {time_constant_s}")
         self.time_constant_s = time_constant_s
-        self._known: dict[int, tuple[float, npt.NDArray[np.float64]]] = {}
+        self._known: dict[int, tuple[float, Float64Array]] = {}
 
     def update(
-        self, numbers: Sequence[int], probs: npt.NDArray[np.float64], time_s: float
-    ) -> npt.NDArray[np.float64]:
-        """Smoothed probabilities `(N, K)`; each row sums to 1.
-
-        Args:
-            numbers: the track of each face.
-            probs: `(N, K)`, this frame's.
-            time_s: when. Not before the last frame's.
-        """
+        self,
+        numbers: Sequence[int],
+        probs: Float64Array,
+        embeddings: npt.NDArray[np.float32],
+        time_s: float,
+    ) -> Float64Array:
+        """See `OverTime.update`; what is behind the answers does not matter here."""
         if not self.time_constant_s:
             return probs
         self._known = {n: k for n, k in self._known.items() if time_s - k[0] <= _FORGET_S}
@@ -54,6 +91,207 @@ class Smoother:
                 gain = 1 - np.exp(-(time_s - then_s) / self.time_constant_s)
                 logs = before + gain * (logs - before)
             self._known[number] = (time_s, logs)
-            weights = np.exp(logs - logs.max())
-            smoothed[row] = weights / weights.sum()
+            smoothed[row] = _probabilities(logs)
         return smoothed
+
+
+@dataclass(frozen=True)
+class TemporalSpec:
+    """What a temporal model says about itself, inside its file.
+
+    Attributes:
+        name, version: what it is called.
+        classifier, classifier_sha256: the expression model whose answers it continues, and the only
+            file that it was made for.
+        labels: the classes, in order.
+        state: numbers that it keeps for each track.
+        parameters: trained weights.
+        training_data, licence: what it learned from, and on which terms it may be used.
+        metrics: figures measured when it was made, by name.
+        recipe, commit, made_with: how to make it again.
+    """
+
+    METADATA_KEY: ClassVar[str] = "mien-temporal"
+
+    name: str
+    version: str
+    classifier: str
+    classifier_sha256: str
+    labels: tuple[str, ...]
+    state: int
+    parameters: int
+    training_data: str
+    licence: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    commit: str = ""
+    made_with: str = ""
+
+    def to_json(self) -> str:
+        """The text that is embedded in the file."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], file: str) -> TemporalSpec:
+        """Read the spec out of an ONNX file's metadata.
+
+        Raises:
+            ModelError: there is none, or it is not one that this version understands.
+        """
+        try:
+            values = json.loads(metadata[cls.METADATA_KEY])
+            unknown = set(values) - {f.name for f in fields(cls)}
+            if unknown:
+                raise ValueError(f"unknown keys {sorted(unknown)}")
+            return cls(**{**values, "labels": tuple(values["labels"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(
+                f"{file}: not a temporal model that this version of mien can use ({error}). Make "
+                "one with `mien train-temporal`"
+            ) from error
+
+
+class TemporalModel:
+    """A trained recurrent network over each track's answers and features.
+
+    It is told how much time has passed since the last frame, so that any frame rate will do, and
+    its state goes out and comes in again with the next frame: it is causal, and its memory does not
+    grow.
+
+    Args:
+        entry: the file.
+        threads: CPU threads.
+
+    Raises:
+        ModelError: missing, altered, or not a temporal model.
+    """
+
+    def __init__(self, entry: ModelEntry, *, threads: int = 1) -> None:
+        self._network = Network(entry.read(), str(entry.path), threads=threads)
+        self.spec = TemporalSpec.from_metadata(self._network.metadata, str(entry.path))
+        self._known: dict[int, tuple[float, npt.NDArray[np.float32]]] = {}
+
+    def afresh(self) -> TemporalModel:
+        """The same network with nothing in its memory: for the next video."""
+        other = object.__new__(TemporalModel)
+        other._network, other.spec, other._known = self._network, self.spec, {}
+        return other
+
+    def update(
+        self,
+        numbers: Sequence[int],
+        probs: Float64Array,
+        embeddings: npt.NDArray[np.float32],
+        time_s: float,
+    ) -> Float64Array:
+        """See `OverTime.update`."""
+        if not numbers:
+            return probs
+        self._known = {n: k for n, k in self._known.items() if time_s - k[0] <= MEMORY_S}
+        nothing = (-inf, np.zeros(self.spec.state, np.float32))
+        known = [self._known.get(number, nothing) for number in numbers]
+        gaps = [min(time_s - then_s, LONG_AGO_S) for then_s, _ in known]
+        logits, states = self._network.run(
+            {
+                "log_probs": np.log(np.maximum(probs, _LEAST)).astype(np.float32),
+                "embedding": embeddings,
+                "gap_s": np.array(gaps, np.float32)[:, None],
+                "state": np.stack([state for _, state in known]),
+            },
+            ["logits", "next_state"],
+        )
+        for number, state in zip(numbers, states, strict=True):
+            self._known[number] = (time_s, state)
+        return np.stack([_probabilities(row) for row in logits.astype(np.float64)])
+
+
+class Baseline:
+    """Corrects people whose resting face looks angry or sad.
+
+    For a while a face counts as neutral. How much more it leans to each expression than faces at
+    rest usually do is remembered, and most of that is taken away from then on, as log-odds against
+    neutral. (benchmarks/baseline.py measures what it is worth.)
+
+    Args:
+        labels: the classes, `neutral` among them.
+        seconds: how long every new track counts as neutral, from its first frame; 0 for not at all.
+
+    Raises:
+        ValueError: there is no class `neutral`, or `seconds` is negative.
+    """
+
+    #: Mean log-odds against neutral of 140 people at rest (KDEF, from the front, mien-s).
+    USUAL: Final[Mapping[str, float]] = {
+        "angry": -2.3, "disgust": -3.7, "fear": -1.9, "happy": -3.4, "sad": -1.1, "surprise": -3.7
+    }  # fmt: skip
+    _USUAL_OF_OTHERS: Final = -2.5
+    #: Share of the excess that is taken away: all of it would cost true expressions.
+    STRENGTH: Final = 0.75
+
+    def __init__(self, labels: Sequence[str], seconds: float = 0.0) -> None:
+        if "neutral" not in labels:
+            raise ValueError(f"a baseline needs the class neutral; there are {', '.join(labels)}")
+        if not seconds >= 0:
+            raise ValueError(f"seconds: expected at least 0, got {seconds}")
+        self.seconds = seconds
+        self._neutral = list(labels).index("neutral")
+        usual = [self.USUAL.get(label, self._USUAL_OF_OTHERS) for label in labels]
+        usual[self._neutral] = 0.0
+        self._usual = np.array(usual)
+        self._asked = 0.0
+        self._known: dict[int, _Resting] = {}
+
+    def learn(self, seconds: float) -> None:
+        """From the next frame on, everyone in view rests for so long; forget what was known."""
+        if not seconds > 0:
+            raise ValueError(f"seconds: expected a positive number, got {seconds}")
+        self._asked = seconds
+
+    def correct(self, numbers: Sequence[int], probs: Float64Array, time_s: float) -> Float64Array:
+        """Probabilities `(N, K)` as they are for people with these resting faces.
+
+        Args:
+            numbers: the track of each face.
+            probs: `(N, K)`, of this frame.
+            time_s: when. Not before the last frame's.
+        """
+        self._known = {n: k for n, k in self._known.items() if time_s - k.seen_s <= MEMORY_S}
+        if self._asked:
+            self._known = {n: _Resting(time_s + self._asked) for n in numbers}
+            self._asked = 0.0
+        corrected = np.array(probs, np.float64)
+        for row, number in enumerate(numbers):
+            resting = self._known.get(number)
+            if resting is None:
+                if not self.seconds:
+                    continue
+                resting = self._known[number] = _Resting(time_s + self.seconds)
+            logs = np.log(np.maximum(probs[row], _LEAST))
+            resting.seen_s = time_s
+            if time_s <= resting.until_s:
+                resting.learn(logs - logs[self._neutral])
+            excess = np.maximum(resting.odds - self._usual, 0)
+            corrected[row] = _probabilities(logs - self.STRENGTH * excess)
+        return corrected
+
+
+@dataclass
+class _Resting:
+    """How one face looks at rest: its mean log-odds against neutral."""
+
+    until_s: float
+    seen_s: float = inf
+    odds: Float64Array = field(default_factory=lambda: np.zeros(0))
+    frames: int = 0
+
+    def learn(self, odds: Float64Array) -> None:
+        self.frames += 1
+        if self.frames == 1:
+            self.odds = odds
+        else:
+            self.odds = self.odds + (odds - self.odds) / self.frames
+
+
+def _probabilities(logs: Float64Array) -> Float64Array:
+    weights = np.exp(logs - logs.max())
+    return np.asarray(weights / weights.sum())

@@ -72,11 +72,22 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--end", type=float, default=inf, metavar="S", help="and end it before this one")
     add("--every", type=int, default=1, metavar="N", help="only each N-th frame of a video")
     add("--fps", type=float, metavar="R", help="at most R frames of a video a second")
-    add(
+    over_time = parser.add_mutually_exclusive_group()
+    over_time.add_argument(
         "--smooth",
         type=float,
         metavar="S",
-        help="seconds over which a video's answers are averaged",
+        help="average a video's answers over S seconds, without the temporal model",
+    )
+    over_time.add_argument(
+        "--temporal", metavar="NAME_OR_FILE", help="temporal model for videos; see docs/video.md"
+    )
+    add(
+        "--baseline",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="take every face of a video for neutral during its first S seconds",
     )
     add("--max-pixels", type=int, metavar="N", help="refuse larger pictures (100,000,000)")
     add("--threads", type=int, default=2, metavar="N", help="CPU threads of each network (2)")
@@ -97,7 +108,7 @@ class _Tally:
 
 def run(options: argparse.Namespace) -> int:
     """Analyse every source; a bad one never costs the others their results."""
-    from mien.pipeline import SMOOTH_S, Analyzer
+    from mien.pipeline import Analyzer
     from mien.sinks import open_sink
     from mien.sources import MAX_PIXELS, Span, expand_source
 
@@ -119,7 +130,9 @@ def run(options: argparse.Namespace) -> int:
                 threads=options.threads,
                 max_pixels=options.max_pixels or MAX_PIXELS,
                 span=span,
-                smooth_s=SMOOTH_S if options.smooth is None else options.smooth,
+                smooth_s=options.smooth,
+                temporal=options.temporal,
+                baseline_s=options.baseline,
                 shape=options.shape,
                 explain=options.explain,
             )
@@ -161,6 +174,8 @@ def _check(options: argparse.Namespace) -> None:
     require(options.fps is None or options.fps > 0, "--fps", "a positive number", options.fps)
     smooth = options.smooth
     require(smooth is None or 0 <= smooth < inf, "--smooth", "seconds, at least 0", smooth)
+    baseline = options.baseline
+    require(0 <= baseline < inf, "--baseline", "seconds, at least 0", baseline)
     pixels = options.max_pixels
     require(pixels is None or pixels >= 1, "--max-pixels", "at least 1", pixels)
     targets = [os.path.abspath(out) for out in options.out]

@@ -40,9 +40,11 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from mien.classifier import ExpressionClassifier
     from mien.models import find_model
+    from mien.temporal import TemporalModel
 
     entry = find_model(options.name)
-    spec = ExpressionClassifier(options.name).spec
+    temporal = bool(entry.continues)
+    spec = TemporalModel(entry).spec if temporal else ExpressionClassifier(options.name).spec
     card = entry.path.with_suffix(".md")
     if not options.json and card.is_file():
         print(card.read_text(encoding="utf-8"))

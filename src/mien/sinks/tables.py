@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
-from queue import Queue
-from threading import Thread
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final
 
 from mien.sinks.sink import FileSink
 from mien.types import FrameResult, UInt8Array, result_columns
 
 _ROWS_PER_GROUP: Final = 8192  # of a Parquet file: bounds the memory of a long video
+_ROWS_AT_RISK: Final = 2048  # that a crash may cost: some 80 seconds of one face
 
 
 def to_json(result: FrameResult) -> str:
@@ -67,65 +68,63 @@ class CsvSink(FileSink):
 
 
 class ParquetSink(FileSink):
-    """The rows of CSV, typed. Written in groups of rows, so memory stays constant.
+    """The rows of CSV, typed. Memory stays constant: rows are written in groups.
 
-    The library pulls its rows; results are pushed. A thread lets the two meet at a short queue.
+    A Parquet file can be read only once its end is written, which a crash would prevent. So until
+    then every group is a complete file in a folder beside the target, `.NAME.part/`, which readers
+    of Parquet take as one table.
     """
 
     def _open(self) -> None:
-        from arro3.core import RecordBatchReader, Schema
-
-        self._fields = [
-            _arrow_field(name) for name in result_columns(self.labels, shape=self.shape)
-        ]
+        names = result_columns(self.labels, shape=self.shape)
+        self._fields = [_arrow_field(name) for name in names]
         self._rows: list[dict[str, Any]] = []
-        self._groups: Queue[list[dict[str, Any]] | None] = Queue(maxsize=2)
-        self._failure: BaseException | None = None
-        reader = RecordBatchReader.from_batches(Schema(self._fields), self._batches())
-        self._writer = Thread(target=self._write_all, args=(reader,), daemon=True)
-        self._writer.start()
-
-    def _write_all(self, reader: Any) -> None:
-        from arro3.io import write_parquet
-
-        try:
-            write_parquet(
-                reader,
-                str(self._partial),
-                compression="zstd(3)",
-                max_row_group_size=_ROWS_PER_GROUP,
-            )
-        except BaseException as error:  # some failures of the library are no Exception
-            self._failure = error
-            while self._groups.get() is not None:  # let the caller go on to its end
-                pass
-
-    def _batches(self) -> Iterator[Any]:
-        from arro3.core import Array, RecordBatch
-
-        while (rows := self._groups.get()) is not None:
-            columns: dict[str, Any] = {
-                field.name: Array([row[field.name] for row in rows], type=field.type)
-                for field in self._fields
-            }
-            yield RecordBatch.from_pydict(columns)
+        self._groups: list[Path] = []
+        self._folder = self._partial.with_suffix("")
+        shutil.rmtree(self._folder, ignore_errors=True)  # of a run that was killed
+        self._folder.mkdir()
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
         self._rows += result.to_rows(self.labels, shape=self.shape)
-        if len(self._rows) >= _ROWS_PER_GROUP:
+        if len(self._rows) >= _ROWS_AT_RISK:
             self._flush()
 
     def _flush(self) -> None:
+        from arro3.core import Array, RecordBatch
+
         rows, self._rows = self._rows, []
-        self._groups.put(rows)
+        columns: dict[str, Any] = {
+            field.name: Array([row[field.name] for row in rows], type=field.type)
+            for field in self._fields
+        }
+        group = self._folder / f"{len(self._groups):06}.parquet"
+        unfinished = group.with_suffix(".unfinished")
+        self._write_file([RecordBatch.from_pydict(columns)], unfinished)
+        unfinished.replace(group)
+        self._groups.append(group)
 
     def _close(self) -> None:
+        from arro3.io import read_parquet
+
         if self._rows:
             self._flush()
-        self._groups.put(None)
-        self._writer.join()
-        if self._failure is not None:
-            raise self._failed(self._failure)
+        batches = (batch for group in self._groups for batch in read_parquet(str(group)))
+        self._write_file(batches, self._partial)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _write_file(self, batches: Iterable[Any], file: Path) -> None:
+        from arro3.core import RecordBatchReader, Schema
+        from arro3.io import write_parquet
+
+        reader = RecordBatchReader.from_batches(Schema(self._fields), iter(batches))
+        try:
+            write_parquet(
+                reader, str(file), compression="zstd(3)", max_row_group_size=_ROWS_PER_GROUP
+            )
+        except (KeyboardInterrupt, OSError):
+            raise
+        except BaseException as error:  # some failures of the library are no Exception
+            raise self._failed(error) from error
 
 
 def _arrow_field(column: str) -> Any:

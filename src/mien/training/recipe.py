@@ -153,6 +153,34 @@ class Recipe:
         return plain
 
 
+@dataclass(frozen=True)
+class TemporalRecipe:
+    """Everything needed to train a temporal model again, but its data and its classifier."""
+
+    name: str
+    version: str = "1"
+    training_data: str = ""  # a sentence for the spec: what it learned from
+    licence: str = ""  # and on which terms it may be used
+    memory: int = 32  # units that remember
+    look: int = 16  # numbers that are taken from the classifier's embedding
+    dropout: float = 0.3  # of the embedding
+    crops: int = 3000  # faces from anywhere, of the classifier's own training set
+    exclude: tuple[str, ...] = ()  # people whose pictures are left out
+    holdout: float = 0.15  # share of the people who are only watched
+    wild_share: float = 0.3  # share of sequences of a face from anywhere that holds still
+    frames: int = 96  # of a sequence
+    steps: int = 1500
+    batch: int = 48  # sequences
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.02
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved recipe as plain JSON types."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply `section.key=value` overrides (values in TOML syntax).
 
@@ -163,6 +191,16 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _override(table, override)
     return recipe_from_dict(table, where=str(path))
+
+
+def load_temporal_recipe(path: str | Path, overrides: Sequence[str] = ()) -> TemporalRecipe:
+    """As `load_recipe`, for a temporal model."""
+    table = read_toml(path, "recipe")
+    for override in overrides:
+        _override(table, override)
+    recipe = _named(TemporalRecipe(name="-"), table, str(path))
+    assert isinstance(recipe, TemporalRecipe)
+    return recipe
 
 
 def read_toml(path: str | Path, kind: str) -> dict[str, Any]:
@@ -185,11 +223,15 @@ def recipe_from_dict(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
     Raises:
         ConfigError: unknown key, or a value of the wrong type.
     """
-    if "name" not in table:
-        raise ConfigError(f"{where}: lacks `name`, the name of the model to be trained")
-    recipe = _fill(Recipe(name="-"), table, where, "")
+    recipe = _named(Recipe(name="-"), table, where)
     assert isinstance(recipe, Recipe)
     return recipe
+
+
+def _named(default: Any, table: Mapping[str, Any], where: str) -> Any:
+    if "name" not in table:
+        raise ConfigError(f"{where}: lacks `name`, the name of the model to be trained")
+    return _fill(default, table, where, "")
 
 
 def _override(table: dict[str, Any], override: str) -> None:

@@ -1,0 +1,80 @@
+"""From a trained temporal model to a published one: its line in the registry, and its card.
+
+    python scripts/publish_temporal.py models/mien-s-temporal.onnx --figures over_time.md
+
+`--figures` is what `benchmarks/over_time.py` printed about this very file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mien.models import ModelEntry, file_sha256
+from mien.temporal import TemporalModel, TemporalSpec
+
+MODELS = Path(__file__).parents[1] / "models"
+
+_CARD = """\
+# {name}, version {version}
+
+Reads expressions over time: a recurrent network of {parameters:,} weights that goes on, face by
+face, from the answers and features of `{classifier}` (SHA-256 `{classifier_sha256}`), and of no
+other file. It keeps {state} numbers for each face and looks only back.
+
+- Learned from {training_data}.
+- Terms: {licence}.
+- Made with {made_with}, commit `{commit}`; SHA-256 of the file `{sha256}`.
+
+## How good is it
+
+`python benchmarks/over_time.py --data ../shared/data`, whose first lines say what is counted:
+
+{figures}
+
+On composed sequences of people that were held out of training (the recipe's `holdout`):
+
+| answers | frames read rightly | changes a second |
+|---|---|---|
+| single frames | {single_accuracy:.1%} | {single_changes_per_s:.2f} |
+| averaged over 0.2 s | {smooth_accuracy:.1%} | {smooth_changes_per_s:.2f} |
+| temporal model | {temporal_accuracy:.1%} | {temporal_changes_per_s:.2f} |
+
+## Limits
+
+It has learned from posed expressions that were faded in and out, not from spontaneous ones;
+micro-expressions are shorter than what it takes for a mistake. What `{classifier}`'s card says
+about intended and excluded use holds here too. `--smooth 0.2` does without this model.
+"""
+
+
+def main() -> None:
+    """Publish one temporal model."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path, help="in models/")
+    parser.add_argument("--figures", type=Path, required=True, help="a table in Markdown")
+    options = parser.parse_args()
+    spec = TemporalModel(ModelEntry(options.file.stem, options.file, None)).spec
+    card = _CARD.format(
+        **{**vars(spec), **spec.metrics},
+        sha256=file_sha256(options.file),
+        figures=options.figures.read_text(encoding="utf-8").strip(),
+    )
+    options.file.with_suffix(".md").write_text(card, encoding="utf-8")
+    register(options.file, spec)
+
+
+def register(file: Path, spec: TemporalSpec) -> None:
+    """Write or replace its line in the registry."""
+    registry = MODELS / "registry.json"
+    rows = json.loads(registry.read_text(encoding="utf-8"))
+    rows = [row for row in rows if row["name"] != spec.name]
+    entry = {"name": spec.name, "file": file.name, "sha256": file_sha256(file)}
+    entry |= {"default": False, "wheel": True, "continues": spec.classifier_sha256}
+    rows = sorted([*rows, entry], key=lambda row: str(row["name"]))
+    registry.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""`mien train-temporal`: a network that reads expressions over time, for one expression model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mien.cli.exits import GOOD, require_extra, say
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "train-temporal",
+        help="train a temporal model for videos",
+        description="Train a network that goes on from an expression model's answers over time. It "
+        "learns from sequences composed of pictures: people at rest and with expressions.",
+    )
+    add = parser.add_argument
+    add("recipe", help="a TOML file, see recipes/mien-s-temporal.toml")
+    add(
+        "--pictures",
+        action="append",
+        required=True,
+        metavar="PATH",
+        help="a set of full pictures whose people are known, see docs/training.md; repeatable",
+    )
+    add("--crops", metavar="PATH", help="face crops from anywhere: the classifier's training set")
+    add("--model", metavar="NAME_OR_FILE", help="the expression model that it is made for")
+    add("--out", required=True, metavar="FILE", help="the .onnx file to write")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="override",
+        help="change one value of the recipe, such as steps=300; repeatable",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    require_extra("train", "torch", "onnx", "onnxscript")
+    from mien.classifier import ExpressionClassifier
+    from mien.console import Progress
+    from mien.datasets import load_crops, load_pictures
+    from mien.training.recipe import load_temporal_recipe
+    from mien.training.temporal.bank import BankBuilder
+    from mien.training.temporal.fit import export_temporal, train_temporal
+
+    recipe = load_temporal_recipe(options.recipe, options.override)
+    classifier = ExpressionClassifier(options.model, threads=2)
+    labels = classifier.spec.labels
+    builder = BankBuilder(classifier, recipe.seed)
+    for path in options.pictures:
+        pictures = [p for p in load_pictures(path) if p.group not in recipe.exclude]
+        progress = Progress(len(pictures), "pictures")
+        builder.add_pictures(pictures, progress.update)
+        progress.close()
+        say(f"{path}: {len(pictures):,} pictures")
+    if options.crops:
+        builder.add_crops(load_crops(options.crops, "Training", classes=labels), recipe.crops)
+    bank = builder.build()
+    say(f"{len(bank.takes):,} takes, {len(bank.log_probs):,} crops")
+    network, metrics = train_temporal(recipe, bank, labels.index("neutral"), say)
+    spec = export_temporal(
+        network, recipe, classifier.entry, classifier.spec, Path(options.out), metrics
+    )
+    say(f"{options.out}: {spec.parameters:,} parameters, state of {spec.state} numbers a face")
+    print(json.dumps(metrics))
+    return GOOD

@@ -1,0 +1,177 @@
+"""Train, examine and write the temporal network. Imports torch, onnx, and the training side."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import mien
+from mien.models import ModelEntry, ModelSpec, file_sha256
+from mien.temporal import LONG_AGO_S, TemporalSpec
+from mien.training.export import OPSET, current_commit
+from mien.training.recipe import TemporalRecipe
+from mien.training.temporal.bank import FaceBank
+from mien.training.temporal.network import START_S, TemporalNetwork
+from mien.training.temporal.sequences import Composer, Sequences
+
+
+def train_temporal(
+    recipe: TemporalRecipe,
+    bank: FaceBank,
+    neutral: int,
+    report: Callable[[str], None] = lambda text: None,
+) -> tuple[TemporalNetwork, dict[str, float]]:
+    """Learn from sequences composed out of a bank; returns the network and its figures.
+
+    A share of the people is held out and only watched: the figures are of sequences of theirs, and
+    stand beside those of plain smoothing and of single frames on the same sequences.
+
+    Args:
+        recipe: how.
+        bank: what the classifier says about many crops.
+        neutral: the label of a face at rest.
+        report: called with a line of text now and then.
+    """
+    torch.manual_seed(recipe.seed)
+    groups = sorted({take.group for take in bank.takes if not take.wild})
+    random = np.random.default_rng(recipe.seed)
+    held = set(random.permutation(groups)[: round(recipe.holdout * len(groups))])
+    watched, learned = bank.split(held)
+    network = TemporalNetwork(recipe, bank.log_probs.shape[1], bank.embeddings.shape[1])
+    network.standardize(torch.from_numpy(bank.embeddings))
+    composer = Composer(learned, neutral, recipe.frames, recipe.wild_share, seed=recipe.seed + 1)
+    examination = Composer(watched, neutral, recipe.frames, 0.0, seed=recipe.seed + 2).draw(256)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, recipe.steps, pct_start=0.1
+    )
+    network.train()
+    for step in range(recipe.steps):
+        loss = _loss(network, composer.draw(recipe.batch))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if (step + 1) % max(recipe.steps // 10, 1) == 0:
+            network.eval()
+            figures = _examine(network, examination)
+            network.train()
+            report(
+                f"step {step + 1:5}/{recipe.steps}  loss {loss.item():.3f}  people held out: "
+                + "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+            )
+    network.eval()
+    return network, _examine(network, examination)
+
+
+def _tensors(drawn: Sequences) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    arrays = (drawn.log_probs, drawn.embeddings, drawn.gaps_s, drawn.targets)
+    first, second, third, fourth = (torch.from_numpy(array) for array in arrays)
+    return first, second, third, fourth
+
+
+def _loss(network: TemporalNetwork, drawn: Sequences) -> Tensor:
+    log_probs, embeddings, gaps_s, targets = _tensors(drawn)
+    logits = network.run(log_probs, embeddings, gaps_s)
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1))
+
+
+@torch.no_grad()
+def _examine(network: TemporalNetwork, drawn: Sequences) -> dict[str, float]:
+    """Share of frames read rightly and changes a second: of this network, smoothing, frames."""
+    log_probs, embeddings, gaps_s, targets = _tensors(drawn)
+    smooth = [log_probs[:, 0]]
+    for t in range(1, log_probs.shape[1]):
+        gain = 1 - torch.exp(-gaps_s[:, t, None] / START_S)
+        smooth.append(smooth[-1] + gain * (log_probs[:, t] - smooth[-1]))
+    answers = {
+        "temporal": network.run(log_probs, embeddings, gaps_s),
+        "smooth": torch.stack(smooth, 1),
+        "single": log_probs,
+    }
+    truth, seconds = targets.argmax(2), float(gaps_s[:, 1:].sum())
+    figures = {}
+    for name, logits in answers.items():
+        shown = logits.argmax(2)
+        figures[f"{name}_accuracy"] = float((shown == truth).float().mean())
+        figures[f"{name}_changes_per_s"] = float((shown[:, 1:] != shown[:, :-1]).sum()) / seconds
+    return figures
+
+
+def export_temporal(
+    network: TemporalNetwork,
+    recipe: TemporalRecipe,
+    classifier: ModelEntry,
+    spec: ModelSpec,
+    file: Path,
+    metrics: dict[str, float],
+) -> TemporalSpec:
+    """Write a trained network with its `TemporalSpec` as ONNX.
+
+    In go `log_probs`, `embedding`, `gap_s` and `state`; out come `logits` and `next_state`.
+
+    Args:
+        network: in eval mode.
+        recipe: what it was trained by.
+        classifier, spec: the expression model that it continues.
+        file: the ONNX file to write.
+        metrics: figures for the spec.
+    """
+    import onnx
+
+    features = network.look.in_features
+    described = TemporalSpec(
+        name=recipe.name,
+        version=recipe.version,
+        classifier=spec.name,
+        classifier_sha256=file_sha256(classifier.path),
+        labels=spec.labels,
+        state=network.state_size,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        training_data=recipe.training_data,
+        licence=recipe.licence,
+        metrics=metrics,
+        recipe=recipe.to_dict(),
+        commit=current_commit(),
+        made_with=f"mien {mien.__version__}, torch {torch.__version__}",
+    )
+    example = (
+        torch.full((2, network.classes), -2.0),
+        torch.zeros(2, features),
+        torch.full((2, 1), LONG_AGO_S),
+        torch.zeros(2, network.state_size),
+    )
+    rows = {0: torch.export.Dim("n", min=1)}
+    names = ["log_probs", "embedding", "gap_s", "state"]
+    with warnings.catch_warnings():  # the exporter warns about its own internals
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            example,
+            dynamo=True,
+            input_names=names,
+            output_names=["logits", "next_state"],
+            dynamic_shapes=dict.fromkeys(names, rows),
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    entry.key, entry.value = TemporalSpec.METADATA_KEY, described.to_json()
+    onnx.checker.check_model(model)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".part")
+    partial.write_bytes(model.SerializeToString(deterministic=True))
+    partial.replace(file)
+    return described

@@ -1,0 +1,341 @@
+"""Expressions over time: the network, what it learns from, its file, and the personal baseline."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mien.classifier import ExpressionClassifier
+from mien.cli import main
+from mien.errors import ConfigError, ModelError
+from mien.models import ModelEntry, find_model
+from mien.pipeline import Analyzer
+from mien.temporal import LONG_AGO_S, MEMORY_S, Baseline, Smoother, TemporalModel
+from mien.training.recipe import TemporalRecipe, load_temporal_recipe
+from mien.training.temporal.bank import DEGREES, FaceBank, Take
+from mien.training.temporal.fit import export_temporal, train_temporal
+from mien.training.temporal.network import START_S, TemporalNetwork
+from mien.training.temporal.sequences import Composer
+from mien.types import EXPRESSIONS, Frame, UInt8Array
+
+NEUTRAL = EXPRESSIONS.index("neutral")
+FEATURES = 12
+NOTHING = np.zeros((1, FEATURES), np.float32)
+RECIPE = TemporalRecipe(
+    name="t", memory=8, look=4, frames=40, steps=60, batch=24, holdout=0.25, learning_rate=0.02
+)
+
+
+def toy_bank(people: int = 12, seed: int = 0) -> FaceBank:
+    """Faces whose single answers are doubtful, and whose features say what they show."""
+    random = np.random.default_rng(seed)
+    logs: list[np.ndarray] = []
+    features: list[np.ndarray] = []
+
+    def crops(label: int, degree: float) -> np.ndarray:
+        rows = []
+        for _ in range(3):
+            weights = random.normal(0, 1.0, len(EXPRESSIONS))
+            weights[label] += 1.2 * degree
+            weights[NEUTRAL] += 1.2 * (1 - degree)
+            logs.append(weights - np.log(np.exp(weights).sum()))
+            vector = random.normal(0, 0.3, FEATURES)
+            vector[label] += degree
+            vector[NEUTRAL] += 1 - degree
+            features.append(vector)
+            rows.append(len(logs) - 1)
+        return np.array(rows, np.intp)
+
+    takes = []
+    for person in range(people):
+        shown = {label: np.stack([crops(label, d) for d in DEGREES]) for label in (0, 3, 5)}
+        takes.append(
+            Take(f"p{person}", crops(NEUTRAL, 0), shown, np.stack([crops(NEUTRAL, 0)] * 2))
+        )
+    nothing = np.zeros(0, np.intp)
+    takes += [
+        Take("", nothing, {3: crops(3, 1.0)[None]}, nothing[None], wild=True) for _ in range(4)
+    ]
+    return FaceBank(takes, np.array(logs, np.float32), np.array(features, np.float32))
+
+
+@pytest.fixture(scope="module")
+def bank() -> FaceBank:
+    return toy_bank()
+
+
+@pytest.fixture(scope="module")
+def trained(bank: FaceBank) -> tuple[TemporalNetwork, dict[str, float]]:
+    return train_temporal(RECIPE, bank, NEUTRAL)
+
+
+@pytest.fixture(scope="module")
+def model(trained: tuple[TemporalNetwork, dict[str, float]], tmp_path_factory) -> TemporalModel:  # type: ignore[no-untyped-def]
+    file = tmp_path_factory.mktemp("temporal") / "t.onnx"
+    classifier = ExpressionClassifier()
+    network, metrics = trained
+    export_temporal(network, RECIPE, classifier.entry, classifier.spec, file, metrics)
+    return TemporalModel(ModelEntry("t", file, None))
+
+
+def answers(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    probs = random.dirichlet(np.ones(len(EXPRESSIONS)), count)
+    return probs, random.normal(0, 1, (count, FEATURES)).astype(np.float32)
+
+
+# --- what it learns from ---------------------------------------------------------------------
+
+
+def test_sequences_say_what_is_shown(bank: FaceBank) -> None:
+    drawn = Composer(bank, NEUTRAL, frames=50, seed=3).draw(40)
+    assert drawn.log_probs.shape == (40, 50, 7)
+    assert drawn.embeddings.shape == (40, 50, FEATURES)
+    assert drawn.targets.sum(2) == pytest.approx(1)
+    assert (drawn.targets >= 0).all()
+    assert (drawn.gaps_s[:, 0] == LONG_AGO_S).all()
+    assert (drawn.gaps_s[:, 1:] > 0).all()
+    rates = 1 / np.median(drawn.gaps_s[:, 1:], axis=1)
+    assert rates.min() < 12  # any frame rate
+    assert rates.max() > 30
+    played = drawn.targets[(drawn.targets.argmax(2) != NEUTRAL).any(1)]
+    assert len(played) > 10
+    # Expressions come from rest: some sequence is neutral, then not.
+    assert ((played[:, 0, NEUTRAL] == 1) & (played[:, :, NEUTRAL].min(1) < 0.5)).any()
+
+
+def test_sequences_follow_from_their_seed(bank: FaceBank) -> None:
+    first, again, other = (Composer(bank, NEUTRAL, 20, seed=s).draw(5) for s in (1, 1, 2))
+    assert (first.log_probs == again.log_probs).all()
+    assert not (first.log_probs == other.log_probs).all()
+
+
+def test_composing_leaves_the_bank_as_it_is() -> None:
+    bank, untouched = toy_bank(), toy_bank()
+    Composer(bank, NEUTRAL, 60, seed=0).draw(20)
+    assert (bank.log_probs == untouched.log_probs).all()
+    assert (bank.embeddings == untouched.embeddings).all()
+
+
+def test_people_held_out_are_not_learned_from(bank: FaceBank) -> None:
+    mine, others = bank.split({"p1", "p2"})
+    assert {take.group for take in mine.takes} == {"p1", "p2"}
+    assert len(mine.takes) + len(others.takes) == len(bank.takes)
+
+
+# --- the network -----------------------------------------------------------------------------
+
+
+def test_before_training_it_is_the_smoother() -> None:
+    network = TemporalNetwork(RECIPE, 7, FEATURES).eval()
+    smoother, state = Smoother(START_S), torch.zeros(1, network.state_size)
+    random, now_s, gap_s = np.random.default_rng(0), 0.0, LONG_AGO_S
+    for _ in range(30):
+        probs = random.dirichlet(np.ones(7), 1)
+        expected = smoother.update([1], probs, NOTHING, now_s)
+        with torch.no_grad():
+            logits, state = network(
+                torch.from_numpy(np.log(probs).astype(np.float32)),
+                torch.from_numpy(NOTHING),
+                torch.tensor([[gap_s]]),
+                state,
+            )
+        assert torch.softmax(logits, 1).numpy() == pytest.approx(expected, abs=1e-4)
+        gap_s = float(random.uniform(0.01, 0.3))
+        now_s += gap_s
+
+
+def test_it_learns_to_be_calmer_and_better_than_smoothing(
+    trained: tuple[TemporalNetwork, dict[str, float]],
+) -> None:
+    _, metrics = trained
+    assert metrics["temporal_accuracy"] > metrics["smooth_accuracy"] + 0.05
+    assert metrics["smooth_accuracy"] > metrics["single_accuracy"]
+    assert metrics["temporal_changes_per_s"] < metrics["single_changes_per_s"] / 3
+
+
+def test_training_follows_from_its_seed(bank: FaceBank) -> None:
+    short = TemporalRecipe(name="t", memory=4, look=2, frames=10, steps=3, batch=4)
+    (a, _), (b, _) = (train_temporal(short, bank, NEUTRAL) for _ in range(2))
+    for first, second in zip(a.parameters(), b.parameters(), strict=True):
+        assert torch.equal(first, second)
+
+
+# --- the file --------------------------------------------------------------------------------
+
+
+def test_the_file_computes_what_was_trained(
+    model: TemporalModel, trained: tuple[TemporalNetwork, dict[str, float]]
+) -> None:
+    network, _ = trained
+    probs, embeddings = answers(30)
+    gaps_s = np.random.default_rng(1).uniform(0.01, 0.2, 30)
+    gaps_s[0] = LONG_AGO_S
+    with torch.no_grad():
+        expected = network.run(
+            torch.from_numpy(np.log(probs).astype(np.float32))[None],
+            torch.from_numpy(embeddings)[None],
+            torch.from_numpy(gaps_s.astype(np.float32))[None],
+        )[0].softmax(1)
+    video, now_s = model.afresh(), 0.0
+    for i in range(30):
+        now_s += gaps_s[i] if i else 0.0
+        found = video.update([7], probs[[i]], embeddings[[i]], now_s)
+        assert found[0] == pytest.approx(expected[i].numpy(), abs=1e-4)
+        assert found.sum() == pytest.approx(1)
+
+
+def test_faces_do_not_disturb_each_other(model: TemporalModel) -> None:
+    together, alone = model.afresh(), model.afresh()
+    for i in range(8):
+        probs, embeddings = answers(3, seed=i)
+        numbers = [1, 2, 3] if i % 2 else [3, 1, 2]
+        row = numbers.index(1)
+        found = together.update(numbers, probs, embeddings, i / 25)
+        expected = alone.update([1], probs[[row]], embeddings[[row]], i / 25)
+        assert found[[row]] == pytest.approx(expected, abs=1e-6)
+
+
+def test_it_forgets_who_is_gone_and_starts_afresh(model: TemporalModel) -> None:
+    video = model.afresh()
+    probs, embeddings = answers(2)
+    first = video.update([1], probs[:1], embeddings[:1], 0.0)
+    video.update([2], probs[1:], embeddings[1:], MEMORY_S + 1)
+    assert list(video._known) == [2]
+    assert model.afresh().update([1], probs[:1], embeddings[:1], 5.0) == pytest.approx(first)
+    assert video.update([], probs[:0], embeddings[:0], 100.0).shape == (0, 7)
+
+
+@given(st.lists(st.floats(0, 3), min_size=1, max_size=8), st.integers(0, 99))
+def test_answers_stay_probabilities(model: TemporalModel, gaps: Sequence[float], seed: int) -> None:
+    video, now_s = model.afresh(), 0.0
+    for gap_s in gaps:
+        now_s += gap_s
+        probs, embeddings = answers(2, seed)
+        probs[0] = np.eye(7)[seed % 7]  # certainty, and with it the logarithm of nought
+        found = video.update([1, 2], probs, 10 * embeddings, now_s)
+        assert np.isfinite(found).all()
+        assert found.sum(1) == pytest.approx(1)
+
+
+def test_what_is_no_temporal_model_is_refused(model: TemporalModel, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="not a temporal model"):
+        TemporalModel(find_model("mien-s"))
+    (tmp_path / "x.onnx").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="not a usable ONNX model"):
+        TemporalModel(ModelEntry("x", tmp_path / "x.onnx", None))
+    with pytest.raises(ValueError, match="one of them"):
+        Analyzer(smooth_s=0.1, temporal="t")
+
+
+def test_recipes_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('name = "x"\nmemroy = 3\n')
+    with pytest.raises(ConfigError, match="unknown key 'memroy'"):
+        load_temporal_recipe(tmp_path / "r.toml")
+    (tmp_path / "r.toml").write_text('name = "x"\nexclude = ["S001"]\n')
+    recipe = load_temporal_recipe(tmp_path / "r.toml", ["steps=7"])
+    assert (recipe.steps, recipe.exclude) == (7, ("S001",))
+
+
+def test_from_pictures_to_answers(
+    portrait: UInt8Array, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The verb learns from pictures of two people, and `analyze` uses what it made."""
+    face = Image.fromarray(portrait[0:256, 96:352])
+    for person in range(2):
+        for shade, expression in enumerate(("neutral", "happy", "surprise")):
+            folder = tmp_path / "faces" / expression
+            folder.mkdir(parents=True, exist_ok=True)
+            picture = face if person else face.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            picture.point(lambda v, s=shade: int(v * (1 - 0.1 * s))).save(
+                folder / f"{person}_{shade}.png"
+            )
+    recipe, file = tmp_path / "r.toml", tmp_path / "two.onnx"
+    recipe.write_text('name = "two"\nholdout = 0.5\nframes = 8\nsteps = 2\nbatch = 2\n')
+    command = ["train-temporal", str(recipe), "--pictures", str(tmp_path / "faces")]
+    assert main([*command, "--out", str(file)]) == 0
+    metrics = json.loads(capsys.readouterr().out)
+    assert 0 <= metrics["temporal_accuracy"] <= 1
+
+    analyzer = Analyzer(temporal=file)
+    following = analyzer.following()
+    for i in range(3):
+        result = analyzer.analyze_frame(Frame(portrait, "p", i, i / 25), following=following)
+    (shown,) = [seen for seen in result.faces if seen.box[2] > 80]
+    assert sum(shown.probs.values()) == pytest.approx(1)
+    other = tmp_path / "other.onnx"
+    other.write_bytes(find_model().path.read_bytes() + b"")
+    altered = file.read_bytes().replace(
+        analyzer.classifier.entry.sha256.encode(),
+        b"0" * 64,  # type: ignore[union-attr]
+    )
+    other.write_bytes(altered)
+    with pytest.raises(ModelError, match="made for another file"):
+        Analyzer(temporal=other)
+
+
+# --- the personal baseline -------------------------------------------------------------------
+
+
+def probs_of(**odds: float) -> np.ndarray:
+    """Probabilities with these log-odds against neutral; -5 for the others."""
+    logs = np.array([odds.get(name, 0.0 if name == "neutral" else -5.0) for name in EXPRESSIONS])
+    return np.asarray((np.exp(logs) / np.exp(logs).sum())[None])
+
+
+def test_a_face_that_rests_sadly_is_neutral_after_its_baseline() -> None:
+    baseline = Baseline(EXPRESSIONS, seconds=1.0)
+    resting, sadder = probs_of(sad=0.5), probs_of(sad=4.0)
+    baseline.correct([1], resting, 0.0)
+    found = baseline.correct([1], resting, 2.0)
+    # Its excess over the usual -1.1 is 1.6, of which three quarters go.
+    assert np.log(found[0, 4] / found[0, NEUTRAL]) == pytest.approx(0.5 - 0.75 * 1.6)
+    assert baseline.correct([1], sadder, 3.0).argmax() == 4  # true sadness still shows
+    assert baseline.correct([2], resting, 3.0).argmax() == NEUTRAL  # a new face learns anew
+
+
+def test_a_usual_face_is_left_alone() -> None:
+    baseline = Baseline(EXPRESSIONS, seconds=1.0)
+    usual = probs_of(**Baseline.USUAL)
+    baseline.correct([1], usual, 0.0)
+    smiling = probs_of(happy=3.0)
+    assert baseline.correct([1], smiling, 5.0) == pytest.approx(smiling)
+
+
+def test_a_baseline_can_be_asked_for_in_the_middle() -> None:
+    baseline, resting = Baseline(EXPRESSIONS), probs_of(angry=1.0)
+    assert baseline.correct([1], resting, 0.0) == pytest.approx(resting)
+    baseline.learn(0.5)
+    for i in range(1, 10):
+        found = baseline.correct([1], resting, i / 10)
+    assert found.argmax() == NEUTRAL
+    assert baseline.correct([2], resting, 1.0) == pytest.approx(resting)  # was not there
+
+
+def test_a_baseline_needs_a_neutral_class_and_time() -> None:
+    with pytest.raises(ValueError, match="class neutral"):
+        Baseline(("bored", "focused"))
+    with pytest.raises(ValueError, match="at least 0"):
+        Baseline(EXPRESSIONS, -1)
+    with pytest.raises(ValueError, match="positive"):
+        Baseline(EXPRESSIONS).learn(0)
+
+
+def test_the_baseline_reaches_the_results(portrait: UInt8Array) -> None:
+    """A smiling portrait, taken for a resting face, is no longer so happy."""
+    shown = {}
+    for seconds in (0.0, 1.0):
+        analyzer = Analyzer(baseline_s=seconds, smooth_s=0)
+        following = analyzer.following()
+        result = analyzer.analyze_frame(Frame(portrait, "p"), following=following)
+        face = max(result.faces, key=lambda seen: seen.box[2])
+        shown[seconds] = face.probs["happy"] / face.probs["neutral"]
+    assert shown[1.0] < shown[0.0] / 5
+    following.learn_baseline(1.0)
+    assert main(["analyze", "x.png", "--baseline", "-1"]) == 2
