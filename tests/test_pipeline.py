@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mien
-from mien.annotate import annotate
+from mien.annotate import annotate, anonymize
 from mien.classifier import ExpressionClassifier
 from mien.errors import SourceError
 from mien.pipeline import Analyzer
@@ -154,6 +154,19 @@ def test_annotation_draws_on_a_copy(analyzer: Analyzer, portrait: UInt8Array) ->
     assert not changed[y + h // 3 : y + h // 2, x + w // 3 : x + w // 2].any()  # not the face
     assert not changed[400:, 400:].any()
     assert (annotate(portrait, []) == portrait).all()
+
+
+def test_an_anonymous_face_is_a_few_squares(analyzer: Analyzer, portrait: UInt8Array) -> None:
+    found = analyzer.analyze_frame(Frame(portrait)).faces
+    hidden = anonymize(portrait, found)
+    face = max(found, key=lambda seen: seen.box[2])
+    x, y, w, h = map(round, face.box)
+    inside = hidden[y : y + h, x : x + w].reshape(-1, 3)
+    assert len(np.unique(inside, axis=0)) <= 36
+    assert (hidden[300:, :60] == portrait[300:, :60]).all()  # what is no face stays
+    assert not analyzer.analyze_frame(Frame(hidden)).faces
+    for box in ((-20.0, -20.0, 40.0, 40.0), (500.0, 500.0, 40.0, 40.0), (600.0, 0.0, 9.0, 9.0)):
+        anonymize(portrait, [replace(face, box=box)])  # at the edges, and outside
 
 
 def test_bars_cover_no_face(analyzer: Analyzer, portrait: UInt8Array) -> None:

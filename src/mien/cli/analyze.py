@@ -20,6 +20,7 @@ from mien.errors import ConfigError, MienError, SourceError
 if TYPE_CHECKING:
     from mien.pipeline import Analyzer, StageTimes
     from mien.sinks import Sink
+    from mien.types import FaceResult, UInt8Array
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -65,6 +66,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="colour where the network looked, if the model can say",
     )
     add("--shape", action="store_true", help="how each face is turned, and its eyes, brows, mouth")
+    add("--anonymize", action="store_true", help="hide the faces in annotated copies")
     add("--tta", action="store_true", help="classify each mirror image too")
     add("--min-score", type=float, default=0.5, metavar="P", help="detector threshold (0.5)")
     add("--detector-px", type=int, metavar="N", help="longer side that the detector sees")
@@ -191,9 +193,12 @@ def _analyze_all(
     tally: _Tally,
 ) -> None:
     """Analyse every path into every sink and onto stdout."""
-    from mien.annotate import annotate
+    from mien.annotate import annotate, anonymize
     from mien.console import Progress, result_table
     from mien.sinks import to_json
+
+    def draw(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
+        return annotate(anonymize(image, faces) if options.anonymize else image, faces)
 
     on_terminal = sys.stdout.isatty()
     as_json = options.json or not (on_terminal or sinks)
@@ -208,7 +213,7 @@ def _analyze_all(
                 as_table = not (as_json or options.quiet or (sinks and source.is_video))
                 for frame, result in analyzer.run(source):
                     began = time.perf_counter()
-                    image = annotate(frame.image, result.faces) if with_images else None
+                    image = draw(frame.image, result.faces) if with_images else None
                     for sink in sinks:
                         sink.write(result, image)
                     if sinks:
