@@ -18,7 +18,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "learns from sequences composed of pictures: people at rest and with expressions.",
     )
     add = parser.add_argument
-    add("recipe", help="a TOML file, see recipes/mien-s-temporal.toml")
+    add("recipe", help="a TOML file, see recipes/temporal/mien-s-temporal.toml")
     add(
         "--pictures",
         action="append",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -26,6 +27,7 @@ from mien.types import UInt8Array
 _LOW_RESOLUTION_PX = (14, 33)  # smallest side, and the largest plus one
 _BLUR_SIGMA = (0.4, 1.6)  # of the crop at 48 pixels
 _JPEG_QUALITY = (15, 70)
+_VIEW_ROWS = 512  # of `varied_views` at a time: bounds its memory
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,18 @@ def augmented_samples(images: UInt8Array, recipe: Recipe, *, seed: int) -> UInt8
 
 
 # --- throwing the dice -----------------------------------------------------------------------
+
+
+def varied_views(images: Tensor, views: int, recipe: AugmentRecipe, seed: int) -> Iterator[Tensor]:
+    """All pictures `uint8 (N, S, S)`, varied anew, `views` times over; their size stays."""
+    generator, size = Generator().manual_seed(seed), images.shape[1]
+    for _ in range(views):
+        shown = []
+        for part in images.split(_VIEW_ROWS):
+            dice = draw_variations(len(part), size, recipe, generator)
+            whole = torch.eye(2, 3).expand(len(part), 2, 3)
+            shown.append(vary(part, whole, size, dice)[:, 0].round().to(torch.uint8))
+        yield torch.cat(shown)
 
 
 def _draw_geometry(n: int, recipe: AugmentRecipe, generator: Generator) -> Tensor:

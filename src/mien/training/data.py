@@ -1,6 +1,6 @@
 """Rows on their way into the network: the whole set in memory, batches cut and varied at once.
 
-Imports torch, datasets, preprocess and its siblings augment, framing, recipe.
+Imports torch, datasets, preprocess and its siblings augment, framing, recipe, teachers.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mien.preprocess import network_input
 from mien.training.augment import Variations, mix_neighbours, vary
 from mien.training.framing import detected_framings, whole_picture
 from mien.training.recipe import Recipe
+from mien.training.teachers import fold_numbers, opinions
 from mien.training.zoo import FERPLUS_CLASSES
 
 _NOT_A_FACE = 9  # column of the FER+ votes
@@ -50,6 +51,7 @@ class TrainingRows:
         votes: `float32 (N, 8)` shares of FER+ votes, or None.
         framings: `(N, 2, 3)`, where the detector would cut, in normalised coordinates.
         found: `bool (N,)`, whether it found a face there.
+        opinions: `float32 (N, K)`, what teachers think of them, or None.
         classes: number of classes.
     """
 
@@ -58,6 +60,7 @@ class TrainingRows:
     votes: Tensor | None
     framings: Tensor
     found: Tensor
+    opinions: Tensor | None
     classes: int
 
     def __len__(self) -> int:
@@ -81,8 +84,13 @@ def training_rows(
     usable = np.ones(len(train), bool)
     if train.votes is not None:
         usable = train.votes[:, _NOT_A_FACE] <= recipe.data.max_not_face_votes
+    if recipe.data.left_out:
+        fold, folds = recipe.data.left_out
+        usable &= fold_numbers(train, folds) != fold
     if not usable.any():
-        raise DatasetError("no picture to train on: FER+ calls every one of them 'not a face'")
+        raise DatasetError(
+            "no picture to train on: all are left out, or FER+ calls them 'not a face'"
+        )
     framings, found = whole_picture(len(train)), np.zeros(len(train), bool)
     if recipe.data.aligned_share:
         note("finding the faces in the training pictures (kept for later runs)")
@@ -94,12 +102,16 @@ def training_rows(
     if train.votes is not None:
         counts = torch.from_numpy(train.votes[usable, :FERPLUS_CLASSES]).float()
         votes = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    thought = None
+    if recipe.fit.teachers:
+        thought = torch.from_numpy(opinions(recipe.fit.teachers, train, cache, note)[usable])
     return TrainingRows(
         torch.from_numpy(train.images[usable]),
         torch.from_numpy(train.labels[usable]),
         votes,
         torch.from_numpy(framings[usable]),
         torch.from_numpy(found[usable]),
+        thought,
         len(train.classes),
     )
 
@@ -153,6 +165,8 @@ def make_batch(
     smoothing = recipe.fit.label_smoothing
     targets = torch.full((len(chosen), rows.classes), smoothing / rows.classes)
     targets[torch.arange(len(chosen)), rows.labels[chosen]] += 1 - smoothing
+    if rows.opinions is not None:
+        targets = targets.lerp(rows.opinions[chosen], recipe.fit.teacher_weight)
     votes = None if rows.votes is None else rows.votes[chosen]
     if recipe.augment.mixup:
         crops = mix_neighbours(crops, variations.mix)

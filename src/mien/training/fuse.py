@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 import mien
 from mien.classifier import ExpressionClassifier
@@ -30,7 +30,7 @@ from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.metrics import log_softmax
 from mien.models import Member, ModelSpec, file_sha256, find_model
-from mien.training.augment import draw_variations, vary
+from mien.training.augment import varied_views
 from mien.training.export import OPSET, calibrate, current_commit, save_model
 from mien.training.recipe import AugmentRecipe
 from mien.types import UInt8Array
@@ -40,7 +40,6 @@ METHODS: Final = ("linear", "logprob", "stack")
 _HIDDEN: Final = 32
 _STEPS: Final = 400
 _WEIGHT_DECAY: Final = 1e-3
-_BATCH: Final = 512
 
 Note = Callable[[str], None]
 
@@ -157,18 +156,8 @@ def _said(
 
 def _varied_rows(train: FaceCrops, views: int, seed: int) -> tuple[UInt8Array, Tensor]:
     """Training rows, each `views` times, varied mildly and without erasing."""
-    generator = Generator().manual_seed(seed)
-    recipe = AugmentRecipe().calmed()
-    images = torch.from_numpy(train.images)
-    size = images.shape[1]
-    shown = []
-    for _ in range(views):
-        for start in range(0, len(images), _BATCH):
-            part = images[start : start + _BATCH]
-            dice = draw_variations(len(part), size, recipe, generator)
-            whole = torch.eye(2, 3).expand(len(part), 2, 3)
-            crops = vary(part, whole, size, dice)[:, 0]
-            shown.append(crops.round().to(torch.uint8).numpy())
+    images, mildly = torch.from_numpy(train.images), AugmentRecipe().calmed()
+    shown = [view.numpy() for view in varied_views(images, views, mildly, seed)]
     return np.concatenate(shown), torch.from_numpy(np.tile(train.labels, views))
 
 

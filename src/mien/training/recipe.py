@@ -47,6 +47,7 @@ class DataRecipe:
     crop_scale: float = 0.9  # side of that crop, in longer sides of the detector's box
     crop_upright: bool = True
     balance: float = 0.0  # 0: rows as they are; 1: every class is shown equally often
+    left_out: tuple[int, ...] = ()  # (fold, folds): rows that are not learned from; see teachers.py
     max_not_face_votes: int = 5  # rows with more FER+ votes "not a face" are left out of training
 
 
@@ -109,6 +110,8 @@ class FitRecipe:
     ema: float = 0.999  # decay per step of the averaged weights that are exported
     label_smoothing: float = 0.1
     ferplus_weight: float = 0.3  # weight of the auxiliary head that learns FER+ votes
+    teachers: tuple[str, ...] = ()  # models whose opinions are learned from too
+    teacher_weight: float = 0.5  # their share of the targets, where there are teachers
     resolutions: tuple[tuple[float, int], ...] = ((0.45, 32), (0.85, 40), (1.0, 44))
     select: str = "last"  # epoch to export: the last, or the best on PublicTest
     seed: int = 0
@@ -139,6 +142,13 @@ class Recipe:
                 )
         if len(self.network.widths) != len(self.network.depths):
             raise ConfigError("network.widths and network.depths: expected equal lengths")
+        fold = self.data.left_out
+        if fold and not (len(fold) == 2 and 0 <= fold[0] < fold[1]):
+            raise ConfigError(f"data.left_out: expected [fold, folds], found {list(fold)}")
+        if not 0 <= self.fit.teacher_weight <= 1:
+            raise ConfigError(
+                f"fit.teacher_weight: expected 0 to 1, found {self.fit.teacher_weight}"
+            )
         if self.fit.select not in ("last", "best"):
             raise ConfigError(f"fit.select: expected last or best, found {self.fit.select!r}")
         shares = [share for share, _ in self.fit.resolutions]

@@ -1,0 +1,135 @@
+"""Soft targets: what other models think of the training rows, and which rows they may be asked."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mien.datasets import FaceCrops
+from mien.errors import ConfigError, ModelError
+from mien.models import find_model
+from mien.training import teachers
+from mien.training.augment import draw_variations, varied_views
+from mien.training.data import make_batch, training_rows
+from mien.training.recipe import AugmentRecipe, Recipe, recipe_from_dict
+from mien.training.teachers import fold_numbers, opinions
+from mien.types import EXPRESSIONS
+
+
+def rows(n: int = 20, seed: int = 0) -> FaceCrops:
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, (n, 48, 48)).astype(np.uint8)
+    return FaceCrops(images, np.arange(n) % 7, None, tuple(map(str, range(n))))
+
+
+def recipe(**sections: dict[str, object]) -> Recipe:
+    return recipe_from_dict({"name": "r", **sections})
+
+
+def test_identical_pictures_share_a_fold() -> None:
+    data = rows(200)
+    twice = FaceCrops(
+        np.concatenate([data.images, data.images]),
+        np.concatenate([data.labels, data.labels]),
+        None,
+        data.names * 2,
+    )
+    folds = fold_numbers(twice, 5)
+    assert (folds[:200] == folds[200:]).all()
+    assert set(folds) == set(range(5))
+    assert np.bincount(folds).min() > 40  # of 400, dealt evenly
+
+
+def test_a_fold_is_not_learned_from(tmp_path: Path) -> None:
+    data = rows(50)
+    held = fold_numbers(data, 5) == 2
+    kept = training_rows(
+        recipe(data={"left_out": [2, 5], "aligned_share": 0.0}), data, tmp_path, lambda text: None
+    )
+    assert len(kept) == (~held).sum()
+    assert torch.equal(kept.images, torch.from_numpy(data.images[~held]))
+    for wrong in ([5, 5], [1], [-1, 5]):
+        with pytest.raises(ConfigError, match="left_out"):
+            recipe(data={"left_out": wrong})
+
+
+def test_opinions_are_those_of_the_teachers(tmp_path: Path, portrait_file: Path) -> None:
+    face = Image.open(portrait_file).convert("L").crop((180, 60, 270, 180)).resize((48, 48))
+    data = rows(6)
+    data.images[0] = np.asarray(face)
+    found = opinions(["mien-s"], data, tmp_path)
+    assert found.shape == (6, 7)
+    assert found.sum(1) == pytest.approx(1, abs=1e-5)
+    assert EXPRESSIONS[found[0].argmax()] == "happy"
+    assert len(list(tmp_path.glob("opinions-*.npz"))) == 1
+    again = opinions(["mien-s"], data, tmp_path)  # now out of the file
+    assert again == pytest.approx(found, abs=1e-3)
+    with pytest.raises(ModelError, match="no model of that name"):
+        opinions(["nobody"], data, tmp_path)
+    with pytest.raises(ConfigError, match="other classes"):
+        opinions(["mien-s"], replace(data, labels=data.labels % 2, classes=("a", "b")), tmp_path)
+
+
+def test_only_teachers_that_have_not_seen_a_row_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two copies of a model, one of which says it was trained without fold 0 of 2."""
+    data = rows(12)
+    honest, file = fold_numbers(data, 2) == 0, tmp_path / "other.onnx"
+    file.write_bytes(find_model().path.read_bytes())
+    answers = {str(file): honest}
+
+    def unseen(_recipe: object, train: FaceCrops) -> np.ndarray:
+        return answers[calls.pop(0)] if calls else np.zeros(len(train), bool)
+
+    asked: list[int] = []
+
+    class Teacher(teachers.ExpressionClassifier):
+        def predict(self, crops, *, tta=False):  # type: ignore[no-untyped-def]
+            asked.append(len(crops))
+            return super().predict(crops, tta=tta)
+
+    calls = [str(file)]
+    monkeypatch.setattr(teachers, "_unseen", unseen)
+    monkeypatch.setattr(teachers, "ExpressionClassifier", Teacher)
+    opinions([str(file), "mien-s"], data, tmp_path)
+    # The first answers for its own fold, both for the rest.
+    assert asked == [12] * 4 + [int((~honest).sum())] * 4
+
+
+def test_a_model_says_which_rows_it_has_not_seen() -> None:
+    data = rows(40)
+    assert not teachers._unseen({}, data).any()
+    assert not teachers._unseen({"data": {"left_out": []}}, data).any()
+    unseen = teachers._unseen({"data": {"left_out": [1, 4]}}, data)
+    assert (unseen == (fold_numbers(data, 4) == 1)).all()
+
+
+def test_targets_lean_towards_the_opinions(tmp_path: Path) -> None:
+    data = rows(4)
+    taught = recipe(
+        data={"aligned_share": 0.0},
+        fit={"teachers": ["mien-s"], "teacher_weight": 0.25, "label_smoothing": 0.0},
+    )
+    kept = training_rows(taught, data, tmp_path, lambda text: None)
+    assert kept.opinions is not None
+    chosen, generator = torch.arange(4), torch.Generator().manual_seed(0)
+    dice = draw_variations(4, 32, AugmentRecipe(), generator)
+    batch = make_batch(kept, chosen, torch.zeros(4, dtype=torch.bool), 32, dice, taught)
+    expected = 0.75 * torch.eye(7)[kept.labels] + 0.25 * kept.opinions
+    assert torch.allclose(batch.targets, expected)
+    with pytest.raises(ConfigError, match="teacher_weight"):
+        recipe(fit={"teacher_weight": 1.5})
+
+
+def test_views_differ_and_follow_from_their_seed() -> None:
+    images = torch.from_numpy(rows(3).images)
+    first, second = varied_views(images, 2, AugmentRecipe(), seed=0)
+    again, _ = varied_views(images, 2, AugmentRecipe(), seed=0)
+    assert first.shape == images.shape
+    assert first.dtype == torch.uint8
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
