@@ -49,24 +49,32 @@ class JsonSink(FileSink):
         self._file.close()
 
 
-class CsvSink(FileSink):
+class TableSink(FileSink):
+    """One row per face, with the columns that were asked for."""
+
+    def _columns(self) -> tuple[str, ...]:
+        return result_columns(self.labels, shape=self.shape, identity=self.identity)
+
+    def _rows_of(self, result: FrameResult) -> list[dict[str, Any]]:
+        return result.to_rows(self.labels, shape=self.shape, identity=self.identity)
+
+
+class CsvSink(TableSink):
     """One row per face with the columns of `RESULT_COLUMNS`; what is absent is empty."""
 
     def _open(self) -> None:
         self._file = self._partial.open("w", encoding="utf-8", newline="")
-        self._rows = csv.DictWriter(
-            self._file, result_columns(self.labels, shape=self.shape), lineterminator="\n"
-        )
+        self._rows = csv.DictWriter(self._file, self._columns(), lineterminator="\n")
         self._rows.writeheader()
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
-        self._rows.writerows(result.to_rows(self.labels, shape=self.shape))
+        self._rows.writerows(self._rows_of(result))
 
     def _close(self) -> None:
         self._file.close()
 
 
-class ParquetSink(FileSink):
+class ParquetSink(TableSink):
     """The rows of CSV, typed. Written in groups of rows, so memory stays constant.
 
     The library pulls its rows; results are pushed. A thread lets the two meet at a short queue.
@@ -75,9 +83,7 @@ class ParquetSink(FileSink):
     def _open(self) -> None:
         from arro3.core import RecordBatchReader, Schema
 
-        self._fields = [
-            _arrow_field(name) for name in result_columns(self.labels, shape=self.shape)
-        ]
+        self._fields = [_arrow_field(name) for name in self._columns()]
         self._rows: list[dict[str, Any]] = []
         self._groups: Queue[list[dict[str, Any]] | None] = Queue(maxsize=2)
         self._failure: BaseException | None = None
@@ -111,7 +117,7 @@ class ParquetSink(FileSink):
             yield RecordBatch.from_pydict(columns)
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
-        self._rows += result.to_rows(self.labels, shape=self.shape)
+        self._rows += self._rows_of(result)
         if len(self._rows) >= _ROWS_PER_GROUP:
             self._flush()
 
@@ -132,7 +138,7 @@ def _arrow_field(column: str) -> Any:
     from arro3.core import DataType, Field
 
     kind = DataType.float64()
-    if column in ("schema", "source", "expression"):
+    if column in ("schema", "source", "expression", "person"):
         kind = DataType.string()
     elif column in ("frame", "width", "height", "face", "track_id"):
         kind = DataType.int64()

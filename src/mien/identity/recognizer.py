@@ -1,0 +1,220 @@
+"""Says whose the faces of a frame are: in pictures at once, in videos out of a track's best views.
+
+May import numpy, and from mien: types, and its siblings.
+
+In a video only a few views of each track are described: several in its first second, then one
+every two seconds, and as good ones as can be had. Their mean stands for the track. Good is what is
+large, sharp and seen from the front; a view's weight fades, so that a track whose face was
+exchanged at a crossing finds its way back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from math import exp, inf, isfinite
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mien.identity.embedder import FaceEmbedder, turned_px
+from mien.identity.gallery import Gallery
+from mien.identity.people import People, Person, Unnamed
+from mien.types import Detections, FaceIdentity, Float32Array, Frame, UInt8Array
+
+_VIEWS: Final = 5  # of a track that count
+_FIRST_EVERY_S: Final = 0.2  # until there are so many
+_THEN_EVERY_S: Final = 2.0
+_BETTER: Final = 1.5  # so much better than any so far, and a view is described before its time
+_WORTH: Final = 0.5  # of the best quality so far; worse views wait
+_FADE_S: Final = 10.0  # time in which a view's weight falls to a third
+_MOST_A_FRAME: Final = 4  # faces that are described in one frame of a video
+_NEW_FROM: Final = 3  # views, or so many seconds, after which a track may be a new person's
+_NEW_FROM_S: Final = 0.5
+
+_FORGET_S: Final = 10.0  # longer than any tracker waits for a face
+
+_LARGE_PX: Final = 53.0  # between the eyes; the network's picture has no more
+_FRONT_PX: Final = 4.0  # see `turned_px`: as much counts half
+
+
+@dataclass
+class _View:
+    descriptor: Float32Array
+    quality: float
+    time_s: float
+
+
+@dataclass
+class _Sighting:
+    """What was seen of one track."""
+
+    key: Hashable
+    began_s: float
+    seen_s: float
+    views: list[_View] = field(default_factory=list)
+    best: float = 0.0  # quality of the best view so far
+    person: Person | None = None
+    similarity: float | None = None
+    mean: Float32Array | None = None  # of the views, weighted
+
+    def wants(self, quality: float, time_s: float) -> bool:
+        """Whether this view is worth describing."""
+        if not self.views:
+            return True
+        since_s = time_s - self.views[-1].time_s
+        if since_s >= _FIRST_EVERY_S and quality >= _BETTER * self.best:
+            return True
+        every_s = _FIRST_EVERY_S if len(self.views) < _VIEWS else _THEN_EVERY_S
+        # A poor view waits for a better one, but not for ever.
+        return since_s >= (every_s if quality >= _WORTH * self.best else 2 * _THEN_EVERY_S)
+
+    def add(self, view: _View) -> None:
+        """Keep the views that count most by now, in order of time."""
+        self.best = max(self.best, view.quality)
+        self.views.append(view)
+        if len(self.views) > _VIEWS:
+            self.views.remove(min(self.views, key=lambda v: _weight(v, view.time_s)))
+
+        weights = [_weight(v, view.time_s) for v in self.views]
+        rows = [v.descriptor for v in self.views]
+        self.mean = np.average(rows, axis=0, weights=weights).astype(np.float32)
+
+    def unnamed(self, time_s: float) -> Unnamed:
+        """For `People.assign`, once there is a view."""
+        assert self.mean is not None
+        new = len(self.views) >= _NEW_FROM or time_s - self.began_s >= _NEW_FROM_S
+        return Unnamed(self.key, self.mean, self.person, may_be_new=new)
+
+
+class Sightings:
+    """What was seen of the tracks of one video."""
+
+    def __init__(self) -> None:
+        self.tracks: dict[int, _Sighting] = {}
+        self.shown: Sequence[int] = ()  # the tracks of the frame before
+
+    def see(self, numbers: Sequence[int], key: Callable[[], Hashable], time_s: float) -> None:
+        """These tracks are in view. Those that were lost long ago do not come back."""
+        for number in numbers:
+            if number not in self.tracks:
+                self.tracks[number] = _Sighting(key(), time_s, time_s)
+            self.tracks[number].seen_s = time_s
+        kept = {n: t for n, t in self.tracks.items() if time_s - t.seen_s <= _FORGET_S}
+        self.tracks = kept
+
+
+class Recognizer:
+    """Says whose faces are, and remembers who has been met, in one picture or video or another.
+
+    Args:
+        threads: ONNX Runtime threads.
+
+    Raises:
+        ModelError: the weights are missing or altered.
+    """
+
+    def __init__(self, *, threads: int = 1) -> None:
+        self.embedder = FaceEmbedder(threads=threads)
+        self.gallery: Gallery | None = None
+        self.people = People()
+        self._keys = count()
+
+    def learn(
+        self,
+        gallery: str | os.PathLike[str] | Gallery,
+        find_faces: Callable[[Path], tuple[Frame, Detections]],
+    ) -> None:
+        """Know these people by name from now on, instead of those before; forget all strangers.
+
+        Args:
+            gallery: a folder (see `Gallery.from_folder`), or one that was read before.
+            find_faces: opens one of its pictures and finds the faces in it.
+
+        Raises:
+            ConfigError: no such folder, or no usable picture in it.
+        """
+        if not isinstance(gallery, Gallery):
+            gallery = Gallery.from_folder(
+                gallery, lambda picture: self.embedder.describe(*find_faces(picture))
+            )
+        self.gallery = gallery
+        self.forget_strangers()
+
+    def forget_strangers(self) -> None:
+        """Remember nobody but the gallery; strangers are counted from 1 again."""
+        self.people = People(self.gallery)
+
+    def identify(self, frame: Frame, faces: Detections) -> list[FaceIdentity]:
+        """Whose the faces of a still picture are."""
+        descriptors = self.embedder.describe(frame, faces)
+        found = self.people.assign([Unnamed(next(self._keys), row) for row in descriptors])
+        return [
+            FaceIdentity(person and person.name, _similarity(distance), row)
+            for (person, distance), row in zip(found, descriptors, strict=True)
+        ]
+
+    def follow(
+        self,
+        frame: Frame,
+        faces: Detections,
+        crops: UInt8Array,
+        numbers: Sequence[int],
+        sightings: Sightings,
+    ) -> list[FaceIdentity]:
+        """Whose the faces of a video's frame are, as far as is known by then.
+
+        Args:
+            frame: the frame.
+            faces: N faces.
+            crops: grey `uint8 (N, S, S)`, by which their sharpness is judged.
+            numbers: the track of each.
+            sightings: of this video.
+        """
+        now_s = frame.time_s
+        sightings.see(numbers, lambda: next(self._keys), now_s)
+        tracks = [sightings.tracks[number] for number in numbers]
+        qualities = [quality(faces, crops, i) for i in range(len(faces))]
+        due = [i for i, track in enumerate(tracks) if track.wants(qualities[i], now_s)]
+        # Who waits the longest comes first.
+        due = sorted(due, key=lambda i: tracks[i].views[-1].time_s if tracks[i].views else -inf)
+        due = due[:_MOST_A_FRAME]
+        for i, row in zip(due, self.embedder.describe(frame, faces.select(due)), strict=True):
+            tracks[i].add(_View(row, qualities[i], now_s))
+        if due or sightings.shown != numbers:
+            self._assign([track for track in tracks if track.views], now_s)
+            sightings.shown = list(numbers)
+        return [
+            FaceIdentity(track.person and track.person.name, track.similarity, track.mean)
+            for track in tracks
+        ]
+
+    def _assign(self, tracks: Sequence[_Sighting], now_s: float) -> None:
+        found = self.people.assign([track.unnamed(now_s) for track in tracks])
+        for track, (person, distance) in zip(tracks, found, strict=True):
+            track.person, track.similarity = person, _similarity(distance)
+
+
+def quality(faces: Detections, crops: UInt8Array, i: int) -> float:
+    """How well face `i` can be recognized, compared with other views of the same person.
+
+    Large, sharp (differences of neighbouring pixels, in deviations), sure and from the front.
+    """
+    left, right = faces.landmarks[i, :2]
+    size = min(float(np.hypot(*(right - left))) / _LARGE_PX, 1.0)
+    pixels = crops[i].astype(np.float32)
+    edges = np.abs(np.diff(pixels, axis=0)).mean() + np.abs(np.diff(pixels, axis=1)).mean()
+    sharp = float(edges / max(float(pixels.std()), 1.0))
+    front = 1 / (1 + (turned_px(faces.landmarks[i]) / _FRONT_PX) ** 2)
+    return max(size * sharp * float(faces.scores[i]) * front, 1e-6)
+
+
+def _weight(view: _View, now_s: float) -> float:
+    return view.quality * exp((view.time_s - now_s) / _FADE_S)
+
+
+def _similarity(distance: float) -> float | None:
+    return max(0.0, 1 - distance) if isfinite(distance) else None
