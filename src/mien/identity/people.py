@@ -83,7 +83,10 @@ class People:
             raise ValueError(f"same_person: expected a positive distance, got {same_person}")
         self.same_person = same_person
         rows = gallery.people.items() if gallery else ()
-        self._known = [Person(name, True, dict(enumerate(seen))) for name, seen in rows]
+        self._known = [
+            Person(name, True, {f"{name} {i}": row for i, row in enumerate(seen)})
+            for name, seen in rows
+        ]
         self._strangers: dict[str, Person] = {}  # who was seen last comes last
         self._names = {person.name for person in self._known}
         self._met = 0

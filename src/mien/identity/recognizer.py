@@ -3,18 +3,19 @@
 May import numpy, and from mien: types, and its siblings.
 
 In a video only a few views of each track are described: several in its first second, then one
-every two seconds, and as good ones as can be had. Their mean stands for the track. Good is what is
-large, sharp and seen from the front; a view's weight fades, so that a track whose face was
-exchanged at a crossing finds its way back.
+every two seconds, and as good ones as can be had. The mean of the best stands for the track. Good
+is what is large, sharp and seen from the front. Where a track's views stop looking like it (two
+faces were exchanged at a crossing), it is taken for another's from then on.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from math import exp, inf, isfinite
+from math import inf, isfinite
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from mien.identity.embedder import FaceEmbedder, turned_px
 from mien.identity.gallery import Gallery
-from mien.identity.people import People, Person, Unnamed
+from mien.identity.people import SAME_PERSON, People, Person, Unnamed
 from mien.types import Detections, FaceIdentity, Float32Array, Frame, UInt8Array
 
 _VIEWS: Final = 5  # of a track that count
@@ -30,7 +31,8 @@ _FIRST_EVERY_S: Final = 0.2  # until there are so many
 _THEN_EVERY_S: Final = 2.0
 _BETTER: Final = 1.5  # so much better than any so far, and a view is described before its time
 _WORTH: Final = 0.5  # of the best quality so far; worse views wait
-_FADE_S: Final = 10.0  # time in which a view's weight falls to a third
+_OTHER: Final = SAME_PERSON + 0.2  # a view further from the mean than this is doubtful
+_DOUBTS: Final = 2  # so many doubtful views in a row are another person's
 _MOST_A_FRAME: Final = 4  # faces that are described in one frame of a video
 _NEW_FROM: Final = 3  # views, or so many seconds, after which a track may be a new person's
 _NEW_FROM_S: Final = 0.5
@@ -42,45 +44,48 @@ _FRONT_PX: Final = 4.0  # see `turned_px`: as much counts half
 
 
 @dataclass
-class _View:
-    descriptor: Float32Array
-    quality: float
-    time_s: float
-
-
-@dataclass
 class _Sighting:
-    """What was seen of one track."""
+    """What was seen of one track.
+
+    Attributes:
+        key: what it is remembered by.
+        began_s, seen_s, described_s: when it was first and last seen, and last described.
+        views: quality and descriptor of the best.
+        mean: of the views, weighted by their quality.
+        doubts: views in a row that did not look like it.
+        person, similarity: whose it is thought to be.
+    """
 
     key: Hashable
     began_s: float
     seen_s: float
-    views: list[_View] = field(default_factory=list)
-    best: float = 0.0  # quality of the best view so far
+    described_s: float = -inf
+    views: list[tuple[float, Float32Array]] = field(default_factory=list)
+    mean: Float32Array | None = None
+    doubts: int = 0
     person: Person | None = None
     similarity: float | None = None
-    mean: Float32Array | None = None  # of the views, weighted
 
     def wants(self, quality: float, time_s: float) -> bool:
         """Whether this view is worth describing."""
-        if not self.views:
-            return True
-        since_s = time_s - self.views[-1].time_s
-        if since_s >= _FIRST_EVERY_S and quality >= _BETTER * self.best:
-            return True
-        every_s = _FIRST_EVERY_S if len(self.views) < _VIEWS else _THEN_EVERY_S
+        since_s = time_s - self.described_s
+        best = max((q for q, _ in self.views), default=0.0)
+        early = len(self.views) < _VIEWS or self.doubts or quality >= _BETTER * best
+        every_s = _FIRST_EVERY_S if early else _THEN_EVERY_S
         # A poor view waits for a better one, but not for ever.
-        return since_s >= (every_s if quality >= _WORTH * self.best else 2 * _THEN_EVERY_S)
+        return since_s >= (every_s if quality >= _WORTH * best else 2 * _THEN_EVERY_S)
 
-    def add(self, view: _View) -> None:
-        """Keep the views that count most by now, in order of time."""
-        self.best = max(self.best, view.quality)
-        self.views.append(view)
-        if len(self.views) > _VIEWS:
-            self.views.remove(min(self.views, key=lambda v: _weight(v, view.time_s)))
+    def looks_other(self, descriptor: Float32Array, time_s: float) -> bool:
+        """Whether this view does not look like the track."""
+        self.described_s = time_s
+        far = self.mean is not None and float(np.linalg.norm(descriptor - self.mean)) > _OTHER
+        self.doubts = self.doubts + 1 if far else 0
+        return far
 
-        weights = [_weight(v, view.time_s) for v in self.views]
-        rows = [v.descriptor for v in self.views]
+    def add(self, quality: float, descriptor: Float32Array) -> None:
+        """Keep the best views."""
+        self.views = sorted([*self.views, (quality, descriptor)], key=itemgetter(0))[-_VIEWS:]
+        weights, rows = zip(*self.views, strict=True)
         self.mean = np.average(rows, axis=0, weights=weights).astype(np.float32)
 
     def unnamed(self, time_s: float) -> Unnamed:
@@ -97,14 +102,21 @@ class Sightings:
         self.tracks: dict[int, _Sighting] = {}
         self.shown: Sequence[int] = ()  # the tracks of the frame before
 
-    def see(self, numbers: Sequence[int], key: Callable[[], Hashable], time_s: float) -> None:
-        """These tracks are in view. Those that were lost long ago do not come back."""
+    def see(
+        self, numbers: Sequence[int], keys: Iterator[Hashable], time_s: float
+    ) -> list[_Sighting]:
+        """The tracks that are in view. Those that were lost long ago do not come back."""
         for number in numbers:
             if number not in self.tracks:
-                self.tracks[number] = _Sighting(key(), time_s, time_s)
+                self.restart(number, keys, time_s)
             self.tracks[number].seen_s = time_s
-        kept = {n: t for n, t in self.tracks.items() if time_s - t.seen_s <= _FORGET_S}
-        self.tracks = kept
+        self.tracks = {n: t for n, t in self.tracks.items() if time_s - t.seen_s <= _FORGET_S}
+        return [self.tracks[number] for number in numbers]
+
+    def restart(self, number: int, keys: Iterator[Hashable], time_s: float) -> _Sighting:
+        """Know nothing of a track but that it is in view."""
+        self.tracks[number] = _Sighting(next(keys), time_s, time_s)
+        return self.tracks[number]
 
 
 class Recognizer:
@@ -175,15 +187,18 @@ class Recognizer:
             sightings: of this video.
         """
         now_s = frame.time_s
-        sightings.see(numbers, lambda: next(self._keys), now_s)
-        tracks = [sightings.tracks[number] for number in numbers]
+        tracks = sightings.see(numbers, self._keys, now_s)
         qualities = [quality(faces, crops, i) for i in range(len(faces))]
         due = [i for i, track in enumerate(tracks) if track.wants(qualities[i], now_s)]
         # Who waits the longest comes first.
-        due = sorted(due, key=lambda i: tracks[i].views[-1].time_s if tracks[i].views else -inf)
-        due = due[:_MOST_A_FRAME]
+        due = sorted(due, key=lambda i: tracks[i].described_s)[:_MOST_A_FRAME]
         for i, row in zip(due, self.embedder.describe(frame, faces.select(due)), strict=True):
-            tracks[i].add(_View(row, qualities[i], now_s))
+            if not tracks[i].looks_other(row, now_s):
+                tracks[i].add(qualities[i], row)
+            elif tracks[i].doubts >= _DOUBTS:
+                tracks[i] = sightings.restart(numbers[i], self._keys, now_s)
+                tracks[i].looks_other(row, now_s)
+                tracks[i].add(qualities[i], row)
         if due or sightings.shown != numbers:
             self._assign([track for track in tracks if track.views], now_s)
             sightings.shown = list(numbers)
@@ -210,10 +225,6 @@ def quality(faces: Detections, crops: UInt8Array, i: int) -> float:
     sharp = float(edges / max(float(pixels.std()), 1.0))
     front = 1 / (1 + (turned_px(faces.landmarks[i]) / _FRONT_PX) ** 2)
     return max(size * sharp * float(faces.scores[i]) * front, 1e-6)
-
-
-def _weight(view: _View, now_s: float) -> float:
-    return view.quality * exp((view.time_s - now_s) / _FADE_S)
 
 
 def _similarity(distance: float) -> float | None:
