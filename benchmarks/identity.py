@@ -24,12 +24,15 @@ from mien.alignment import nose_offset
 from mien.datasets import load_pictures
 from mien.detection import FaceDetector
 from mien.identity import SAME_PERSON, FaceEmbedder
+from mien.identity.embedder import size_px
 from mien.picture import read_picture
+from mien.preprocess import resize
 from mien.types import EXPRESSIONS, Detections, Frame
 
 FRONT = 0.15  # nose offset, in eye distances, up to which a face is seen from the front
 NEUTRAL = EXPRESSIONS.index("neutral")
 STEPS = np.arange(0.2, 1.2, 0.005)  # distances at which errors are counted
+SIZES = (8, 12, 16, 24)  # pixels; see `size_px`
 DRAWS = 1000
 
 Array = npt.NDArray[np.float64]
@@ -327,6 +330,38 @@ def _whitened(train: Faces) -> Array:
     return np.asarray(vectors / np.sqrt(values + values.mean() / 2))
 
 
+def sizes(data: Path, cache: Path) -> None:
+    """ORL's faces shrunk until they have so many pixels between eyes and mouth."""
+    print("\n| face, pixels | equal error rate | accepted | rejected |\n|---|---|---|---|")
+    kept = cache / "orl-sizes.npz"
+    if not kept.is_file():
+        detector, embedder = FaceDetector(), FaceEmbedder()
+        rows: dict[str, list[Array]] = {str(size): [] for size in SIZES}
+        people = []
+        for file, person, _ in pictures_of(data, "orl"):
+            frame = Frame(read_picture(file, str(file)))
+            faces = detector.detect(frame)
+            largest = faces.select([int(_sides(faces).argmax())])
+            people.append(person)
+            for size in SIZES:
+                factor = size / size_px(largest.landmarks[0])
+                width, height = round(frame.width * factor), round(frame.height * factor)
+                small = Frame(resize(frame.image, width, height))
+                landmarks = largest.landmarks * np.float32(factor)
+                moved = Detections(largest.boxes, largest.scores, landmarks)
+                rows[str(size)].append(embedder.describe(small, moved)[0])
+        np.savez(kept, people=people, **rows)  # type: ignore[arg-type]
+    with np.load(kept) as saved:
+        numbers = np.unique(saved["people"], return_inverse=True)[1]
+        for size in SIZES:
+            unknown = np.zeros(len(numbers), int)
+            faces = Faces(saved[str(size)].astype(float), numbers, unknown, unknown)
+            pairs = Pairs.count(faces)
+            rejects, accepts = pairs.rates(np.ones(len(pairs.of)))
+            error, place = equal_error((rejects, accepts)), at(SAME_PERSON)
+            print(f"| {size} | {error:.2%} | {accepts[place]:.2%} | {rejects[place]:.2%} |")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -355,6 +390,7 @@ def main() -> None:
     errors_by_kind(people.where(front))
     enrolment(people.where(front), kdef.people[front])
     without_expression(people.where(front))
+    sizes(options.data, options.cache)
 
 
 def _list(shares: list[float]) -> str:

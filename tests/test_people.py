@@ -35,7 +35,7 @@ def told(people: People, *rows: Float32Array) -> list[str | None]:
     """The names of the faces of one picture."""
     picture = next(PICTURES)
     found = people.assign([Unnamed((picture, i), row) for i, row in enumerate(rows)])
-    return [person and person.name for person, _ in found]
+    return [person.name if person else None for person, _ in found]
 
 
 def test_strangers_are_counted_and_come_back() -> None:
@@ -115,7 +115,7 @@ def test_a_track_keeps_its_person_a_little_longer_and_yields_to_the_right_one() 
     assert person is not None
     assert person.name == "anna"
     second = Unnamed("u", look(0, 0.1))
-    names = [person and person.name for person, _ in people.assign([first, second])]
+    names = [person.name if person else None for person, _ in people.assign([first, second])]
     assert names == ["person-1", "anna"]
 
 

@@ -21,6 +21,7 @@ from mien.types import Detections, Float32Array, Frame
 from mien.weights import read_weights
 
 _WEIGHTS: Final = "face_recognition.onnx"
+_BATCH: Final = 16  # faces at a time: bounds the memory that a crowd takes
 
 #: Where the network expects the five landmarks in its picture, pixels: those of an average face
 #: with a quarter of its size around it, as dlib cuts it. Of frames a tenth wider or narrower, of
@@ -52,16 +53,27 @@ class FaceEmbedder:
 
         Euclidean distances between them count: see `SAME_PERSON`.
         """
-        if not len(faces):
-            return np.zeros((0, self.SIZE), np.float32)
-        crops = np.stack([_cut(frame, points) for points in faces.landmarks])
-        (descriptors,) = self._network.run(crops)
-        return np.asarray(descriptors, np.float32)
+        descriptors = np.zeros((len(faces), self.SIZE), np.float32)
+        for begin in range(0, len(faces), _BATCH):
+            part = slice(begin, begin + _BATCH)
+            crops = np.stack([_cut(frame, points) for points in faces.landmarks[part]])
+            (descriptors[part],) = self._network.run(crops)
+        return descriptors
 
 
 def face_transform(landmarks: Float32Array) -> npt.NDArray[np.float64]:
     """From the network's picture to the frame, `(2, 3)`, for a face's landmarks `(5, 2)`."""
     return similarity_transform(_PLACES, landmarks)
+
+
+def size_px(landmarks: Float32Array) -> float:
+    """Size of a face with landmarks `(5, 2)`: between the eyes, or from eyes to mouth if longer.
+
+    Turned to the side, a face keeps its height, and looking up or down its width.
+    """
+    eyes, mouth = landmarks[:2].mean(0), landmarks[3:].mean(0)
+    lengths = np.hypot(*(landmarks[1] - landmarks[0])), np.hypot(*(mouth - eyes))
+    return float(max(lengths))
 
 
 def turned_px(landmarks: Float32Array) -> float:
@@ -76,7 +88,7 @@ def turned_px(landmarks: Float32Array) -> float:
 
 def _cut(frame: Frame, landmarks: Float32Array) -> Float32Array:
     """The network's input `(3, S, S)`, RGB, 0..255."""
-    size_px = FaceEmbedder.INPUT_PX
-    patch, moved = surroundings(frame.image, face_transform(landmarks), size_px)
-    channels = [sample(patch[:, :, c], moved, size_px) for c in range(3)]
+    side = FaceEmbedder.INPUT_PX
+    patch, moved = surroundings(frame.image, face_transform(landmarks), side)
+    channels = [sample(patch[:, :, c], moved, side) for c in range(3)]
     return np.stack(channels).astype(np.float32)

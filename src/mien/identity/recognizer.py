@@ -21,7 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from mien.identity.embedder import FaceEmbedder, turned_px
+from mien.identity.embedder import FaceEmbedder, size_px, turned_px
 from mien.identity.gallery import Gallery
 from mien.identity.people import SAME_PERSON, People, Person, Unnamed
 from mien.types import Detections, FaceIdentity, Float32Array, Frame, UInt8Array
@@ -39,7 +39,9 @@ _NEW_FROM_S: Final = 0.5
 
 _FORGET_S: Final = 10.0  # longer than any tracker waits for a face
 
-_LARGE_PX: Final = 53.0  # between the eyes; the network's picture has no more
+#: Smaller faces (see `size_px`) belong to nobody: blurred ones look like each other.
+_SMALLEST_PX: Final = 12.0
+_LARGE_PX: Final = 56.0  # the network's picture has no more
 _FRONT_PX: Final = 4.0  # see `turned_px`: as much counts half
 
 
@@ -68,6 +70,8 @@ class _Sighting:
 
     def wants(self, quality: float, time_s: float) -> bool:
         """Whether this view is worth describing."""
+        if not quality:
+            return False
         since_s = time_s - self.described_s
         best = max((q for q, _ in self.views), default=0.0)
         early = len(self.views) < _VIEWS or self.doubts or quality >= _BETTER * best
@@ -162,12 +166,14 @@ class Recognizer:
 
     def identify(self, frame: Frame, faces: Detections) -> list[FaceIdentity]:
         """Whose the faces of a still picture are."""
-        descriptors = self.embedder.describe(frame, faces)
+        large = [i for i, points in enumerate(faces.landmarks) if size_px(points) >= _SMALLEST_PX]
+        descriptors = self.embedder.describe(frame, faces.select(large))
         found = self.people.assign([Unnamed(next(self._keys), row) for row in descriptors])
-        return [
-            FaceIdentity(person and person.name, _similarity(distance), row)
-            for (person, distance), row in zip(found, descriptors, strict=True)
-        ]
+        identities = [FaceIdentity(None, None)] * len(faces)
+        for i, row, (person, distance) in zip(large, descriptors, found, strict=True):
+            name = person.name if person else None
+            identities[i] = FaceIdentity(name, _similarity(distance), row)
+        return identities
 
     def follow(
         self,
@@ -203,7 +209,7 @@ class Recognizer:
             self._assign([track for track in tracks if track.views], now_s)
             sightings.shown = list(numbers)
         return [
-            FaceIdentity(track.person and track.person.name, track.similarity, track.mean)
+            FaceIdentity(track.person.name if track.person else None, track.similarity, track.mean)
             for track in tracks
         ]
 
@@ -216,15 +222,17 @@ class Recognizer:
 def quality(faces: Detections, crops: UInt8Array, i: int) -> float:
     """How well face `i` can be recognized, compared with other views of the same person.
 
-    Large, sharp (differences of neighbouring pixels, in deviations), sure and from the front.
+    Large, sharp (differences of neighbouring pixels, in deviations), sure and from the front; 0
+    where it cannot.
     """
-    left, right = faces.landmarks[i, :2]
-    size = min(float(np.hypot(*(right - left))) / _LARGE_PX, 1.0)
+    size = size_px(faces.landmarks[i])
+    if size < _SMALLEST_PX:
+        return 0.0
     pixels = crops[i].astype(np.float32)
     edges = np.abs(np.diff(pixels, axis=0)).mean() + np.abs(np.diff(pixels, axis=1)).mean()
     sharp = float(edges / max(float(pixels.std()), 1.0))
     front = 1 / (1 + (turned_px(faces.landmarks[i]) / _FRONT_PX) ** 2)
-    return max(size * sharp * float(faces.scores[i]) * front, 1e-6)
+    return max(min(size / _LARGE_PX, 1.0) * sharp * float(faces.scores[i]) * front, 1e-6)
 
 
 def _similarity(distance: float) -> float | None:
