@@ -1,11 +1,11 @@
-"""How well faces are told apart: rank one, verification, and what the expression does to it.
+"""How well faces are told apart: rank one, verification, and how a face must stand in the picture.
 
     python benchmarks/identity.py --data ../shared/data
 
 Takes ORL (40 people, 10 pictures each), KDEF (sessions of people who show seven expressions, from
 the front and from both sides) and CK+ (118 people at the peak of expressions). Every picture is
-searched for faces, and the largest is described. That takes minutes: descriptors are kept in the
-folder `--cache`. Intervals are 95%, from 1,000 draws of people with replacement. Prints Markdown
+searched for faces, and the largest is described. That takes minutes: descriptors are kept in
+`runs/identity`. Intervals are 95%, from 1,000 draws of people with replacement. Prints Markdown
 tables.
 """
 
@@ -13,30 +13,32 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from mien.alignment import nose_offset
+from mien.alignment import crop_transforms, nose_offset
 from mien.datasets import load_pictures
 from mien.detection import FaceDetector
+from mien.geometry import similarity_transform, transform_points
 from mien.identity import SAME_PERSON, FaceEmbedder
-from mien.identity.embedder import size_px
+from mien.identity.embedder import PLACES, size_px
 from mien.picture import read_picture
 from mien.preprocess import resize
-from mien.types import EXPRESSIONS, Detections, Frame
+from mien.types import Detections, Frame
 
+DETECTOR_PX = 320  # enough for portraits, and a fifth of the work
 FRONT = 0.15  # nose offset, in eye distances, up to which a face is seen from the front
-NEUTRAL = EXPRESSIONS.index("neutral")
 STEPS = np.arange(0.2, 1.2, 0.005)  # distances at which errors are counted
-SIZES = (8, 12, 16, 24)  # pixels; see `size_px`
 DRAWS = 1000
+CACHE = Path("runs") / "identity"  # described faces
 
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Variant = Callable[[Frame, Detections], tuple[Frame, Detections]]  # of a picture with one face
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,10 @@ def _numbers(file: Path) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", f"{file.parent.name}/{file.stem}")]
 
 
-def describe(data: Path, name: str, cache: Path) -> Faces:
-    """The faces of a set, out of the cache or described anew."""
-    kept = cache / f"{name}.npz"
+def describe(data: Path, name: str, kept: Path, change: Variant | None = None) -> Faces:
+    """The faces of a set, out of the file where they are kept, or described anew."""
     if not kept.is_file():
-        detector, embedder = FaceDetector(), FaceEmbedder()
+        detector, embedder = FaceDetector(long_side_px=DETECTOR_PX), FaceEmbedder()
         rows, people, shown, offsets, missed = [], [], [], [], 0
         for file, person, expression in pictures_of(data, name):
             frame = Frame(read_picture(file, str(file)))
@@ -87,16 +88,19 @@ def describe(data: Path, name: str, cache: Path) -> Faces:
                 missed += 1
                 continue
             largest = faces.select([int(_sides(faces).argmax())])
-            rows.append(embedder.describe(frame, largest)[0])
             people.append(person)
             shown.append(expression)
             offsets.append(float(nose_offset(largest.landmarks)[0]))
+            if change is not None:
+                frame, largest = change(frame, largest)
+            rows.append(embedder.describe(frame, largest)[0])
         np.savez(kept, rows=rows, people=people, shown=shown, offsets=offsets, missed=missed)
     with np.load(kept) as saved:
         offsets = saved["offsets"]
         turned = np.sign(offsets) * (np.abs(offsets) > FRONT)
         numbers = np.unique(saved["people"], return_inverse=True)[1]
-        print(f"{name}: {len(offsets)} faces, {saved['missed']} pictures without", flush=True)
+        if change is None:
+            print(f"{name}: {len(offsets)} faces, {saved['missed']} pictures without", flush=True)
         return Faces(saved["rows"].astype(float), numbers, saved["shown"], turned.astype(int))
 
 
@@ -181,6 +185,20 @@ def at(distance: float) -> int:
     return int(np.searchsorted(STEPS, distance - 1e-9))
 
 
+def linked(faces: Faces) -> Faces:
+    """KDEF's people sat twice, and the names do not say who with whom: sessions whose means are
+    each other's nearest, and within `SAME_PERSON`, are taken for one person's.
+    """
+    sessions = np.unique(faces.people)
+    means = np.stack([faces.rows[faces.people == s].mean(0) for s in sessions])
+    away = distances(means, means) + np.diag(np.full(len(sessions), np.inf))
+    nearest = away.argmin(1)
+    mutual = nearest[nearest] == np.arange(len(sessions))
+    own = np.where(mutual & (away.min(1) <= SAME_PERSON), np.minimum(nearest, sessions), sessions)
+    print(f"kdef: {len(sessions)} sessions of {len(np.unique(own))} people")
+    return Faces(faces.rows, own[faces.people], faces.shown, faces.turned)
+
+
 def verification(name: str, faces: Faces) -> None:
     """One row: equal error rate, errors at the threshold, and the threshold for 1 in 1,000."""
     pairs = Pairs.count(faces)
@@ -212,165 +230,81 @@ def rank_one(faces: Faces) -> tuple[list[float], list[float]]:
     return right, answered
 
 
-# --- what the expression does ------------------------------------------------------------------
+# --- what the picture does -----------------------------------------------------------------------
 
 
-def linked(faces: Faces) -> Faces:
-    """KDEF's people sat twice, and the names do not say who with whom: sessions whose means are
-    each other's nearest, and within `SAME_PERSON`, are taken for one person's.
-    """
-    sessions = np.unique(faces.people)
-    means = np.stack([faces.rows[faces.people == s].mean(0) for s in sessions])
-    away = distances(means, means) + np.diag(np.full(len(sessions), np.inf))
-    nearest = away.argmin(1)
-    mutual = nearest[nearest] == np.arange(len(sessions))
-    own = np.where(mutual & (away.min(1) <= SAME_PERSON), np.minimum(nearest, sessions), sessions)
-    print(f"kdef: {len(sessions)} sessions of {len(np.unique(own))} people")
-    return Faces(faces.rows, own[faces.people], faces.shown, faces.turned)
+def of_size(size: float) -> Variant:
+    """The face shrunk until it has so many pixels between eyes and mouth."""
+
+    def change(frame: Frame, face: Detections) -> tuple[Frame, Detections]:
+        factor = size / size_px(face.landmarks[0])
+        width, height = (max(1, round(side * factor)) for side in (frame.width, frame.height))
+        return Frame(resize(frame.image, width, height)), _marked(face, face.landmarks[0] * factor)
+
+    return change
 
 
-def errors_by_kind(front: Faces) -> None:
-    """Pairs that show the same and pairs that do not: how far apart, and how often mistaken."""
-    kinds = {
-        "the same expression": lambda i: front.shown == front.shown[i],
-        "two expressions": lambda i: front.shown != front.shown[i],
-        "neutral and another": lambda i: (front.shown == NEUTRAL) != (front.shown[i] == NEUTRAL),
-    }
-    print("\n| pairs that show | one person's | rejected | two people's | accepted |")
-    print("|---|---|---|---|---|")
-    for kind, alike in kinds.items():
-        pairs = Pairs.count(front, alike)
-        people = len(pairs.of)
-        same, other = pairs.number()
-        rejects, accepts = (
-            interval(lambda w, k=k, p=pairs: float(p.rates(w)[k][at(SAME_PERSON)]), people)
-            for k in (0, 1)
-        )
-        print(f"| {kind} | {same:,} | {rejects} | {other:,} | {accepts} |")
+def framed(zoom: float, which: Sequence[int] = range(5)) -> Variant:
+    """The face larger or smaller in the network's picture; placed by these landmarks only."""
+
+    def change(frame: Frame, face: Detections) -> tuple[Frame, Detections]:
+        middle = PLACES.mean(0)
+        places = middle + (PLACES - middle) * zoom
+        found = similarity_transform(places[which], face.landmarks[0][which])
+        return frame, _marked(face, transform_points(found, PLACES))
+
+    return change
 
 
-def enrolment(front: Faces, sessions: Ints) -> None:
-    """One session enrolled, the other one asked: with a neutral face, another, or several."""
-    first = np.array([sessions[front.people == p].min() for p in front.people]) == sessions
-    both = [p for p in np.unique(front.people) if not first[front.people == p].all()]
-    known = front.where(first & np.isin(front.people, both))
-    asked = front.where(~first & np.isin(front.people, both))
+def boxed(scale: float) -> Variant:
+    """The face placed by the detector's box, turned upright by its landmarks."""
 
-    def enrolled(person: int, wanted: npt.NDArray[np.bool_]) -> Array:
-        return np.asarray(known.rows[(known.people == person) & wanted], float)
+    def change(frame: Frame, face: Detections) -> tuple[Frame, Detections]:
+        (found,) = crop_transforms(face, scale=scale, upright=True, size_px=FaceEmbedder.INPUT_PX)
+        return frame, _marked(face, transform_points(found, PLACES))
 
-    print("\n| enrolled | people | asked | rank one | rejected |\n|---|---|---|---|---|")
-    every = np.ones(len(known.people), bool)
-    kinds = {
-        **{f"a {EXPRESSIONS[e]} face": (known.shown == e, False) for e in range(len(EXPRESSIONS))},
-        "the mean over all expressions": (every, True),
-        "all expressions, the nearest counts": (every, False),
-    }
-    for kind, (wanted, averaged) in kinds.items():
-        away = np.full((len(asked.people), len(both)), np.inf)
-        for column, person in enumerate(both):
-            rows = enrolled(person, wanted)
-            if len(rows):
-                rows = rows.mean(0, keepdims=True) if averaged else rows
-                away[:, column] = distances(asked.rows, rows).min(1)
-        place = np.searchsorted(both, asked.people)
-        hit = away.argmin(1) == place
-        lost = away[np.arange(len(place)), place] > SAME_PERSON
-        n = len(place)
-        print(f"| {kind} | {len(both)} | {n} | {hit.mean():.2%} | {lost.mean():.2%} |")
+    return change
 
 
-def without_expression(front: Faces) -> None:
-    """Directions that expressions move descriptors along, learned on half of the people and taken
-    out of the others'; and all variation within people evened out, learned in the same way.
-    """
-    people = np.unique(front.people)
-    print("\n| descriptors | equal error rate | rejected at 1 in 1,000 accepted |\n|---|---|---|")
-    methods: dict[str, Callable[[Faces], Array]] = {
-        "as they are": lambda _: np.eye(front.rows.shape[1]),
-        "without the expression's directions": _off_expression,
-        "variation within people evened out": _whitened,
-    }
-    for name, learn in methods.items():
-        errors, rejected = [], []
-        for half in (0, 1):
-            train = front.where(np.isin(front.people, people[half::2]))
-            test = front.where(np.isin(front.people, people[1 - half :: 2]))
-            rows = test.rows @ learn(train)
-            # Distances are brought to the same scale, so that `STEPS` reach as far.
-            rows *= np.median(distances(test.rows, test.rows)) / np.median(distances(rows, rows))
-            moved = Faces(rows, test.people, test.shown, test.turned)
-            pairs = Pairs.count(moved)
-            rejects, accepts = pairs.rates(np.ones(len(pairs.of)))
-            errors.append(equal_error((rejects, accepts)))
-            rejected.append(float(np.interp(0.001, accepts, rejects)))
-        print(f"| {name} | {np.mean(errors):.2%} | {np.mean(rejected):.2%} |")
+def _marked(face: Detections, landmarks: npt.NDArray[np.floating]) -> Detections:
+    return Detections(face.boxes, face.scores, landmarks[None].astype(np.float32))
 
 
-def _centred(faces: Faces) -> Array:
-    """Descriptors less the mean of their person."""
-    return np.stack([
-        row - faces.rows[faces.people == person].mean(0)
-        for row, person in zip(faces.rows, faces.people, strict=True)
-    ])  # fmt: skip
+VARIANTS: dict[str, Variant] = {
+    "as mien does": framed(1.0),
+    "a tenth smaller in the picture": framed(0.9),
+    "a tenth larger": framed(1.1),
+    "a fifth larger": framed(1.2),
+    "placed without the nose": framed(1.0, [0, 1, 3, 4]),
+    "placed by the box, 1.1 sides": boxed(1.1),
+    "placed by the box, 1.25 sides": boxed(1.25),
+    "24 pixels from eyes to mouth": of_size(24),
+    "16 pixels": of_size(16),
+    "12 pixels": of_size(12),
+    "8 pixels": of_size(8),
+}
 
 
-def _off_expression(train: Faces) -> Array:
-    centred = _centred(train)
-    moves = np.stack([centred[train.shown == e].mean(0) for e in range(len(EXPRESSIONS))])
-    directions = np.linalg.svd(moves, full_matrices=False)[2][: len(EXPRESSIONS) - 1]
-    return np.asarray(np.eye(centred.shape[1]) - directions.T @ directions)
-
-
-def _whitened(train: Faces) -> Array:
-    centred = _centred(train)
-    spread = centred.T @ centred / len(centred)
-    values, vectors = np.linalg.eigh(spread)
-    # Half of the mean variance is added, so that directions without any do not count for all.
-    return np.asarray(vectors / np.sqrt(values + values.mean() / 2))
-
-
-def sizes(data: Path, cache: Path) -> None:
-    """ORL's faces shrunk until they have so many pixels between eyes and mouth."""
-    print("\n| face, pixels | equal error rate | accepted | rejected |\n|---|---|---|---|")
-    kept = cache / "orl-sizes.npz"
-    if not kept.is_file():
-        detector, embedder = FaceDetector(), FaceEmbedder()
-        rows: dict[str, list[Array]] = {str(size): [] for size in SIZES}
-        people = []
-        for file, person, _ in pictures_of(data, "orl"):
-            frame = Frame(read_picture(file, str(file)))
-            faces = detector.detect(frame)
-            largest = faces.select([int(_sides(faces).argmax())])
-            people.append(person)
-            for size in SIZES:
-                factor = size / size_px(largest.landmarks[0])
-                width, height = round(frame.width * factor), round(frame.height * factor)
-                small = Frame(resize(frame.image, width, height))
-                landmarks = largest.landmarks * np.float32(factor)
-                moved = Detections(largest.boxes, largest.scores, landmarks)
-                rows[str(size)].append(embedder.describe(small, moved)[0])
-        np.savez(kept, people=people, **rows)  # type: ignore[arg-type]
-    with np.load(kept) as saved:
-        numbers = np.unique(saved["people"], return_inverse=True)[1]
-        for size in SIZES:
-            unknown = np.zeros(len(numbers), int)
-            faces = Faces(saved[str(size)].astype(float), numbers, unknown, unknown)
-            pairs = Pairs.count(faces)
-            rejects, accepts = pairs.rates(np.ones(len(pairs.of)))
-            error, place = equal_error((rejects, accepts)), at(SAME_PERSON)
-            print(f"| {size} | {error:.2%} | {accepts[place]:.2%} | {rejects[place]:.2%} |")
+def variants(data: Path, cache: Path) -> None:
+    """ORL with faces framed in other ways, and shrunk."""
+    print("\n| faces of ORL | equal error rate | accepted | rejected |\n|---|---|---|---|")
+    for number, (name, change) in enumerate(VARIANTS.items()):
+        faces = describe(data, "orl", cache / f"orl-{number}.npz", change)
+        pairs = Pairs.count(faces)
+        rejects, accepts = pairs.rates(np.ones(len(pairs.of)))
+        error, place = equal_error((rejects, accepts)), at(SAME_PERSON)
+        row = " | ".join(f"{value:.2%}" for value in (error, accepts[place], rejects[place]))
+        print(f"| {name} | {row} |", flush=True)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with orl, kdef, ckplus")
-    parser.add_argument("--cache", type=Path, default=Path("runs") / "identity")
     options = parser.parse_args()
-    options.cache.mkdir(parents=True, exist_ok=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
     orl, ckplus, kdef = (
-        describe(options.data, s, options.cache) for s in ("orl", "ckplus", "kdef")
+        describe(options.data, name, CACHE / f"{name}.npz") for name in ("orl", "ckplus", "kdef")
     )
     people = linked(kdef)
     right, answered = rank_one(orl)
@@ -386,11 +320,7 @@ def main() -> None:
     verification("CK+, at the peak", ckplus)
     verification("KDEF, from the front", people.where(people.turned == 0))
     verification("KDEF, all", people)
-    front = people.turned == 0
-    errors_by_kind(people.where(front))
-    enrolment(people.where(front), kdef.people[front])
-    without_expression(people.where(front))
-    sizes(options.data, options.cache)
+    variants(options.data, CACHE)
 
 
 def _list(shares: list[float]) -> str:

@@ -27,7 +27,7 @@ _BATCH: Final = 16  # faces at a time: bounds the memory that a crowd takes
 #: with a quarter of its size around it, as dlib cuts it. Of frames a tenth wider or narrower, of
 #: landmarks without the nose, and of the detector's box instead, none tells people apart better
 #: (benchmarks/identity.py).
-_PLACES: Final = np.array([[47.5, 46.6], [100.5, 46.6], [74.0, 76.6], [50.4, 103.0], [97.6, 103.0]])
+PLACES: Final = np.array([[47.5, 46.6], [100.5, 46.6], [74.0, 76.6], [50.4, 103.0], [97.6, 103.0]])
 
 
 class FaceEmbedder:
@@ -63,7 +63,7 @@ class FaceEmbedder:
 
 def face_transform(landmarks: Float32Array) -> npt.NDArray[np.float64]:
     """From the network's picture to the frame, `(2, 3)`, for a face's landmarks `(5, 2)`."""
-    return similarity_transform(_PLACES, landmarks)
+    return similarity_transform(PLACES, landmarks)
 
 
 def size_px(landmarks: Float32Array) -> float:
@@ -82,7 +82,7 @@ def turned_px(landmarks: Float32Array) -> float:
     Near 3 for a face seen from the front, near 8 for a half-profile.
     """
     places = invert_transform(face_transform(landmarks))
-    off = transform_points(places, landmarks) - _PLACES
+    off = transform_points(places, landmarks) - PLACES
     return float(np.sqrt((off**2).sum(1).mean()))
 
 
