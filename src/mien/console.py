@@ -19,11 +19,16 @@ _REFRESH_S = 0.1
 _BAR_CHARS = 24
 
 
-def result_table(results: Iterable[FrameResult], *, is_video: bool) -> Iterable[str]:
-    """Lines of a table with one row per face, as results come in; in videos with its track."""
+def result_table(
+    results: Iterable[FrameResult], *, is_video: bool, identity: bool = False
+) -> Iterable[str]:
+    """Lines of a table with one row per face, as results come in; in videos with its track.
+
+    With `identity`, whose face it is stands last.
+    """
     yield (
         f"{'source':28} {'time s':>8} {'face':>4}  {'expression':<10} {'sure':>5}  "
-        f"{'box x, y, w, h':<22} detected"
+        f"{'box x, y, w, h':<22} detected{'  person' if identity else ''}"
     )
     for result in results:
         name = _fit(PurePath(result.source).name or "array", 28)
@@ -36,7 +41,8 @@ def result_table(results: Iterable[FrameResult], *, is_video: bool) -> Iterable[
             box = ", ".join(f"{value:.0f}" for value in face.box)
             yield (
                 f"{name:28} {when} {number:>4}  {face.expression + mark:<10} "
-                f"{face.confidence:>5.0%}  {box:<22} {face.score:.0%}"
+                f"{face.confidence:>5.0%}  {box:<22} "
+                + (f"{face.score:<8.0%}  {face.person or '-'}" if identity else f"{face.score:.0%}")
             )
 
 

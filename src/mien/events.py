@@ -25,6 +25,7 @@ class Segment:
         start_s, end_s: first time it was shown, and the last.
         peak_s, peak: when its probability was highest, and how high, 0..1.
         mean: its mean probability over time, 0..1.
+        person: whose it is by name, where that was asked for and is known at its end.
     """
 
     source: str
@@ -35,6 +36,7 @@ class Segment:
     end_s: float
     mean: float
     peak: float
+    person: str | None = None
 
     @property
     def duration_s(self) -> float:
@@ -53,6 +55,7 @@ class _Open:
     peak_s: float
     peak: float
     area: float = 0.0  # integral of the probability
+    person: str | None = None
 
     def extend(self, time_s: float, p: float) -> None:
         self.area += (time_s - self.last_s) * (p + self.last_p) / 2
@@ -65,7 +68,7 @@ class _Open:
         mean = self.area / length_s if length_s > 0 else self.peak
         return Segment(
             source, track_id, self.expression,
-            self.start_s, self.peak_s, self.last_s, mean, self.peak,
+            self.start_s, self.peak_s, self.last_s, mean, self.peak, self.person,
         )  # fmt: skip
 
 
@@ -121,10 +124,11 @@ class SegmentFinder:
             overtaken = leading != under_way.expression and p >= self.enter
             if still >= self.leave and not overtaken:
                 under_way.extend(now_s, still)
+                under_way.person = face.person or under_way.person
                 return []
             ended = self._close(track_id)
         if p >= self.enter:
-            self._open[track_id] = _Open(leading, now_s, now_s, p, now_s, p)
+            self._open[track_id] = _Open(leading, now_s, now_s, p, now_s, p, person=face.person)
         return ended
 
     def _close(self, track_id: int) -> list[Segment]:

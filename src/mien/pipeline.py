@@ -19,13 +19,23 @@ from mien.alignment import align_faces, crop_transforms
 from mien.classifier import ExpressionClassifier, Predictions
 from mien.detection import FaceDetector
 from mien.errors import ModelError
+from mien.identity import Gallery, Recognizer, Sightings
 from mien.models import file_sha256, find_model, find_temporal
 from mien.shape import SCALE as MESH_SCALE
 from mien.shape import FaceMesh
 from mien.sources import MAX_PIXELS, Source, Span, open_source
 from mien.temporal import Baseline, OverTime, Smoother, TemporalModel
 from mien.tracking import LOOK_PX, FaceTracker, looks_of
-from mien.types import Detections, FaceResult, FaceShape, Frame, FrameResult, HeatMap, UInt8Array
+from mien.types import (
+    Detections,
+    FaceIdentity,
+    FaceResult,
+    FaceShape,
+    Frame,
+    FrameResult,
+    HeatMap,
+    UInt8Array,
+)
 
 #: What may be given as a source: a path, an RGB `uint8 (H, W, 3)` array, or a `Frame`.
 SourceLike = str | os.PathLike[str] | UInt8Array | Frame
@@ -63,6 +73,7 @@ class Following:
     over_time: OverTime
     baseline: Baseline | None  # None where the model has no class neutral
     searched_s: float = -inf  # when the whole frame was last searched
+    sightings: Sightings = field(default_factory=Sightings)  # filled where identity is asked for
 
     def learn_baseline(self, seconds: float) -> None:
         """Everyone in view rests for so long from now: their faces count as neutral.
@@ -99,11 +110,16 @@ class Analyzer:
         temporal: file of the temporal model, to use another than that.
         baseline_s: how long every face of a video is taken for a neutral one, from its first frame,
             to correct people whose resting face looks like an expression; 0 for not at all.
+        identity: say whose each face is: see `mien.identity`. Off unless it is asked for: it works
+            with biometric data.
+        gallery: a folder of named people, or a `Gallery`; implies `identity`. Strangers are
+            remembered from one source to the next, until `recognizer.forget_strangers()`.
         explain: what each face's `heat` shows: `evidence`, which places speak for the answer (81
             more looks at each face); `attention`, where the network looked; or nothing.
 
     Raises:
         ModelError: a model is missing or altered, or has no attention to show.
+        ConfigError: the gallery is no folder, or holds no usable picture.
     """
 
     def __init__(
@@ -120,6 +136,8 @@ class Analyzer:
         smooth_s: float | None = None,
         temporal: str | Path | None = None,
         baseline_s: float = 0.0,
+        identity: bool = False,
+        gallery: str | Path | Gallery | None = None,
         explain: Literal["", "evidence", "attention"] = "",
     ) -> None:
         self.classifier = ExpressionClassifier(model, threads=threads)
@@ -145,6 +163,11 @@ class Analyzer:
         self.following()  # finds what is wrong with these before the first frame
         self._mesh = FaceMesh(threads=threads) if shape else None
         self.times = StageTimes()
+        self.recognizer: Recognizer | None = None
+        if identity or gallery is not None:
+            self.recognizer = Recognizer(threads=threads)
+            if gallery is not None:
+                self.recognizer.learn(gallery, self.find_faces_in)
 
     def open(self, source: SourceLike) -> Source:
         """Open a source as this analyzer reads it: see `mien.open_source`."""
@@ -207,7 +230,15 @@ class Analyzer:
                 faces, scale=MESH_SCALE, upright=True, size_px=FaceMesh.INPUT_PX
             )
             shapes = self._mesh.shapes(frame, transforms)
-            self.times.add("shape", began)
+            began = self.times.add("shape", began)
+        identities: Sequence[FaceIdentity | None] = [None] * len(faces)
+        if self.recognizer is not None:
+            if following is None:
+                identities = self.recognizer.identify(frame, faces)
+            else:
+                seen = following.sightings
+                identities = self.recognizer.follow(frame, faces, crops, numbers, seen)
+            self.times.add("identity", began)
         self.times.frames += 1
         return FrameResult(
             source=frame.source,
@@ -215,7 +246,7 @@ class Analyzer:
             time_s=frame.time_s,
             width=frame.width,
             height=frame.height,
-            faces=tuple(_faces(faces, numbers, predictions, shapes, heat)),
+            faces=tuple(_faces(faces, numbers, predictions, shapes, identities, heat)),
         )
 
     def find_faces(self, frame: Frame) -> tuple[Detections, UInt8Array]:
@@ -224,6 +255,12 @@ class Analyzer:
         faces = self.detector.detect(frame)
         self.times.add("detect", began)
         return faces, self._crops(frame, faces)
+
+    def find_faces_in(self, picture: Path) -> tuple[Frame, Detections]:
+        """A picture file and the faces in it. Raises `SourceError` where it cannot be read."""
+        with open_source(picture, max_pixels=self._max_pixels) as source:
+            frame = next(iter(source))
+        return frame, self.detector.detect(frame)
 
     def _follow(
         self, frame: Frame, following: Following
@@ -342,6 +379,7 @@ def _faces(
     numbers: Sequence[int],
     predictions: Predictions,
     shapes: Sequence[FaceShape | None],
+    identities: Sequence[FaceIdentity | None],
     heat: Sequence[HeatMap | None],
 ) -> Iterator[FaceResult]:
     for i in range(len(faces)):
@@ -358,5 +396,6 @@ def _faces(
             probs=dict(zip(predictions.labels, map(float, probs), strict=True)),
             track_id=numbers[i] if numbers else None,
             shape=shapes[i],
+            identity=identities[i],
             heat=heat[i],
         )

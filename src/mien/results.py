@@ -13,9 +13,11 @@ from typing import Any, Final
 
 from mien.errors import SourceError
 from mien.types import (
+    IDENTITY_COLUMNS,
     LANDMARK_NAMES,
     SCHEMA_VERSION,
     SHAPE_COLUMNS,
+    FaceIdentity,
     FaceResult,
     FaceShape,
     FrameResult,
@@ -66,6 +68,7 @@ def _from_object(values: Mapping[str, Any]) -> FrameResult:
                 "box": tuple(face["box"]),
                 "landmarks": tuple(tuple(point) for point in face["landmarks"]),
                 "shape": FaceShape.from_dict(face["shape"]) if "shape" in face else None,
+                "identity": FaceIdentity(**face["identity"]) if "identity" in face else None,
             }
         )
         for face in values["faces"]
@@ -108,7 +111,13 @@ def _face(row: Mapping[str, Any]) -> FaceResult:
         },
         track_id=None if number in ("", None) else int(number),
         shape=FaceShape.from_row(row) if row.get(SHAPE_COLUMNS[0]) not in ("", None) else None,
+        identity=_identity(row) if IDENTITY_COLUMNS[0] in row else None,
     )
+
+
+def _identity(row: Mapping[str, Any]) -> FaceIdentity:
+    person, similarity = (row[column] for column in IDENTITY_COLUMNS)
+    return FaceIdentity(person or None, None if similarity in ("", None) else float(similarity))
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:

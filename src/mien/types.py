@@ -243,6 +243,32 @@ SHAPE_COLUMNS: Final = (
 
 
 @dataclass(frozen=True)
+class FaceIdentity:
+    """Who a face belongs to, as far as is known by then.
+
+    Attributes:
+        person: a name out of the gallery, or `person-1`, `person-2`, ... for strangers; None while
+            too little was seen of a face in a video.
+        similarity: with the nearest of that person's other pictures, 0..1: 1 less the distance of
+            the descriptors. None for a stranger who is met for the first time.
+        descriptor: `float32 (128,)`, what faces are compared by. Biometric data: never written to
+            files; None where read from one.
+    """
+
+    person: str | None
+    similarity: float | None
+    descriptor: Float32Array | None = field(default=None, compare=False, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, without the descriptor."""
+        return {"person": self.person, "similarity": self.similarity}
+
+
+#: The columns of a face's identity in tables, where it was asked for.
+IDENTITY_COLUMNS: Final = ("person", "person_similarity")
+
+
+@dataclass(frozen=True)
 class FaceResult:
     """One face in one frame and what it shows.
 
@@ -256,6 +282,7 @@ class FaceResult:
         probs: calibrated probability per class, in `EXPRESSIONS` order; sums to 1.
         track_id: the same number for the same face over time; None for still pictures.
         shape: how it is turned and how far its parts are open, where that was asked for.
+        identity: who it belongs to, where that was asked for.
         heat: which places of the face matter, where that was asked for. Not written to files.
     """
 
@@ -268,7 +295,13 @@ class FaceResult:
     probs: Mapping[str, float]
     track_id: int | None = None
     shape: FaceShape | None = None
+    identity: FaceIdentity | None = None
     heat: HeatMap | None = field(default=None, compare=False)
+
+    @property
+    def person(self) -> str | None:
+        """Whose face it is, where that was asked for and is known."""
+        return None if self.identity is None else self.identity.person
 
     def to_dict(self) -> dict[str, Any]:
         """The face as plain JSON types, in the documented order of keys."""
@@ -282,14 +315,20 @@ class FaceResult:
             "uncertain": self.uncertain,
             "probs": dict(self.probs),
         }
-        return values if self.shape is None else {**values, "shape": self.shape.to_dict()}
+        if self.shape is not None:
+            values["shape"] = self.shape.to_dict()
+        if self.identity is not None:
+            values["identity"] = self.identity.to_dict()
+        return values
 
 
-def result_columns(labels: Sequence[str] = EXPRESSIONS, *, shape: bool = False) -> tuple[str, ...]:
+def result_columns(
+    labels: Sequence[str] = EXPRESSIONS, *, shape: bool = False, identity: bool = False
+) -> tuple[str, ...]:
     """Columns of every tabular sink: one row per face, and one for a frame without a face.
 
     `labels` are the classes of the model that answers; each gets a column `prob_<label>`. With
-    `shape`, those of the faces' shape follow.
+    `shape`, those of the faces' shape follow, and with `identity`, whose faces they are.
     """
     return (
         "schema",
@@ -311,6 +350,7 @@ def result_columns(labels: Sequence[str] = EXPRESSIONS, *, shape: bool = False) 
         "uncertain",
         *(f"prob_{name}" for name in labels),
         *(SHAPE_COLUMNS if shape else ()),
+        *(IDENTITY_COLUMNS if identity else ()),
     )
 
 
@@ -342,14 +382,15 @@ class FrameResult:
         }
 
     def to_rows(
-        self, labels: Sequence[str] = EXPRESSIONS, *, shape: bool = False
+        self, labels: Sequence[str] = EXPRESSIONS, *, shape: bool = False, identity: bool = False
     ) -> list[dict[str, Any]]:
         """One flat row per face with the keys of `result_columns`; one row if there is no face.
 
-        `labels` are the classes of the model that answered; `shape` says whether the faces' shape
-        is wanted.
+        `labels` are the classes of the model that answered; `shape` and `identity` say whether the
+        faces' shape and whose they are is wanted.
         """
-        head: dict[str, Any] = dict.fromkeys(result_columns(labels, shape=shape))
+        columns = result_columns(labels, shape=shape, identity=identity)
+        head: dict[str, Any] = dict.fromkeys(columns)
         head |= {key: value for key, value in self.to_dict().items() if key != "faces"}
         if not self.faces:
             return [head]
@@ -367,6 +408,9 @@ class FrameResult:
             row |= {f"prob_{name}": face.probs[name] for name in labels}
             if shape and face.shape is not None:
                 row |= face.shape.to_row()
+            if identity and face.identity is not None:
+                values = (face.identity.person, face.identity.similarity)
+                row |= dict(zip(IDENTITY_COLUMNS, values, strict=True))
             rows.append(row)
         return rows
 
@@ -376,5 +420,7 @@ class FrameResult:
 
         labels = tuple(self.faces[0].probs) if self.faces else EXPRESSIONS
         shape = any(face.shape is not None for face in self.faces)
-        columns = list(result_columns(labels, shape=shape))
-        return pd.DataFrame(self.to_rows(labels, shape=shape), columns=columns)
+        identity = any(face.identity is not None for face in self.faces)
+        columns = list(result_columns(labels, shape=shape, identity=identity))
+        rows = self.to_rows(labels, shape=shape, identity=identity)
+        return pd.DataFrame(rows, columns=columns)

@@ -67,6 +67,17 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add("--shape", action="store_true", help="how each face is turned, and its eyes, brows, mouth")
     add("--anonymize", action="store_true", help="hide the faces in annotated copies")
+    add(
+        "--identity",
+        action="store_true",
+        help="say whose each face is: the same person for the same face, in one source or another. "
+        "Off unless asked for (biometric data)",
+    )
+    add(
+        "--gallery",
+        metavar="FOLDER",
+        help="people by name: FOLDER/NAME/ with pictures, or FOLDER/NAME.jpg; implies --identity",
+    )
     add("--tta", action="store_true", help="classify each mirror image too")
     add("--min-score", type=float, default=0.5, metavar="P", help="detector threshold (0.5)")
     add("--detector-px", type=int, metavar="N", help="longer side that the detector sees")
@@ -136,12 +147,21 @@ def run(options: argparse.Namespace) -> int:
                 temporal=options.temporal,
                 baseline_s=options.baseline,
                 shape=options.shape,
+                identity=options.identity,
+                gallery=options.gallery,
                 explain=options.explain,
             )
+            _say_who_is_known(options, analyzer)
             labels = analyzer.classifier.spec.labels
             sinks = [
                 stack.enter_context(
-                    open_sink(out, overwrite=options.overwrite, labels=labels, shape=options.shape)
+                    open_sink(
+                        out,
+                        overwrite=options.overwrite,
+                        labels=labels,
+                        shape=options.shape,
+                        identity=analyzer.recognizer is not None,
+                    )
                 )
                 for out in options.out
             ]
@@ -224,7 +244,12 @@ def _analyze_all(
                         print(to_json(result), flush=True)
                     elif as_table:
                         progress.close()
-                        lines = list(result_table([result], is_video=source.is_video))
+                        table = result_table(
+                            [result],
+                            is_video=source.is_video,
+                            identity=analyzer.recognizer is not None,
+                        )
+                        lines = list(table)
                         print("\n".join(lines if header else lines[1:]), flush=True)
                         header = False
                     if len(paths) == 1:
@@ -236,6 +261,20 @@ def _analyze_all(
         except SourceError as error:
             tally.failures.append((path, error))
     progress.close()
+
+
+def _say_who_is_known(options: argparse.Namespace, analyzer: Analyzer) -> None:
+    """That faces are compared, with whom, and what was wrong with the gallery."""
+    recognizer = analyzer.recognizer
+    if recognizer is None:
+        return
+    problems = recognizer.gallery.problems if recognizer.gallery else ()
+    for problem in problems:
+        say(f"mien: gallery: {problem}")
+    if not options.quiet:
+        names = len(recognizer.gallery.people) if recognizer.gallery else 0
+        known = f", {_counted(names, 'name')} known" if recognizer.gallery else ""
+        say(f"mien: faces are told apart (--identity{known}): this is biometric data")
 
 
 def _write_failures(options: argparse.Namespace, tally: _Tally) -> None:

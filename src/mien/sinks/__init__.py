@@ -70,6 +70,7 @@ def open_sink(
     overwrite: bool = False,
     labels: Sequence[str] = EXPRESSIONS,
     shape: bool = False,
+    identity: bool = False,
 ) -> Sink:
     """A sink for a file (chosen by its suffix), or for a folder where the path ends in a slash.
 
@@ -80,6 +81,7 @@ def open_sink(
         overwrite: replace what is there.
         labels: the classes of the model whose results are to be written; each has a column.
         shape: whether tables get columns for the faces' shape.
+        identity: whether tables get columns for whose faces they are.
 
     Raises:
         SinkError: unknown suffix, no such folder to write into, or the file is already there.
@@ -112,7 +114,7 @@ def open_sink(
         raise SinkError(f"{name}: is already there. Choose another name, or use --overwrite")
     if not target.parent.is_dir():
         raise SinkError(f"{name}: there is no folder {target.parent}. Create it first")
-    return kinds[suffix](target, labels, shape=shape)
+    return kinds[suffix](target, labels, shape=shape, identity=identity)
 
 
 def save_picture(image: UInt8Array, path: str | os.PathLike[str], *, overwrite: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 from abc import abstractmethod
 from dataclasses import asdict, fields
@@ -48,15 +49,20 @@ class SegmentSink(FileSink):
 
 
 class SegmentCsvSink(SegmentSink):
-    """One row per segment."""
+    """One row per segment; whose it is only where that was asked for."""
 
     def _head(self) -> str:
-        return ",".join(field.name for field in fields(Segment)) + "\n"
+        return ",".join(self._columns()) + "\n"
 
     def _line(self, segment: Segment, number: int) -> str:
-        row = io.StringIO()
-        csv.writer(row, lineterminator="\n").writerow(asdict(segment).values())
+        values, row = asdict(segment), io.StringIO()
+        writer = csv.writer(row, lineterminator="\n")
+        writer.writerow([values[name] for name in self._columns()])
         return row.getvalue()
+
+    def _columns(self) -> list[str]:
+        names = [field.name for field in fields(Segment)]
+        return names if self.identity else [name for name in names if name != "person"]
 
 
 class WebVttSink(SegmentSink):
@@ -83,8 +89,12 @@ class WebVttSink(SegmentSink):
         begin, end = (
             _subtitle_time(time_s, self._mark) for time_s in (segment.start_s, segment.end_s)
         )
-        text = f"{segment.track_id}: {segment.expression} {segment.mean:.0%}"
+        text = f"{self._whose(segment)}: {segment.expression} {segment.mean:.0%}"
         return f"{self._number(number)}{begin} --> {end}\n{text}\n\n"
+
+    def _whose(self, segment: Segment) -> str:
+        # Cues may hold neither arrows nor tags (W3C, WebVTT 4.2.2); people may be called anything.
+        return html.escape(segment.person, quote=False) if segment.person else f"{segment.track_id}"
 
     def _number(self, number: int) -> str:
         return ""
@@ -102,6 +112,10 @@ class SubRipSink(WebVttSink):
     def _number(self, number: int) -> str:
         self._shown += 1
         return f"{self._shown}\n"
+
+    def _whose(self, segment: Segment) -> str:
+        # The older format knows no escapes.
+        return (segment.person or f"{segment.track_id}").replace("-->", "->")
 
 
 def _subtitle_time(time_s: float, mark: str) -> str:

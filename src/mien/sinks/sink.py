@@ -46,10 +46,15 @@ class FileSink(Sink):
     """A sink with one target file, written under another name until it is complete."""
 
     def __init__(
-        self, target: Path, labels: Sequence[str] = EXPRESSIONS, *, shape: bool = False
+        self,
+        target: Path,
+        labels: Sequence[str] = EXPRESSIONS,
+        *,
+        shape: bool = False,
+        identity: bool = False,
     ) -> None:
         self.target = target
-        self.labels, self.shape = labels, shape
+        self.labels, self.shape, self.identity = labels, shape, identity
         # The suffix stays last: writers of pictures and videos choose their format by it.
         self._partial = target.with_name(f".{target.stem}.part{target.suffix}")
         self._opened = False

@@ -50,24 +50,32 @@ class JsonSink(FileSink):
         self._file.close()
 
 
-class CsvSink(FileSink):
+class TableSink(FileSink):
+    """One row per face, with the columns that were asked for."""
+
+    def _columns(self) -> tuple[str, ...]:
+        return result_columns(self.labels, shape=self.shape, identity=self.identity)
+
+    def _rows_of(self, result: FrameResult) -> list[dict[str, Any]]:
+        return result.to_rows(self.labels, shape=self.shape, identity=self.identity)
+
+
+class CsvSink(TableSink):
     """One row per face with the columns of `RESULT_COLUMNS`; what is absent is empty."""
 
     def _open(self) -> None:
         self._file = self._partial.open("w", encoding="utf-8", newline="")
-        self._rows = csv.DictWriter(
-            self._file, result_columns(self.labels, shape=self.shape), lineterminator="\n"
-        )
+        self._rows = csv.DictWriter(self._file, self._columns(), lineterminator="\n")
         self._rows.writeheader()
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
-        self._rows.writerows(result.to_rows(self.labels, shape=self.shape))
+        self._rows.writerows(self._rows_of(result))
 
     def _close(self) -> None:
         self._file.close()
 
 
-class ParquetSink(FileSink):
+class ParquetSink(TableSink):
     """The rows of CSV, typed. Memory stays constant: rows are written in groups.
 
     A Parquet file can be read only once its end is written, which a crash would prevent. So until
@@ -76,8 +84,7 @@ class ParquetSink(FileSink):
     """
 
     def _open(self) -> None:
-        names = result_columns(self.labels, shape=self.shape)
-        self._fields = [_arrow_field(name) for name in names]
+        self._fields = [_arrow_field(name) for name in self._columns()]
         self._rows: list[dict[str, Any]] = []
         self._groups: list[Path] = []
         self._folder = self._partial.with_suffix("")
@@ -85,7 +92,7 @@ class ParquetSink(FileSink):
         self._folder.mkdir()
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
-        self._rows += result.to_rows(self.labels, shape=self.shape)
+        self._rows += self._rows_of(result)
         if len(self._rows) >= _ROWS_AT_RISK:
             self._flush()
 
@@ -131,7 +138,7 @@ def _arrow_field(column: str) -> Any:
     from arro3.core import DataType, Field
 
     kind = DataType.float64()
-    if column in ("schema", "source", "expression"):
+    if column in ("schema", "source", "expression", "person"):
         kind = DataType.string()
     elif column in ("frame", "width", "height", "face", "track_id"):
         kind = DataType.int64()

@@ -1,0 +1,155 @@
+"""Who has been met, and whose a new face is. May import numpy, and from mien: types, gallery.
+
+A person is what is known of them: the descriptors of a gallery's pictures, or of the pictures and
+tracks in which a stranger was seen. A face belongs to the nearest person within a distance that was
+measured, and one person stands in a frame once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.identity.gallery import Gallery
+from mien.types import Float32Array
+
+#: Distance of two descriptors up to which they count as one person's. Measured: docs/identity.md.
+SAME_PERSON: Final = 0.5
+#: A track keeps its person up to this much further away: an answer that changes to and fro between
+#: two frames helps nobody.
+_LOYALTY: Final = 0.05
+#: What is remembered of a stranger: so many pictures or tracks, the latest.
+_MOST_SEEN: Final = 8
+#: So many strangers are remembered; who was seen the longest ago is forgotten first.
+_MOST_STRANGERS: Final = 1000
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+@dataclass
+class Person:
+    """Somebody, and how they look.
+
+    Attributes:
+        name: as it stands in results.
+        known: out of the gallery; what is known of them then stays as it is.
+        seen: descriptors `(128,)` by where they come from: a picture, or a track of a video.
+    """
+
+    name: str
+    known: bool
+    seen: dict[Hashable, Float32Array] = field(default_factory=dict)
+
+    def distance(self, descriptor: Float32Array, apart_from: Collection[Hashable]) -> float:
+        """From what is known of them, without what comes from `apart_from`; infinite if nothing."""
+        rows = [row for key, row in self.seen.items() if key not in apart_from]
+        if not rows:
+            return float("inf")
+        return float(np.linalg.norm(np.stack(rows) - descriptor, axis=1).min())
+
+
+@dataclass
+class Unnamed:
+    """A face to which a person is wanted.
+
+    Attributes:
+        key: where it comes from, and what it is remembered by.
+        descriptor: `(128,)`.
+        person: whose it was thought to be so far.
+        may_be_new: whether enough was seen of it to call it a new person.
+    """
+
+    key: Hashable
+    descriptor: Float32Array
+    person: Person | None = None
+    may_be_new: bool = True
+
+
+class People:
+    """Everybody met by one analyzer.
+
+    Args:
+        gallery: those who are known by name.
+        same_person: distance of descriptors up to which two faces are one person's.
+    """
+
+    def __init__(self, gallery: Gallery | None = None, *, same_person: float = SAME_PERSON) -> None:
+        if not same_person > 0:
+            raise ValueError(f"same_person: expected a positive distance, got {same_person}")
+        self.same_person = same_person
+        rows = gallery.people.items() if gallery else ()
+        self._known = [
+            Person(name, True, {f"{name} {i}": row for i, row in enumerate(seen)})
+            for name, seen in rows
+        ]
+        self._strangers: dict[str, Person] = {}  # who was seen last comes last
+        self._names = {person.name for person in self._known}
+        self._met = 0
+
+    def assign(self, faces: Sequence[Unnamed]) -> list[tuple[Person | None, float]]:
+        """The person of each face of one frame, and the distance from what else is known of them.
+
+        None, and an infinite distance, for a face that belongs to nobody known and may not be new;
+        an infinite distance for one who is met for the first time.
+        """
+        everybody = [*self._known, *self._strangers.values()]
+        distances = self._distances(faces, everybody)
+        answers: list[tuple[Person | None, float]] = [(None, float("inf"))] * len(faces)
+        free_faces, taken = set(range(len(faces))), set[int]()
+        # The surest pair first.
+        for flat in np.argsort(distances, axis=None, kind="stable"):
+            face, number = divmod(int(flat), len(everybody))
+            limit = self.same_person + _LOYALTY * (everybody[number] is faces[face].person)
+            if face in free_faces and number not in taken and distances[face, number] <= limit:
+                free_faces.remove(face)
+                taken.add(number)
+                answers[face] = (everybody[number], float(distances[face, number]))
+        for face in sorted(free_faces):
+            answers[face] = (self._alone(faces[face]), float("inf"))
+        for face, (person, _) in zip(faces, answers, strict=True):
+            self._remember(face, person)
+        return answers
+
+    def _distances(
+        self, faces: Sequence[Unnamed], everybody: Sequence[Person]
+    ) -> npt.NDArray[np.float64]:
+        # What is known of a person through a face of this frame says nothing about another one.
+        here = {face.key for face in faces}
+        rows = [[person.distance(f.descriptor, here) for person in everybody] for f in faces]
+        return np.array(rows).reshape(len(faces), len(everybody))
+
+    def _alone(self, face: Unnamed) -> Person | None:
+        """The person of a face that looks like nobody else's."""
+        person = face.person
+        if person is not None and not person.known and set(person.seen) == {face.key}:
+            return person  # a stranger who was met in this very track
+        if not face.may_be_new:
+            return None
+        self._met += 1
+        while f"person-{self._met}" in self._names:  # a gallery may call people so
+            self._met += 1
+        return Person(f"person-{self._met}", False)
+
+    def _remember(self, face: Unnamed, person: Person | None) -> None:
+        before = face.person
+        if before is not None and before is not person and not before.known:
+            before.seen.pop(face.key, None)
+            if not before.seen:  # it was somebody else all along
+                self._strangers.pop(before.name, None)
+        face.person = person
+        if person is not None and not person.known:
+            _put_last(person.seen, face.key, face.descriptor, _MOST_SEEN)
+            _put_last(self._strangers, person.name, person, _MOST_STRANGERS)
+
+
+def _put_last(rows: dict[_Key, _Value], key: _Key, value: _Value, most: int) -> None:
+    """Set a value as the latest one, and forget the earliest where there are too many."""
+    rows.pop(key, None)
+    rows[key] = value
+    while len(rows) > most:
+        rows.pop(next(iter(rows)))
