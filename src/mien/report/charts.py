@@ -22,7 +22,8 @@ FloatArray = npt.NDArray[np.float64]
 _W: Final = 1000  # of every chart, in its own units
 _H: Final = 100
 _TICKS_S: Final = (
-    0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400,
+    0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200,
+    86400,
 )  # fmt: skip
 _TICKS: Final = 6  # at most, between the first and the last
 
@@ -70,7 +71,10 @@ def stacked_areas(
         if not len(part):
             continue
         middle = (times_s[part] + width_s / 2 - begin_s) * scale
-        edges = (times_s[part[0]] - begin_s) * scale, (times_s[part[-1]] + width_s - begin_s) * scale
+        edges = (
+            (times_s[part[0]] - begin_s) * scale,
+            (times_s[part[-1]] + width_s - begin_s) * scale,
+        )
         x = np.clip([edges[0], *middle, edges[1]], 0, _W)
         # The highest first: each covers what lies below it.
         for k in range(shares.shape[1])[::-1]:
@@ -82,9 +86,9 @@ def stacked_areas(
     return _svg(shapes, "area", label)
 
 
-def strip(bars: Iterable[tuple[float, float, str, str]], span_s: tuple[float, float], *, label: str) -> (
-    Html
-):
+def strip(
+    bars: Iterable[tuple[float, float, str, str]], span_s: tuple[float, float], *, label: str
+) -> Html:
     """Bars on one line: from, to, colour's name, words."""
     begin_s, end_s = span_s
     scale = _W / max(end_s - begin_s, 1e-9)
@@ -135,6 +139,7 @@ def share_bar(estimate: Estimate, mark: str, top: float) -> Html:
 
 def effect_mark(estimate: Estimate, reach: float) -> Html:
     """A dot with its interval around zero, within a table's cell; from -reach to reach."""
+
     def place(value: float) -> float:
         return _W * (0.5 + 0.5 * max(-1.0, min(1.0, value / reach)))
 
@@ -188,10 +193,15 @@ def time_axis(span_s: tuple[float, float]) -> Html:
 def axis(ticks: Sequence[tuple[float, str]]) -> Html:
     """Words below a chart at places 0..1."""
     marks = (
-        tag("span", text, style=f"left:{100 * place:.2f}%", class_="last" if place > 0.97 else None)
+        tag("span", text, style=f"left:{100 * place:.2f}%", class_=_end(place))
         for place, text in ticks
     )
     return tag("div", *marks, class_="x", aria_hidden="true")
+
+
+def _end(place: float) -> str | None:
+    """Words at the ends of an axis stay within it."""
+    return "first" if place < 0.03 else "last" if place > 0.97 else None
 
 
 def _svg(shapes: Iterable[Html], class_: str | None, label: str | None) -> Html:

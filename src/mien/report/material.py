@@ -8,12 +8,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
+from typing import Final
 
 from mien.report.companions import Marker, Member
 from mien.report.recording import Recording
 from mien.report.statistics import Estimate
 from mien.report.thumbnails import Thumbnail
 from mien.report.views import View
+
+
+#: Stands where there is no figure.
+NOTHING: Final = "\u2013"
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,11 @@ class Material:
     blurred: bool
 
     @property
+    def main(self) -> list[Recording]:
+        """The videos, or the pictures where there are none."""
+        return self.videos or list(self.recordings)
+
+    @property
     def videos(self) -> list[Recording]:
         """Recordings with a time."""
         return [recording for recording in self.recordings if recording.is_video]
@@ -62,33 +72,37 @@ class Material:
 
 
 def percent(value: float) -> str:
-    """A share; small ones are not rounded down to nothing."""
+    """A share; it is only 0% or 100% where it is nothing or all."""
     if isnan(value):
-        return "–"
+        return NOTHING
     if 0 < value < 0.005:
         return "<1%"
+    if 0.995 <= value < 1 - 1e-9:
+        return ">99%"
     return f"{100 * value:.0f}%"
 
 
 def interval(estimate: Estimate, *, bare: bool = False) -> str:
     """A share's interval, `33% to 49%`."""
     if isnan(estimate.low):
-        return "–" if bare else "no interval"
+        return NOTHING if bare else "no interval"
     return f"{100 * estimate.low:.0f}% to {100 * estimate.high:.0f}%"
 
 
 def points(estimate: Estimate) -> str:
     """A change in percentage points with its interval."""
     if isnan(estimate.value):
-        return "–"
-    ends = "" if isnan(estimate.low) else f" ({100 * estimate.low:+.1f} to {100 * estimate.high:+.1f})"
+        return NOTHING
+    ends = (
+        "" if isnan(estimate.low) else f" ({100 * estimate.low:+.1f} to {100 * estimate.high:+.1f})"
+    )
     return f"{100 * estimate.value:+.1f}{ends}"
 
 
 def number(estimate: Estimate) -> str:
     """An effect size with its interval."""
     if isnan(estimate.value):
-        return "–"
+        return NOTHING
     ends = "" if isnan(estimate.low) else f" ({estimate.low:+.2f} to {estimate.high:+.2f})"
     return f"{estimate.value:+.2f}{ends}"
 
@@ -111,4 +125,3 @@ def length(time_s: float) -> str:
 def listed(words: Sequence[str]) -> str:
     """Words in a sentence: `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
-

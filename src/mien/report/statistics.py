@@ -1,12 +1,13 @@
 """Intervals and effect sizes for things that follow each other in time. Imports numpy and metrics.
 
-Frames of a video are not independent: a face that smiles now smiles in the next frame too. Shares of
-time are therefore judged by an effective sample size, and groups by their recordings, not frames.
+Frames of a video are not independent: a face that smiles now smiles in the next frame too. Shares
+of time are therefore judged by an effective sample size, and groups by recordings, not frames.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import atan, cos, inf, pi, sin, sqrt
 from typing import Final
 
@@ -87,8 +88,8 @@ def shares_over_time(shown: FloatArray, seen: FloatArray) -> tuple[list[Estimate
 def shares_over_units(shares: FloatArray) -> list[Estimate]:
     """Mean shares of several recordings or people `(N, K)`, with intervals for others like them.
 
-    Wilson's interval at the number p (1 - p) / (s^2 / N), made smaller by Student's quantile for few
-    units (Korn and Graubard, Survey Methodology 24, 1998).
+    Wilson's interval at the number p (1 - p) / (s^2 / N), made smaller by Student's quantile for
+    few units (Korn and Graubard, Survey Methodology 24, 1998).
     """
     n = len(shares)
     if n < 2:
@@ -119,6 +120,7 @@ def mean_interval(values: FloatArray) -> Estimate:
     return Estimate(mean, mean - reach, mean + reach)
 
 
+@lru_cache
 def student_quantile(freedom: int) -> float:
     """The two-sided 95% quantile of Student's distribution, by bisection."""
     if freedom > 1000:  # 1.962 and less
@@ -131,7 +133,7 @@ def student_quantile(freedom: int) -> float:
 
 
 def _student_inside(t: float, freedom: int) -> float:
-    """P(|T| < t), by the finite sums for whole numbers (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    """P(|T| < t), by the sums for whole numbers (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
     angle = atan(t / sqrt(freedom))
     odd = freedom % 2
     term, total = (cos(angle), 0.0) if odd else (1.0, 0.0)
@@ -183,8 +185,7 @@ def group_difference(first: FloatArray, second: FloatArray) -> tuple[Estimate, E
         return Estimate(g), Estimate(delta)
     draw = np.random.default_rng(_SEED)
     pairs = [
-        (draw.choice(first, len(first)), draw.choice(second, len(second)))
-        for _ in range(RESAMPLES)
+        (draw.choice(first, len(first)), draw.choice(second, len(second))) for _ in range(RESAMPLES)
     ]
     return (
         Estimate(g, *_percentiles([hedges_g(a, b) for a, b in pairs])),

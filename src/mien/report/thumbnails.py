@@ -47,9 +47,7 @@ class Thumbnail:
     uri: str
 
 
-def find_videos(
-    recordings: Sequence[Recording], videos: Sequence[Path]
-) -> dict[int, Path]:
+def find_videos(recordings: Sequence[Recording], videos: Sequence[Path]) -> dict[int, Path]:
     """Which recording (by its place) lies in which file: the given ones by name, else its source.
 
     Raises:
@@ -115,26 +113,29 @@ def _strongest(
     for peaks in ranked.values():
         peaks.sort(key=lambda item: -item[1].peak)
     rounds = max(map(len, ranked.values()), default=0)
-    in_turn = [peaks[i] for i in range(min(rounds, _MOST)) for peaks in ranked.values() if i < len(peaks)]
+    in_turn = [
+        peaks[i] for i in range(min(rounds, _MOST)) for peaks in ranked.values() if i < len(peaks)
+    ]
     chosen: dict[int, list[Segment]] = defaultdict(list)
     for number, segment in in_turn[:_MOST]:
         chosen[number].append(segment)
     return chosen
 
 
-def _frames(
-    recording: Recording, segments: Sequence[Segment]
-) -> list[tuple[Segment, FrameResult]]:
+def _frames(recording: Recording, segments: Sequence[Segment]) -> list[tuple[Segment, FrameResult]]:
     """What the table says about the frames of some peaks."""
-    wanted = {segment.peak_s: segment for segment in segments}
-    last_s = max(wanted)
+    waiting = sorted(segments, key=lambda segment: -segment.peak_s)
     found = []
     for result in read_results(recording.table):
-        if result.source == recording.source:
-            if result.time_s in wanted:
-                found.append((wanted[result.time_s], result))
-            if result.time_s >= last_s:
-                break
+        if result.source != recording.source:
+            continue
+        numbers = {face.track_id for face in result.faces}
+        while waiting and waiting[-1].peak_s <= result.time_s:
+            segment = waiting.pop()
+            if segment.peak_s == result.time_s and segment.track_id in numbers:
+                found.append((segment, result))
+        if not waiting:
+            break
     return found
 
 
