@@ -11,8 +11,6 @@ from mien.errors import ConfigError
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the verb."""
-    from mien.report.views import VIEWS
-
     parser = verbs.add_parser(
         "report",
         help="write a page about what faces showed",
@@ -22,7 +20,12 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = parser.add_argument
     add("table", nargs="+", help="what `mien analyze --out` wrote: .jsonl .json .csv .parquet")
     add("--out", required=True, metavar="FILE", help="the page: .html")
-    add("--view", choices=tuple(VIEWS), default="research", help="which sections (research)")
+    add(
+        "--view",
+        default="research",
+        metavar="NAME",
+        help="research (default), wellbeing, experience, entertainment or learning",
+    )
     add("--markers", metavar="FILE", help="CSV with time_s,label[,source]: moments to look at")
     add("--groups", metavar="FILE", help="CSV with source,group[,person][,date]: who is compared")
     add("--purpose", default="", metavar="TEXT", help="what the report is for; printed on it")

@@ -94,7 +94,7 @@ def _reaction(material: Material, reaction: Reaction) -> Iterator[Html]:
     yield tag("h3", reaction.label)
     yield quiet(" ".join(_reaction_notes(material, reaction)))
     highest = float(np.nanmax(np.abs(reaction.curves[0])))
-    reach = max(0.1, ceil(10 * highest) / 10)
+    reach = max(0.1, ceil(10 * highest - 1e-6) / 10)
     scale = (f"+{100 * reach:.0f}", "0", f"{_MINUS}{100 * reach:.0f}")
     length_s = STEP_S * len(OFFSETS_S)
     ticks = [((t - OFFSETS_S[0]) / length_s, f"{t} s") for t in (0, 2, 4)]

@@ -65,9 +65,8 @@ def _amounts(total: Quality, *, timed: bool) -> Html:
         amount = clock(part, fine=part < 60) if timed else f"{part:,.0f}"
         return name, amount, f"{percent(part / whole)} {of}" if whole > 0 else ""
 
-    of_all, of_faces = ("of the time", "of the time in sight") if timed else (
-        "of the pictures", "of the faces"
-    )  # fmt: skip
+    of_all = "of the time" if timed else "of the pictures"
+    of_faces = "of the time in sight" if timed else "of the faces"
     nobody = total.recorded_s - total.with_face_s
     face_s, small, turned = total.face_s, f"{SMALL_PX:g} pixels", f"{TURNED_DEG:g} degrees"
     rows = [

@@ -112,6 +112,7 @@ class _Intake:
             self._weigh(result, self._step_s if is_video else 1.0)
         self._file(self._finder.finish())
         tracks = [self._track(number, face) for number, face in self._faces.items()]
+        seen = [track for track in tracks if track.total_s > 0]
         return Recording(
             self._table,
             self._source,
@@ -120,7 +121,7 @@ class _Intake:
             self._width_s,
             self._start_s,
             self._last_s + self._step_s,
-            tuple(sorted(tracks, key=lambda track: -track.total_s)),
+            tuple(sorted(seen, key=lambda track: -track.total_s)),
             self._quality,
             tuple(
                 Response(self._markers[i].label, self._markers[i].time_s, sums[:, 0], sums[:, 1:])

@@ -24,7 +24,7 @@ from mien.report.findings import (
 )
 from mien.report.material import NOTHING, Material, counted, interval, length, listed, percent
 from mien.report.page import Html, folded, join, quiet, section, table, tag
-from mien.report.recording import Recording, Track, together
+from mien.report.recording import FloatArray, Recording, Track, together
 from mien.report.words import NOT_FEELINGS, SHARES, SURE, TIMELINES, TRANSITIONS
 
 POINTS: Final = 240  # of a curve over time, and rows of its table
@@ -39,9 +39,6 @@ SUMS: Final = {
     "pleasant": "happy",
     "unpleasant": "angry, disgust, fear, sad",
 }
-
-_Numbers = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-
 
 def summary(material: Material) -> Iterator[Html]:
     """In plain words: what there was, how much of it could be read, what it showed, how sure."""
@@ -245,7 +242,7 @@ def _said_of(material: Material, track: Track) -> str:
 
 
 def _curve(
-    material: Material, name: str, width_s: float, times_s: _Numbers, probs: _Numbers, thin: Track
+    material: Material, name: str, width_s: float, times_s: FloatArray, probs: FloatArray, thin: Track
 ) -> Html:
     unsure = thin.uncertain_s / np.maximum(thin.seen_s, 1e-12)
     rows = [
