@@ -246,6 +246,18 @@ def test_other_files_are_refused(
     assert not (tmp_path / "r.html").exists()
 
 
+def test_the_command_names_every_view(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["report", "--help"])
+    said = capsys.readouterr().out
+    assert all(view in said for view in VIEWS)
+    table = str(save(tmp_path / "a.jsonl", smile()))
+    assert main(["report", table, "--out", str(tmp_path / "r.html"), "--view", "sales"]) == 2
+    assert "view sales: expected one of research, wellbeing" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("change", ["time", "backwards", "probability", "classes", "expression"])
 def test_values_that_cannot_be(tmp_path: Path, change: str) -> None:
     results = smile()

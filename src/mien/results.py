@@ -22,6 +22,7 @@ from mien.types import (
 )
 
 _SUFFIXES: Final = (".jsonl", ".json", ".csv", ".parquet")
+_ROWS_AT_ONCE: Final = 8192  # of a Parquet file
 
 
 def read_results(path: str | Path) -> Iterator[FrameResult]:
@@ -77,21 +78,23 @@ def _from_object(values: Mapping[str, Any]) -> FrameResult:
 
 
 def _json_array(file: TextIO) -> Iterator[Any]:
-    """The members of an array: line by line, or at once where lines are no members."""
+    """The members of an array: one a line, as mien writes them; in any other layout at once."""
     if file.readline().strip() == "[":
-        line = file.readline().strip()
-        try:
-            members = [json.loads(line.removesuffix(","))] if line != "]" else []
-        except json.JSONDecodeError:
-            members = None
-        if members is not None:
-            yield from members
-            while line.endswith(","):
-                line = file.readline().strip()
-                yield json.loads(line.removesuffix(","))
-            if file.read().strip() not in ("", "]") or line == "":
-                raise ValueError("ends within its array")
-            return
+        first = True
+        for line in iter(file.readline, ""):
+            text = line.strip()
+            if text == "]":
+                return
+            try:
+                member = json.loads(text.removesuffix(","))
+            except json.JSONDecodeError:
+                if not first:
+                    raise
+                break
+            yield member
+            first = False
+        else:
+            raise ValueError("ends within its array")
     file.seek(0)
     yield from json.load(file)
 
@@ -147,7 +150,7 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
             raise ValueError("an empty file")
     try:
         with parquet.ParquetFile(path) as table:
-            for batch in table.iter_batches():
+            for batch in table.iter_batches(_ROWS_AT_ONCE):
                 yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError, MemoryError) as error:
         reason = str(error).partition("\n")[0]

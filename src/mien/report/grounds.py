@@ -87,7 +87,7 @@ def _amounts(total: Quality, *, timed: bool) -> Html:
         rows.append((f"breaks of more than {GAP_S:g} s between frames", breaks, ""))
         rows.append(("longest step between frames", f"{total.longest_step_s:.2f} s", ""))
     caption = "How much could be used, and why not"
-    return table(("", "how much", "share"), rows, caption=caption)
+    return table(("what", "how much", "share"), rows, caption=caption)
 
 
 def _recordings(material: Material) -> Html:

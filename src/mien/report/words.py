@@ -93,6 +93,12 @@ METHOD: Final[tuple[tuple[str, str, str], ...]] = (
         "otherwise (mien analyze --smooth). The tables do not say what was chosen.",
     ),
     (
+        "Faces",
+        "",
+        "A face keeps its number while it is in sight, and up to 1.5 seconds out of it. Then it "
+        "counts as another, though it may be the same person's.",
+    ),
+    (
         "Time",
         "",
         "A frame counts until the next one, by the recording's own clock. After a break longer "
