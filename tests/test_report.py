@@ -1,6 +1,7 @@
 """From tables to a page: what is written, and what is refused."""
 
 import csv
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -230,6 +231,8 @@ def test_folders_and_passwords_are_left_out(tmp_path: Path, source: str, name: s
         ("a.json", b"[\n]\n", "holds no frame"),
         ("a.jsonl", b'{"schema": "mien/1", "sour', "not results of"),
         ("a.csv", b"name,age\nAda,36\n", "not results of"),
+        ("a.csv", b"schema,source\n" + b"x" * 200_000, "not results of"),
+        ("a.jsonl", b"[" * 100_000, "not results of"),
         ("a.parquet", b"PAR1" + b"\0" * 40 + b"PAR1", "not results of"),
         ("a.txt", b"", "expected results of"),
     ],
@@ -273,6 +276,37 @@ def test_values_that_cannot_be(tmp_path: Path, change: str) -> None:
     table = save(tmp_path / "a.jsonl", results)
     with pytest.raises(SourceError, match=r"a\.jsonl: frame 5 of v\.mp4"):
         write_report([table], tmp_path / "r.html")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("time_s", None),
+        ("time_s", "soon"),
+        ("source", None),
+        ("box", [1]),
+        ("box", [1, 2, "wide", 4]),
+        ("track_id", {}),
+        ("expression", []),
+        ("probs", [0.5]),
+        ("probs", dict.fromkeys(EXPRESSIONS, "much")),
+        ("probs", dict.fromkeys(EXPRESSIONS, 10**400)),
+    ],
+)
+def test_values_of_another_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, value: object
+) -> None:
+    objects = [result.to_dict() for result in smile()]
+    for frame in objects:
+        frame.update({name: value} if name in frame else {})
+        frame["faces"][0].update({name: value} if name in frame["faces"][0] else {})
+    table, out = tmp_path / "a.jsonl", tmp_path / "r.html"
+    table.write_text("".join(json.dumps(frame) + "\n" for frame in objects))
+    code = main(["report", str(table), "--out", str(out)])
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "a.jsonl" in said or code == 0
+    assert code == (0 if name == "source" else 2)
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])

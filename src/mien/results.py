@@ -53,7 +53,9 @@ def read_results(path: str | Path) -> Iterator[FrameResult]:
                 yield from map(_from_object, objects)
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror}). Check the path") from error
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (
+        ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError, csv.Error,
+    ) as error:  # fmt: skip
         raise SourceError(
             f"{path}: not results of `mien analyze` ({type(error).__name__}: {error}). Analyse the "
             "source again"

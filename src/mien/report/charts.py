@@ -29,12 +29,14 @@ _TICKS: Final = 6  # at most, between the first and the last
 
 
 def clock(time_s: float, *, fine: bool = False) -> str:
-    """A time as people write it: 4.2 s (with tenths if `fine`), 3:05, 1:02:09."""
-    if time_s < 60:
-        return f"{time_s:.1f} s" if fine or time_s % 1 > 1e-6 else f"{time_s:.0f} s"
-    minutes, seconds = divmod(round(time_s), 60)
+    """A time as people write it: 4 s, 3:05, 1:02:09; with tenths if `fine`."""
+    tenths = round(10 * time_s)
+    if tenths < 600:
+        return f"{tenths / 10:.1f} s" if fine or tenths % 10 else f"{tenths // 10} s"
+    minutes, rest = divmod(tenths if fine else 10 * round(time_s), 600)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    seconds = f"{rest / 10:04.1f}" if fine else f"{rest // 10:02}"
+    return f"{hours}:{minutes:02}:{seconds}" if hours else f"{minutes}:{seconds}"
 
 
 def legend(names: Sequence[tuple[str, str]]) -> Html:
@@ -99,18 +101,22 @@ def strip(
     return _svg(shapes, "strip", label)
 
 
-def curve(x: FloatArray, values: FloatArray, reach: float, *, label: str) -> Html:
+def curve(
+    x: FloatArray, values: FloatArray, span: tuple[float, float], reach: float, *, label: str
+) -> Html:
     """A curve with its band around zero; a line stands where x is 0.
 
     Args:
         x: `(T,)` ascending.
+        span: where the axis of x begins and ends.
         values: `(3, T)`: the curve, and the ends of its interval; NaN where unknown.
-        reach: the axis goes from -reach to reach.
+        reach: the upright axis goes from -reach to reach.
         label: says what it shows.
     """
-    across = (x - x[0]) / (x[-1] - x[0]) * _W
+    begin, end = span
+    across = (x - begin) / (end - begin) * _W
     y = np.clip(_H / 2 - values / reach * _H / 2, 0, _H)
-    zero = -x[0] / (x[-1] - x[0]) * _W
+    zero = -begin / (end - begin) * _W
     shapes = [
         _rect(0, 0, _W, _H, "field"),
         _line(0, _H / 2, _W, _H / 2, "grid"),

@@ -96,13 +96,14 @@ def _reaction(material: Material, reaction: Reaction) -> Iterator[Html]:
     highest = float(np.nanmax(np.abs(reaction.curves[0])))
     reach = max(0.1, ceil(10 * highest - 1e-6) / 10)
     scale = (f"+{100 * reach:.0f}", "0", f"{_MINUS}{100 * reach:.0f}")
-    length_s = STEP_S * len(OFFSETS_S)
-    ticks = [((t - OFFSETS_S[0]) / length_s, f"{t} s") for t in (0, 2, 4)]
+    span_s = float(OFFSETS_S[0]), float(OFFSETS_S[-1]) + STEP_S
+    ticks = [((t - span_s[0]) / (span_s[1] - span_s[0]), f"{t} s") for t in (0, 2, 4)]
     charts = []
     for k, label in enumerate(material.labels):
         name = tag("h4", tag("span", class_=f"chip {material.mark(label)}"), label)
         said = f"Change of {label} around {reaction.label}: {points(reaction.changes[k])} points"
-        chart = curve(OFFSETS_S + STEP_S / 2, reaction.curves[:, :, k], reach, label=said)
+        middles, values = OFFSETS_S + STEP_S / 2, reaction.curves[:, :, k]
+        chart = curve(middles, values, span_s, reach, label=said)
         charts.append(tag("figure", name, plot(chart, scale, axis(ticks))))
     yield tag("div", *charts, class_="small")
     rows = list(zip(material.labels, map(points, reaction.changes), strict=True))

@@ -162,6 +162,7 @@ def total_quality(recordings: Sequence[Recording]) -> Quality:
     for recording in recordings:
         part = recording.quality
         for name, value in vars(part).items():
-            joined = max if name == "longest_step_s" else lambda a, b: a + b
-            setattr(total, name, joined(getattr(total, name), value))
+            so_far = getattr(total, name)
+            longest = name == "longest_step_s"
+            setattr(total, name, max(so_far, value) if longest else so_far + value)
     return total

@@ -56,10 +56,18 @@ def take_in(table: Path, markers: Sequence[Marker] = ()) -> list[Recording]:
     """
     intakes: dict[str, _Intake] = {}
     for result in read_results(table):
-        if result.source not in intakes:
-            concerned = [marker for marker in markers if marker.concerns(result.source)]
-            intakes[result.source] = _Intake(table, result.source, concerned)
-        intakes[result.source].add(result)
+        source = str(result.source)
+        if source not in intakes:
+            concerned = [marker for marker in markers if marker.concerns(source)]
+            intakes[source] = _Intake(table, source, concerned)
+        try:
+            intakes[source].add(result)
+        # JSON holds values of any kind under any name.
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise SourceError(
+                f"{table}: not results of `mien analyze` ({type(error).__name__}: {error}). "
+                "Analyse the source again"
+            ) from error
     if not intakes:
         raise SourceError(f"{table}: holds no frame. Analyse the source again")
     return [intake.finished() for intake in intakes.values()]

@@ -38,7 +38,7 @@ def join(parts: Iterable[object]) -> Html:
 def tag(name: str, *content: object, **attributes: object) -> Html:
     """An element. `class_` is `class`, and `aria_label` is `aria-label`."""
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html(value)}"'
+        f' {key.rstrip("_").replace("_", "-")}="{html(str(value))}"'
         for key, value in attributes.items()
         if value is not None
     )

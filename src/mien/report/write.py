@@ -128,16 +128,17 @@ def _read(
     for table in tables:
         try:
             found = take_in(table, markers)
-            theirs = next((recording.labels for recording in found if recording.labels), ())
-            if any(r.labels and r.labels != (labels or theirs) for r in found):
+            expected = labels or next((r.labels for r in found if r.labels), ())
+            other = next((r.labels for r in found if r.labels not in ((), expected)), None)
+            if other:
                 raise SourceError(
-                    f"{table}: has the classes {', '.join(theirs)}, and tables before it "
-                    f"{', '.join(labels)}. Report on tables of one model"
+                    f"{table}: has the classes {', '.join(other)}, and recordings before it "
+                    f"{', '.join(expected)}. Report on tables of one model"
                 )
         except MienError as error:
             failures.append((table, error))
             continue
-        labels = labels or theirs
+        labels = expected
         recordings += found
     if not recordings:
         if len(failures) == 1:
