@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,38 @@ def test_other_files_are_named(tmp_path: Path, name: str, content: bytes, says: 
     assert name in str(caught.value)
     with pytest.raises(SourceError, match="cannot be read"):
         list(read_results(tmp_path / "nowhere.csv"))
+
+
+def test_json_in_other_layouts(tmp_path: Path) -> None:
+    results = film(*CROWD)
+    objects = [result.to_dict() for result in results]
+    file = tmp_path / "a.json"
+    for text in (json.dumps(objects), json.dumps(objects, indent=1), "[\n]\n"):
+        file.write_text(text)
+        assert list(read_results(file)) == (results if "happy" in text else [])
+    with open_sink(file, overwrite=True) as sink:
+        for result in results:
+            sink.write(result)
+    lines = file.read_text().splitlines()
+    for cut in (["[", lines[1].removesuffix(",")], lines[:3], [*lines[:3], lines[3][:50]]):
+        file.write_text("\n".join(cut))
+        with pytest.raises(SourceError, match=r"a\.json: not results"):
+            list(read_results(file))
+
+
+def test_damaged_parquet_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    with open_sink(file) as sink:
+        for result in film(*CROWD):
+            sink.write(result)
+    whole = file.read_bytes()
+    for at in range(4, len(whole), len(whole) // 60):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        with suppress(SourceError):  # a changed value is not always noticed, but never fatal
+            list(read_results(file))
+        file.write_bytes(whole[:at])
+        with pytest.raises(SourceError, match=r"a\.parquet: not results"):
+            list(read_results(file))
 
 
 def test_a_timeline_by_hand() -> None:

@@ -102,6 +102,12 @@ def anonymize(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
     return hidden
 
 
+def css_colours(labels: Sequence[str]) -> list[str]:
+    """The classes' colours as `#rrggbb`."""
+    found = [COLOURS.get(label, UNKNOWN_COLOUR) for label in labels]
+    return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in found]
+
+
 def contact_sheet(
     images: Sequence[UInt8Array], titles: Sequence[str], *, columns: int, cell_px: int = 96
 ) -> UInt8Array:

@@ -18,9 +18,11 @@ _Z95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution
 
 def accuracy_interval(correct: int, n: int) -> tuple[float, float]:
     """95% interval of an accuracy, 0..1 (Wilson, JASA 22, 1927); (0, 1) when `n` is 0."""
-    if n == 0:
-        return 0.0, 1.0
-    share = correct / n
+    return share_interval(correct / n, n) if n else (0.0, 1.0)
+
+
+def share_interval(share: float, n: float) -> tuple[float, float]:
+    """The same for a share of `n` independent observations, which need not be a whole number."""
     centre = share + _Z95**2 / (2 * n)
     spread = _Z95 * np.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
     scale = 1 + _Z95**2 / n

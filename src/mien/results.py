@@ -1,5 +1,5 @@
-"""Results read back from the files that sinks wrote. May import csv, json, arro3, and from mien:
-errors, types.
+"""Results read back from the files that sinks wrote. May import csv, json, pyarrow inside a
+function (the extra `parquet`), and from mien: errors, types.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
-from mien.errors import SourceError
+from mien.errors import ConfigError, SourceError
 from mien.types import (
     IDENTITY_COLUMNS,
     LANDMARK_NAMES,
@@ -24,15 +24,18 @@ from mien.types import (
 )
 
 _SUFFIXES: Final = (".jsonl", ".json", ".csv", ".parquet")
+_ROWS_AT_ONCE: Final = 8192  # of a Parquet file
 
 
 def read_results(path: str | Path) -> Iterator[FrameResult]:
     """Results of `mien analyze --out FILE`, frame by frame, from any of its formats.
 
-    JSON Lines and CSV are read as they are asked for; JSON and Parquet at once.
+    All of them are read as they are asked for; JSON only where it has one frame a line, as mien
+    writes it.
 
     Raises:
         SourceError: no such file, an unknown suffix, or not what `mien analyze` writes.
+        ConfigError: a Parquet file, and pyarrow is not installed.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -48,11 +51,13 @@ def read_results(path: str | Path) -> Iterator[FrameResult]:
             if suffix == ".csv":
                 yield from _from_rows(csv.DictReader(file))
             else:
-                objects = json.load(file) if suffix == ".json" else map(json.loads, file)
+                objects = _json_array(file) if suffix == ".json" else map(json.loads, file)
                 yield from map(_from_object, objects)
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror}). Check the path") from error
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (
+        ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError, csv.Error,
+    ) as error:  # fmt: skip
         raise SourceError(
             f"{path}: not results of `mien analyze` ({type(error).__name__}: {error}). Analyse the "
             "source again"
@@ -75,6 +80,28 @@ def _from_object(values: Mapping[str, Any]) -> FrameResult:
     )
     names = ("source", "frame", "time_s", "width", "height")
     return FrameResult(**{name: values[name] for name in names}, faces=faces)
+
+
+def _json_array(file: TextIO) -> Iterator[Any]:
+    """The members of an array: one a line, as mien writes them; in any other layout at once."""
+    if file.readline().strip() == "[":
+        first = True
+        for line in iter(file.readline, ""):
+            text = line.strip()
+            if text == "]":
+                return
+            try:
+                member = json.loads(text.removesuffix(","))
+            except json.JSONDecodeError:
+                if not first:
+                    raise
+                break
+            yield member
+            first = False
+        else:
+            raise ValueError("ends within its array")
+    file.seek(0)
+    yield from json.load(file)
 
 
 def _from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[FrameResult]:
@@ -121,14 +148,24 @@ def _identity(row: Mapping[str, Any]) -> FaceIdentity:
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    from arro3.io import read_parquet
-
-    if path.stat().st_size == 0:
-        raise ValueError("an empty file")
-    for batch in read_parquet(str(path)):
-        columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
-        for values in zip(*columns.values(), strict=True):
-            yield dict(zip(columns, values, strict=True))
+    try:  # arro3, which writes the files, ends the whole process on some damaged ones
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ConfigError(
+            f"{path}: reading Parquet needs pyarrow, which mien's runtime does without: "
+            "pip install 'mien[parquet]', or write .jsonl or .csv"
+        ) from error
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise ValueError("an empty file")
+    try:
+        with parquet.ParquetFile(path) as table:
+            for batch in table.iter_batches(_ROWS_AT_ONCE):
+                yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError, MemoryError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"damaged, or no Parquet file: {reason}") from error
 
 
 def _require_schema(found: str) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien import plots
-from mien.annotate import COLOURS, UNKNOWN_COLOUR
+from mien.annotate import css_colours
 from mien.errors import SourceError
 from mien.events import Segment, SegmentFinder
 from mien.types import FrameResult
@@ -144,12 +144,7 @@ def write_timeline(timeline: Timeline, file: Path) -> None:
         )
         for face in timeline.faces
     ]
-    plots.timeline_chart(rows, timeline.labels, _colours(timeline.labels), timeline.end_s, file)
-
-
-def _colours(labels: Sequence[str]) -> list[str]:
-    found = [COLOURS.get(label, UNKNOWN_COLOUR) for label in labels]
-    return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in found]
+    plots.timeline_chart(rows, timeline.labels, css_colours(timeline.labels), timeline.end_s, file)
 
 
 def _title(face: FaceTimeline) -> str:
@@ -212,7 +207,7 @@ def _page(timeline: Timeline) -> Iterator[str]:
     yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
     yield '<meta name="viewport" content="width=device-width">'
     yield f"<style>{_STYLE}</style><h1>{title}</h1>"
-    colours = _colours(timeline.labels)
+    colours = css_colours(timeline.labels)
     yield '<p class="legend">' + "".join(
         f'<span><i style="background:{colour}"></i>{escape(label)}</span>'
         for label, colour in zip(timeline.labels, colours, strict=True)

@@ -1,0 +1,70 @@
+"""How long a report on a long recording takes, and how much memory.
+
+    python benchmarks/report_speed.py --hours 2 --faces 1
+
+Writes a table of made-up answers, 25 frames a second, whose expression changes at random every few
+seconds, and builds the report with everything in it. Prints rows, seconds, the most memory that the
+process ever held, and the size of the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from mien.report import write_report
+from mien.types import EXPRESSIONS
+
+FPS = 25
+
+
+def write_table(file: Path, seconds: float, faces: int) -> int:
+    """Write a table and return its number of frames."""
+    draw = np.random.default_rng(0)
+    frames = round(seconds * FPS)
+    shown = draw.integers(0, len(EXPRESSIONS), faces)
+    with file.open("w", encoding="utf-8") as table:
+        for frame in range(frames):
+            shown = np.where(draw.random(faces) < 1 / (3 * FPS), draw.integers(0, 7, faces), shown)
+            heights = draw.uniform(0.5, 0.9, faces)
+            found = []
+            for number, (k, p) in enumerate(zip(shown, heights.tolist(), strict=True)):
+                probs = dict.fromkeys(EXPRESSIONS, (1 - p) / 6) | {EXPRESSIONS[k]: p}
+                answer = {"expression": EXPRESSIONS[k], "confidence": p, "uncertain": p < 0.67}
+                place = {"track_id": number, "box": [9, 9, 99, 120], "score": 0.9}
+                found.append({**place, "landmarks": [[0, 0]] * 5, **answer, "probs": probs})
+            head = {"schema": "mien/1", "source": "made-up.mp4", "frame": frame}
+            where = {"time_s": frame / FPS, "width": 640, "height": 480}
+            table.write(json.dumps({**head, **where, "faces": found}) + "\n")
+    return frames
+
+
+def main() -> None:
+    """Measure once."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hours", type=float, default=2.0)
+    parser.add_argument("--faces", type=int, default=1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        table, out = Path(folder) / "made-up.jsonl", Path(folder) / "report.html"
+        frames = write_table(table, 3600 * options.hours, options.faces)
+        before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        began = time.perf_counter()
+        write_report([table], out, purpose="a measurement")
+        took_s = time.perf_counter() - began
+        after_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        table_mb, page_kb = table.stat().st_size / 1e6, out.stat().st_size / 1e3
+    print(
+        f"{frames:,} frames of {options.faces} faces ({table_mb:.0f} MB): {took_s:.1f} s, "
+        f"{after_mb:.0f} MB of memory at most ({before_mb:.0f} before), page {page_kb:.0f} kB"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Small tables that a user writes beside the results: markers and groups. Imports csv, errors."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from math import isfinite
+from pathlib import Path
+
+from mien.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A moment at which something happened to those who are filmed.
+
+    Attributes:
+        time_s: when, by the clock of the recording.
+        label: what; markers of one label are averaged.
+        source: in which recording; empty for all.
+    """
+
+    time_s: float
+    label: str
+    source: str = ""
+
+    def concerns(self, source: str) -> bool:
+        """Whether a recording is meant, by its full name or its file's."""
+        return not self.source or names(self.source, source)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One recording's place in a comparison.
+
+    Attributes:
+        source: the recording, by its full name or its file's, or the table that holds it.
+        group: which group it belongs to; empty for none.
+        person: who is filmed; recordings of one person count as one. Empty where unknown.
+        day: when it was recorded; None where unknown.
+    """
+
+    source: str
+    group: str = ""
+    person: str = ""
+    day: date | None = None
+
+
+def names(given: str, source: str) -> bool:
+    """Whether what a user wrote means this source: all of it, or its last part."""
+    return given == source or given == source.replace("\\", "/").rpartition("/")[2]
+
+
+def read_markers(file: Path) -> list[Marker]:
+    """Markers out of a CSV file with the columns time_s, label and perhaps source.
+
+    Raises:
+        ConfigError: no such file, other columns, or a time that is none.
+    """
+    markers = []
+    for line, row in _rows(file, ("time_s", "label"), ("source",)):
+        try:
+            time_s = float(row["time_s"])
+        except ValueError:
+            time_s = -1.0
+        if not isfinite(time_s) or time_s < 0 or not row["label"]:
+            raise ConfigError(
+                f"{file}: line {line}: time_s is {row['time_s']!r} and label {row['label']!r}. "
+                "Expected seconds, at least 0, and a text"
+            )
+        markers.append(Marker(time_s, row["label"], row["source"]))
+    return markers
+
+
+def read_groups(file: Path) -> list[Member]:
+    """Groups out of a CSV file with the columns source, group and perhaps person and date.
+
+    Raises:
+        ConfigError: no such file, other columns, a source twice, or a date not as YYYY-MM-DD.
+    """
+    members: dict[str, Member] = {}
+    for line, row in _rows(file, ("source",), ("group", "person", "date")):
+        day = None
+        if row["date"]:
+            try:
+                day = date.fromisoformat(row["date"])
+            except ValueError as error:
+                raise ConfigError(
+                    f"{file}: line {line}: the date is {row['date']!r}. Expected YYYY-MM-DD"
+                ) from error
+        if row["source"] in members:
+            raise ConfigError(
+                f"{file}: line {line}: {row['source']} for the second time. Expected each source "
+                "once"
+            )
+        members[row["source"]] = Member(row["source"], row["group"], row["person"], day)
+    return list(members.values())
+
+
+def _rows(
+    file: Path, needed: Sequence[str], known: Sequence[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line numbers and values, stripped; columns that are not there are empty."""
+    expected = f"columns {', '.join(needed)}, and perhaps {', '.join(known)}"
+    try:
+        # Spreadsheets put a mark before the first column's name.
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            rows = csv.DictReader(stream, restval="")
+            columns = [(name or "").strip().lower() for name in rows.fieldnames or ()]
+            if not set(needed) <= set(columns):
+                found = ", ".join(columns) or "none"
+                raise ConfigError(f"{file}: expected {expected}; found {found[:200]}")
+            rows.fieldnames = columns
+            for row in rows:
+                values = {name: (row.get(name) or "").strip() for name in (*needed, *known)}
+                if any(values.values()):
+                    yield rows.line_num, values
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}). Check the path") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(
+            f"{file}: not a CSV file in UTF-8 ({error}). Expected {expected}"
+        ) from error

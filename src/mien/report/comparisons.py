@@ -1,0 +1,294 @@
+"""What can be set side by side: moments, groups, sessions, an audience, as sections. Imports the
+siblings `charts`, `contrasts`, `findings`, `material`, `page`, `recording`, `sections`,
+`statistics` and `words`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil, isnan
+from typing import Final
+
+import numpy as np
+
+from mien.report import words
+from mien.report.charts import (
+    axis,
+    clock,
+    curve,
+    dots,
+    effect_mark,
+    legend,
+    plot,
+    stacked_areas,
+    time_axis,
+)
+from mien.report.contrasts import (
+    AFTER_S,
+    ENOUGH_S,
+    ENOUGH_SHARE,
+    Audience,
+    Difference,
+    Reaction,
+    Session,
+    audience,
+    differences,
+    reactions,
+    sessions,
+    trends,
+)
+from mien.report.findings import NEUTRAL, summed, units_of
+from mien.report.material import (
+    NOTHING,
+    Material,
+    counted,
+    interval,
+    listed,
+    number,
+    percent,
+    points,
+)
+from mien.report.page import Html, folded, quiet, section, table, tag
+from mien.report.recording import OFFSETS_S, STEP_S
+from mien.report.sections import POINTS, SUMS
+from mien.report.statistics import Estimate
+
+_FEW: Final = 10  # units in a group below which its intervals are rough
+_CROWD: Final = 5  # people below which a mean may point at one of them
+_LABELS: Final = 12  # markers' labels with a chart
+_MINUS: Final = "\u2212"
+_PERCENT: Final = ("100%", "50%", "0")
+
+
+def responses(material: Material) -> Iterator[Html]:
+    """What faces showed around each marker."""
+    heading = "Reactions to moments"
+    if not material.markers:
+        if "reactions" in material.view.asks_for:
+            yield section("reactions", heading, tag("p", words.NO_MARKERS))
+        return
+    expected = [
+        marker.label
+        for marker in material.markers
+        for recording in material.videos
+        if marker.concerns(recording.source)
+    ]
+    found = reactions(material.recordings, expected)
+    content: list[Html] = [quiet(words.REACTIONS)]
+    for reaction in found[:_LABELS]:
+        content += _reaction(material, reaction)
+    seen = {reaction.label for reaction in found}
+    silent = [label for label in dict.fromkeys(expected) if label not in seen]
+    elsewhere = len({marker.label for marker in material.markers} - set(expected))
+    if silent:
+        content.append(tag("p", f"No face was seen around: {listed(silent[:20])}."))
+    if elsewhere:
+        labels = counted(elsewhere, "label")
+        content.append(tag("p", f"The markers hold {labels} of recordings that are not here."))
+    if len(found) > _LABELS:
+        content.append(tag("p", f"{len(found) - _LABELS} more labels are left out."))
+    yield section("reactions", heading, *content)
+
+
+def _reaction(material: Material, reaction: Reaction) -> Iterator[Html]:
+    yield tag("h3", reaction.label)
+    yield quiet(" ".join(_reaction_notes(material, reaction)))
+    highest = float(np.nanmax(np.abs(reaction.curves[0])))
+    reach = max(0.1, ceil(10 * highest - 1e-6) / 10)
+    scale = (f"+{100 * reach:.0f}", "0", f"{_MINUS}{100 * reach:.0f}")
+    span_s = float(OFFSETS_S[0]), float(OFFSETS_S[-1]) + STEP_S
+    ticks = [((t - span_s[0]) / (span_s[1] - span_s[0]), f"{t} s") for t in (0, 2, 4)]
+    charts = []
+    for k, label in enumerate(material.labels):
+        name = tag("h4", tag("span", class_=f"chip {material.mark(label)}"), label)
+        said = f"Change of {label} around {reaction.label}: {points(reaction.changes[k])} points"
+        middles, values = OFFSETS_S + STEP_S / 2, reaction.curves[:, :, k]
+        chart = curve(middles, values, span_s, reach, label=said)
+        charts.append(tag("figure", name, plot(chart, scale, axis(ticks))))
+    yield tag("div", *charts, class_="small")
+    rows = list(zip(material.labels, map(points, reaction.changes), strict=True))
+    heads = ("expression", "change in percentage points (95% interval)")
+    caption = f"{reaction.label}: mean change from {AFTER_S[0]:g} to {AFTER_S[1]:g} s after it"
+    yield table(heads, rows, caption=caption)
+    listing = [
+        (f"{offset:+.2f} s", *(points(Estimate(*ends)) for ends in reaction.curves[:, i].T))
+        for i, offset in enumerate(OFFSETS_S)
+    ]
+    caption = f"{reaction.label}: change in percentage points (95% interval), quarter by quarter"
+    curves = table(("from", *material.labels), listing, caption=caption)
+    yield folded("The curves as a table", curves)
+
+
+def _reaction_notes(material: Material, reaction: Reaction) -> Iterator[str]:
+    yield f"Mean of {counted(reaction.n, reaction.unit.removesuffix('s'), reaction.unit)}."
+    if reaction.missed:
+        yield f"Around {counted(reaction.missed, 'more occurrence')} no face was seen."
+    if reaction.n == 1:
+        yield "One alone cannot have an interval."
+    elif reaction.n < _FEW:
+        yield "So few say little about others."
+    if reaction.n < _CROWD and material.view.anonymous:
+        yield f"A mean of fewer than {_CROWD} may describe a single person."
+
+
+def groups(material: Material) -> Iterator[Html]:
+    """Groups of recordings against the first of them."""
+    units = units_of(material.recordings, material.labels, material.members)
+    found = differences(units, material.labels)
+    content: list[Html] = []
+    if found:
+        content.append(quiet(words.GROUPS))
+        unit = "people" if any(member.person for member in material.members) else "recordings"
+        for difference in found:
+            content += _difference(difference, unit)
+    elif any(member.group for member in material.members):
+        names = [unit.group for unit in units if unit.group]
+        had = f"Only {names[0]} has" if names else "None of them has"
+        content.append(tag("p", f"{had} a recording with a face: there is nothing to compare."))
+    if content:
+        yield section("groups", "Groups", *content)
+
+
+def _difference(difference: Difference, unit: str) -> Iterator[Html]:
+    first, second = difference.first, difference.second
+    n, m = difference.n
+    yield tag("h3", f"{second} against {first}")
+    if min(n, m) < _FEW:
+        yield tag(
+            "p",
+            tag("strong", "Few. "),
+            f"{first} has {n}, {second} has {m} {unit}. With fewer than {_FEW} in a group these "
+            "intervals are too narrow, and large differences appear by chance.",
+            class_="notice",
+        )
+    known = [e for *_, g, _ in difference.rows for e in (g.value, g.low, g.high) if not isnan(e)]
+    reach = min(5.0, max([1.0, *map(abs, known)]))
+    rows = []
+    for label, mean, other, g, delta in difference.rows:
+        mark = tag("div", effect_mark(g, reach), class_="bar")
+        rows.append((label, percent(mean), percent(other), number(g), mark, number(delta)))
+    means = f"{first} (n = {n})", f"{second} (n = {m})"
+    scale = f"{_MINUS}{reach:.1f} to +{reach:.1f}"
+    heads = ("expression", *means, "Hedges' g (95% interval)", scale, "Cliff's delta (95%)")
+    caption = f"Mean shares of the time in sight, and how far {second} lies above {first}"
+    yield table(heads, rows, caption=caption)
+    yield quiet(f"Of {len(rows)} comparisons, one in twenty leaves out zero by chance alone.")
+
+
+def over_sessions(material: Material) -> Iterator[Html]:
+    """Sums of expressions from session to session."""
+    found = sessions(material.recordings, material.labels, material.members)
+    asked = "trends" in material.view.asks_for
+    if len(found) < 2:
+        if asked:
+            yield section("trends", "From session to session", tag("p", words.ONE_SESSION))
+        return
+    dated = any(member.day for member in material.members)
+    if not asked and not dated:
+        return  # several tables are no course of time by themselves
+    slopes = trends(found, material.labels)
+    good = sum(session.enough for session in found)
+    content: list[Html] = [
+        tag(
+            "p",
+            f"{counted(len(found), 'session')}, {good} of them with enough to read: at least "
+            f"{ENOUGH_S:.0f} s of sure answers, and {percent(ENOUGH_SHARE)} of the session. Those "
+            "with less are hollow, and those without a face are a dashed line; neither enters a "
+            "trend. Lines are 95% intervals.",
+        )
+    ]
+    if not dated:
+        content.append(quiet("Days are those on which the tables were last changed."))
+    for name in summed(material.labels):
+        content += _course(found, name, slopes[name], good)
+    content.append(_session_table(material, found))
+    yield section("trends", "From session to session", *content)
+
+
+def _course(found: list[Session], name: str, slope: Estimate, good: int) -> Iterator[Html]:
+    days = [session.day.toordinal() for session in found]
+    places = [(day - days[0]) / max(days[-1] - days[0], 1) for day in days]
+    estimates = [None if s.shares is None else s.shares.of(name) for s in found]
+    if isnan(slope.value):
+        said = "Too few sessions on different days for a trend."
+    else:
+        said = f"Trend over {good} sessions: {points(slope)} percentage points a week."
+        if isnan(slope.low):
+            said += " Fewer than five give no interval: this may be chance."
+        elif slope.low <= 0 <= slope.high:
+            said += " The interval holds zero: no trend can be told from chance."
+    label = f"Share of the time in sight: {name}. {said} The sessions are listed below"
+    chart = dots(places, estimates, [session.enough for session in found], label=label)
+    ends = found[0].day, found[-1].day
+    ticks = [(place, day.isoformat()) for place, day in zip((0, 1), ends, strict=True)]
+    yield tag("h3", f"{name.capitalize()} ({SUMS[name]})")
+    yield tag("figure", plot(chart, _PERCENT, axis(ticks)), tag("figcaption", said))
+
+
+def _session_table(material: Material, found: list[Session]) -> Html:
+    names = tuple(summed(material.labels))
+    rows = []
+    for session in found:
+        cells = [NOTHING] * len(names)
+        if session.shares is not None:
+            of = [session.shares.of(name) for name in names]
+            cells = [f"{percent(e.value)} ({interval(e, bare=True)})" for e in of]
+        state = "yes" if session.enough else "too little" if session.shares else "no face"
+        read = f"{clock(session.sure_s)} of {clock(session.recorded_s)}"
+        rows.append((session.day.isoformat(), session.name, read, state, *cells))
+    heads = ("day", "table", "read surely", "enough", *names)
+    return table(heads, rows, caption="Sessions; in brackets 95% intervals", class_="names")
+
+
+def everybody(material: Material) -> Iterator[Html]:
+    """All faces at the same moments, and the best of these."""
+    heading = "Everybody together"
+    found = audience(material.recordings, material.labels, POINTS)
+    faces = sum(len(video.tracks) for video in material.videos)
+    asked = "audience" in material.view.asks_for
+    if found is None and asked:
+        yield section("audience", heading, tag("p", words.NO_AUDIENCE))
+    if found is None or (faces < 2 and not asked):
+        return  # a timeline shows the one face already
+    marks = [*(material.mark(label) for label in material.labels), "cu"]
+    names = (*material.labels, "uncertain")
+    said = (
+        f"Share of the faces in sight that showed each expression, with sure answers: "
+        f"{counted(faces, 'face')} of {counted(len(material.videos), 'recording')}, laid over each "
+        "other at their beginnings."
+    )
+    begin_s = min(video.start_s for video in material.videos if video.tracks)
+    span_s = begin_s, max(found.times_s[-1] + found.width_s, begin_s)
+    chart = stacked_areas(found.times_s, found.width_s, found.shown, marks, span_s, label=said)
+    content: list[Html] = [
+        legend(list(zip(names, marks, strict=True))),
+        tag("figure", plot(chart, _PERCENT, time_axis(span_s)), tag("figcaption", said)),
+        folded("The curve as a table", _audience_table(found, names)),
+    ]
+    if faces < _CROWD and material.view.anonymous:
+        few = f"A mean of fewer than {_CROWD} faces may describe a single person."
+        content.append(tag("p", few, class_="notice"))
+    if found.moments:
+        content += [tag("h3", "Best moments"), _moments(material, found)]
+    yield section("audience", heading, *content)
+
+
+def _audience_table(found: Audience, names: tuple[str, ...]) -> Html:
+    rows = [
+        (clock(time_s, fine=True), f"{people:.1f}", *map(percent, shares))
+        for time_s, people, shares in zip(found.times_s, found.people, found.shown, strict=True)
+    ]
+    caption = f"Faces in sight and what they showed, in spans of {found.width_s:g} s"
+    return table(("from", "faces", *names), rows, caption=caption)
+
+
+def _moments(material: Material, found: Audience) -> Html:
+    active = [i for i, label in enumerate(material.labels) if label != NEUTRAL]
+    rows = []
+    for at, lifted in zip(found.moments, found.lifted, strict=True):
+        share = percent(float(found.shown[at, active].sum()))
+        people = f"{found.people[at]:.1f}"
+        when = clock(found.times_s[at], fine=True)
+        rows.append((when, share, material.labels[lifted], people))
+    heads = ("from", "showed an expression", "rose most", "faces in sight")
+    return table(heads, rows, caption=words.MOMENTS)

@@ -1,0 +1,268 @@
+"""What can be set side by side: moments, groups, sessions, an audience. Imports numpy, and the
+siblings `companions`, `findings`, `recording` and `statistics`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Final
+
+import numpy as np
+
+from mien.report.companions import Member
+from mien.report.findings import NEUTRAL, Shares, Unit, member_of, overall, summed
+from mien.report.recording import OFFSETS_S, FloatArray, Recording, span_at, together
+from mien.report.statistics import Estimate, group_difference, mean_interval, trend
+
+AFTER_S: Final = (0.5, 3.0)  # after a marker, where a response is summed up
+ENOUGH_S: Final = 30.0  # of sure answers, below which a session says too little for a trend
+ENOUGH_SHARE: Final = 0.25  # and the share of the time that must have had a sure answer
+_MOMENT_APART_S: Final = 5.0  # two best moments
+_MOMENTS: Final = 10
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """What faces showed around the markers of one label, against the second before.
+
+    Attributes:
+        label: of the markers.
+        curves: `(3, T, K)` mean change of each probability, and the ends of its interval.
+        changes: of each class, mean over `AFTER_S`.
+        n: how many units were averaged.
+        unit: "recordings", or "occurrences" of the marker within one.
+        missed: occurrences around which no face was seen.
+    """
+
+    label: str
+    curves: FloatArray
+    changes: tuple[Estimate, ...]
+    n: int
+    unit: str
+    missed: int
+
+
+def reactions(recordings: Sequence[Recording], expected: Sequence[str]) -> list[Reaction]:
+    """One a marker's label, in the order given. `expected` names a label once per occurrence."""
+    found = []
+    for label in dict.fromkeys(expected):
+        by_recording = []
+        for recording in recordings:
+            changes = [
+                change
+                for response in recording.responses
+                if response.label == label
+                and (change := _change(response.seen_s, response.probs_s)) is not None
+            ]
+            if changes:
+                by_recording.append(np.stack(changes))
+        seen = sum(map(len, by_recording))
+        if not by_recording:
+            continue
+        if len(by_recording) == 1:
+            units, unit = by_recording[0], "occurrences"
+        else:
+            units, unit = np.stack([_mean(parts) for parts in by_recording]), "recordings"
+        found.append(_reaction(label, units, unit, max(0, expected.count(label) - seen)))
+    return found
+
+
+def _mean(rows: FloatArray) -> FloatArray:
+    """Mean over the first axis of what is known; NaN where nothing is."""
+    known = ~np.isnan(rows)
+    sums = np.where(known, rows, 0).sum(0)
+    return np.asarray(np.where(known.any(0), sums / np.maximum(known.sum(0), 1), np.nan))
+
+
+def _change(seen_s: FloatArray, probs_s: FloatArray) -> FloatArray | None:
+    """Probabilities `(T, K)` minus their mean in the second before; None without a base."""
+    before = OFFSETS_S < -1e-9
+    base_s = seen_s[before].sum()
+    if base_s <= 0 or seen_s[~before].sum() <= 0:
+        return None
+    base = probs_s[before].sum(0) / base_s
+    values = probs_s / np.where(seen_s > 0, seen_s, np.nan)[:, None]
+    return np.asarray(values - base)
+
+
+def _reaction(label: str, units: FloatArray, unit: str, missed: int) -> Reaction:
+    estimates = [
+        [mean_interval(column[~np.isnan(column)]) for column in units[:, t].T]
+        for t in range(units.shape[1])
+    ]
+    curves = np.array([[[e.value, e.low, e.high] for e in row] for row in estimates])
+    after = (AFTER_S[0] - 1e-9 <= OFFSETS_S) & (AFTER_S[1] - 1e-9 > OFFSETS_S)
+    means = np.stack([_mean(unit_rows[after]) for unit_rows in units])
+    changes = tuple(mean_interval(column[~np.isnan(column)]) for column in means.T)
+    return Reaction(label, curves.transpose(2, 0, 1), changes, len(units), unit, missed)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One group against another.
+
+    Attributes:
+        first, second: names of the groups; positive figures mean more in the second.
+        n: units in each.
+        rows: for each label means of both, Hedges' g, Cliff's delta.
+    """
+
+    first: str
+    second: str
+    n: tuple[int, int]
+    rows: tuple[tuple[str, float, float, Estimate, Estimate], ...]
+
+
+def differences(units: Sequence[Unit], labels: Sequence[str]) -> list[Difference]:
+    """Every group against the first one."""
+    groups: dict[str, list[FloatArray]] = defaultdict(list)
+    for unit in units:
+        if unit.group:
+            groups[unit.group].append(unit.shares)
+    if len(groups) < 2:
+        return []
+    named = (*labels, "uncertain", *summed(labels))
+    (first, base), *others = ((name, np.stack(rows)) for name, rows in groups.items())
+    found = []
+    for second, rows in others:
+        compared = []
+        for k, label in enumerate(named):
+            g, delta = group_difference(base[:, k], rows[:, k])
+            means = float(base[:, k].mean()), float(rows[:, k].mean())
+            compared.append((label, *means, g, delta))
+        found.append(Difference(first, second, (len(base), len(rows)), tuple(compared)))
+    return found
+
+
+@dataclass(frozen=True)
+class Session:
+    """One table as one day's recording.
+
+    Attributes:
+        name: of the table.
+        day: when it was.
+        shares: None where no face was seen.
+        recorded_s, face_s, sure_s: how long it was, how long a face was in sight, and was read.
+        enough: whether there is enough of it for a trend.
+    """
+
+    name: str
+    day: date
+    shares: Shares | None
+    recorded_s: float
+    face_s: float
+    sure_s: float
+    enough: bool
+
+
+def sessions(
+    recordings: Sequence[Recording], labels: Sequence[str], members: Sequence[Member]
+) -> list[Session]:
+    """One a table, in order of time: by the date that the groups say, or the file's."""
+    by_table: dict[str, list[Recording]] = defaultdict(list)
+    for recording in recordings:
+        by_table[str(recording.table)].append(recording)
+    found = []
+    for parts in by_table.values():
+        day = next((m.day for part in parts if (m := member_of(part, members)).day), None)
+        table = parts[0].table
+        if day is None:
+            day = datetime.fromtimestamp(table.stat().st_mtime, UTC).date()
+        recorded_s = sum(part.quality.recorded_s for part in parts)
+        face_s = sum(part.quality.face_s for part in parts)
+        sure_s = face_s - sum(part.quality.uncertain_s for part in parts)
+        enough = sure_s >= ENOUGH_S and sure_s >= ENOUGH_SHARE * recorded_s
+        shares = overall(parts, labels, [])
+        found.append(Session(table.name, day, shares, recorded_s, face_s, sure_s, enough))
+    return sorted(found, key=lambda session: (session.day, session.name))
+
+
+def trends(found: Sequence[Session], labels: Sequence[str]) -> dict[str, Estimate]:
+    """Change in a week of each sum of classes, over the sessions with enough in them."""
+    good = [session for session in found if session.enough and session.shares is not None]
+    days = np.array([session.day.toordinal() for session in good], np.float64)
+    values = {
+        name: np.array([s.shares.of(name).value for s in good if s.shares is not None])
+        for name in summed(labels)
+    }
+    return {name: trend(days, column) for name, column in values.items()}
+
+
+@dataclass(frozen=True)
+class Audience:
+    """What all faces of all videos showed at the same moments.
+
+    Attributes:
+        width_s: of a span of time.
+        times_s: `(N,)` where spans begin; only those in which somebody was seen.
+        people: `(N,)` how many faces were seen, on average.
+        shown: `(N, K + 1)` shares of their time by class, and uncertain.
+        moments: indices of the best moments, the strongest first.
+        lifted: which class rose most at each of them.
+    """
+
+    width_s: float
+    times_s: FloatArray
+    people: FloatArray
+    shown: FloatArray
+    moments: tuple[int, ...]
+    lifted: tuple[int, ...]
+
+
+def audience(
+    recordings: Sequence[Recording], labels: Sequence[str], points: int
+) -> Audience | None:
+    """Everybody's faces on one axis of time, thinned to so many points; None without a video.
+
+    Recordings are laid over each other at their beginnings, at the time of the earliest.
+    """
+    videos = [recording for recording in recordings if recording.is_video and recording.tracks]
+    if not videos:
+        return None
+    width_s = max(video.width_s for video in videos)
+    begin_s = min(video.start_s for video in videos)
+    while max(v.end_s - v.start_s for v in videos) / width_s > points:
+        width_s *= 2
+    tracks = []
+    for video in videos:
+        late = span_at(video.start_s, video.width_s) - span_at(begin_s, video.width_s)
+        for track in video.tracks:
+            aligned = replace(track, index=track.index - late)
+            tracks.append((aligned, round(width_s / video.width_s)))
+    everybody = together(tracks, len(labels))
+    shown = np.column_stack([everybody.shown_s, everybody.uncertain_s])
+    shown /= np.maximum(everybody.seen_s, 1e-12)[:, None]
+    times_s = everybody.index * width_s
+    people = everybody.seen_s / width_s
+    moments, lifted = _moments(times_s, shown, people, labels)
+    return Audience(width_s, times_s, people, shown, moments, lifted)
+
+
+def _moments(
+    times_s: FloatArray, shown: FloatArray, people: FloatArray, labels: Sequence[str]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Where most faces showed something, in order of strength, and which class rose most there.
+
+    Moments with few in sight count less: the share is drawn towards the mean of all, as if half the
+    usual number of people had shown that.
+    """
+    active = [i for i, label in enumerate(labels) if label != NEUTRAL]
+    if not active:
+        return (), ()
+    share = shown[:, active].sum(1)
+    weight = np.median(people) / 2
+    usual = (share * people).sum() / max(people.sum(), 1e-12)
+    score = (share * people + usual * weight) / np.maximum(people + weight, 1e-12)
+    chosen: list[int] = []
+    for i in np.argsort(-score, kind="stable"):
+        apart = all(abs(times_s[i] - times_s[j]) >= _MOMENT_APART_S for j in chosen)
+        if score[i] > usual and apart:
+            chosen.append(int(i))
+        if len(chosen) == _MOMENTS:
+            break
+    means = (shown * people[:, None]).sum(0) / max(people.sum(), 1e-12)
+    lifted = [active[int(np.argmax((shown[i] - means)[active]))] for i in chosen]
+    return tuple(chosen), tuple(lifted)

@@ -1,0 +1,168 @@
+"""How much of each expression: shares, units, what followed what, quality. Imports numpy, and the
+siblings `companions`, `recording` and `statistics`.
+
+Every figure has its interval where one can be had. Shares are of the time a face was in sight, and
+of sure answers only: what was `uncertain` is a share of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from mien.report.companions import Member, names
+from mien.report.recording import FloatArray, Quality, Recording, Track
+from mien.report.statistics import Estimate, shares_over_time, shares_over_units
+
+#: What is added up as pleasant and as unpleasant. Surprise may be either, and counts as neither.
+PLEASANT: Final = ("happy",)
+UNPLEASANT: Final = ("angry", "disgust", "fear", "sad", "contempt")
+NEUTRAL: Final = "neutral"
+
+_PAUSE_S: Final = 2.0  # segments further apart do not follow each other
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of its time a face, a recording or several of them showed each class.
+
+    Attributes:
+        labels: the classes, then `uncertain`, then the sums of `summed`.
+        estimates: one for each.
+        weighted: mean probability of each class, over sure and unsure answers.
+        looks: effective number of independent looks; for several recordings, how many.
+        unit: what was counted: "looks", "recordings", "pictures" or "people".
+    """
+
+    labels: tuple[str, ...]
+    estimates: tuple[Estimate, ...]
+    weighted: tuple[float, ...]
+    looks: float
+    unit: str
+
+    def of(self, label: str) -> Estimate:
+        """The estimate of one label."""
+        return self.estimates[self.labels.index(label)]
+
+    def ordered(self, classes: Sequence[str]) -> list[tuple[str, Estimate]]:
+        """Those of some labels, the largest first."""
+        found = [(label, self.of(label)) for label in classes]
+        return sorted(found, key=lambda item: -item[1].value)
+
+
+def summed(labels: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Sums of classes that have a name of their own, as far as there are such classes."""
+    parts = {
+        "expressive": [i for i, label in enumerate(labels) if label != NEUTRAL],
+        "pleasant": [i for i, label in enumerate(labels) if label in PLEASANT],
+        "unpleasant": [i for i, label in enumerate(labels) if label in UNPLEASANT],
+    }
+    if NEUTRAL not in labels:
+        del parts["expressive"]
+    return {name: tuple(which) for name, which in parts.items() if which}
+
+
+def _columns(track: Track, labels: Sequence[str]) -> FloatArray:
+    """Seconds `(N, C)` by class, uncertain, and by sums of classes."""
+    sums = [track.shown_s[:, list(which)].sum(1) for which in summed(labels).values()]
+    return np.column_stack([track.shown_s, track.uncertain_s, *sums])
+
+
+def shares_of(track: Track, labels: Sequence[str]) -> Shares:
+    """The shares of one track, or of several together."""
+    estimates, looks = shares_over_time(_columns(track, labels), track.seen_s)
+    weighted = track.probs_s.sum(0) / max(track.total_s, 1e-12)
+    named = (*labels, "uncertain", *summed(labels))
+    return Shares(named, tuple(estimates), tuple(weighted.tolist()), looks, "looks")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A recording, or all those of one person, as one row of a comparison."""
+
+    group: str
+    shares: FloatArray  # (C,), the columns of `Shares`
+    weighted: FloatArray  # (K,)
+
+
+def units_of(
+    recordings: Sequence[Recording], labels: Sequence[str], members: Sequence[Member]
+) -> list[Unit]:
+    """One unit a recording with a face, or a person where these are named.
+
+    A person of two groups is one unit in each of them.
+    """
+    rows: dict[tuple[str, object], list[tuple[FloatArray, FloatArray]]] = defaultdict(list)
+    for number, recording in enumerate(recordings):
+        track = recording.together()
+        if track.total_s > 0:
+            member = member_of(recording, members)
+            key = (member.group, member.person or number)
+            shares = _columns(track, labels).sum(0) / track.total_s
+            rows[key].append((shares, track.probs_s.sum(0) / track.total_s))
+    return [
+        Unit(group, *(np.mean([row[i] for row in parts], axis=0) for i in (0, 1)))
+        for (group, _), parts in rows.items()
+    ]
+
+
+def member_of(recording: Recording, members: Sequence[Member]) -> Member:
+    """What the groups say about a recording: by its source, or by the table that holds it."""
+    for spoken_of in (recording.source, str(recording.table)):
+        for member in members:
+            if names(member.source, spoken_of):
+                return member
+    return Member(recording.source)
+
+
+def overall(
+    recordings: Sequence[Recording], labels: Sequence[str], members: Sequence[Member]
+) -> Shares | None:
+    """The shares of all recordings, or people, each counted once; None where no face was seen."""
+    with_face = [recording for recording in recordings if recording.tracks]
+    if not with_face:
+        return None
+    if len(with_face) == 1:
+        return shares_of(with_face[0].together(), labels)
+    people = [Member(member.source, "", member.person) for member in members if member.person]
+    units = units_of(with_face, labels, people)
+    pictures = not any(recording.is_video for recording in with_face)
+    unit = "people" if people else "pictures" if pictures else "recordings"
+    if len(units) == 1:  # one person's recordings: then it is they that vary
+        units, unit = units_of(with_face, labels, []), "recordings"
+    if not units:
+        return None
+    estimates = shares_over_units(np.stack([found.shares for found in units]))
+    weighted = np.mean([found.weighted for found in units], axis=0)
+    named = (*labels, "uncertain", *summed(labels))
+    return Shares(named, tuple(estimates), tuple(weighted.tolist()), float(len(units)), unit)
+
+
+def transitions(
+    recordings: Sequence[Recording], labels: Sequence[str]
+) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    """How often one expression of a face was followed by another within two seconds: `(K, K)`."""
+    counts = np.zeros((len(labels), len(labels)), np.int64)
+    for recording in recordings:
+        for track in recording.tracks:
+            for first, then in pairwise(track.segments):
+                if then.start_s - first.end_s <= _PAUSE_S:
+                    counts[labels.index(first.expression), labels.index(then.expression)] += 1
+    return counts
+
+
+def total_quality(recordings: Sequence[Recording]) -> Quality:
+    """The sums over several recordings."""
+    total = Quality()
+    for recording in recordings:
+        part = recording.quality
+        for name, value in vars(part).items():
+            so_far = getattr(total, name)
+            longest = name == "longest_step_s"
+            setattr(total, name, max(so_far, value) if longest else so_far + value)
+    return total

@@ -1,0 +1,254 @@
+"""Reads a table frame by frame and adds it up: `take_in`. Imports numpy and from mien: errors,
+events, results, types, and the siblings `companions` and `recording`.
+
+Memory does not depend on the length of a table, only on how many faces it holds. A frame counts for
+the time until the next one; after a break it counts for a usual step, and the break is noted.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import ceil, isfinite, log2
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mien.errors import SourceError
+from mien.events import Segment, SegmentFinder
+from mien.report.companions import Marker
+from mien.report.recording import (
+    MOST_SPANS,
+    OFFSETS_S,
+    SHORTEST_S,
+    STEP_S,
+    FloatArray,
+    Quality,
+    Recording,
+    Response,
+    Spans,
+    Track,
+    span_at,
+)
+from mien.results import read_results
+from mien.types import FaceResult, FrameResult
+
+SMALL_PX: Final = 24.0  # the shorter side of a face's box below which it is read worse
+TURNED_DEG: Final = 30.0  # yaw or pitch beyond which a face counts as turned away
+GAP_STEPS: Final = 4.0  # a step so many times the usual one is a break
+GAP_S: Final = 0.5  # and at least so long
+_LATEST_S: Final = 1e11  # some streams count from 1970
+_LOOK_AHEAD: Final = 100  # frames by which the usual step is known
+
+
+def take_in(table: Path, markers: Sequence[Marker] = ()) -> list[Recording]:
+    """The recordings of one table, in the order in which they begin.
+
+    Args:
+        table: what `mien analyze` or another part of mien wrote.
+        markers: moments to look at more closely.
+
+    Raises:
+        SourceError: not such a table, damaged, empty, out of order, or with values that cannot be.
+    """
+    intakes: dict[str, _Intake] = {}
+    for result in read_results(table):
+        source = str(result.source)
+        if source not in intakes:
+            concerned = [marker for marker in markers if marker.concerns(source)]
+            intakes[source] = _Intake(table, source, concerned)
+        try:
+            intakes[source].add(result)
+        # JSON holds values of any kind under any name.
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise SourceError(
+                f"{table}: not results of `mien analyze` ({type(error).__name__}: {error}). "
+                "Analyse the source again"
+            ) from error
+    if not intakes:
+        raise SourceError(f"{table}: holds no frame. Analyse the source again")
+    return [intake.finished() for intake in intakes.values()]
+
+
+@dataclass
+class _Face:
+    """A face that is being added up."""
+
+    spans: Spans
+    segments: list[Segment] = field(default_factory=list)
+
+
+class _Intake:
+    """Adds up one recording. Frames wait until the next one says how long they lasted."""
+
+    def __init__(self, table: Path, source: str, markers: Sequence[Marker]) -> None:
+        self._table, self._source = table, source
+        self._labels: tuple[str, ...] = ()
+        self._waiting: list[FrameResult] = []
+        self._step_s = 0.0  # the usual one, once it is known
+        self._width_s = SHORTEST_S
+        self._start_s = self._last_s = 0.0
+        self._faces: dict[int | None, _Face] = {}
+        self._finder = SegmentFinder()
+        self._quality = Quality()
+        self._markers = sorted(markers, key=lambda marker: marker.time_s)
+        self._marked_s = [marker.time_s for marker in self._markers]
+        self._responses: dict[int, FloatArray] = {}  # by marker: (T, 1 + K)
+
+    def add(self, result: FrameResult) -> None:
+        """Take one frame."""
+        self._check(result)
+        if not self._quality.frames:
+            self._start_s = result.time_s
+        self._quality.frames += 1
+        self._last_s = result.time_s
+        self._waiting.append(result)
+        if self._step_s and len(self._waiting) == 2:
+            self._count(self._waiting.pop(0), result.time_s)
+        elif len(self._waiting) == _LOOK_AHEAD:
+            self._learn_step()
+
+    def finished(self) -> Recording:
+        """What it came to."""
+        is_video = self._quality.frames > 1
+        if is_video and not self._step_s:
+            self._learn_step()
+        for result in self._waiting:
+            self._weigh(result, self._step_s if is_video else 1.0)
+        self._file(self._finder.finish())
+        tracks = [self._track(number, face) for number, face in self._faces.items()]
+        seen = [track for track in tracks if track.total_s > 0]
+        return Recording(
+            self._table,
+            self._source,
+            self._labels,
+            is_video,
+            self._width_s,
+            self._start_s,
+            self._last_s + self._step_s,
+            tuple(sorted(seen, key=lambda track: -track.total_s)),
+            self._quality,
+            tuple(
+                Response(self._markers[i].label, self._markers[i].time_s, sums[:, 0], sums[:, 1:])
+                for i, sums in sorted(self._responses.items())
+            ),
+        )
+
+    def _check(self, result: FrameResult) -> None:
+        where = f"{self._table}: frame {result.frame} of {self._source or 'its source'}"
+        if not 0 <= result.time_s < _LATEST_S:
+            raise SourceError(f"{where}: time_s is {result.time_s}. Expected seconds, at least 0")
+        if self._quality.frames and result.time_s < self._last_s:
+            raise SourceError(
+                f"{where}: is at {result.time_s:g} s, after one at {self._last_s:g} s. Expected "
+                "the order of time: sort the table, or analyse the source again"
+            )
+        for face in result.faces:
+            labels = tuple(face.probs)
+            self._labels = self._labels or labels
+            if labels != self._labels:
+                raise SourceError(
+                    f"{where}: has the classes {', '.join(labels)}, and frames before it "
+                    f"{', '.join(self._labels)}. Expected the answers of one model"
+                )
+            good = all(isfinite(p) and 0 <= p <= 1 for p in face.probs.values())
+            if not good or face.expression not in face.probs or not all(map(isfinite, face.box)):
+                raise SourceError(
+                    f"{where}: a face's box, probabilities or expression cannot be. Expected "
+                    "numbers, 0 to 1 for each class. Analyse the source again"
+                )
+
+    def _learn_step(self) -> None:
+        """How long frames usually last, by the first of them; then count these."""
+        steps = [b.time_s - a.time_s for a, b in pairwise(self._waiting)]
+        positive = sorted(step for step in steps if step > 0)
+        self._step_s = positive[len(positive) // 2] if positive else 0.04
+        # Spans hold a frame each at least, so that a face in sight is in each of them.
+        self._width_s = SHORTEST_S * 2 ** max(0, ceil(log2(self._step_s / SHORTEST_S) - 0.01))
+        waiting, self._waiting = self._waiting, self._waiting[-1:]
+        for first, second in pairwise(waiting):
+            self._count(first, second.time_s)
+
+    def _count(self, result: FrameResult, next_s: float) -> None:
+        lasted_s = next_s - result.time_s
+        quality = self._quality
+        quality.longest_step_s = max(quality.longest_step_s, lasted_s)
+        if lasted_s > max(GAP_S, GAP_STEPS * self._step_s):
+            quality.gaps += 1
+            quality.gap_s += lasted_s - self._step_s
+            lasted_s = self._step_s
+        self._weigh(result, lasted_s)
+
+    def _weigh(self, result: FrameResult, lasted_s: float) -> None:
+        """Add a frame that counts for so long."""
+        self._quality.recorded_s += lasted_s
+        self._quality.with_face_s += lasted_s if result.faces else 0.0
+        while span_at(result.time_s - self._start_s, self._width_s) >= MOST_SPANS:
+            self._width_s *= 2
+            for known in self._faces.values():
+                known.spans.widen()
+        for face in result.faces:
+            self._rate(face, lasted_s)
+            probs = np.fromiter(face.probs.values(), np.float64, len(self._labels))
+            row = np.zeros(2 + 2 * len(probs))
+            row[0] = lasted_s
+            if face.uncertain:
+                row[1] = lasted_s
+            else:
+                row[2 + self._labels.index(face.expression)] = lasted_s
+            row[2 + len(probs) :] = lasted_s * probs
+            if face.track_id not in self._faces:
+                self._faces[face.track_id] = _Face(Spans(self._width_s))
+            self._faces[face.track_id].spans.add(result.time_s, row)
+            self._respond(result.time_s, lasted_s, probs)
+        self._file(self._finder.update(result))
+
+    def _rate(self, face: FaceResult, lasted_s: float) -> None:
+        quality = self._quality
+        small = min(face.box[2:]) < SMALL_PX
+        turned = False
+        if face.shape is not None:
+            turned = max(abs(face.shape.yaw_deg), abs(face.shape.pitch_deg)) > TURNED_DEG
+            quality.shape_s += lasted_s
+        quality.face_s += lasted_s
+        quality.small_s += lasted_s * small
+        quality.turned_s += lasted_s * turned
+        if face.uncertain:
+            quality.uncertain_s += lasted_s
+            quality.uncertain_small_s += lasted_s * small
+            quality.uncertain_turned_s += lasted_s * turned
+
+    def _respond(self, time_s: float, lasted_s: float, probs: FloatArray) -> None:
+        for i in self._near(time_s):
+            # Clocks are rounded: what belongs to an offset may lie a hair before it.
+            at = int((time_s - self._markers[i].time_s - OFFSETS_S[0] + 1e-6) // STEP_S)
+            if 0 <= at < len(OFFSETS_S):
+                if i not in self._responses:
+                    self._responses[i] = np.zeros((len(OFFSETS_S), 1 + len(probs)))
+                self._responses[i][at, 0] += lasted_s
+                self._responses[i][at, 1:] += lasted_s * probs
+
+    def _near(self, time_s: float) -> range:
+        """Markers whose window may hold this time."""
+        first = bisect_left(self._marked_s, time_s - OFFSETS_S[-1] - STEP_S)
+        return range(first, bisect_right(self._marked_s, time_s - OFFSETS_S[0] + STEP_S))
+
+    def _file(self, segments: Sequence[Segment]) -> None:
+        for segment in segments:
+            self._faces[segment.track_id].segments.append(segment)
+
+    def _track(self, number: int | None, face: _Face) -> Track:
+        sums = np.stack(face.spans.rows)
+        classes = len(self._labels)
+        return Track(
+            number,
+            np.array(face.spans.index, np.int64),
+            sums[:, 0],
+            sums[:, 1],
+            sums[:, 2 : 2 + classes],
+            sums[:, 2 + classes :],
+            tuple(sorted(face.segments, key=lambda segment: segment.start_s)),
+        )

@@ -1,0 +1,126 @@
+"""What every section of a report is written from, and how figures are written. Imports the siblings
+`companions`, `recording`, `statistics`, `thumbnails` and `views`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Final
+
+from mien.report.companions import Marker, Member
+from mien.report.recording import Recording
+from mien.report.statistics import Estimate
+from mien.report.thumbnails import Thumbnail
+from mien.report.views import View
+
+#: Stands where there is no figure.
+NOTHING: Final = "\u2013"
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a report is made of.
+
+    Attributes:
+        view: who it is for.
+        recordings: in the order of the tables.
+        labels: the classes.
+        markers: moments, if any were given.
+        members: groups, if any were given.
+        thumbnails: pictures of peaks, if they may be shown and were found.
+        problems: what could not be read or shown, a line each.
+        blurred: whether the faces in the pictures are unrecognizable.
+    """
+
+    view: View
+    recordings: tuple[Recording, ...]
+    labels: tuple[str, ...]
+    markers: tuple[Marker, ...]
+    members: tuple[Member, ...]
+    thumbnails: tuple[Thumbnail, ...]
+    problems: tuple[str, ...]
+    blurred: bool
+
+    @property
+    def main(self) -> list[Recording]:
+        """The videos, or the pictures where there are none."""
+        return self.videos or list(self.recordings)
+
+    @property
+    def videos(self) -> list[Recording]:
+        """Recordings with a time."""
+        return [recording for recording in self.recordings if recording.is_video]
+
+    def mark(self, label: str) -> str:
+        """The name of a class's colour; sums of classes have the accent's."""
+        if label == "uncertain":
+            return "cu"
+        return f"c{self.labels.index(label)}" if label in self.labels else "ca"
+
+    def title(self, recording: Recording) -> str:
+        """What the report calls a recording: its file's name, with the table's where several have
+        it; or a number, where nobody is to be named.
+        """
+        if self.view.anonymous:
+            return f"recording {self.recordings.index(recording) + 1}"
+        alike = Counter(other.name for other in self.recordings)[recording.name]
+        return f"{recording.name} ({recording.table.name})" if alike > 1 else recording.name
+
+
+def percent(value: float) -> str:
+    """A share; it is only 0% or 100% where it is nothing or all."""
+    if isnan(value):
+        return NOTHING
+    if 0 < value < 0.005:
+        return "<1%"
+    if 0.995 <= value < 1 - 1e-9:
+        return ">99%"
+    return f"{100 * value:.0f}%"
+
+
+def interval(estimate: Estimate, *, bare: bool = False) -> str:
+    """A share's interval, `33% to 49%`."""
+    if isnan(estimate.low):
+        return NOTHING if bare else "no interval"
+    return f"{100 * estimate.low:.0f}% to {100 * estimate.high:.0f}%"
+
+
+def points(estimate: Estimate) -> str:
+    """A change in percentage points with its interval."""
+    if isnan(estimate.value):
+        return NOTHING
+    ends = (
+        "" if isnan(estimate.low) else f" ({100 * estimate.low:+.1f} to {100 * estimate.high:+.1f})"
+    )
+    return f"{100 * estimate.value:+.1f}{ends}"
+
+
+def number(estimate: Estimate) -> str:
+    """An effect size with its interval."""
+    if isnan(estimate.value):
+        return NOTHING
+    ends = "" if isnan(estimate.low) else f" ({estimate.low:+.2f} to {estimate.high:+.2f})"
+    return f"{estimate.value:+.2f}{ends}"
+
+
+def counted(n: int, thing: str, things: str = "") -> str:
+    """`1 recording`, `2 recordings`."""
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {things or thing + 's'}"
+
+
+def length(time_s: float) -> str:
+    """A length of time in words."""
+    if time_s < 60:
+        return f"{time_s:.1f} seconds"
+    minutes, seconds = divmod(round(time_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = (f"{hours} h" if hours else "", f"{minutes} min", f"{seconds} s" if not hours else "")
+    return " ".join(part for part in parts if part)
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words in a sentence: `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

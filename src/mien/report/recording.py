@@ -1,0 +1,211 @@
+"""What a report knows of one recording: sums over short spans of time. Imports numpy, events.
+
+A recording of any length becomes a few thousand spans for each face: `Spans` makes them wider as
+time goes on. Everything a report says is made of these sums, of segments and of counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.events import Segment
+
+FloatArray = npt.NDArray[np.float64]
+
+MOST_SPANS: Final = 4096  # of a recording; then they become twice as wide
+SHORTEST_S: Final = 0.05
+
+#: Around a marker: offsets in seconds at which a response is known. The second before is its base.
+STEP_S: Final = 0.25
+OFFSETS_S: Final = np.arange(-1.0, 5.0, STEP_S)
+
+
+def span_at(time_s: float, width_s: float) -> int:
+    """In which span a time lies; clocks are rounded, and 0.3 s begins the fourth of 0.1 s."""
+    return int((time_s + 1e-6) // width_s)
+
+
+@dataclass
+class Spans:
+    """Sums over equal spans of time, sparse: only those in which there was something.
+
+    Attributes:
+        width_s: of a span; span i begins at i * width_s.
+        index: which spans are there, ascending.
+        rows: `(columns,)` each, the sums.
+    """
+
+    width_s: float
+    index: list[int] = field(default_factory=list)
+    rows: list[FloatArray] = field(default_factory=list)
+
+    def add(self, time_s: float, values: FloatArray) -> None:
+        """Add values at a time that is not before the last one."""
+        i = span_at(time_s, self.width_s)
+        if self.index and self.index[-1] == i:
+            self.rows[-1] = self.rows[-1] + values
+        else:
+            self.index.append(i)
+            self.rows.append(values)
+
+    def widen(self) -> None:
+        """Join spans in pairs."""
+        old, self.index, self.rows = zip(self.index, self.rows, strict=True), [], []
+        self.width_s *= 2
+        for i, row in old:
+            if self.index and self.index[-1] == i // 2:
+                self.rows[-1] = self.rows[-1] + row
+            else:
+                self.index.append(i // 2)
+                self.rows.append(row)
+
+
+@dataclass(frozen=True)
+class Track:
+    """One face of a recording over time.
+
+    Attributes:
+        number: its `track_id`; None for the faces of pictures.
+        index: `(N,)` which spans of time it was seen in.
+        seen_s, uncertain_s: `(N,)` seconds in sight, and without a sure answer, in each of them.
+        shown_s: `(N, K)` seconds of sure answers by class.
+        probs_s: `(N, K)` probabilities times seconds.
+        segments: what it showed, in order of time.
+    """
+
+    number: int | None
+    index: npt.NDArray[np.int64]
+    seen_s: FloatArray
+    uncertain_s: FloatArray
+    shown_s: FloatArray
+    probs_s: FloatArray
+    segments: tuple[Segment, ...]
+
+    @property
+    def total_s(self) -> float:
+        """How long it was in sight; for pictures, how many faces."""
+        return float(self.seen_s.sum())
+
+
+@dataclass
+class Quality:
+    """How usable a recording was. Seconds; for pictures, numbers of them.
+
+    Attributes:
+        frames: how many were analysed.
+        recorded_s: time covered by frames, gaps left out.
+        with_face_s: with at least one face in sight.
+        face_s: summed over faces.
+        uncertain_s, small_s, turned_s: of that, without a sure answer, with a small face, with a
+            face turned away.
+        uncertain_small_s, uncertain_turned_s: both at once.
+        shape_s: of it, with a known pose.
+        gaps, gap_s: breaks in time, and how long they were together.
+        longest_step_s: between two frames.
+    """
+
+    frames: int = 0
+    recorded_s: float = 0.0
+    with_face_s: float = 0.0
+    face_s: float = 0.0
+    uncertain_s: float = 0.0
+    small_s: float = 0.0
+    turned_s: float = 0.0
+    uncertain_small_s: float = 0.0
+    uncertain_turned_s: float = 0.0
+    shape_s: float = 0.0
+    gaps: int = 0
+    gap_s: float = 0.0
+    longest_step_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Response:
+    """What the faces of a recording showed around one marker.
+
+    Attributes:
+        label: the marker's.
+        time_s: when it was.
+        seen_s: `(T,)` face-seconds at each of `OFFSETS_S`.
+        probs_s: `(T, K)` probabilities times seconds.
+    """
+
+    label: str
+    time_s: float
+    seen_s: FloatArray
+    probs_s: FloatArray
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One video, or one picture, of a table.
+
+    Attributes:
+        table: the file it was read from.
+        source: what the table calls it.
+        labels: the K classes; empty where no face was ever seen.
+        is_video: whether it has more than one frame. A picture weighs 1 instead of seconds.
+        width_s: of its spans of time.
+        start_s, end_s: first and last moment.
+        tracks: its faces, those longest in sight first.
+        quality: how usable it was.
+        responses: to the markers that concern it.
+    """
+
+    table: Path
+    source: str
+    labels: tuple[str, ...]
+    is_video: bool
+    width_s: float
+    start_s: float
+    end_s: float
+    tracks: tuple[Track, ...]
+    quality: Quality
+    responses: tuple[Response, ...]
+
+    @property
+    def name(self) -> str:
+        """The source's last part; folders and passwords of URLs are nobody's business."""
+        last = self.source.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        return last.rpartition("@")[2] if "://" in self.source else last or "unnamed"
+
+    def together(self) -> Track:
+        """All faces as one: sums over them in every span of time."""
+        return together([(track, 1) for track in self.tracks], len(self.labels))
+
+    def segments(self) -> list[Segment]:
+        """Those of all faces, in order of time."""
+        found = [segment for track in self.tracks for segment in track.segments]
+        return sorted(found, key=lambda segment: segment.start_s)
+
+
+def together(tracks: Sequence[tuple[Track, int]], classes: int) -> Track:
+    """Sums over tracks, each with how many of its spans make one of the result's."""
+    if not tracks:
+        nothing = np.zeros(0)
+        grid = np.zeros((0, classes))
+        return Track(None, np.zeros(0, np.int64), nothing, nothing, grid, grid, ())
+    index = np.concatenate([track.index // spans for track, spans in tracks])
+    places, at = np.unique(index, return_inverse=True)
+
+    def added(parts: Sequence[FloatArray]) -> FloatArray:
+        values = np.concatenate(parts)
+        sums = np.zeros((len(places), *values.shape[1:]))
+        np.add.at(sums, at, values)
+        return sums
+
+    return Track(
+        None,
+        places,
+        added([track.seen_s for track, _ in tracks]),
+        added([track.uncertain_s for track, _ in tracks]),
+        added([track.shown_s for track, _ in tracks]),
+        added([track.probs_s for track, _ in tracks]),
+        (),
+    )

@@ -1,0 +1,225 @@
+"""Intervals and effect sizes for things that follow each other in time. Imports numpy and metrics.
+
+Frames of a video are not independent: a face that smiles now smiles in the next frame too. Shares
+of time are therefore judged by an effective sample size, and groups by recordings, not frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import atan, cos, inf, pi, sin, sqrt
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.metrics import share_interval
+
+FloatArray = npt.NDArray[np.float64]
+
+RESAMPLES: Final = 2000  # of a bootstrap
+_Z95: Final = 1.959963984540054
+_WINDOW: Final = 5.0  # Sokal's window: so many correlation times
+_SEED: Final = 0  # the same tables give the same report
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95% interval; NaN where there is none."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+def correlation_time(series: FloatArray) -> float:
+    """Integrated autocorrelation time of a series `(N,)`, in steps, at least 1.
+
+    So many successive values count as one independent one. Sums the autocorrelation up to the first
+    lag that is five such times away (Sokal, "Monte Carlo Methods in Statistical Mechanics", 1997).
+    A series that never changes counts as one value: its time is N.
+    """
+    n = len(series)
+    centred = series - series.mean() if n else series
+    power = float(centred @ centred)
+    if n < 2 or power <= 1e-12 * n:
+        return float(max(n, 1))
+    # By Fourier transform, with zeros behind so that the end does not meet the beginning.
+    spectrum = np.fft.rfft(centred, 2 * n)
+    correlation = np.fft.irfft(np.abs(spectrum) ** 2, 2 * n)[:n] / power
+    times = 2 * np.cumsum(correlation) - 1
+    window = np.arange(n) >= _WINDOW * times
+    stop = int(np.argmax(window)) if window.any() else n - 1
+    return float(np.clip(times[stop], 1.0, n))
+
+
+def shares_over_time(shown: FloatArray, seen: FloatArray) -> tuple[list[Estimate], float]:
+    """Shares of a time in sight, with intervals that know that moments resemble their neighbours.
+
+    The effective number of looks at a class is p (1 - p) / V, where V is the variance of its share
+    (a ratio, linearized) with the correlation time of its own series; Wilson's interval is taken at
+    that number. A class that never varies takes the smallest number of the others, and a recording
+    in which nothing varies counts as one look.
+
+    Args:
+        shown: `(N, K)`, seconds that each class was shown in each of N equal spans of time.
+        seen: `(N,)`, seconds in sight; spans without any are left out.
+
+    Returns:
+        An estimate a class, and the smallest effective number of looks.
+    """
+    shown, seen = shown[seen > 0], seen[seen > 0]
+    n, total = len(seen), float(seen.sum())
+    if not n:
+        return [Estimate(float("nan"))] * shown.shape[1], 0.0
+    shares = shown.sum(0) / total
+    numbers = np.full(len(shares), inf)
+    for k, share in enumerate(shares):
+        residual = shown[:, k] - share * seen
+        variance = float(residual @ residual) * correlation_time(residual) / total**2
+        if variance > 1e-12 * share:
+            numbers[k] = min(share * (1 - share) / variance, n)
+    fewest = float(numbers.min()) if np.isfinite(numbers).any() else 1.0
+    numbers[~np.isfinite(numbers)] = fewest
+    return [_share(p, looks) for p, looks in zip(shares, numbers, strict=True)], fewest
+
+
+def shares_over_units(shares: FloatArray) -> list[Estimate]:
+    """Mean shares of several recordings or people `(N, K)`, with intervals for others like them.
+
+    Wilson's interval at the number p (1 - p) / (s^2 / N), made smaller by Student's quantile for
+    few units (Korn and Graubard, Survey Methodology 24, 1998).
+    """
+    n = len(shares)
+    if n < 2:
+        return [Estimate(float(p)) for p in shares.mean(0)] if n else []
+    fewer = (_Z95 / student_quantile(n - 1)) ** 2
+    estimates = []
+    for p, spread in zip(shares.mean(0), shares.var(0, ddof=1), strict=True):
+        looks = p * (1 - p) / (spread / n) if spread > 1e-12 else float(n)
+        estimates.append(_share(float(p), float(looks) * fewer))
+    return estimates
+
+
+def _share(share: float, looks: float) -> Estimate:
+    low, high = share_interval(share, looks)
+    # Rounding may put an end on the wrong side of a share of 0 or 1.
+    return Estimate(float(share), min(low, float(share)), max(high, float(share)))
+
+
+def mean_interval(values: FloatArray) -> Estimate:
+    """The mean of independent values `(N,)` with Student's 95% interval; none for one value."""
+    n = len(values)
+    if not n:
+        return Estimate(float("nan"))
+    mean = float(values.mean())
+    if n == 1:
+        return Estimate(mean)
+    reach = student_quantile(n - 1) * float(values.std(ddof=1)) / sqrt(n)
+    return Estimate(mean, mean - reach, mean + reach)
+
+
+@lru_cache
+def student_quantile(freedom: int) -> float:
+    """The two-sided 95% quantile of Student's distribution, by bisection."""
+    if freedom > 1000:  # 1.962 and less
+        return _Z95
+    low, high = _Z95, 13.0  # that of one degree of freedom is 12.71
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _student_inside(middle, freedom) < 0.95 else (low, middle)
+    return (low + high) / 2
+
+
+def _student_inside(t: float, freedom: int) -> float:
+    """P(|T| < t), by the sums for whole numbers (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    angle = atan(t / sqrt(freedom))
+    odd = freedom % 2
+    term, total = (cos(angle), 0.0) if odd else (1.0, 0.0)
+    for k in range(odd, freedom - 1, 2):
+        total += term
+        term *= cos(angle) ** 2 * (k + 1) / (k + 2)
+    if odd:
+        return 2 / pi * (angle + sin(angle) * total)
+    return sin(angle) * total
+
+
+def hedges_g(first: FloatArray, second: FloatArray) -> float:
+    """How many standard deviations the second group's mean lies above the first's.
+
+    Standardized by the pooled deviation and corrected for small groups (Hedges, Journal of
+    Educational Statistics 6, 1981). NaN where no group varies, or one has no second member.
+    """
+    n, m = len(first), len(second)
+    if min(n, m) < 2:
+        return float("nan")
+    pooled = ((n - 1) * first.var(ddof=1) + (m - 1) * second.var(ddof=1)) / (n + m - 2)
+    if pooled <= 1e-12:
+        return float("nan")
+    correction = 1 - 3 / (4 * (n + m) - 9)
+    return float(correction * (second.mean() - first.mean()) / sqrt(pooled))
+
+
+def cliffs_delta(first: FloatArray, second: FloatArray) -> float:
+    """How much more often one of the second group lies above one of the first than below, -1..1.
+
+    Cliff, Psychological Bulletin 114, 1993. NaN where a group is empty.
+    """
+    if not len(first) or not len(second):
+        return float("nan")
+    ordered = np.sort(first)
+    below = np.searchsorted(ordered, second, "left")
+    above = len(first) - np.searchsorted(ordered, second, "right")
+    return float((below - above).mean() / len(first))
+
+
+def group_difference(first: FloatArray, second: FloatArray) -> tuple[Estimate, Estimate]:
+    """Hedges' g and Cliff's delta with percentile bootstrap intervals over the members `(N,)`.
+
+    Each group is drawn again from its own members, 2,000 times. No interval for groups of one, and
+    none for g where more than one drawing in twenty has no spread.
+    """
+    g, delta = hedges_g(first, second), cliffs_delta(first, second)
+    if min(len(first), len(second)) < 2:
+        return Estimate(g), Estimate(delta)
+    draw = np.random.default_rng(_SEED)
+    pairs = [
+        (draw.choice(first, len(first)), draw.choice(second, len(second))) for _ in range(RESAMPLES)
+    ]
+    return (
+        Estimate(g, *_percentiles([hedges_g(a, b) for a, b in pairs])),
+        Estimate(delta, *_percentiles([cliffs_delta(a, b) for a, b in pairs])),
+    )
+
+
+def trend(days: FloatArray, values: FloatArray) -> Estimate:
+    """Change in 7 days: the median slope between all pairs (Theil 1950; Sen, JASA 63, 1968).
+
+    The interval is a percentile bootstrap over the sessions `(N,)`; none below five of them. NaN
+    where all are of one moment.
+    """
+    slope = _median_slope(days, values)
+    if len(days) < 5:
+        return Estimate(slope)
+    draw = np.random.default_rng(_SEED)
+    rows = draw.integers(0, len(days), (RESAMPLES // 2, len(days)))
+    return Estimate(slope, *_percentiles([_median_slope(days[i], values[i]) for i in rows]))
+
+
+def _median_slope(days: FloatArray, values: FloatArray) -> float:
+    i, j = np.triu_indices(len(days), 1)
+    apart = days[j] - days[i]
+    different = np.abs(apart) > 1e-9
+    if not different.any():
+        return float("nan")
+    return 7 * float(np.median((values[j] - values[i])[different] / apart[different]))
+
+
+def _percentiles(values: list[float]) -> tuple[float, float]:
+    array = np.array(values)
+    known = array[~np.isnan(array)]
+    if len(known) < 0.95 * len(array):
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, (2.5, 97.5))
+    return float(low), float(high)

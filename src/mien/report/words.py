@@ -1,0 +1,159 @@
+"""The sentences of a report that are the same for every reader. Imports nothing.
+
+They say "showed", never "felt": a report is about faces.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ACT: Final = (
+    "Inferring the emotions of people at work or in education is prohibited in the European "
+    "Union since 2 February 2025, medical and safety reasons excepted (AI Act, Regulation (EU) "
+    "2024/1689, Article 5(1)(f))."
+)
+
+NOT_FEELINGS: Final = (
+    "These are expressions as a model read them from faces. They are not feelings, and nothing "
+    "here says what anyone felt."
+)
+
+NO_PURPOSE: Final = (
+    "Say what this report is for, and with whose consent: --purpose TEXT. Whoever reads faces "
+    "should be able to say why."
+)
+
+SURE: Final = (
+    "Sure answers are not always right: the shipped models' threshold is set so that at least "
+    "85% of them are, on the pictures they were calibrated with."
+)
+
+SHARES: Final = (
+    "“Sure answers” are shares of the time in sight, and with “uncertain” they sum to 100%. "
+    "“Weighted” is the mean probability of each expression over all answers, sure or not: what "
+    "to expect if nothing were held back."
+)
+
+TIMELINES: Final = (
+    "The areas show the probability of each expression. The bar below shows segments: an "
+    "expression that led with at least 50% and lasted a quarter of a second or longer. Where "
+    "the areas have a gap, the face was out of sight."
+)
+
+TRANSITIONS: Final = (
+    "Of the segments of the expression on the left, how many were followed by the one above "
+    "within two seconds, on the same face"
+)
+
+REACTIONS: Final = (
+    "The change of each expression's probability, against its mean in the second before the "
+    "moment. The dashed line is the moment; the band is a 95% interval for the mean. Answers "
+    "in videos are averaged over the recent past, 0.2 seconds if not said otherwise, which "
+    "delays them by about as much."
+)
+
+NO_MARKERS: Final = (
+    "No moments were given. A table of them (time_s, label and perhaps source) shows what faces "
+    "did around each: --markers markers.csv."
+)
+
+GROUPS: Final = (
+    "Each person counts once, or each recording where no persons are named. Hedges' g is the "
+    "difference in standard deviations; Cliff's delta says how much more often one of the second "
+    "group lies above one of the first than below."
+)
+
+ONE_SESSION: Final = (
+    "There is one session. Give a table for each of several sessions, and their dates with "
+    "--groups groups.csv (source, date), to see how they differ."
+)
+
+NO_AUDIENCE: Final = "No face was seen in a video, and so there is no course of time to show."
+
+MOMENTS: Final = (
+    "The moments at which most faces showed something other than neutral, the strongest first, "
+    "at least 5 s apart"
+)
+
+NO_SHAPE: Final = (
+    "How faces were turned is not known: these tables have no shape columns (mien analyze --shape)."
+)
+
+#: How figures come about: a heading, the section that needs it (empty: all), and what is done.
+METHOD: Final[tuple[tuple[str, str, str], ...]] = (
+    (
+        "Model",
+        "",
+        "The tables do not say which model wrote them. `mien models list` shows what is installed.",
+    ),
+    (
+        "Smoothing",
+        "",
+        "Answers in videos are averaged over a face's recent past, 0.2 seconds if not said "
+        "otherwise (mien analyze --smooth). The tables do not say what was chosen.",
+    ),
+    (
+        "Faces",
+        "",
+        "A face keeps its number while it is in sight, and up to 1.5 seconds out of it. Then it "
+        "counts as another, though it may be the same person's.",
+    ),
+    (
+        "Time",
+        "",
+        "A frame counts until the next one, by the recording's own clock. After a break longer "
+        "than half a second and four usual steps it counts for a usual step.",
+    ),
+    (
+        "Shares",
+        "shares",
+        "Seconds with a sure answer over seconds in sight. One recording: Wilson's interval at "
+        "an effective number of looks, from the integrated autocorrelation time of each "
+        "expression's own course (Sokal 1997). Several: the mean over recordings, or people, "
+        "with their spread and Student's quantile (Korn and Graubard 1998).",
+    ),
+    (
+        "Segments",
+        "timelines",
+        "An expression begins a segment when it leads with at least 50%, and ends it below 35% "
+        "or when another takes over; half a second out of sight is bridged, and less than a "
+        "quarter of a second is dropped.",
+    ),
+    (
+        "Reactions",
+        "reactions",
+        "Mean probability in quarters of a second, minus the mean of the second before. "
+        "Student's interval over recordings or, within one, over occurrences.",
+    ),
+    (
+        "Groups",
+        "groups",
+        "Hedges' g (1981) and Cliff's delta (1993) over people or recordings, never over "
+        "frames; percentile bootstrap, 2,000 drawings of each group from its own members.",
+    ),
+    (
+        "Trends",
+        "trends",
+        "Median of the slopes between all pairs of sessions (Theil 1950, Sen 1968); percentile "
+        "bootstrap over sessions, from five on.",
+    ),
+)
+
+#: What holds for every report.
+LIMITS: Final = (
+    "An expression is not a feeling. The model reads what a face shows at a moment; people smile "
+    "without joy and feel without showing it.",
+    "The model's answers are wrong now and then, and more often for disgust, fear and sadness "
+    "than for happiness and surprise. `mien models show` prints its card, with figures by class.",
+    SURE + " In other recordings it may be fewer.",
+    "The intervals say how much a figure would vary with other moments, recordings or people of "
+    "the same kind. They do not hold the model's own errors.",
+    "The shipped models learned from FER2013: pictures found on the web in 2013, whose labels "
+    "are disputed (ten later annotators agree with them on 64%), without record of age, skin "
+    "colour or origin. How accuracy differs between groups of people has not been measured: a "
+    "difference between groups may be the model's.",
+    "Turned or covered faces, strong side light and faces under about 24 pixels are read worse. "
+    "Speaking moves a mouth, and looks like an expression.",
+    "Not for diagnosis, lie detection, hiring, policing, or any decision about a person by "
+    "itself. " + ACT,
+)

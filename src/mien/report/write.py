@@ -1,0 +1,204 @@
+"""Builds a report out of tables: `write_report`. Imports the siblings, and from mien: annotate,
+errors, types.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+from mien.annotate import css_colours
+from mien.errors import ConfigError, MienError, SinkError, SourceError
+from mien.report import comparisons, grounds, sections, words
+from mien.report.companions import Marker, read_groups, read_markers
+from mien.report.intake import take_in
+from mien.report.material import Material, counted
+from mien.report.page import Html, document, join, tag
+from mien.report.recording import Recording
+from mien.report.thumbnails import Thumbnail, cut_out, find_videos
+from mien.report.views import VIEWS, View
+from mien.types import EXPRESSIONS
+
+Faces = Literal["show", "blur", "hide"]
+
+_SECTIONS: Final[dict[str, tuple[str, Callable[[Material], Iterator[Html]]]]] = {
+    "summary": ("In short", sections.summary),
+    "shares": ("How much", sections.how_much),
+    "timelines": ("Over time", sections.timelines),
+    "segments": ("Strongest moments", sections.strongest),
+    "transitions": ("What followed what", sections.followed),
+    "reactions": ("Reactions", comparisons.responses),
+    "groups": ("Groups", comparisons.groups),
+    "trends": ("Sessions", comparisons.over_sessions),
+    "audience": ("Everybody", comparisons.everybody),
+    "quality": ("Quality", grounds.quality),
+    "method": ("Method and limits", grounds.method),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a report.
+
+    Attributes:
+        failures: tables that could not be read, and why; the report names them too.
+        notes: what else is missing from it, a line each.
+    """
+
+    failures: tuple[tuple[Path, MienError], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def write_report(
+    tables: Sequence[Path],
+    out: Path,
+    *,
+    view: str = "research",
+    markers: Path | None = None,
+    groups: Path | None = None,
+    purpose: str = "",
+    faces: Faces = "hide",
+    videos: Sequence[Path] = (),
+) -> Outcome:
+    """Write one page about what tables of results hold, complete in itself.
+
+    The page runs no script and loads nothing. When it is complete it replaces what is at `out`.
+
+    Args:
+        tables: what `mien analyze --out` wrote: `.jsonl .json .csv .parquet`.
+        out: the page, `.html`.
+        view: one of `VIEWS`: which sections, in which words.
+        markers: CSV with time_s, label and perhaps source: moments to look at more closely.
+        groups: CSV with source, group and perhaps person and date.
+        purpose: what the report is for; printed on it, and asked for on it where it is missing.
+        faces: pictures of the strongest moments: as they are, with faces made unrecognizable, or
+            none. For the first two, the video files that the tables name as their sources are
+            opened: ask for them only with tables that you trust.
+        videos: where the recordings are, if not where the tables say. Found by their names.
+
+    Raises:
+        SourceError: none of the tables can be read.
+        ConfigError: no such view, markers or groups that cannot be read, or a video of no table.
+        SinkError: the page cannot be written.
+    """
+    if view not in VIEWS:
+        raise ConfigError(f"view {view}: expected one of {', '.join(VIEWS)}")
+    if not tables:
+        raise ConfigError("no table: expected at least one that `mien analyze --out` wrote")
+    marked = read_markers(markers) if markers else []
+    members = read_groups(groups) if groups else []
+    recordings, failures = _read(tables, marked)
+    # Folders are nobody's business.
+    problems = [str(error).replace(str(table), table.name) for table, error in failures]
+    thumbnails: list[Thumbnail] = []
+    notes: list[str] = []
+    if faces != "hide" and _pictured(VIEWS[view]):
+        found = find_videos(recordings, videos)
+        thumbnails, notes = cut_out(recordings, found, blur=faces == "blur")
+    labels = next((r.labels for r in recordings if r.labels), EXPRESSIONS)
+    material = Material(
+        VIEWS[view],
+        tuple(recordings),
+        labels,
+        tuple(marked),
+        tuple(members),
+        tuple(thumbnails),
+        (*problems, *notes),
+        faces == "blur",
+    )
+    _save(document(_title(material), css_colours(labels), _body(material, purpose)), out)
+    return Outcome(tuple(failures), tuple(notes))
+
+
+def _pictured(view: View) -> bool:
+    return not view.anonymous and "segments" in view.sections
+
+
+def _read(
+    tables: Sequence[Path], markers: Sequence[Marker]
+) -> tuple[list[Recording], list[tuple[Path, MienError]]]:
+    """All tables that can be read, of one model's classes; and the others."""
+    recordings: list[Recording] = []
+    failures: list[tuple[Path, MienError]] = []
+    labels: tuple[str, ...] = ()
+    for table in tables:
+        try:
+            found = take_in(table, markers)
+            expected = labels or next((r.labels for r in found if r.labels), ())
+            other = next((r.labels for r in found if r.labels not in ((), expected)), None)
+            if other:
+                raise SourceError(
+                    f"{table}: has the classes {', '.join(other)}, and recordings before it "
+                    f"{', '.join(expected)}. Report on tables of one model"
+                )
+        except MienError as error:
+            failures.append((table, error))
+            continue
+        labels = expected
+        recordings += found
+    if not recordings:
+        if len(failures) == 1:
+            raise failures[0][1]
+        reasons = "; ".join(str(error) for _, error in failures)
+        raise SourceError(f"none of {len(tables)} tables can be read: {reasons}")
+    return recordings, failures
+
+
+def _title(material: Material) -> str:
+    if len(material.recordings) == 1 and not material.view.anonymous:
+        return material.recordings[0].name
+    videos = len(material.videos)
+    pictures = len(material.recordings) - videos
+    parts = (counted(videos, "recording"), counted(pictures, "picture"))
+    return " and ".join(part for part, n in zip(parts, (videos, pictures), strict=True) if n)
+
+
+def _body(material: Material, purpose: str) -> Iterator[Html]:
+    view = material.view
+    written = {name: join(_SECTIONS[name][1](material)) for name in view.sections}
+    written = {name: content for name, content in written.items() if content}
+    yield tag("a", "Skip to the summary", href="#summary", class_="skip")
+    links = (tag("li", tag("a", _SECTIONS[name][0], href=f"#{name}")) for name in written)
+    facts = [("Purpose", purpose.strip()) if purpose.strip() else ("Purpose", "not stated")]
+    facts.append(("Tables", counted(len({r.table for r in material.recordings}), "table")))
+    facts.append(("Written", f"{datetime.now(UTC).date().isoformat()}, by mien"))
+    about = (part for name, text in facts for part in (tag("dt", name), tag("dd", text)))
+    yield tag(
+        "header",
+        tag("p", view.title, class_="kicker"),
+        tag("h1", _title(material)),
+        tag("p", view.lead, class_="lead"),
+        tag("dl", *about, class_="about"),
+        *_notices(material, purpose),
+        tag("nav", tag("ul", *links), aria_label="Sections"),
+    )
+    yield tag("main", *written.values())
+    yield tag(
+        "footer",
+        tag("p", "Expressions that faces showed, not feelings that people had. A person decides "
+            "what follows from this page. It holds no script and loads nothing.", class_="quiet"),
+    )  # fmt: skip
+
+
+def _notices(material: Material, purpose: str) -> Iterator[Html]:
+    if not purpose.strip():
+        yield tag("p", tag("strong", "Purpose not stated. "), words.NO_PURPOSE, class_="notice")
+    for notice in material.view.notices:
+        yield tag("p", notice, class_="notice")
+
+
+def _save(page: str, out: Path) -> None:
+    """Write under another name and rename, so that a page that is there is complete."""
+    partial = out.with_name(f".{out.name}.part")
+    try:
+        # File names may hold what no text can; the page then shows a mark in its place.
+        partial.write_text(page, encoding="utf-8", errors="replace", newline="\n")
+        os.replace(partial, out)
+    except OSError as error:
+        raise SinkError(
+            f"{out}: cannot be written ({error.strerror}). Check the folder and the disk's space"
+        ) from error

@@ -1,0 +1,405 @@
+"""From tables to a page: what is written, and what is refused."""
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mien.cli import main
+from mien.errors import ConfigError, SourceError
+from mien.report import VIEWS, write_report
+from mien.report.companions import Member, read_groups, read_markers
+from mien.report.intake import take_in
+from mien.report.recording import FloatArray
+from mien.types import EXPRESSIONS, FrameResult
+from tests.test_events import CROWD, face, film
+from tests.test_report_figures import HAPPY, save, smile, unsure
+
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """What a browser would find: elements with their attributes, texts, tables, and balance."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.tables: list[list[list[str]]] = []
+        self.words = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs), f"an attribute twice: {tag} {attrs}"
+        self.elements.append((tag, {key: value or "" for key, value in attrs}))
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" in self._open:
+            return
+        self.words += data + " "
+        if {"td", "th"} & set(self._open[-4:]) and "table" in self._open:
+            self.tables[-1][-1][-1] += data
+
+    def all(self, tag: str, class_: str = "") -> list[dict[str, str]]:
+        return [a for name, a in self.elements if name == tag and class_ in a.get("class", "")]
+
+
+def page(tmp_path: Path, tables: Sequence[Path], **options: Any) -> Page:
+    out = tmp_path / "report.html"
+    write_report(tables, out, **options)
+    return Page(out.read_text("utf-8"))
+
+
+@pytest.fixture
+def everything(tmp_path: Path) -> dict[str, Any]:
+    """Six short recordings of two people each, with markers and groups."""
+    tables = []
+    for i in range(6):
+        frames = [[face(1, "neutral", 0.8), face(2, "sad", 0.6)]] * 20
+        frames += [[face(1, "happy", 0.5 + i / 20)], []] * 20
+        tables.append(save(tmp_path / f"t{i}.jsonl", film(*frames, source=f"clip{i}.mp4")))
+    markers, groups = tmp_path / "markers.csv", tmp_path / "groups.csv"
+    markers.write_text("time_s,label\n2,joke\n3,song\n")
+    rows = [f"clip{i}.mp4,{'ab'[i % 2]},2026-01-{1 + i:02}\n" for i in range(6)]
+    groups.write_text("source,group,date\n" + "".join(rows))
+    return {"tables": tables, "markers": markers, "groups": groups}
+
+
+def check_page(found: Page) -> None:
+    """No script, nothing from elsewhere, and readable by those who do not see it."""
+    for tag, attributes in found.elements:
+        assert tag not in ("script", "link", "iframe", "object", "form", "base"), tag
+        for key, value in attributes.items():
+            assert not key.startswith("on"), (tag, key)
+            assert "//" not in value or "aria" in key, (tag, key, value)
+            assert "url(" not in value
+        if "src" in attributes:
+            assert attributes["src"].startswith("data:image/jpeg;base64,")
+        if tag == "img":
+            assert attributes["alt"]
+        if tag == "svg":
+            assert attributes.get("aria-label") or attributes.get("aria-hidden") == "true"
+    ids = [attributes["id"] for _, attributes in found.elements if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+    for link in found.all("a"):
+        assert link["href"].removeprefix("#") in ids
+    levels = [int(tag[1]) for tag, _ in found.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    for table in found.tables:
+        assert len({len(row) for row in table}) == 1, table[:2]
+    (policy,) = [m for m in found.all("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    assert policy["content"].startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view(tmp_path: Path, everything: dict[str, Any], view: str) -> None:
+    found = page(tmp_path, view=view, **everything)
+    check_page(found)
+    assert VIEWS[view].title in found.words
+    assert "Purpose not stated" in found.words
+    assert set(VIEWS[view].sections) <= {a.get("id") for _, a in found.elements}
+    for sentence in re.findall(r"[^.]*\bfelt\b[^.]*", found.words):
+        assert "nothing here says" in sentence
+    stated = page(tmp_path, view=view, purpose="A trial & consent", **everything)
+    assert "Purpose not stated" not in stated.words
+    assert "A trial & consent" in stated.words
+
+
+def test_what_single_views_promise(tmp_path: Path, everything: dict[str, Any]) -> None:
+    def words(view: str) -> str:
+        return page(tmp_path, view=view, **everything).words
+
+    anonymous = words("experience")
+    assert not re.search(r"clip\d|t\d\.jsonl|face \d", anonymous)
+    assert "no diagnosis" in words("wellbeing")
+    learning = words("learning")
+    assert "prohibited in the European Union since 2 February 2025" in learning
+    assert "Article 5(1)(f)" in learning
+    assert "Best moments" in words("entertainment")
+    assert "clip3.mp4" in words("research")
+
+
+def shares_in(polygons: Sequence[dict[str, str]]) -> FloatArray:
+    """What stacked areas show: `(N, K)`, from the tops of those that cover each other."""
+    tops = []
+    for polygon in polygons[::-1]:  # the lowest is drawn last
+        points = [pair.split(",") for pair in polygon["points"].split()]
+        # The ends of an outline repeat its first and last height, and two points close it below.
+        tops.append([1 - float(y) / 100 for _, y in points[1:-3]])
+    return np.diff(np.array(tops), axis=0, prepend=0).T
+
+
+def test_charts_show_what_their_tables_say(tmp_path: Path) -> None:
+    found = page(tmp_path, [save(tmp_path / "a.jsonl", smile())])
+    areas = shares_in(found.all("polygon", "c"))
+    (curve,) = [t for t in found.tables if t[0] == ["from", *EXPRESSIONS, "uncertain"]]
+    written = np.array([[int(cell.strip("<%")) for cell in row[1:8]] for row in curve[1:]])
+    assert areas.shape == written.shape == (60, 7)
+    assert 100 * areas == pytest.approx(written, abs=0.7)
+    (segments,) = [t for t in found.tables if t[0][0] == "from, to" and t[0][1] == "expression"]
+    assert segments[1] == ["2.0 s to 5.9 s", "happy", "80%", "80%"]
+    bars = [r for r in found.all("rect", f"c{HAPPY}") if r["height"] == "100"]
+    assert [(float(b["x"]), float(b["width"])) for b in bars] == [
+        pytest.approx((1000 * 2 / 6, 1000 * 3.9 / 6), abs=0.1)
+    ]
+
+
+def test_reaction_curves_are_written_down(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("time_s,label\n2,joke\n")
+    found = page(tmp_path, [save(tmp_path / "a.jsonl", smile())], markers=tmp_path / "m.csv")
+    lines = found.all("polyline", "curve")
+    assert len(lines) == len(EXPRESSIONS)
+    heights = [float(pair.split(",")[1]) for pair in lines[HAPPY]["points"].split()]
+    (table,) = [t for t in found.tables if t[0] == ["from", *EXPRESSIONS]]
+    known = [row[1 + HAPPY] for row in table[1:] if row[1 + HAPPY] != "\u2013"]
+    # The axis goes from -60 to 60 points, from the bottom (100) to the top (0).
+    drawn = [(50 - y) / 50 * 60 for y in heights]
+    assert drawn == pytest.approx([float(value) for value in known], abs=0.1)
+    assert known[0] == "+0.0"
+    assert known[-1] == "+60.0"
+
+
+def test_names_are_only_text(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&\x00\u202e.mp4"
+    table = save(tmp_path / "<b>&.jsonl", smile(f"in/{evil}"))
+    with (tmp_path / "g.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["source", "group"], ["v.mp4", "</table><script>"]])
+    with (tmp_path / "m.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["time_s", "label"], ["2", f"{evil}{{}}"]])
+    markers, groups = tmp_path / "m.csv", tmp_path / "g.csv"
+    other = save(tmp_path / "o.jsonl", smile())
+    found = page(tmp_path, [table, other], markers=markers, groups=groups, purpose=evil)
+    check_page(found)
+    assert "<script>alert(1)" in found.words  # as words, and only as these
+    lone = save(tmp_path / "s.csv", smile())
+    lone.write_bytes(lone.read_bytes().replace(b"v.mp4", b"\xed\xb2\x80.mp4"))
+    with pytest.raises(SourceError, match="not results of"):
+        take_in(lone)
+    lone = save(tmp_path / "s.jsonl", smile())
+    lone.write_text(lone.read_text().replace("v.mp4", "\\udc80.mp4"))
+    check_page(page(tmp_path, [lone]))
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("a/b/c.mp4", "c.mp4"),
+        (r"C:\people\ada.mp4", "ada.mp4"),
+        ("rtsp://user:secret@camera", "camera"),
+        ("http://user:secret@host/live", "live"),
+        ("", "unnamed"),
+    ],
+)
+def test_folders_and_passwords_are_left_out(tmp_path: Path, source: str, name: str) -> None:
+    table = save(tmp_path / "a.jsonl", smile(source))
+    found = page(tmp_path, [table])
+    assert name in found.words
+    assert "secret" not in found.words
+    assert "people\\" not in found.words
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.jsonl", b"", "holds no frame"),
+        ("a.csv", b"schema,source\n", "holds no frame"),
+        ("a.json", b"[]", "holds no frame"),
+        ("a.json", b"[\n]\n", "holds no frame"),
+        ("a.jsonl", b'{"schema": "mien/1", "sour', "not results of"),
+        ("a.csv", b"name,age\nAda,36\n", "not results of"),
+        ("a.csv", b"schema,source\n" + b"x" * 200_000, "not results of"),
+        ("a.jsonl", b"[" * 100_000, "not results of"),
+        ("a.parquet", b"PAR1" + b"\0" * 40 + b"PAR1", "not results of"),
+        ("a.txt", b"", "expected results of"),
+    ],
+)
+def test_other_files_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes, says: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert main(["report", str(tmp_path / name), "--out", str(tmp_path / "r.html")]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert name in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_the_command_names_every_view(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["report", "--help"])
+    said = capsys.readouterr().out
+    assert all(view in said for view in VIEWS)
+    table = str(save(tmp_path / "a.jsonl", smile()))
+    assert main(["report", table, "--out", str(tmp_path / "r.html"), "--view", "sales"]) == 2
+    assert "view sales: expected one of research, wellbeing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["time", "backwards", "probability", "classes", "expression"])
+def test_values_that_cannot_be(tmp_path: Path, change: str) -> None:
+    results = smile()
+    shown = results[5].faces[0]
+    changed = {
+        "time": replace(results[5], time_s=float("nan")),
+        "backwards": replace(results[5], time_s=0.1),
+        "probability": replace(results[5], faces=[replace(shown, probs={**shown.probs, "sad": 7})]),
+        "classes": replace(results[5], faces=[replace(shown, probs={"happy": 1.0})]),
+        "expression": replace(results[5], faces=[replace(shown, expression="bored")]),
+    }
+    results[5] = changed[change]
+    table = save(tmp_path / "a.jsonl", results)
+    with pytest.raises(SourceError, match=r"a\.jsonl: frame 5 of v\.mp4"):
+        write_report([table], tmp_path / "r.html")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("time_s", None),
+        ("time_s", "soon"),
+        ("source", None),
+        ("box", [1]),
+        ("box", [1, 2, "wide", 4]),
+        ("track_id", {}),
+        ("expression", []),
+        ("probs", [0.5]),
+        ("probs", dict.fromkeys(EXPRESSIONS, "much")),
+        ("probs", dict.fromkeys(EXPRESSIONS, 10**400)),
+    ],
+)
+def test_values_of_another_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, value: object
+) -> None:
+    objects = [result.to_dict() for result in smile()]
+    for frame in objects:
+        frame.update({name: value} if name in frame else {})
+        frame["faces"][0].update({name: value} if name in frame["faces"][0] else {})
+    table, out = tmp_path / "a.jsonl", tmp_path / "r.html"
+    table.write_text("".join(json.dumps(frame) + "\n" for frame in objects))
+    code = main(["report", str(table), "--out", str(out)])
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "a.jsonl" in said or code == 0
+    assert code == (0 if name == "source" else 2)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
+def test_every_kind_of_table(tmp_path: Path, suffix: str) -> None:
+    found = page(tmp_path, [save(tmp_path / f"a{suffix}", film(*CROWD))])
+    assert "independent look" in found.words
+    assert "face 2" in found.words
+
+
+def test_parquet_needs_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = save(tmp_path / "a.parquet", smile())
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match=r"needs pyarrow.*mien\[parquet\]"):
+        take_in(table)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(
+    "results",
+    [
+        film([], [], []),
+        film([]),
+        film([face(None, "happy", 0.9)]),
+        film([face(1, "happy", 0.9)]),
+        film([unsure(face(1, "happy", 0.3))], [unsure(face(1, "sad", 0.3))]),
+        [*film([face(None, "sad", 0.9)], source="a.jpg"), *film(*CROWD)],
+        [replace(r, time_s=7.0) for r in film(*CROWD)],
+        [replace(r, time_s=r.time_s + 1.7e9) for r in film(*CROWD)],
+    ],
+    ids=["nobody", "one without", "picture", "one frame", "unsure", "mixed", "no time", "epoch"],
+)
+def test_thin_tables_give_a_page(tmp_path: Path, results: list[FrameResult], view: str) -> None:
+    (tmp_path / "m.csv").write_text("time_s,label\n0.3,joke\n")
+    (tmp_path / "g.csv").write_text("source,group\nv.mp4,a\n")
+    table = save(tmp_path / "a.jsonl", results)
+    found = page(
+        tmp_path, [table], view=view, markers=tmp_path / "m.csv", groups=tmp_path / "g.csv"
+    )
+    check_page(found)
+    assert not re.search(r"\bnan\b", " ".join([found.words, *map(str, found.elements)]))
+    if not any(result.faces for result in results):
+        assert "No face was seen" in found.words
+
+
+def test_a_bad_table_costs_the_others_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = save(tmp_path / "good.jsonl", smile()), tmp_path / "bad.jsonl"
+    bad.write_text("{}")
+    custom = save(tmp_path / "custom.jsonl", smile())
+    custom.write_text(custom.read_text().replace('"neutral"', '"calm"'))
+    out = str(tmp_path / "r.html")
+    assert main(["report", str(good), str(bad), str(custom), "--out", out]) == 3
+    said = capsys.readouterr().err
+    assert "bad.jsonl: not results of" in said
+    assert "custom.jsonl: has the classes" in said
+    words = Page(Path(out).read_text("utf-8")).words
+    assert "bad.jsonl: not results of" in words
+    assert str(tmp_path) not in words
+    assert main(["report", str(good), "--out", out]) == 2
+    assert "already there" in capsys.readouterr().err
+    assert main(["report", str(good), "--out", out, "--overwrite"]) == 0
+    assert main(["report", str(good), "--out", str(tmp_path / "r.pdf")]) == 2
+    assert main(["report", str(good), "--out", str(tmp_path / "no" / "r.html")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("when,what\n1,a\n", "expected columns time_s, label"),
+        ("time_s,label\nsoon,a\n", "line 2: time_s is 'soon'"),
+        ("time_s,label\nnan,a\n", "line 2: time_s is 'nan'"),
+        ("time_s,label\n1,\n", "line 2"),
+        ("", "found none"),
+    ],
+)
+def test_markers_that_are_none(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        read_markers(tmp_path / "m.csv")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_markers(tmp_path / "nowhere.csv")
+
+
+def test_groups_as_spreadsheets_write_them(tmp_path: Path) -> None:
+    file = tmp_path / "g.csv"
+    file.write_bytes("\ufeffSource, Group,date\nv.mp4, ä ,2026-03-01\n,,\n".encode())
+    assert read_groups(file) == [Member("v.mp4", "ä", "", date(2026, 3, 1))]
+    file.write_text("source,date\nv.mp4,1.3.2026\n")
+    with pytest.raises(ConfigError, match="Expected YYYY-MM-DD"):
+        read_groups(file)
+    file.write_text("source,group\nv.mp4,a\nv.mp4,b\n")
+    with pytest.raises(ConfigError, match="for the second time"):
+        read_groups(file)
+    file.write_bytes(b"source,group\n\xff\xfe,a\n")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        read_groups(file)

@@ -1,0 +1,101 @@
+"""Reports in a real browser: they open quickly, ask for nothing, and fit a phone and a sheet."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mien.report import write_report
+from mien.types import EXPRESSIONS
+from tests.test_report_figures import save, smile
+
+#: Generous: the page itself needs a tenth of it, but machines that run tests are busy.
+_OPENS_WITHIN_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        pytest.skip("needs Chromium, and there is none on the path")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+def two_hours(file: Path) -> Path:
+    """180,000 frames of one face that changes its expression every two seconds."""
+    faces = []
+    for name in EXPRESSIONS:
+        probs = dict.fromkeys(EXPRESSIONS, 0.05) | {name: 0.7}
+        face = {
+            "track_id": 1, "box": [1, 2, 30, 40], "score": 0.9, "landmarks": [[0, 0]] * 5,
+            "expression": name, "confidence": 0.7, "uncertain": False, "probs": probs,
+        }  # fmt: skip
+        faces.append(json.dumps(face))
+    with file.open("w") as table:
+        for frame in range(180_000):
+            face_text = faces[(frame // 50) * 3 % 7]
+            table.write(
+                f'{{"schema": "mien/1", "source": "long.mp4", "frame": {frame}, "time_s": '
+                f'{frame / 25}, "width": 64, "height": 64, "faces": [{face_text}]}}\n'
+            )
+    return file
+
+
+@pytest.fixture(scope="module", params=["clip", "two hours"])
+def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    long = request.param == "two hours"
+    table = two_hours(folder / "t.jsonl") if long else save(folder / "t.jsonl", smile())
+    out = folder / "r.html"
+    write_report([table], out)
+    assert out.stat().st_size < 2_000_000
+    return out
+
+
+def test_opens_quickly_and_asks_for_nothing(browser: Any, report: Path) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    began = time.perf_counter()
+    page.goto(report.as_uri(), wait_until="load")
+    page.locator("#method").bounding_box()  # laid out to its end
+    assert time.perf_counter() - began < _OPENS_WITHIN_S
+    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
+    assert not complaints
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits_a_phone(browser: Any, report: Path, scheme: str) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page.goto(report.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 22, 31)"}[scheme]
+    page.close()
+
+
+def test_prints_without_cut_charts(browser: Any, report: Path, tmp_path: Path) -> None:
+    page = browser.new_page(color_scheme="dark")
+    page.goto(report.as_uri())
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    page.emulate_media(media="print")
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == "rgb(255, 255, 255)"  # paper is white, whatever the screen
+    breaks = page.evaluate(
+        "[...document.querySelectorAll('figure, tr')].map(e => getComputedStyle(e).breakInside)"
+    )
+    assert set(breaks) == {"avoid"}
+    page.close()

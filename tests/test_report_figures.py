@@ -1,0 +1,189 @@
+"""What a report counts: tables by hand, added up, averaged and set side by side."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.report.companions import Marker, Member
+from mien.report.contrasts import audience, differences, reactions, sessions
+from mien.report.findings import overall, shares_of, transitions, units_of
+from mien.report.intake import take_in
+from mien.report.recording import MOST_SPANS, Recording, Spans
+from mien.sinks import open_sink
+from mien.types import EXPRESSIONS, FaceResult, FaceShape, FrameResult
+from tests.test_events import face, film
+
+HAPPY, SAD, NEUTRAL = (EXPRESSIONS.index(name) for name in ("happy", "sad", "neutral"))
+
+
+def save(file: Path, results: Sequence[FrameResult], *, shape: bool = False) -> Path:
+    with open_sink(file, shape=shape) as sink:
+        for result in results:
+            sink.write(result)
+    return file
+
+
+def one(file: Path, results: Sequence[FrameResult], markers: Sequence[Marker] = ()) -> Recording:
+    (recording,) = take_in(save(file, results), markers)
+    return recording
+
+
+def unsure(found: FaceResult) -> FaceResult:
+    return replace(found, uncertain=True)
+
+
+def smile(
+    source: str = "v.mp4", *, at: int = 20, n: int = 60, after: float = 0.8
+) -> list[FrameResult]:
+    """Ten frames a second; a smile's probability rises from 0.2 at frame `at`."""
+    values = [0.2] * at + [after] * (n - at)
+    return film(*[[face(1, "happy", p)] for p in values], source=source)
+
+
+def test_time_is_added_up(tmp_path: Path) -> None:
+    frames = [[face(1, "happy", 0.9)]] * 6 + [[]] * 2 + [[unsure(face(1, "sad", 0.4))]] * 2
+    recording = one(tmp_path / "a.jsonl", film(*frames))
+    quality = recording.quality
+    assert recording.is_video
+    assert (quality.frames, quality.gaps) == (10, 0)
+    assert quality.recorded_s == pytest.approx(1.0)
+    assert quality.with_face_s == quality.face_s == pytest.approx(0.8)
+    assert quality.uncertain_s == pytest.approx(0.2)
+    (track,) = recording.tracks
+    shares = shares_of(track, EXPRESSIONS)
+    assert shares.of("happy").value == pytest.approx(0.75)
+    assert shares.of("uncertain").value == pytest.approx(0.25)
+    assert shares.of("pleasant").value == shares.of("expressive").value == pytest.approx(0.75)
+    assert shares.of("unpleasant").value == 0
+    assert shares.weighted[HAPPY] == pytest.approx((6 * 0.9 + 2 * 0.1) / 8)
+
+
+def test_breaks_count_for_a_usual_step(tmp_path: Path) -> None:
+    results = film(*[[face(1, "happy", 0.9)]] * 20)
+    late = [replace(r, time_s=r.time_s + 4) if r.frame >= 10 else r for r in results]
+    quality = one(tmp_path / "a.csv", late).quality
+    assert (quality.gaps, quality.gap_s) == (1, pytest.approx(4.0))
+    assert quality.recorded_s == pytest.approx(2.0)
+    assert quality.longest_step_s == pytest.approx(4.1)
+
+
+def test_long_recordings_are_thinned(tmp_path: Path) -> None:
+    frames = [[face(1, "happy", 0.9)], [face(1, "sad", 0.9)]] * 3000
+    recording = one(tmp_path / "a.jsonl", film(*frames, fps=2))
+    (track,) = recording.tracks
+    assert len(track.index) <= MOST_SPANS
+    assert track.total_s == pytest.approx(3000)
+    assert track.shown_s.sum(0)[[HAPPY, SAD]] == pytest.approx([1500, 1500])
+    assert recording.width_s == 0.8
+
+
+@given(st.lists(st.tuples(st.floats(0, 500), st.floats(0, 2)), max_size=40))
+def test_wider_spans_hold_the_same(added: list[tuple[float, float]]) -> None:
+    spans = Spans(0.05)
+    for time_s, value in sorted(added):
+        spans.add(time_s, np.array([value]))
+    before = float(sum(row[0] for row in spans.rows))
+    spans.widen()
+    assert sum(row[0] for row in spans.rows) == pytest.approx(before)
+    assert spans.index == sorted(set(spans.index))
+    assert spans.width_s == 0.1
+
+
+def test_small_and_turned_faces(tmp_path: Path) -> None:
+    turned = FaceShape(0.9, 45, 0, 0, (0.1, 0.1), (0.1, 0.1), 0.1, 0.8)
+    large = replace(face(1, "happy", 0.9), box=(0, 0, 30, 30), shape=turned)
+    small = replace(unsure(face(1, "sad", 0.4)), box=(0, 0, 30, 20))
+    table = save(tmp_path / "a.jsonl", film(*[[large]] * 6, *[[small]] * 4))
+    quality = take_in(table)[0].quality
+    assert quality.small_s == quality.uncertain_small_s == pytest.approx(0.4)
+    assert quality.turned_s == quality.shape_s == pytest.approx(0.6)
+    assert quality.uncertain_turned_s == 0
+
+
+def test_sources_of_one_table_are_kept_apart(tmp_path: Path) -> None:
+    first, second = smile("a.mp4"), smile("b.mp4", after=0.2)
+    mixed = [result for pair in zip(first, second, strict=True) for result in pair]
+    a, b = take_in(save(tmp_path / "a.jsonl", mixed))
+    assert (a.source, b.source) == ("a.mp4", "b.mp4")
+    assert a.quality.recorded_s == b.quality.recorded_s == pytest.approx(6.0)
+    assert shares_of(b.tracks[0], EXPRESSIONS).of("happy").value == pytest.approx(1)
+    assert (len(a.segments()), len(b.segments())) == (1, 0)
+
+
+def test_reactions_are_changes_against_the_second_before(tmp_path: Path) -> None:
+    markers = [Marker(2.0, "joke")]
+    recordings = [
+        one(tmp_path / f"{i}.jsonl", smile(f"{i}.mp4", after=after), markers)
+        for i, after in enumerate((0.8, 0.6))
+    ]
+    (found,) = reactions(recordings, ["joke", "joke", "joke"])
+    assert (found.n, found.unit, found.missed) == (2, "recordings", 1)
+    happy = found.curves[0, :, HAPPY]
+    assert happy[:4] == pytest.approx(0)
+    assert happy[4:20] == pytest.approx(0.5)  # the mean of 0.6 and 0.4; the film ends after 4 s
+    assert found.changes[HAPPY].value == pytest.approx(0.5)
+    # Student's 12.706 for two, times their deviation over the root of two.
+    assert found.changes[HAPPY].high == pytest.approx(0.5 + 12.706 * 0.1, rel=1e-3)
+    assert found.changes[SAD].value == pytest.approx(-0.5 / 6)
+    (within,) = reactions(recordings[:1], ["joke"])
+    assert (within.n, within.unit) == (1, "occurrences")
+
+
+def test_markers_concern_one_source_or_all(tmp_path: Path) -> None:
+    markers = [Marker(2.0, "joke", "other.mp4"), Marker(2.0, "song", "v.mp4"), Marker(9.0, "end")]
+    recording = one(tmp_path / "a.jsonl", smile("films/v.mp4"), markers)
+    assert [response.label for response in recording.responses] == ["song"]
+
+
+def test_what_followed_what(tmp_path: Path) -> None:
+    parts = [("happy", 10), ("sad", 10), ("happy", 10), ("neutral", 10)]
+    frames = [[face(1, name, 0.9)] for name, n in parts for _ in range(n)]
+    frames += [[]] * 30 + [[face(1, "sad", 0.9)]] * 10  # after three seconds nothing follows
+    counts = transitions([one(tmp_path / "a.jsonl", film(*frames))], EXPRESSIONS)
+    assert counts.sum() == 3
+    assert counts[HAPPY, SAD] == counts[SAD, HAPPY] == counts[HAPPY, NEUTRAL] == 1
+
+
+def test_people_count_once(tmp_path: Path) -> None:
+    shown = {"a.mp4": "happy", "b.mp4": "happy", "c.mp4": "sad", "d.mp4": "sad"}
+    recordings = [
+        one(tmp_path / f"{name}.jsonl", film(*[[face(1, expression, 0.9)]] * 20, source=name))
+        for name, expression in shown.items()
+    ]
+    members = [Member("a.mp4", "x", "Ada"), Member("b.mp4", "x", "Ada"), Member("c.mp4", "x", "Bo")]
+    found = overall(recordings, EXPRESSIONS, members)
+    assert found is not None
+    assert (found.looks, found.unit) == (3, "people")
+    assert found.of("happy").value == pytest.approx(1 / 3)
+    units = units_of(recordings, EXPRESSIONS, [*members, Member("d.mp4", "y")])
+    (difference,) = differences(units, EXPRESSIONS)
+    assert (difference.first, difference.second, difference.n) == ("x", "y", (2, 1))
+    assert difference.rows[HAPPY][1:3] == pytest.approx((0.5, 0))
+
+
+def test_sessions_are_dated(tmp_path: Path) -> None:
+    tables = [save(tmp_path / f"{i}.jsonl", smile(f"{i}.mp4", n=n)) for i, n in ((1, 900), (2, 60))]
+    recordings = [recording for table in tables for recording in take_in(table)]
+    members = [Member("1.mp4", day=date(2026, 3, 2)), Member("2.jsonl", day=date(2026, 3, 1))]
+    short, long = sessions(recordings, EXPRESSIONS, members)
+    assert (short.day, short.name, short.enough) == (date(2026, 3, 1), "2.jsonl", False)
+    assert (long.day, long.enough, long.sure_s) == (date(2026, 3, 2), True, pytest.approx(90))
+
+
+def test_an_audience_is_laid_over_each_other(tmp_path: Path) -> None:
+    early = film(*[[face(1, "neutral", 0.9)]] * 100, *[[face(1, "happy", 0.9)]] * 100)
+    late = [replace(r, source="w.mp4", time_s=r.time_s + 50) for r in early]
+    recordings = take_in(save(tmp_path / "a.jsonl", [*early, *late]))
+    found = audience(recordings, EXPRESSIONS, 240)
+    assert found is not None
+    assert found.people == pytest.approx(2)
+    assert found.shown[:, HAPPY] == pytest.approx(np.repeat([0, 1], 100))
+    assert found.times_s[found.moments[0]] >= 10
+    assert set(found.lifted) == {HAPPY}
+    assert len(found.moments) == 2  # at least 5 s apart, and only where there is something
