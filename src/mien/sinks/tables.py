@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from queue import Queue
 from threading import Thread
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from mien.sinks.sink import FileSink
-from mien.types import FrameResult, UInt8Array, result_columns
+from mien.types import EXPRESSIONS, FrameResult, UInt8Array, result_columns
 
-_ROWS_PER_GROUP: Final = 8192  # of a Parquet file: bounds the memory of a long video
+#: Of a Parquet file: bounds the memory of a long video.
+ROWS_PER_GROUP: Final = 8192
 
 
 def to_json(result: FrameResult) -> str:
@@ -73,46 +74,24 @@ class ParquetSink(FileSink):
     """
 
     def _open(self) -> None:
-        from arro3.core import RecordBatchReader, Schema
-
-        self._fields = [
-            _arrow_field(name) for name in result_columns(self.labels, shape=self.shape)
-        ]
         self._rows: list[dict[str, Any]] = []
         self._groups: Queue[list[dict[str, Any]] | None] = Queue(maxsize=2)
         self._failure: BaseException | None = None
-        reader = RecordBatchReader.from_batches(Schema(self._fields), self._batches())
-        self._writer = Thread(target=self._write_all, args=(reader,), daemon=True)
+        self._writer = Thread(target=self._write_all, daemon=True)
         self._writer.start()
 
-    def _write_all(self, reader: Any) -> None:
-        from arro3.io import write_parquet
-
+    def _write_all(self) -> None:
         try:
-            write_parquet(
-                reader,
-                str(self._partial),
-                compression="zstd(3)",
-                max_row_group_size=_ROWS_PER_GROUP,
-            )
+            fields = result_fields(self.labels, shape=self.shape)
+            write_parquet_rows(str(self._partial), fields, iter(self._groups.get, None))
         except BaseException as error:  # some failures of the library are no Exception
             self._failure = error
             while self._groups.get() is not None:  # let the caller go on to its end
                 pass
 
-    def _batches(self) -> Iterator[Any]:
-        from arro3.core import Array, RecordBatch
-
-        while (rows := self._groups.get()) is not None:
-            columns: dict[str, Any] = {
-                field.name: Array([row[field.name] for row in rows], type=field.type)
-                for field in self._fields
-            }
-            yield RecordBatch.from_pydict(columns)
-
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
         self._rows += result.to_rows(self.labels, shape=self.shape)
-        if len(self._rows) >= _ROWS_PER_GROUP:
+        if len(self._rows) >= ROWS_PER_GROUP:
             self._flush()
 
     def _flush(self) -> None:
@@ -128,14 +107,50 @@ class ParquetSink(FileSink):
             raise self._failed(self._failure)
 
 
-def _arrow_field(column: str) -> Any:
+def result_fields(labels: Sequence[str] = EXPRESSIONS, *, shape: bool = False) -> list[Any]:
+    """The Arrow fields of `result_columns`, of which Parquet files are made."""
     from arro3.core import DataType, Field
 
-    kind = DataType.float64()
-    if column in ("schema", "source", "expression"):
-        kind = DataType.string()
-    elif column in ("frame", "width", "height", "face", "track_id"):
-        kind = DataType.int64()
-    elif column == "uncertain":
-        kind = DataType.bool()
-    return Field(column, kind)
+    def kind(column: str) -> Any:
+        if column in ("schema", "source", "expression"):
+            return DataType.string()
+        if column in ("frame", "width", "height", "face", "track_id"):
+            return DataType.int64()
+        return DataType.bool() if column == "uncertain" else DataType.float64()
+
+    return [Field(column, kind(column)) for column in result_columns(labels, shape=shape)]
+
+
+def write_parquet_rows(
+    file: str | IO[bytes],
+    fields: Sequence[Any],
+    groups: Iterable[Sequence[Mapping[str, Any]]],
+    *,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Write groups of rows, as they come, to one Parquet file.
+
+    Args:
+        file: a path, or an open binary file.
+        fields: Arrow fields; every row has a value, or None, for each.
+        groups: rows, `ROWS_PER_GROUP` at a time where memory counts.
+        metadata: what the file says about itself.
+    """
+    from arro3.core import Array, RecordBatch, RecordBatchReader, Schema
+    from arro3.io import write_parquet
+
+    def batches() -> Iterator[Any]:
+        for rows in groups:
+            columns: dict[str, Any] = {
+                field.name: Array([row[field.name] for row in rows], type=field.type)
+                for field in fields
+            }
+            yield RecordBatch.from_pydict(columns)
+
+    write_parquet(
+        RecordBatchReader.from_batches(Schema(fields), batches()),
+        file,
+        compression="zstd(3)",
+        max_row_group_size=ROWS_PER_GROUP,
+        key_value_metadata=metadata,
+    )
