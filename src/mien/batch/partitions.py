@@ -8,6 +8,7 @@ the other is not. `manifest.jsonl` and `failures.jsonl` are read out of the reco
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -98,8 +99,8 @@ class PartitionWriter:
             yield rows
 
 
-class _Target:
-    """A file for arro3, which ends the process's patience (a panic) where writing fails.
+class _Target(io.RawIOBase):
+    """A file for arro3, which panics, with pages of text, where writing fails.
 
     It is let go on to its end, and the failure is kept.
     """
@@ -108,16 +109,18 @@ class _Target:
         self._file = file
         self.failure: OSError | None = None
 
-    def write(self, data: bytes) -> int:
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write, or where that has failed before, do nothing."""
         if self.failure is None:
             try:
                 return self._file.write(data)
             except OSError as error:
                 self.failure = error
         return len(data)
-
-    def flush(self) -> None:
-        """Whoever opened the file does that."""
 
 
 def is_whole(file: Path) -> bool:
