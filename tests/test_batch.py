@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ analyzer = cache(Settings.analyzer)
 
 
 @pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def inline(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Batches run in this process; the list's only number says after how many tasks they stop."""
     stop_after = [10**9]
 
@@ -62,7 +62,7 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     monkeypatch.setattr(mien.batch.run, "_run", run)
     monkeypatch.setattr(Settings, "analyzer", lambda self: analyzer(self))
-    yield stop_after
+    return stop_after
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,8 @@ def truth(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> list[Row]
     """The rows of an uninterrupted batch of all pictures, by real workers."""
     out = tmp_path_factory.mktemp("truth") / "out"
     batch([str(pictures)], out, engine=Engine(workers=2))
-    assert len(found := rows(out)) == 8
+    found = rows(out)
+    assert len(found) == 8
     return found
 
 
@@ -228,7 +229,8 @@ def test_the_parent_killed(tmp_path: Path, own: Path, place: int) -> None:
     _, said = continued.communicate()
     assert continued.returncode == 0, said
     assert "9 inputs" in said
-    assert len(found := rows(out)) == 9
+    found = rows(out)
+    assert len(found) == 9
     assert sorted({row["source"] for row in found}) == sorted(files)
     assert {row["expression"] for row in found if "pipe" in row["source"]} == {
         row["expression"] for row in found if "100" in row["source"]

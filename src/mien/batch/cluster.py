@@ -126,10 +126,13 @@ class _Crew:
         try:
             outcome = self._ray.get(answer)
         except self._ray.exceptions.RayActorError as error:
+            self._ray.kill(actor)  # it may only be out of reach
             self._bury(task, str(error).splitlines()[0])
             return
         except self._ray.exceptions.RayTaskError as error:
-            raise error.cause if isinstance(error.cause, MienError) else error from None
+            if isinstance(error.cause, MienError):
+                raise error.cause from None
+            raise
         self._stillborn = 0
         if task is not None:
             self._schedule.finished(task, outcome)
