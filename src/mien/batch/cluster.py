@@ -125,14 +125,14 @@ class _Crew:
         actor, task = self._awaited.pop(answer)
         try:
             outcome = self._ray.get(answer)
-        except self._ray.exceptions.RayActorError as error:
-            self._ray.kill(actor)  # it may only be out of reach
-            self._bury(task, str(error).splitlines()[0])
-            return
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, MienError):
                 raise error.cause from None
             raise
+        except self._ray.exceptions.RayError as error:
+            self._ray.kill(actor)  # it may only be out of reach
+            self._bury(task, str(error).splitlines()[0])
+            return
         self._stillborn = 0
         if task is not None:
             self._schedule.finished(task, outcome)

@@ -191,8 +191,8 @@ class BatchFolder:
         while True:
             plans = self.plans
             parts = self.parts()
-            planned = {each.path for part in parts for each in part.inputs}
-            fresh = [each for each in inputs if each.path not in planned]
+            planned = {each.key for part in parts for each in part.inputs}
+            fresh = [each for each in inputs if each.key not in planned]
             if not fresh or self.add_plan(
                 plan_parts(fresh, len(parts), part_size=part_size), plans
             ):
@@ -240,7 +240,7 @@ class BatchFolder:
                 if self.partition(int(folder.name)).exists():
                     shutil.rmtree(folder, ignore_errors=True)
         for file in self._trying.iterdir():
-            if file.name.isdecimal() and int(file.name) in mine:
+            if int(file.name.partition("-")[0]) in mine:
                 file.unlink(missing_ok=True)
 
     @contextmanager

@@ -32,6 +32,11 @@ class Input:
     path: str
     values: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def key(self) -> str:
+        """The same for every way to write one path."""
+        return self.path if is_remote(self.path) else os.path.normpath(self.path)
+
 
 @dataclass
 class Listing:
@@ -60,19 +65,18 @@ def list_inputs(arguments: Sequence[str]) -> Listing:
     for argument in arguments:
         try:
             for found in _named(argument, listing):
-                key = found.path if is_remote(found.path) else os.path.normpath(found.path)
-                if key not in known:
-                    known[key] = len(listing.inputs)
+                if found.key not in known:
+                    known[found.key] = len(listing.inputs)
                     listing.inputs.append(found)
                     continue
-                before = listing.inputs[known[key]]
+                before = listing.inputs[known[found.key]]
                 if found.values and before.values and dict(found.values) != dict(before.values):
                     raise ConfigError(
                         f"{argument}: {found.path} stands there, or in another manifest, with "
                         "other values as well. Expected one row for each path"
                     )
                 if found.values:
-                    listing.inputs[known[key]] = Input(before.path, found.values)
+                    listing.inputs[known[found.key]] = Input(before.path, found.values)
         except SourceError as error:
             listing.failures.append((argument, error))
     return listing
@@ -117,7 +121,7 @@ def _read_manifest(name: str) -> tuple[dict[str, str], list[Input]]:
             f"{name}: expected a manifest with a column 'path', found {', '.join(columns) or 'no'} "
             "columns"
         )
-    base = name.rpartition("/")[0]
+    base = name.rpartition("/")[0] if is_remote(name) else os.path.dirname(name)
     inputs = []
     for number, row in enumerate(rows, 1):
         path = row["path"]

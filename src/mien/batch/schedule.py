@@ -41,7 +41,7 @@ class AnalyzePart:
 
     @property
     def name(self) -> str:
-        """What distinguishes it from other tasks; only digits."""
+        """What distinguishes it from other tasks: a part's number, and what follows a hyphen."""
         return f"{self.part.number:06}"
 
 
@@ -55,7 +55,7 @@ class AnalyzeSegment:
     @property
     def name(self) -> str:
         """As of `AnalyzePart`."""
-        return f"{self.part.number:06}{self.cut.number:06}"
+        return f"{self.part.number:06}-{self.cut.number:06}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class JoinSegments:
     @property
     def name(self) -> str:
         """As of `AnalyzePart`."""
-        return f"{self.part.number:06}999999"
+        return f"{self.part.number:06}-join"
 
 
 Task = AnalyzePart | AnalyzeSegment | JoinSegments
@@ -108,7 +108,7 @@ class Schedule:
         self._cuts: dict[int, tuple[Cut, ...]] = {}
         self._missing: dict[int, set[int]] = {}
         self._deaths: Counter[tuple[str, int | None]] = Counter()
-        self._given_up: defaultdict[str, dict[int, str]] = defaultdict(dict)
+        self._given_up: defaultdict[int, dict[int, str]] = defaultdict(dict)
         self.done = 0
 
     @property
@@ -172,13 +172,13 @@ class Schedule:
         elif times >= _TRIES:
             path = task.part.inputs[index].path
             reason = f"{path}: ended the worker that read it, {times} times ({why})"
-            self._given_up[f"{task.part.number:06}"][index] = reason
+            self._given_up[task.part.number][index] = reason
         if isinstance(task, AnalyzePart):
-            known = dict(self._given_up[task.name])
+            known = dict(self._given_up[task.part.number])
             suspect = None if index in known else index
             self._queue.appendleft(replace(task, suspect=suspect, given_up=known))
         elif task.part.number in self._missing:
-            given_up = self._given_up[f"{task.part.number:06}"]
+            given_up = self._given_up[task.part.number]
             if given_up:
                 self._whole(AnalyzePart(task.part, may_cut=False, given_up=dict(given_up)))
             else:

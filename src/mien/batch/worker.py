@@ -20,7 +20,7 @@ from mien.batch.remote import is_remote, open_remote, read_remote
 from mien.batch.schedule import AnalyzePart, AnalyzeSegment, JoinSegments, Outcome, Task
 from mien.batch.settings import Settings
 from mien.batch.video import Cut, find_cuts, join_segments, own_faces
-from mien.errors import MienError, SourceError
+from mien.errors import ConfigError, MienError, SourceError
 from mien.picture import read_picture
 from mien.results import read_results
 from mien.sinks import to_json
@@ -94,6 +94,8 @@ class Worker:
             try:
                 with self._open(path, Span()) as source:
                     (found,) = self._analyzer.run(source)
+            except ConfigError:  # it is the same for all
+                raise
             except Exception as error:  # whatever it is, it never costs the others theirs
                 done[index] = Done(path, 0, 0, _why(path, error))
             else:
@@ -118,7 +120,7 @@ class Worker:
             if error is None:
                 frames, faces, error = self._save(only.path, self._settings.span, file)
         self._writer.commit(task.part, read_results(whole), [Done(only.path, frames, faces, error)])
-        self._folder.forget_segments(number)
+        whole.unlink()  # segments that others are still at are swept up in the end
         return Outcome(1)
 
     def _cuts(self, path: str) -> tuple[Cut, ...]:
@@ -176,6 +178,8 @@ class Worker:
         while True:
             try:
                 answer = next(answers, None)
+            except ConfigError:
+                raise
             except Exception as error:
                 return frames, faces, _why(path, error)
             if answer is None:
