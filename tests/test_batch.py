@@ -1,93 +1,31 @@
 """Batches: whatever happens to them, the union of their rows stays the same."""
 
 import errno
-import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from PIL import Image
 
-import mien.batch.run
-from mien.batch import Engine, Settings, Shard, Summary, run_batch
+from mien.batch import Settings, Shard
 from mien.batch.folder import BatchFolder, durable
-from mien.batch.inputs import Input, list_inputs
+from mien.batch.inputs import Input
 from mien.batch.partitions import _Target, is_whole, read_record
 from mien.batch.plan import Part, plan_parts
 from mien.batch.schedule import AnalyzePart, Outcome, Schedule
-from mien.batch.worker import Order, Worker
 from mien.cli import main as cli
-from mien.errors import ConfigError, SinkError, SourceError
+from mien.errors import ConfigError, SinkError
 from mien.sinks.tables import result_fields, write_parquet_rows
-from mien.types import RESULT_COLUMNS, UInt8Array
+from mien.types import RESULT_COLUMNS
+from tests.batches import QUICK, Row, analyzer, batch, inline, listed, own, pictures, rows, truth
 
-QUICK = Settings(detector_px=96)  # little work, and still a face in every picture
-COMMAND = [sys.executable, "-m", "mien.cli", "batch"]
-PATIENCE_S = 120.0
-Row = dict[str, Any]
-
-analyzer = cache(Settings.analyzer)
-
-
-@pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Batches run in this process; the list's only number says after how many tasks they stop."""
-    stop_after = [10**9]
-
-    def run(
-        _engine: Engine, schedule: Schedule, order: Order, on_progress: Callable[[int], None]
-    ) -> None:
-        worker = Worker(order)
-        while (task := schedule.next()) is not None:
-            if stop_after[0] == 0:
-                raise KeyboardInterrupt
-            stop_after[0] -= 1
-            schedule.finished(task, worker.do(task))
-            on_progress(schedule.done)
-        assert schedule.is_finished
-
-    monkeypatch.setattr(mien.batch.run, "_run", run)
-    monkeypatch.setattr(Settings, "analyzer", lambda self: analyzer(self))
-    return stop_after
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory, portrait: UInt8Array) -> Path:
-    """Seven portraits of seven sizes, one picture of nothing, and one that is none."""
-    folder = tmp_path_factory.mktemp("pictures")
-    face = Image.fromarray(portrait[:300, 60:360])
-    for size in range(100, 170, 10):
-        face.resize((size, size)).save(folder / f"{size}.png")
-    Image.new("RGB", (60, 40), "grey").save(folder / "nobody.png")
-    (folder / "broken.jpg").write_bytes(b"no picture")
-    return folder
-
-
-def rows(out: Path) -> list[Row]:
-    found: list[Row] = pq.read_table(out / "results").to_pylist()
-    return sorted(found, key=lambda row: (row["source"], row["frame"], row["face"] or 0))
-
-
-def listed(file: Path) -> list[Row]:
-    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
-
-
-def batch(arguments: list[str], out: Path, **options: Any) -> Summary:
-    return run_batch(arguments, out, settings=options.pop("settings", QUICK), **options)
+__all__ = ["inline", "own", "pictures", "truth"]  # fixtures
 
 
 def test_a_batch_has_the_rows_of_analyze(tmp_path: Path, pictures: Path, inline: list[int]) -> None:
@@ -113,16 +51,6 @@ def test_a_batch_has_the_rows_of_analyze(tmp_path: Path, pictures: Path, inline:
     manifest = listed(tmp_path / "out/manifest.jsonl")
     assert {row["source"] for row in manifest} == {str(f) for f in pictures.iterdir()}
     assert sum(row["faces"] for row in manifest) == 7
-
-
-@pytest.fixture(scope="module")
-def truth(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> list[Row]:
-    """The rows of an uninterrupted batch of all pictures, by real workers."""
-    out = tmp_path_factory.mktemp("truth") / "out"
-    batch([str(pictures)], out, engine=Engine(workers=2))
-    found = rows(out)
-    assert len(found) == 8
-    return found
 
 
 @examples(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
@@ -164,121 +92,6 @@ def test_stopped_and_continued_anywhere(
     batch([str(pictures)], out, part_size=2)
     assert rows(out) == truth
     assert len(listed(out / "manifest.jsonl")) == 9
-
-
-# Real processes, really killed. A named pipe holds a worker at a point that is known.
-
-
-def start(arguments: list[str], out: Path, *more: str) -> subprocess.Popen[str]:
-    options = ["--detector-px", "96", "--workers", "1", "--out", str(out), *more]
-    return subprocess.Popen([*COMMAND, *arguments, *options], stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(condition: Callable[[], Any]) -> Any:
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError("waited in vain")
-
-
-def worker_at(out: Path, index: int, *, not_pid: int = 0) -> int:
-    """The worker that is at the input with this index within its part, once there is one."""
-
-    def found() -> int:
-        for file in (out / ".mien/trying").glob("*"):
-            words = file.read_text().split()
-            if len(words) == 3 and int(words[0]) == index and int(words[1]) != not_pid:
-                return int(words[1])
-        return 0
-
-    pid: int = wait_for(found)
-    return pid
-
-
-def with_pipe(pictures: Path, place: int) -> tuple[list[str], Path]:
-    """The good pictures' names, and at a place among them a named pipe with that of the last."""
-    files = sorted(str(file) for file in pictures.glob("*.png"))
-    pipe = pictures / "pipe.png"
-    os.mkfifo(pipe)
-    files.insert(place, str(pipe))
-    return files, pipe
-
-
-@pytest.fixture
-def own(tmp_path: Path, pictures: Path) -> Path:
-    """A copy of the pictures that a test may change."""
-    return Path(shutil.copytree(pictures, tmp_path / "own"))
-
-
-@pytest.mark.parametrize("place", [0, 4])
-def test_the_parent_killed(tmp_path: Path, own: Path, place: int) -> None:
-    """In the first part, and in the second, in the middle of it."""
-    out = tmp_path / "out"
-    files, pipe = with_pipe(own, place)
-    process = start(files, out, "--part-size", "3")
-    worker = worker_at(out, place % 3)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    wait_for(lambda: not Path(f"/proc/{worker}").exists())  # it never outlives its parent
-    assert len(list((out / "results").glob("*.parquet"))) == place // 3
-    pipe.unlink()
-    shutil.copy(own / "100.png", pipe)
-    continued = start(files, out, "--part-size", "3")
-    _, said = continued.communicate()
-    assert continued.returncode == 0, said
-    assert "9 inputs" in said
-    found = rows(out)
-    assert len(found) == 9
-    assert sorted({row["source"] for row in found}) == sorted(files)
-    assert {row["expression"] for row in found if "pipe" in row["source"]} == {
-        row["expression"] for row in found if "100" in row["source"]
-    }
-
-
-def test_a_worker_killed_twice_on_one_input(tmp_path: Path, own: Path) -> None:
-    """After one more try that input is a failure; the others are complete."""
-    out = tmp_path / "out"
-    files, pipe = with_pipe(own, 5)
-    process = start(files, out, "--part-size", "9")
-    first = worker_at(out, 5)
-    os.kill(first, signal.SIGKILL)
-    os.kill(worker_at(out, 5, not_pid=first), signal.SIGKILL)
-    _, said = process.communicate()
-    assert process.returncode == 3, said
-    (failure,) = listed(out / "failures.jsonl")
-    assert failure["source"] == str(pipe)
-    assert "2 times (SIGKILL" in failure["error"]
-    assert sorted(row["source"] for row in rows(out)) == [f for f in files if f != str(pipe)]
-
-
-def test_a_worker_killed_once(tmp_path: Path, own: Path) -> None:
-    """Nothing is lost, and nothing is a failure."""
-    out = tmp_path / "out"
-    files, pipe = with_pipe(own, 1)
-    process = start(files, out, "--part-size", "3")
-    worker = worker_at(out, 1)
-    picture = pipe.with_name("whole.png")
-    shutil.copy(own / "100.png", picture)
-    picture.replace(pipe)
-    os.kill(worker, signal.SIGKILL)
-    _, said = process.communicate()
-    assert process.returncode == 0, said
-    assert sorted(row["source"] for row in rows(out)) == sorted(files)
-
-
-def test_two_at_once_on_one_shard(tmp_path: Path, own: Path) -> None:
-    files, pipe = with_pipe(own, 0)
-    process = start(files, tmp_path / "out", "--part-size", "9")
-    worker_at(tmp_path / "out", 0)
-    pipe.unlink()
-    with pytest.raises(ConfigError, match="another `mien batch` is at work there on shard 1/1"):
-        batch(files, tmp_path / "out")
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate()
-    assert process.returncode == 130
-    assert "interrupted" in said
 
 
 # Damage, and things that do not fit.
@@ -392,148 +205,6 @@ def test_new_inputs_are_added(tmp_path: Path, own: Path, inline: list[int]) -> N
     summary = batch([str(own)], tmp_path / "out")
     assert (summary.before, summary.totals.inputs) == (9, 10)
     assert len(rows(tmp_path / "out")) == 9
-
-
-# Inputs.
-
-
-def test_a_manifests_columns_are_carried_along(
-    tmp_path: Path, own: Path, inline: list[int]
-) -> None:
-    table = own / "list.csv"
-    table.write_text('path,label,note\n100.png,happy,"a, b"\nnobody.png,,\nbroken.jpg,sad,\n')
-    batch([str(table), str(own / "110.png")], tmp_path / "csv")
-    found = {Path(row["source"]).name: row for row in rows(tmp_path / "csv")}
-    assert [found["100.png"][key] for key in ("path", "label", "note")] == [
-        "100.png", "happy", "a, b",
-    ]  # fmt: skip
-    assert found["nobody.png"]["label"] == ""
-    assert found["110.png"]["label"] is None
-    assert list(found["100.png"])[: len(RESULT_COLUMNS)] == list(RESULT_COLUMNS)
-
-    typed = own / "list.parquet"
-    columns: dict[str, Any] = {
-        "path": ["100.png", "110.png"],
-        "age": pa.array([31, None], pa.int16()),
-        "weight": pa.array([0.5, 1.5], pa.float32()),
-        "posed": [True, None],
-        "day": pa.array([0, 1], pa.date32()),
-        "who": pa.array(["a", "b"]).dictionary_encode(),
-    }
-    pq.write_table(pa.table(columns), typed)
-    batch([str(typed)], tmp_path / "parquet")
-    schema = pq.read_schema(next((tmp_path / "parquet/results").iterdir()))
-    kinds = {name: str(schema.field(name).type) for name in columns}
-    assert kinds == {
-        "path": "string", "age": "int64", "weight": "double", "posed": "bool", "day": "string",
-        "who": "string",
-    }  # fmt: skip
-    first, second = rows(tmp_path / "parquet")
-    assert [first[key] for key in columns] == ["100.png", 31, 0.5, True, "1970-01-01", "a"]
-    assert (second["age"], second["posed"]) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("file\na.png\n", "column 'path', found file"),
-        ("", "column 'path', found no"),
-        ("path\n\n \n", "row 1 has no path"),
-        ("path\na.png,b\n", "row 1 has more fields"),
-        ('path\n"a.png', "not a CSV file"),
-        ("path,x\na.png,1\na.png,2\n", "one row for each path"),
-    ],
-)
-def test_bad_manifests(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "list.csv").write_text(text)
-    with pytest.raises(ConfigError, match=message):
-        list_inputs([str(tmp_path / "list.csv")])
-
-
-def test_damaged_parquet_manifests(
-    tmp_path: Path, inline: list[int], capfd: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "list.parquet"
-    pq.write_table(pa.table({"path": ["a"] * 1000}), file)
-    file.write_bytes(file.read_bytes()[:-7])
-    with pytest.raises(ConfigError, match="not a complete Parquet file"):
-        list_inputs([str(file)])
-    pq.write_table(pa.table({"path": ["a.png"], "frame": [1]}), file)
-    with pytest.raises(ConfigError, match="column 'frame' has the name of one of mien's own"):
-        batch([str(file)], tmp_path / "out")
-    assert "panicked" not in capfd.readouterr().err
-
-
-def test_each_input_once(tmp_path: Path, own: Path) -> None:
-    (own / "list.csv").write_text("path,who\n100.png,me\n")
-    listing = list_inputs([str(own), f"{own}/../own", str(own / "*.png"), str(own / "list.csv")])
-    assert len(listing.inputs) == 9
-    assert [each.values for each in listing.inputs if each.values] == [
-        {"path": "100.png", "who": "me"}
-    ]
-    nothing = list_inputs([str(tmp_path / "*.gif"), "-", "0"])
-    assert not nothing.inputs
-    assert len(nothing.failures) == 3
-
-
-def test_nothing_at_all(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="matches no picture"):
-        batch([str(tmp_path / "*.png")], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_addresses(tmp_path: Path, pictures: Path, inline: list[int]) -> None:
-    fsspec = pytest.importorskip("fsspec")
-    memory = fsspec.filesystem("memory")
-    for name in ("100.png", "broken.jpg", "nobody.png"):
-        memory.pipe(f"/bucket/{name}", (pictures / name).read_bytes())
-    memory.pipe("/bucket/notes.txt", b"-")
-    memory.pipe("/bucket/list.csv", b"path,n\n100.png,1\nmemory://bucket/gone.png,2\n")
-    summary = batch(["memory://bucket"], tmp_path / "out")
-    assert (summary.totals.inputs, summary.totals.failed) == (3, 1)
-    names = [row["source"] for row in rows(tmp_path / "out")]
-    assert [name.rpartition("/")[2] for name in names] == ["100.png", "nobody.png"]
-    assert all(name.startswith("memory://") for name in names)
-    batch(["memory://bucket/list.csv"], tmp_path / "list")
-    assert [row["n"] for row in rows(tmp_path / "list")] == ["1"]
-    assert "gone.png" in (tmp_path / "list/failures.jsonl").read_text()
-    there = batch([pictures.as_uri() + "/1*.png"], tmp_path / "files")
-    assert there.totals.frames == 7
-    with pytest.raises(SourceError, match="there is nothing"):
-        batch(["memory://elsewhere"], tmp_path / "nothing")
-    with pytest.raises(ConfigError, match="no kind of address that is known"):
-        batch(["nonesuch://x"], tmp_path / "nothing")
-
-
-def test_what_is_missing_for_an_address(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    core = pytest.importorskip("fsspec.core")
-
-    def missing(_address: str) -> None:
-        raise ImportError("Install s3fs to access S3")
-
-    monkeypatch.setattr(core, "url_to_fs", missing)
-    assert cli(["batch", "s3://bucket/x", "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert said == "mien: s3://bucket/x: this needs s3fs: pip install s3fs\n"
-    monkeypatch.setitem(sys.modules, "fsspec.core", None)
-    with pytest.raises(ConfigError, match=r"pip install 'mien\[cloud\]'"):
-        list_inputs(["gs://bucket/x"])
-
-
-def test_names_that_are_no_text(tmp_path: Path, portrait_file: Path, inline: list[int]) -> None:
-    folder = tmp_path / "names"
-    folder.mkdir()
-    name = os.fsdecode(b"\xff.png")
-    try:
-        shutil.copy(portrait_file, folder / name)
-    except OSError:
-        pytest.skip("this file system takes text only")
-    shutil.copy(portrait_file, folder / "good.png")
-    summary = batch([str(folder)], tmp_path / "out")
-    assert (summary.totals.inputs, summary.totals.failed) == (2, 1)
-    assert "no text" in listed(tmp_path / "out/failures.jsonl")[0]["error"]
 
 
 # Planning and scheduling.

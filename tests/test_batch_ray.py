@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from mien.batch import Engine, run_batch
-from tests.test_batch import QUICK, listed, pictures, rows
+from tests.batches import QUICK, listed, pictures, rows
+
+__all__ = ["pictures"]  # fixtures
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray", reason="needs the extra `ray`")
 
-__all__ = ["pictures"]  # a fixture
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -19,9 +19,10 @@ from mien.batch.schedule import AnalyzePart, AnalyzeSegment, JoinSegments, Outco
 from mien.batch.video import WARM_UP_S, Cut, _cuts, find_cuts, join_segments, own_faces
 from mien.sources import Span, open_source
 from mien.types import EXPRESSIONS, FaceResult, FrameResult, UInt8Array
-from tests.test_batch import analyzer, inline, listed, part_of, rows
+from tests.batches import analyzer, inline, listed, part_of, rows
 
-__all__ = ["inline"]  # a fixture
+__all__ = ["inline"]  # fixtures
+
 
 FPS = 10
 VIDEO = Settings(detector_px=160, segment_s=10.0)
