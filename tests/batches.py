@@ -13,6 +13,8 @@ from PIL import Image
 
 import mien.batch.run
 from mien.batch import Engine, Settings, Summary, run_batch
+from mien.batch.inputs import Input
+from mien.batch.plan import Part
 from mien.batch.schedule import Schedule
 from mien.batch.worker import Order, Worker
 from mien.types import UInt8Array
@@ -84,3 +86,7 @@ def truth(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> list[Row]
 def own(tmp_path: Path, pictures: Path) -> Path:
     """A copy of the pictures that a test may change."""
     return Path(shutil.copytree(pictures, tmp_path / "own"))
+
+
+def part_of(*paths: str, number: int = 0, is_video: bool = False) -> Part:
+    return Part(number, is_video, tuple(map(Input, paths)))

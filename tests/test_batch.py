@@ -17,13 +17,25 @@ from mien.batch import Settings, Shard
 from mien.batch.folder import BatchFolder, durable
 from mien.batch.inputs import Input
 from mien.batch.partitions import _Target, is_whole, read_record
-from mien.batch.plan import Part, plan_parts
+from mien.batch.plan import plan_parts
 from mien.batch.schedule import AnalyzePart, Outcome, Schedule
 from mien.cli import main as cli
 from mien.errors import ConfigError, SinkError
 from mien.sinks.tables import result_fields, write_parquet_rows
 from mien.types import RESULT_COLUMNS
-from tests.batches import QUICK, Row, analyzer, batch, inline, listed, own, pictures, rows, truth
+from tests.batches import (
+    QUICK,
+    Row,
+    analyzer,
+    batch,
+    inline,
+    listed,
+    own,
+    part_of,
+    pictures,
+    rows,
+    truth,
+)
 
 __all__ = ["inline", "own", "pictures", "truth"]  # fixtures
 
@@ -220,10 +232,6 @@ def test_parts() -> None:
     large = plan_parts([Input(f"{i}.png") for i in range(50_000)], 0)
     assert {len(part.inputs) for part in large[:-1]} == {256}
     assert plan_parts([], 0) == []
-
-
-def part_of(*paths: str, number: int = 0, is_video: bool = False) -> Part:
-    return Part(number, is_video, tuple(map(Input, paths)))
 
 
 def test_who_dies_on_an_input_twice_gives_it_up() -> None:
