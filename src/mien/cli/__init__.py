@@ -16,6 +16,7 @@ from types import FrameType
 import mien
 from mien.cli import (
     analyze,
+    batch,
     benchmark,
     data,
     evaluate,
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for verb in (
         analyze,
+        batch,
         plot,
         report,
         models,

@@ -48,7 +48,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add("--json", action="store_true", help="JSON Lines on stdout")
     add("--overwrite", action="store_true", help="replace existing outputs")
-    add("--model", metavar="NAME_OR_FILE", help="expression model; see `mien models list`")
+    add_analysis_options(parser, threads=2)
     explain = parser.add_mutually_exclusive_group()
     explain.add_argument(
         "--explain",
@@ -65,6 +65,15 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         dest="explain",
         help="colour where the network looked, if the model can say",
     )
+    add("--quiet", action="store_true", help="no progress and no table")
+    add("--profile", action="store_true", help="say where the time went")
+    parser.set_defaults(run=run)
+
+
+def add_analysis_options(parser: argparse.ArgumentParser, *, threads: int) -> None:
+    """Declare the options that say how to analyse; `threads` is how many by default."""
+    add = parser.add_argument
+    add("--model", metavar="NAME_OR_FILE", help="expression model; see `mien models list`")
     add("--shape", action="store_true", help="how each face is turned, and its eyes, brows, mouth")
     add("--anonymize", action="store_true", help="hide the faces in annotated copies")
     add(
@@ -103,10 +112,13 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="take every face of a video for neutral during its first S seconds",
     )
     add("--max-pixels", type=int, metavar="N", help="refuse larger pictures (100,000,000)")
-    add("--threads", type=int, default=2, metavar="N", help="CPU threads of each network (2)")
-    add("--quiet", action="store_true", help="no progress and no table")
-    add("--profile", action="store_true", help="say where the time went")
-    parser.set_defaults(run=run)
+    add(
+        "--threads",
+        type=int,
+        default=threads,
+        metavar="N",
+        help=f"CPU threads of each network ({threads})",
+    )
 
 
 @dataclass
@@ -181,11 +193,22 @@ def run(options: argparse.Namespace) -> int:
     return PARTLY
 
 
-def _check(options: argparse.Namespace) -> None:
-    def require(good: bool, option: str, expected: str, found: object) -> None:
-        if not good:
-            raise ConfigError(f"{option}: expected {expected}, got {found}")
+def require(good: bool, option: str, expected: str, found: object) -> None:
+    """Refuse an option's value unless it is good.
 
+    Raises:
+        ConfigError: it is not.
+    """
+    if not good:
+        raise ConfigError(f"{option}: expected {expected}, got {found}")
+
+
+def check_analysis(options: argparse.Namespace) -> None:
+    """Refuse impossible values of what `add_analysis_options` declares.
+
+    Raises:
+        ConfigError: there is one.
+    """
     score, px, threads = options.min_score, options.detector_px, options.threads
     require(0 < score < 1, "--min-score", "a number between 0 and 1", score)
     require(px is None or px >= 32, "--detector-px", "at least 32", px)
@@ -200,6 +223,10 @@ def _check(options: argparse.Namespace) -> None:
     require(0 <= baseline < inf, "--baseline", "seconds, at least 0", baseline)
     pixels = options.max_pixels
     require(pixels is None or pixels >= 1, "--max-pixels", "at least 1", pixels)
+
+
+def _check(options: argparse.Namespace) -> None:
+    check_analysis(options)
     targets = [os.path.abspath(out) for out in options.out]
     twice = next((out for out in options.out if targets.count(os.path.abspath(out)) > 1), None)
     require(twice is None, "--out", "different files", f"{twice} twice")

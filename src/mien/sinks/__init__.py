@@ -1,7 +1,8 @@
 """Where results go: JSON Lines, JSON, CSV, Parquet, segments, annotated pictures and videos.
 
 May import numpy, arro3, Pillow, av, and from mien: errors, types, events. `sink.py` says what a
-sink is, `tables.py` holds results in full, `segments.py` what happened when, and `copies.py` draws.
+sink is, `tables.py` and
+`parquet.py` hold results in full, `segments.py` what happened when, and `copies.py` draws.
 
 Every sink writes to a temporary name beside its target and renames it at the end, so a file that
 is there is complete. An interrupted run ends its files properly: what was written stays readable.
@@ -16,9 +17,10 @@ from typing import Final
 
 from mien.errors import SinkError
 from mien.sinks.copies import PictureSink, VideoSink
+from mien.sinks.parquet import ParquetSink
 from mien.sinks.segments import SegmentCsvSink, SubRipSink, WebVttSink
 from mien.sinks.sink import FileSink, Sink
-from mien.sinks.tables import CsvSink, JsonLinesSink, JsonSink, ParquetSink, to_json
+from mien.sinks.tables import CsvSink, JsonLinesSink, JsonSink, to_json
 from mien.types import EXPRESSIONS, PICTURE_SUFFIXES, FrameResult, UInt8Array
 
 __all__ = ["FolderSink", "Sink", "open_sink", "save_picture", "to_json"]

@@ -22,7 +22,7 @@ from mien.sources.source import Source, Span
 from mien.sources.video import open_video
 from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frame, UInt8Array
 
-__all__ = ["MAX_PIXELS", "Source", "Span", "expand_source", "open_source"]
+__all__ = ["MAX_PIXELS", "Source", "Span", "expand_source", "is_video", "open_source"]
 
 
 def open_source(
@@ -30,6 +30,7 @@ def open_source(
     *,
     max_pixels: int = MAX_PIXELS,
     span: Span | None = None,
+    threads: int = 0,
 ) -> Source:
     """Open a picture, a video, a camera, a network stream, standard input, an array or a frame.
 
@@ -38,6 +39,7 @@ def open_source(
             (H, W, 3)` or grey `uint8 (H, W)` array; or a `Frame`.
         max_pixels: refuse pictures and videos whose header announces more, before decoding.
         span: which frames of a video are wanted; None for all.
+        threads: of a video's decoder; 0 for as many as there are cores.
 
     Raises:
         SourceError: no such source, empty, not a picture or video, damaged, or too large.
@@ -62,12 +64,20 @@ def open_source(
         raise SourceError(f"{name}: cannot be read ({error.strerror}). Check the path") from error
     if empty:
         raise SourceError(f"{name}: is empty (0 bytes). Copy or download it again")
-    suffix = path.suffix.lower()
-    if suffix in VIDEO_SUFFIXES:
-        return open_video(name, name, max_pixels, span)
-    if suffix in PICTURE_SUFFIXES or _is_picture(path):
-        return Source(name, _picture_frames(name, max_pixels), is_video=False, frame_count=1)
-    return open_video(name, name, max_pixels, span)
+    if is_video(name):
+        return open_video(name, name, max_pixels, span, threads=threads)
+    return Source(name, _picture_frames(name, max_pixels), is_video=False, frame_count=1)
+
+
+def is_video(name: str) -> bool:
+    """Whether a file is opened as a video: by its suffix, and where that is not known, its content.
+
+    What is no picture is tried as a video.
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix in PICTURE_SUFFIXES or suffix in VIDEO_SUFFIXES:
+        return suffix in VIDEO_SUFFIXES
+    return not _is_picture(Path(name))
 
 
 def _is_picture(path: Path) -> bool:

@@ -17,12 +17,17 @@ class Span:
         start_s, end_s: from when, and up to when (without), by the video's own clock.
         every: only each so many-th frame.
         fps: at most so many frames a second, evenly; None for all.
+        first: the number of the first frame from `start_s` on, where this is a part of a span that
+            was cut up.
+        due_s: with `fps`, no frame is wanted before, for the same case.
     """
 
     start_s: float = 0.0
     end_s: float = inf
     every: int = 1
     fps: float | None = None
+    first: int = 0
+    due_s: float = -inf
 
     def __post_init__(self) -> None:
         if not 0 <= self.start_s < self.end_s:
@@ -32,23 +37,36 @@ class Span:
         if self.fps is not None and not self.fps > 0:
             raise ValueError(f"fps: expected a positive number, got {self.fps}")
 
-    def picker(self) -> Callable[[int, float], bool]:
+    def picker(self) -> Picker:
         """A function that says of each frame in turn, by number and time, whether it is wanted."""
-        due_s = -inf
+        return Picker(self, self.due_s)
 
-        def wanted(index: int, time_s: float) -> bool:
-            nonlocal due_s
-            if index % self.every or not self.start_s <= time_s < self.end_s:
+
+@dataclass
+class Picker:
+    """Says of each frame of a span in turn whether it is wanted.
+
+    Attributes:
+        span: which frames are.
+        due_s: with `fps`, when the next one is.
+    """
+
+    span: Span
+    due_s: float
+
+    def __call__(self, index: int, time_s: float) -> bool:
+        """Whether the frame with this number and time is wanted."""
+        span = self.span
+        if index % span.every or not span.start_s <= time_s < span.end_s:
+            return False
+        if span.fps is not None:
+            # Clocks are rounded to milliseconds in many files.
+            if time_s + 0.0015 < self.due_s:
                 return False
-            if self.fps is not None:
-                # Clocks are rounded to milliseconds in many files.
-                if time_s + 0.0015 < due_s:
-                    return False
-                step_s = 1 / self.fps
-                due_s = time_s + step_s if due_s < time_s - step_s else due_s + step_s
-            return True
-
-        return wanted
+            step_s = 1 / span.fps
+            late = self.due_s < time_s - step_s
+            self.due_s = time_s + step_s if late else self.due_s + step_s
+        return True
 
 
 class Source:

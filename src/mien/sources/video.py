@@ -23,7 +23,9 @@ _MISSING_S: Final = 1.0
 _MISSING_SHARE: Final = 0.05
 
 
-def open_video(name: str, file: Any, max_pixels: int, span: Span, **options: Any) -> Source:
+def open_video(
+    name: str, file: Any, max_pixels: int, span: Span, *, threads: int = 0, **options: Any
+) -> Source:
     """Open a video.
 
     Args:
@@ -31,6 +33,7 @@ def open_video(name: str, file: Any, max_pixels: int, span: Span, **options: Any
         file: a path, a URL, or an object with `read`.
         max_pixels: refuse a video whose header announces more pixels a frame.
         span: which frames are wanted.
+        threads: of the decoder; 0 for as many as there are cores.
         options: for `av.open`.
 
     Raises:
@@ -38,6 +41,7 @@ def open_video(name: str, file: Any, max_pixels: int, span: Span, **options: Any
     """
     container, stream = open_container(name, file, max_pixels, **options)
     stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = threads
     return Source(
         name,
         _video_frames(name, container, stream, span),
@@ -97,7 +101,7 @@ def _frames_to_come(
 def _video_frames(
     name: str, container: av.container.InputContainer, stream: av.VideoStream, span: Span
 ) -> Iterator[Frame]:
-    index, time_s = 0, 0.0
+    index, time_s = span.first, 0.0
     step_s = 1 / float(stream.average_rate) if stream.average_rate else 0.04
     wanted = span.picker()
     try:
@@ -105,11 +109,11 @@ def _video_frames(
             # To the key frame before; what lies between is decoded and dropped. Where nothing can
             # be sought (a pipe), that is everything.
             with suppress(av.error.FFmpegError):
-                container.seek(int(span.start_s / stream.time_base), stream=stream)
+                container.seek(round(span.start_s / stream.time_base), stream=stream)
         for picture in container.decode(stream):
             if picture.pts is not None:
                 time_s = float(picture.time)
-            elif index:  # a frame without a timestamp follows its predecessor
+            elif index > span.first:  # a frame without a timestamp follows its predecessor
                 time_s += step_s
             if time_s >= span.end_s:
                 break
@@ -124,7 +128,7 @@ def _video_frames(
             "The results before it are complete"
         ) from error
     end_s = _announced_end_s(container, stream)
-    if not index:
+    if index == span.first:
         if span.start_s and time_s:
             raise SourceError(
                 f"{name}: ends at {time_s:.3f} s, before {span.start_s:g} s (--start)"

@@ -1,0 +1,276 @@
+"""The folder of a batch: what is planned, what is done, and what is under way.
+
+May import fcntl (where there is one), and from mien: errors, settings, plan, inputs.
+
+    results/part-000012.parquet   what is done; nothing else says so
+    manifest.jsonl, failures.jsonl   read out of those
+    .mien/job.json     what all results have in common
+    .mien/plan-*.jsonl which inputs make up which part
+    .mien/segments/    of long videos, until they are joined
+    .mien/trying/      on which input a worker is, for when it does not come back
+
+Every file is written under another name, flushed to the disk, and renamed. A part always means the
+same inputs, so that whoever does it twice writes the same file twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Final
+from uuid import uuid4
+
+from mien.batch.inputs import Input
+from mien.batch.plan import Part, plan_parts, read_plan, write_plan
+from mien.batch.settings import Job
+from mien.errors import ConfigError, SinkError
+
+_TEMPORARY: Final = ".tmp"
+
+
+@contextmanager
+def durable(target: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
+    """A file that appears, complete and on the disk, when the block ends; or not at all.
+
+    Args:
+        target: its name.
+        replace: whether it may be there already; where not, `FileExistsError` is raised.
+
+    Raises:
+        SinkError: it cannot be written.
+    """
+    temporary = target.with_name(f".{target.name}.{uuid4().hex[:12]}{_TEMPORARY}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            temporary.replace(target)
+        else:
+            _name_new(temporary, target)
+        _sync_names(target.parent)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise SinkError(
+            f"{target}: cannot be written ({error.strerror or error}). Look after the folder and "
+            "the disk's space, then give the same command again: what is done is kept"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _name_new(temporary: Path, target: Path) -> None:
+    """Rename, unless the name is taken."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(target) from None
+        temporary.replace(target)
+
+
+def _sync_names(folder: Path) -> None:
+    """Make a renaming last. Not every system can."""
+    with suppress(PermissionError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+class BatchFolder:
+    """The folder of a batch.
+
+    Args:
+        path: where; it need not be there.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.results = self.path / "results"
+        self._own = self.path / ".mien"
+        self._segments = self._own / "segments"
+        self._trying = self._own / "trying"
+
+    def begin(self, job: Job) -> Job:
+        """Make the folder one of this job, or find that it is. Returns the job it was begun with.
+
+        Raises:
+            ConfigError: it was begun with other settings.
+            SinkError: it cannot be made.
+        """
+        try:
+            for folder in (self.results, self._segments, self._trying):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(
+                f"{self.path}: cannot be made ({error.strerror}). Choose another folder"
+            ) from error
+        text = json.dumps(asdict(job), indent=1).encode()
+        with suppress(FileExistsError), durable(self._own / "job.json", replace=False) as file:
+            file.write(text)
+        begun = self.job()
+        begun.require_continued_by(job, str(self.path))
+        return begun
+
+    def job(self) -> Job:
+        """What was begun here.
+
+        Raises:
+            ConfigError: nothing, or something unreadable.
+        """
+        try:
+            values = json.loads((self._own / "job.json").read_bytes())
+            values["labels"] = tuple(values["labels"])
+            return Job(**values)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{self.path}: not the folder of a batch ({error})") from error
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[bool]:
+        """Hold a lock; gives whether it was free. Where files cannot be locked, it always is."""
+        try:
+            import fcntl
+        except ImportError:
+            yield True
+            return
+        with (self._own / f"{name}.lock").open("wb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            except OSError:  # some network file systems have no locks
+                pass
+            yield True
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Wait until nobody else is in such a block."""
+        try:
+            import fcntl
+        except ImportError:
+            yield
+            return
+        with (self._own / "tables.lock").open("wb") as file:
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    # What is planned.
+
+    @property
+    def plans(self) -> int:
+        """How often something was planned."""
+        return len(self._plans())
+
+    def parts(self) -> list[Part]:
+        """Every part that was ever planned."""
+        parts: list[Part] = []
+        for file in self._plans():
+            with file.open(encoding="utf-8") as lines:
+                parts += read_plan(lines, len(parts))
+        return parts
+
+    def extend(self, inputs: Sequence[Input], *, part_size: int) -> list[Part]:
+        """Plan the inputs that are new, and return every part.
+
+        Two who do so at once agree: one's plan counts, and the other adds what is left.
+        """
+        while True:
+            plans = self.plans
+            parts = self.parts()
+            planned = {each.key for part in parts for each in part.inputs}
+            fresh = [each for each in inputs if each.key not in planned]
+            if not fresh or self.add_plan(
+                plan_parts(fresh, len(parts), part_size=part_size), plans
+            ):
+                return self.parts()
+
+    def add_plan(self, parts: Iterable[Part], number: int) -> bool:
+        """Keep a plan as the so many-th; says whether nobody else was quicker."""
+        try:
+            with durable(self._own / f"plan-{number:04}.jsonl", replace=False) as file:
+                for line in write_plan(parts):
+                    file.write(line.encode())
+        except FileExistsError:
+            return False
+        return True
+
+    def _plans(self) -> list[Path]:
+        return sorted(self._own.glob("plan-*.jsonl"))
+
+    # What is done, and what is under way.
+
+    def partition(self, number: int) -> Path:
+        """The file with a part's results."""
+        return self.results / f"part-{number:06}.parquet"
+
+    def segment(self, number: int, segment: int) -> Path:
+        """The file with the results of a segment of a part, until they are joined."""
+        folder = self._segments / f"{number:06}"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{segment:06}.jsonl"
+
+    def forget_segments(self, number: int) -> None:
+        """Remove a part's segments."""
+        shutil.rmtree(self._segments / f"{number:06}", ignore_errors=True)
+
+    def clean(self, numbers: Iterable[int]) -> None:
+        """Remove what was left unfinished of parts that nobody is at work on."""
+        mine = set(numbers)
+        for file in self.results.glob(f".part-*{_TEMPORARY}"):
+            if int(file.name.split(".")[1].removeprefix("part-")) in mine:
+                file.unlink(missing_ok=True)
+        for folder in self._segments.iterdir():
+            if folder.name.isdecimal() and int(folder.name) in mine:
+                for file in folder.glob(f".*{_TEMPORARY}"):
+                    file.unlink(missing_ok=True)
+                if self.partition(int(folder.name)).exists():
+                    shutil.rmtree(folder, ignore_errors=True)
+        for file in self._trying.iterdir():
+            if int(file.name.partition("-")[0]) in mine:
+                file.unlink(missing_ok=True)
+
+    @contextmanager
+    def trying(self, name: str) -> Iterator[Trying]:
+        """Say on which input one is, for whoever has to find out why one did not come back."""
+        file = self._trying / name
+        with file.open("wb", buffering=0) as opened:
+            yield Trying(opened)
+        file.unlink(missing_ok=True)
+
+    def tried(self, name: str) -> int | None:
+        """On which of a part's inputs whoever did not come back was; None if on none."""
+        file = self._trying / name
+        try:
+            words = file.read_bytes().split()
+            file.unlink(missing_ok=True)
+            return int(words[0])
+        except (OSError, ValueError, IndexError):
+            return None
+
+
+class Trying:
+    """A worker's word on which input it is."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._who = f"{os.getpid()} {socket.gethostname()}"
+
+    def begin(self, index: int) -> None:
+        """It begins with this one of the part's inputs."""
+        # One call and one length: whoever dies here has said either the one or the other.
+        self._file.seek(0)
+        self._file.write(f"{index:<8} {self._who}\n".encode())

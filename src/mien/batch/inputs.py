@@ -1,0 +1,181 @@
+"""From arguments to inputs: folders, globs, addresses and manifests.
+
+May import csv, arro3, and from mien: errors, types, sources, remote.
+
+A manifest is a table with a column `path`. Its columns, `path` as it was written among them, are
+carried along into the results. A path in it is relative to the manifest's own folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from mien.batch.remote import is_remote, list_remote, read_remote
+from mien.errors import ConfigError, MienError, SourceError
+from mien.sources import expand_source
+from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+
+_MANIFESTS: Final = (".csv", ".parquet")
+_PARQUET: Final = b"PAR1"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A picture or a video, and what its manifest says about it."""
+
+    path: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The same for every way to write one path."""
+        return self.path if is_remote(self.path) else os.path.normpath(self.path)
+
+
+@dataclass
+class Listing:
+    """What some arguments name.
+
+    Attributes:
+        inputs: each once, in the order of the arguments.
+        columns: names and kinds of the manifests' columns.
+        failures: arguments that could not be listed, and why.
+    """
+
+    inputs: list[Input] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+    failures: list[tuple[str, MienError]] = field(default_factory=list)
+
+
+def list_inputs(arguments: Sequence[str]) -> Listing:
+    """Everything that the arguments name. What cannot be listed never costs the rest.
+
+    Raises:
+        ConfigError: a manifest is not one, or two say different things about one path; a package
+            that speaks an address's protocol is missing.
+    """
+    listing = Listing()
+    known: dict[str, int] = {}
+    for argument in arguments:
+        try:
+            for found in _named(argument, listing):
+                if found.key not in known:
+                    known[found.key] = len(listing.inputs)
+                    listing.inputs.append(found)
+                    continue
+                before = listing.inputs[known[found.key]]
+                if found.values and before.values and dict(found.values) != dict(before.values):
+                    raise ConfigError(
+                        f"{argument}: {found.path} stands there, or in another manifest, with "
+                        "other values as well. Expected one row for each path"
+                    )
+                if found.values:
+                    listing.inputs[known[found.key]] = Input(before.path, found.values)
+        except SourceError as error:
+            listing.failures.append((argument, error))
+    return listing
+
+
+def _named(argument: str, listing: Listing) -> Iterator[Input]:
+    """What one argument names; a manifest's columns are noted."""
+    if argument.lower().endswith(_MANIFESTS):
+        columns, rows = _read_manifest(argument)
+        for column, kind in columns.items():
+            if listing.columns.setdefault(column, kind) != kind:
+                raise ConfigError(
+                    f"{argument}: the column {column!r} holds {kind}, and "
+                    f"{listing.columns[column]} in the manifest before. Make them alike"
+                )
+        yield from rows
+    elif is_remote(argument):
+        files = list_remote(argument)
+        for file in files:
+            name = file.rpartition("/")[2]
+            known = file.lower().endswith(PICTURE_SUFFIXES + VIDEO_SUFFIXES)
+            if files == [argument] or (known and not name.startswith(".")):
+                yield Input(file)
+    else:
+        if argument == "-" or (argument.isdecimal() and not os.path.exists(argument)):
+            raise SourceError(f"{argument}: is live. `mien analyze` reads it; a batch takes files")
+        files, errors = expand_source(argument)
+        listing.failures += [(argument, error) for error in errors]
+        yield from map(Input, files)
+
+
+def _read_manifest(name: str) -> tuple[dict[str, str], list[Input]]:
+    """Columns with their kinds, and inputs, of a table with a column `path`."""
+    try:
+        data = read_remote(name) if is_remote(name) else Path(name).read_bytes()
+    except OSError as error:
+        raise SourceError(f"{name}: cannot be read ({error.strerror}). Check the path") from error
+    table = _csv_table if name.lower().endswith(".csv") else _parquet_table
+    columns, rows = table(name, data)
+    if "path" not in columns:
+        raise ConfigError(
+            f"{name}: expected a manifest with a column 'path', found {', '.join(columns) or 'no'} "
+            "columns"
+        )
+    base = name.rpartition("/")[0] if is_remote(name) else os.path.dirname(name)
+    inputs = []
+    for number, row in enumerate(rows, 1):
+        path = row["path"]
+        if not isinstance(path, str) or not path.strip():
+            raise ConfigError(f"{name}: row {number} has no path")
+        # As a URL's or a path's own rules would: what is absolute stays.
+        if base and not is_remote(path):
+            path = f"{base}/{path}" if is_remote(base) else os.path.join(base, path)
+        inputs.append(Input(path, row))
+    return columns, inputs
+
+
+def _csv_table(name: str, data: bytes) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    try:
+        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        rows = list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name}: not a CSV file in UTF-8 ({error})") from error
+    for number, row in enumerate(rows, 1):
+        if None in row:
+            raise ConfigError(f"{name}: row {number} has more fields than the first line")
+    return dict.fromkeys(reader.fieldnames or (), "string"), rows
+
+
+def _parquet_table(name: str, data: bytes) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    if len(data) < 12 or data[:4] != _PARQUET or data[-4:] != _PARQUET:
+        raise ConfigError(f"{name}: not a complete Parquet file. Copy it again")
+    from arro3.core import Table
+    from arro3.io import read_parquet
+
+    try:
+        table = Table.from_arrow(read_parquet(io.BytesIO(data)))
+    except BaseException as error:  # the library panics on damaged files
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise ConfigError(f"{name}: not a Parquet file that can be read") from error
+    kinds = {field.name: _kind(field.type) for field in table.schema}
+    columns = {
+        column: [
+            value if value is None or kind != "string" else str(value)
+            for value in table.column(column).to_pylist()
+        ]
+        for column, kind in kinds.items()
+    }
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return kinds, rows
+
+
+def _kind(arrow_type: Any) -> str:
+    """Which of the four kinds of carried columns holds an Arrow type; text holds all others."""
+    from arro3.core import DataType
+
+    if DataType.is_boolean(arrow_type):
+        return "bool"
+    if DataType.is_integer(arrow_type) and not DataType.is_uint64(arrow_type):
+        return "int64"
+    return "float64" if DataType.is_floating(arrow_type) else "string"

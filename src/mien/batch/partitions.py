@@ -1,0 +1,204 @@
+"""Results of a part: one Parquet file, which says itself which inputs are done by it.
+
+May import arro3, and from mien: errors, types, sinks, folder, plan, settings.
+
+The record of a part lies in the metadata of its file: there is no moment at which one is there and
+the other is not. `manifest.jsonl` and `failures.jsonl` are read out of the records.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+from mien.batch.folder import BatchFolder, durable
+from mien.batch.plan import Part
+from mien.batch.settings import Job
+from mien.sinks.parquet import ROWS_PER_GROUP, result_fields, write_parquet_rows
+from mien.types import FrameResult
+
+_KEY: Final = "mien.batch"
+_MAGIC: Final = b"PAR1"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of one input.
+
+    Attributes:
+        source: which.
+        frames, faces: how many its results have.
+        error: why it could not be read, or not to its end; None where it could.
+    """
+
+    source: str
+    frames: int
+    faces: int
+    error: str | None = None
+
+
+class PartitionWriter:
+    """Writes the results of a batch's parts.
+
+    Args:
+        folder: the batch's.
+        job: what all of its results have in common.
+    """
+
+    def __init__(self, folder: BatchFolder, job: Job) -> None:
+        from arro3.core import DataType, Field
+
+        self._folder, self._job = folder, job
+        kinds: dict[str, Callable[[], Any]] = {
+            "string": DataType.string,
+            "int64": DataType.int64,
+            "float64": DataType.float64,
+            "bool": DataType.bool,
+        }
+        carried = [Field(name, kinds[kind]()) for name, kind in job.columns.items()]
+        self._fields = [*result_fields(job.labels, shape=job.shape), *carried]
+
+    def commit(self, part: Part, results: Iterable[FrameResult], done: Sequence[Done]) -> None:
+        """Write a part's results. When this returns, it is done, and stays done.
+
+        Args:
+            part: which.
+            results: of its inputs, in order.
+            done: one for each input.
+
+        Raises:
+            SinkError: it cannot be written.
+        """
+        assert [each.source for each in done] == [each.path for each in part.inputs]
+        record = json.dumps([asdict(each) for each in done])
+        with durable(self._folder.partition(part.number)) as file:
+            target = _Target(file)
+            groups = self._groups(part, results)
+            write_parquet_rows(target, self._fields, groups, metadata={_KEY: record})
+            if target.failure is not None:
+                raise target.failure
+
+    def _groups(self, part: Part, results: Iterable[FrameResult]) -> Iterator[list[dict[str, Any]]]:
+        nothing = dict.fromkeys(self._job.columns)
+        values = {each.path: {**nothing, **each.values} for each in part.inputs}
+        rows: list[dict[str, Any]] = []
+        for result in results:
+            carried = values[result.source]
+            rows += [
+                row | carried for row in result.to_rows(self._job.labels, shape=self._job.shape)
+            ]
+            if len(rows) >= ROWS_PER_GROUP:
+                yield rows
+                rows = []
+        if rows:
+            yield rows
+
+
+class _Target(io.RawIOBase):
+    """A file for arro3, which panics, with pages of text, where writing fails.
+
+    It is let go on to its end, and the failure is kept.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.failure: OSError | None = None
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write, or where that has failed before, do nothing."""
+        if self.failure is None:
+            try:
+                return self._file.write(data)
+            except OSError as error:
+                self.failure = error
+        return len(data)
+
+
+def is_whole(file: Path) -> bool:
+    """Whether a partition is there and ends as it should; one that was cut off does not."""
+    try:
+        size = file.stat().st_size
+        if size < 12:
+            return False
+        with file.open("rb") as opened:
+            begins = opened.read(4) == _MAGIC
+            opened.seek(-8, os.SEEK_END)
+            footer, ends = opened.read(4), opened.read(4) == _MAGIC
+        return begins and ends and int.from_bytes(footer, "little") + 12 <= size
+    except OSError:
+        return False
+
+
+def read_record(file: Path) -> list[Done] | None:
+    """What became of the inputs of a partition; None where it is damaged."""
+    from arro3.io import read_parquet
+
+    if not is_whole(file):
+        return None
+    try:
+        metadata: Mapping[str, str] = read_parquet(str(file)).schema.metadata_str
+        return [Done(**row) for row in json.loads(metadata[_KEY])]
+    except BaseException as error:  # the library panics on damaged files
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return None
+
+
+@dataclass
+class Totals:
+    """How much is done."""
+
+    inputs: int = 0
+    failed: int = 0
+    frames: int = 0
+    faces: int = 0
+
+
+def write_tables(
+    folder: BatchFolder, parts: Sequence[Part], unlisted: Sequence[tuple[str, str]]
+) -> Totals:
+    """Write `manifest.jsonl` and `failures.jsonl` out of the parts' records.
+
+    Args:
+        folder: the batch's.
+        parts: all that are planned.
+        unlisted: arguments that could not even be listed, and why.
+
+    Returns:
+        Counts of what is done.
+    """
+    # An input that failed may have been planned again: its last part tells.
+    last = {each.path: part.number for part in parts for each in part.inputs}
+    totals = Totals()
+    manifest, failures = (folder.path / name for name in ("manifest.jsonl", "failures.jsonl"))
+    with folder.exclusive(), durable(manifest) as every, durable(failures) as failed:
+        for part in parts:
+            file = folder.partition(part.number)
+            for done in read_record(file) or []:
+                again = last.get(done.source, part.number)
+                if again != part.number and folder.partition(again).exists():
+                    continue
+                every.write(_line({**asdict(done), "partition": file.name}))
+                totals.inputs += 1
+                totals.frames += done.frames
+                totals.faces += done.faces
+                if done.error is not None:
+                    totals.failed += 1
+                    failed.write(_line({"source": done.source, "error": done.error}))
+        for source, error in unlisted:
+            failed.write(_line({"source": source, "error": error}))
+    return totals
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    # A name that is no text becomes an escape of JSON's.
+    return (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")

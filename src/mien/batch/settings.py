@@ -1,0 +1,148 @@
+"""How a batch is analysed. May import from mien: errors, types, models, pipeline, sources.
+
+A batch's folder keeps what its answers depend on, so that it is never continued in another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import inf
+from typing import Any, Final
+
+import mien
+from mien.errors import ConfigError
+from mien.models import file_sha256, find_member, find_model
+from mien.pipeline import SMOOTH_S, Analyzer
+from mien.sources import MAX_PIXELS, Span
+from mien.types import SCHEMA_VERSION, result_columns
+
+#: Videos are cut into parts of about so many seconds, and the parts read side by side.
+SEGMENT_S: Final = 120.0
+LEAST_SEGMENT_S: Final = 10.0  # shorter ones are mostly warm-up
+
+#: They say how the work is done, and no answer depends on them.
+_FREE: Final = ("threads", "memory_mb")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `Analyzer` takes, and what is a batch's own.
+
+    Attributes:
+        model, min_score, detector_px, tta, max_pixels, shape, smooth_s: as of `Analyzer`.
+        threads: CPU threads of each worker's networks and of its video decoder.
+        start_s, end_s, every, fps: as of `Span`.
+        segment_s: length of the parts into which long videos are cut, seconds; 0 for none.
+        memory_mb: data memory that a worker may have, in MiB; None for no limit.
+    """
+
+    model: str | None = None
+    min_score: float = 0.5
+    detector_px: int | None = None
+    tta: bool = False
+    threads: int = 1
+    max_pixels: int = MAX_PIXELS
+    start_s: float = 0.0
+    end_s: float = inf
+    every: int = 1
+    fps: float | None = None
+    shape: bool = False
+    smooth_s: float = SMOOTH_S
+    segment_s: float = SEGMENT_S
+    memory_mb: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.segment_s and not LEAST_SEGMENT_S <= self.segment_s < inf:
+            raise ValueError(
+                f"segment_s: expected 0, or at least {LEAST_SEGMENT_S:g}, got {self.segment_s}"
+            )
+
+    @property
+    def span(self) -> Span:
+        """Which frames of a video are wanted."""
+        return Span(self.start_s, self.end_s, self.every, self.fps)
+
+    def analyzer(self) -> Analyzer:
+        """An analyzer with these settings.
+
+        Raises:
+            ModelError: the model is missing or altered.
+        """
+        return Analyzer(
+            self.model,
+            min_score=self.min_score,
+            detector_px=self.detector_px,
+            tta=self.tta,
+            threads=self.threads,
+            max_pixels=self.max_pixels,
+            span=self.span,
+            shape=self.shape,
+            smooth_s=self.smooth_s,
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all results of one folder have in common.
+
+    Attributes:
+        settings: everything that answers depend on, by name.
+        labels: the model's classes.
+        shape: whether faces' shape is asked for.
+        columns: names and kinds (`string`, `int64`, `float64`, `bool`) of the columns that a
+            manifest adds to the results'.
+    """
+
+    settings: Mapping[str, Any]
+    labels: tuple[str, ...]
+    shape: bool
+    columns: Mapping[str, str]
+
+    @classmethod
+    def of(cls, settings: Settings, columns: Mapping[str, str]) -> Job:
+        """The job of some settings; opens the model to see that it is there.
+
+        Raises:
+            ModelError: the model is missing or altered.
+            ConfigError: a manifest's column has the name of one of the results'.
+        """
+        spec = settings.analyzer().classifier.spec
+        entry = find_model(settings.model)
+        files = [entry.path, *(find_member(member, entry.path).path for member in spec.members)]
+        chosen = {key: value for key, value in asdict(settings).items() if key not in _FREE}
+        chosen |= {
+            "model": spec.name,
+            "model_sha256": " ".join(map(file_sha256, files)),
+            "end_s": None if settings.end_s == inf else settings.end_s,
+            "mien": mien.__version__,
+            "schema": SCHEMA_VERSION,
+        }
+        taken = sorted(columns.keys() & set(result_columns(spec.labels, shape=settings.shape)))
+        if taken:
+            raise ConfigError(
+                f"the manifest's column {taken[0]!r} has the name of one of mien's own. Rename it"
+            )
+        return cls(chosen, spec.labels, settings.shape, dict(columns))
+
+    def require_continued_by(self, other: Job, folder: str) -> None:
+        """Refuse to go on in another way.
+
+        Raises:
+            ConfigError: settings, classes or columns differ.
+        """
+        for key in sorted(self.settings.keys() | other.settings.keys()):
+            before, now = self.settings.get(key), other.settings.get(key)
+            if before != now:
+                raise ConfigError(
+                    f"{folder}: was begun with {key} = {before}, and now it is {now}. Give the "
+                    "same options again, or another folder (--out)"
+                )
+        if self.labels != other.labels:
+            raise ConfigError(f"{folder}: was begun with a model of other classes")
+        for column, kind in other.columns.items():
+            if self.columns.get(column) != kind:
+                raise ConfigError(
+                    f"{folder}: was begun without the manifest's column {column!r} ({kind}). Give "
+                    "the same manifest, or another folder (--out)"
+                )

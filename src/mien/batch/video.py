@@ -1,0 +1,178 @@
+"""Long videos in parts: where to cut, and how to join what was found.
+
+May import av, and from mien: errors, types, geometry, sources, settings.
+
+A video is cut at key frames, where decoding can begin. Each part begins a few seconds before the
+frames that count, so that by then tracker, smoother and searches have settled. These seconds are
+the end of the part before as well: by where its faces are in both, each gets its number.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import IO, Final
+
+import av
+import numpy as np
+
+from mien.errors import SourceError
+from mien.geometry import iou_matrix
+from mien.sources import Span
+from mien.sources.video import open_container
+from mien.types import FaceResult, Float32Array, FrameResult
+
+#: How long before the frames that count. The tracker forgets a face after 1.5 s, and everything
+#: else sooner.
+WARM_UP_S: Final = 3.0
+_SAME_IOU: Final = 0.5  # from here on, two boxes of one frame are the same face
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A part of a video.
+
+    Attributes:
+        number: counted from 0.
+        span: what is decoded.
+        own_s: from when on its frames count; those before are the warm-up.
+        first, frames: number of the first frame that counts, and how many do.
+    """
+
+    number: int
+    span: Span
+    own_s: float
+    first: int
+    frames: int
+
+
+def find_cuts(
+    name: str, file: str | IO[bytes], span: Span, *, segment_s: float, max_pixels: int
+) -> tuple[Cut, ...]:
+    """The parts of a video; none where it is not worth cutting, or cannot be cut.
+
+    Nothing is decoded: the container says when its frames are shown, and which are key frames.
+
+    Args:
+        name: what messages call it.
+        file: a path, or an open binary file.
+        span: which of its frames are wanted.
+        segment_s: about how long a part is, seconds; more than `WARM_UP_S`.
+        max_pixels: as of `open_source`.
+    """
+    try:
+        container, stream = open_container(name, file, max_pixels)
+        with container:
+            length_s = (container.duration or 0) / av.time_base
+            if min(span.end_s, length_s) - span.start_s < 1.5 * segment_s:
+                return ()
+            base = stream.time_base
+            shown = []
+            for packet in container.demux(stream):
+                if not packet.size:
+                    continue
+                if packet.pts is None or base is None:
+                    return ()
+                time_s = float(packet.pts) * base.numerator / base.denominator
+                if span.start_s <= time_s < span.end_s and not packet.is_discard:
+                    shown.append((time_s, packet.is_keyframe))
+    except (SourceError, av.error.FFmpegError):  # whoever reads it as a whole will say so
+        return ()
+    return _cuts(sorted(shown), span, segment_s)
+
+
+def _cuts(shown: Sequence[tuple[float, bool]], span: Span, segment_s: float) -> tuple[Cut, ...]:
+    """The same, from the times of all frames and which are key frames."""
+    picker = span.picker()
+    begins = [(span, span.start_s)]
+    wanted = []
+    end_s = shown[-1][0] if shown else 0.0
+    for index, (time_s, is_key) in enumerate(shown):
+        own_s = time_s + WARM_UP_S
+        if is_key and own_s - begins[-1][1] >= segment_s and end_s - own_s >= segment_s / 2:
+            begins.append((replace(span, start_s=time_s, first=index, due_s=picker.due_s), own_s))
+        wanted.append(picker(index, time_s))
+    if len(begins) < 2:
+        return ()
+    cuts, times = [], [time_s for time_s, _ in shown]
+    ends = [own_s for _, own_s in begins[1:]] + [span.end_s]
+    for number, ((part, own_s), until_s) in enumerate(zip(begins, ends, strict=True)):
+        own = [i for i in range(*(bisect_left(times, t) for t in (own_s, until_s))) if wanted[i]]
+        first = own[0] if own else -1
+        cuts.append(Cut(number, replace(part, end_s=until_s), own_s, first, len(own)))
+    return tuple(cuts)
+
+
+def own_faces(cut: Cut, results: Iterable[FrameResult]) -> int | None:
+    """How many faces the frames that count have; None where they are not those announced."""
+    own = [(each.frame, len(each.faces)) for each in results if each.time_s >= cut.own_s]
+    if len(own) != cut.frames or (own and own[0][0] != cut.first):
+        return None
+    return sum(faces for _, faces in own)
+
+
+def join_segments(
+    cuts: Sequence[Cut], parts: Sequence[Iterable[FrameResult]]
+) -> Iterator[FrameResult]:
+    """The results of a whole video. Holds only those of one warm-up.
+
+    Args:
+        cuts: the video's parts, at least one.
+        parts: the results of each, with its warm-up.
+    """
+    used = 0
+    before: dict[int, FrameResult] = {}  # by number: what the last part found in this warm-up
+    following: list[Cut | None] = [*cuts[1:], None]
+    for cut, after, results in zip(cuts, following, parts, strict=True):
+        numbers: dict[int, int] = {}
+        warm_up: list[FrameResult] | None = []
+        shared: dict[int, FrameResult] = {}
+        for result in results:
+            if warm_up is not None:
+                if result.time_s < cut.own_s:
+                    warm_up.append(result)
+                    continue
+                numbers, warm_up = _same_faces(warm_up, before), None
+            faces = []
+            for face in result.faces:
+                assert face.track_id is not None
+                if face.track_id not in numbers:
+                    used += 1
+                    numbers[face.track_id] = used
+                faces.append(replace(face, track_id=numbers[face.track_id]))
+            joined = replace(result, faces=tuple(faces))
+            if result.time_s >= (after.span.start_s if after else inf):
+                shared[result.frame] = joined
+            yield joined
+        before = shared
+
+
+def _same_faces(
+    warm_up: Iterable[FrameResult], before: Mapping[int, FrameResult]
+) -> dict[int, int]:
+    """Which number of the part before each number of a warm-up is: by how often they coincide."""
+    votes: Counter[tuple[int, int]] = Counter()
+    for result in warm_up:
+        known = before.get(result.frame)
+        if known is None or not known.faces or not result.faces:
+            continue
+        overlap = iou_matrix(_corners(result.faces), _corners(known.faces))
+        for row, column in enumerate(overlap.argmax(1)):
+            if overlap[row, column] >= _SAME_IOU:
+                here, there = result.faces[row].track_id, known.faces[int(column)].track_id
+                assert here is not None
+                assert there is not None
+                votes[here, there] += 1
+    numbers: dict[int, int] = {}
+    for (here, there), _ in votes.most_common():
+        if here not in numbers and there not in numbers.values():
+            numbers[here] = there
+    return numbers
+
+
+def _corners(faces: Sequence[FaceResult]) -> Float32Array:
+    boxes = np.array([face.box for face in faces], np.float32)
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)

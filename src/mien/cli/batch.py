@@ -1,0 +1,126 @@
+"""`mien batch`: many inputs into one folder, by many workers, stopped and continued at any time."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import TYPE_CHECKING
+
+from mien.cli.analyze import add_analysis_options, check_analysis, require
+from mien.cli.exits import GOOD, PARTLY, UNUSABLE, say
+from mien.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mien.batch import Shard
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "batch",
+        help="analyse many inputs with many workers; goes on where it was stopped",
+        description="Analyse many pictures and videos into a folder of Parquet files. Stopped in "
+        "any way, the same command goes on; no row is lost, and none comes twice.",
+    )
+    add = parser.add_argument
+    add(
+        "input",
+        nargs="+",
+        help="folder, glob, file, manifest (.csv or .parquet with a column `path`), or an address "
+        "such as s3://bucket/prefix",
+    )
+    add("--out", required=True, metavar="FOLDER", help="where results go")
+    add("--engine", choices=("local", "ray"), default="local", help="processes here, or Ray actors")
+    add("--workers", type=int, metavar="N", help="how many workers (one for each core)")
+    add("--ray-address", default="auto", metavar="A", help="where the Ray cluster is")
+    add("--shard", metavar="I/N", default="1/1", help="do the I-th of N shares of the work only")
+    add("--part-size", type=int, metavar="N", help="at most N pictures a results file (256)")
+    add("--segment", type=float, metavar="S", help="cut videos into parts of S seconds; 0: do not")
+    add("--worker-memory", type=int, metavar="MB", help="data memory of each worker (no limit)")
+    add("--retry-failed", action="store_true", help="try again what is listed as a failure")
+    add_analysis_options(parser, threads=1)
+    add("--quiet", action="store_true", help="no progress and no summary")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the batch, and say what it has come to."""
+    _check(options)
+    from mien.batch import SEGMENT_S, Engine, Settings, run_batch
+    from mien.batch.plan import PART_SIZE
+    from mien.console import Progress
+    from mien.pipeline import SMOOTH_S
+    from mien.sources import MAX_PIXELS
+
+    settings = Settings(
+        model=options.model,
+        min_score=options.min_score,
+        detector_px=options.detector_px,
+        tta=options.tta,
+        threads=options.threads,
+        max_pixels=options.max_pixels or MAX_PIXELS,
+        start_s=options.start,
+        end_s=options.end,
+        every=options.every,
+        fps=options.fps,
+        shape=options.shape,
+        smooth_s=SMOOTH_S if options.smooth is None else options.smooth,
+        segment_s=SEGMENT_S if options.segment is None else options.segment,
+        memory_mb=options.worker_memory,
+    )
+    progress = Progress(None, "inputs", quiet=options.quiet)
+    try:
+        summary = run_batch(
+            options.input,
+            options.out,
+            settings=settings,
+            engine=Engine(options.engine, options.workers, options.ray_address),
+            shard=_shard(options.shard),
+            part_size=options.part_size or PART_SIZE,
+            retry_failed=options.retry_failed,
+            on_progress=progress.update,
+        )
+    finally:
+        progress.close()
+    totals = summary.totals
+    for _, error in summary.unlisted:
+        say(f"mien: {error}")
+    if not options.quiet:
+        known = f" ({summary.before:,} were done before)" if summary.before else ""
+        say(
+            f"mien: {totals.inputs:,} inputs, {totals.frames:,} frames, {totals.faces:,} faces in "
+            f"{options.out}{known}"
+        )
+    failed = totals.failed + len(summary.unlisted)
+    if not failed:
+        return GOOD
+    say(f"mien: {failed:,} failed, listed in {options.out}/failures.jsonl; the others are complete")
+    return PARTLY if totals.failed < totals.inputs else UNUSABLE
+
+
+def _check(options: argparse.Namespace) -> None:
+    from mien.batch import LEAST_SEGMENT_S
+
+    check_analysis(options)
+    for option in ("workers", "part_size", "worker_memory"):
+        value = getattr(options, option)
+        name = "--" + option.replace("_", "-")
+        require(value is None or value >= 1, name, "at least 1", value)
+    seconds = options.segment
+    require(
+        seconds is None or seconds == 0 or LEAST_SEGMENT_S <= seconds < float("inf"),
+        "--segment",
+        f"0, or at least {LEAST_SEGMENT_S:g} seconds",
+        seconds,
+    )
+    _shard(options.shard)
+
+
+def _shard(text: str) -> Shard:
+    from mien.batch import Shard
+
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    index, count = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= index <= count:
+        raise ConfigError(f"--shard: expected I/N with 1 <= I <= N, got {text}")
+    return Shard(index, count)

@@ -1,0 +1,126 @@
+"""Results in full as Parquet. Imports arro3, types and the sibling tables."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+from mien.sinks.tables import TableSink
+from mien.types import EXPRESSIONS, FrameResult, UInt8Array, result_columns
+
+#: Of a Parquet file: bounds the memory of whoever reads it.
+ROWS_PER_GROUP: Final = 8192
+_ROWS_AT_RISK: Final = 2048  # that a crash may cost: some 80 seconds of one face
+
+_Rows = Sequence[Mapping[str, Any]]
+
+
+class ParquetSink(TableSink):
+    """The rows of CSV, typed. Memory stays constant: rows are written in groups.
+
+    A Parquet file can be read only once its end is written, which a crash would prevent. So until
+    then every group is a complete file in a folder beside the target, `.NAME.part/`, which readers
+    of Parquet take as one table.
+    """
+
+    def _open(self) -> None:
+        self._fields = result_fields(self.labels, shape=self.shape, identity=self.identity)
+        self._rows: list[dict[str, Any]] = []
+        self._groups: list[Path] = []
+        self._folder = self._partial.with_suffix("")
+        shutil.rmtree(self._folder, ignore_errors=True)  # of a run that was killed
+        self._folder.mkdir()
+
+    def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        self._rows += self._rows_of(result)
+        if len(self._rows) >= _ROWS_AT_RISK:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        group = self._folder / f"{len(self._groups):06}.parquet"
+        unfinished = group.with_suffix(".unfinished")
+        self._complete([_batch(rows, self._fields)], unfinished)
+        unfinished.replace(group)
+        self._groups.append(group)
+
+    def _close(self) -> None:
+        from arro3.io import read_parquet
+
+        if self._rows:
+            self._flush()
+        batches = (batch for group in self._groups for batch in read_parquet(str(group)))
+        self._complete(batches, self._partial)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _complete(self, batches: Iterable[Any], file: Path) -> None:
+        try:
+            _write_batches(str(file), self._fields, batches)
+        except (KeyboardInterrupt, OSError):
+            raise
+        except BaseException as error:  # some failures of the library are no Exception
+            raise self._failed(error) from error
+
+
+def result_fields(
+    labels: Sequence[str] = EXPRESSIONS, *, shape: bool = False, identity: bool = False
+) -> list[Any]:
+    """The Arrow fields of `result_columns`, of which Parquet files are made."""
+    from arro3.core import DataType, Field
+
+    def kind(column: str) -> Any:
+        if column in ("schema", "source", "expression", "person"):
+            return DataType.string()
+        if column in ("frame", "width", "height", "face", "track_id"):
+            return DataType.int64()
+        return DataType.bool() if column == "uncertain" else DataType.float64()
+
+    columns = result_columns(labels, shape=shape, identity=identity)
+    return [Field(column, kind(column)) for column in columns]
+
+
+def write_parquet_rows(
+    file: str | IO[bytes],
+    fields: Sequence[Any],
+    groups: Iterable[_Rows],
+    *,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Write groups of rows, as they come, to one Parquet file.
+
+    Args:
+        file: a path, or an open binary file.
+        fields: Arrow fields; every row has a value, or None, for each.
+        groups: rows, `ROWS_PER_GROUP` at a time where memory counts.
+        metadata: what the file says about itself.
+    """
+    _write_batches(file, fields, (_batch(rows, fields) for rows in groups), metadata)
+
+
+def _batch(rows: _Rows, fields: Sequence[Any]) -> Any:
+    from arro3.core import Array, RecordBatch
+
+    columns: dict[str, Any] = {
+        field.name: Array([row[field.name] for row in rows], type=field.type) for field in fields
+    }
+    return RecordBatch.from_pydict(columns)
+
+
+def _write_batches(
+    file: str | IO[bytes],
+    fields: Sequence[Any],
+    batches: Iterable[Any],
+    metadata: dict[str, str] | None = None,
+) -> None:
+    from arro3.core import RecordBatchReader, Schema
+    from arro3.io import write_parquet
+
+    write_parquet(
+        RecordBatchReader.from_batches(Schema(fields), iter(batches)),
+        file,
+        compression="zstd(3)",
+        max_row_group_size=ROWS_PER_GROUP,
+        key_value_metadata=metadata,
+    )

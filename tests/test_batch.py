@@ -1,0 +1,320 @@
+"""Batches: whatever happens to them, the union of their rows stays the same."""
+
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from mien.batch import Settings, Shard
+from mien.batch.folder import BatchFolder, durable
+from mien.batch.inputs import Input
+from mien.batch.partitions import _Target, is_whole, read_record
+from mien.batch.plan import plan_parts
+from mien.batch.schedule import AnalyzePart, Outcome, Schedule
+from mien.cli import main as cli
+from mien.errors import ConfigError, SinkError
+from mien.sinks.parquet import result_fields, write_parquet_rows
+from mien.types import RESULT_COLUMNS
+from tests.batches import (
+    QUICK,
+    Row,
+    analyzer,
+    batch,
+    inline,
+    listed,
+    own,
+    part_of,
+    pictures,
+    rows,
+    truth,
+)
+
+__all__ = ["inline", "own", "pictures", "truth"]  # fixtures
+
+
+def test_a_batch_has_the_rows_of_analyze(tmp_path: Path, pictures: Path, inline: list[int]) -> None:
+    progress = []
+    summary = batch(
+        [str(pictures)], tmp_path / "out", on_progress=lambda done, total: progress.append(done)
+    )
+    expected = [
+        row
+        for file in sorted(pictures.glob("*.png"))
+        for result in analyzer(QUICK).stream(file)
+        for row in result.to_rows()
+    ]
+    assert rows(tmp_path / "out") == expected
+    assert len(expected) == 8
+    assert tuple(pq.read_schema(next((tmp_path / "out/results").iterdir())).names) == RESULT_COLUMNS
+    assert (summary.totals.inputs, summary.totals.failed, summary.totals.frames) == (9, 1, 8)
+    assert progress == sorted(progress)
+    assert progress[-1] == 9
+    (failure,) = listed(tmp_path / "out/failures.jsonl")
+    assert failure["source"].endswith("broken.jpg")
+    assert "not a picture" in failure["error"]
+    manifest = listed(tmp_path / "out/manifest.jsonl")
+    assert {row["source"] for row in manifest} == {str(f) for f in pictures.iterdir()}
+    assert sum(row["faces"] for row in manifest) == 7
+
+
+@examples(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_any_order_and_any_sharding_give_the_same_rows(
+    data: st.DataObject,
+    tmp_path_factory: pytest.TempPathFactory,
+    pictures: Path,
+    truth: list[Row],
+    inline: list[int],
+) -> None:
+    out = tmp_path_factory.mktemp("any") / "out"
+    files = data.draw(st.permutations([str(file) for file in pictures.iterdir()]))
+    count = data.draw(st.integers(1, 4))
+    part_size = data.draw(st.integers(1, 5))
+    for index in data.draw(st.permutations(range(1, count + 1))):
+        summary = batch(files, out, shard=Shard(index, count), part_size=part_size)
+    assert rows(out) == truth
+    assert (summary.totals.inputs, summary.totals.failed) == (9, 1)
+
+
+@examples(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.integers(0, 3), max_size=4))
+def test_stopped_and_continued_anywhere(
+    tmp_path_factory: pytest.TempPathFactory,
+    pictures: Path,
+    truth: list[Row],
+    inline: list[int],
+    stops: list[int],
+) -> None:
+    out = tmp_path_factory.mktemp("stops") / "out"
+    for stop in stops:
+        inline[0] = stop
+        try:
+            batch([str(pictures)], out, part_size=2)
+        except KeyboardInterrupt:
+            assert len(listed(out / "manifest.jsonl")) <= 9
+    inline[0] = 10**9
+    batch([str(pictures)], out, part_size=2)
+    assert rows(out) == truth
+    assert len(listed(out / "manifest.jsonl")) == 9
+
+
+# Damage, and things that do not fit.
+
+
+@pytest.mark.parametrize("keep", [0, 5, 300, -1])
+def test_a_truncated_partition_is_done_again(
+    tmp_path: Path, pictures: Path, truth: list[Row], inline: list[int], keep: int
+) -> None:
+    batch([str(pictures)], tmp_path / "out", part_size=3)
+    file = tmp_path / "out/results/part-000001.parquet"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:keep])
+    assert not is_whole(file)
+    assert read_record(file) is None
+    summary = batch([str(pictures)], tmp_path / "out", part_size=3)
+    assert summary.before == 6
+    assert rows(tmp_path / "out") == truth
+    assert file.read_bytes() == whole
+
+
+def test_a_full_disk(
+    tmp_path: Path,
+    pictures: Path,
+    truth: list[Row],
+    inline: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The third partition finds no space; when there is some, the batch goes on."""
+    out, count, fsync = tmp_path / "out", [0], os.fsync
+
+    def no_space(handle: int) -> None:
+        name = os.readlink(f"/proc/self/fd/{handle}")
+        count[0] += "part-" in name
+        if count[0] == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(SinkError, match=r"part-000002.*No space left on device.*same command"):
+        batch([str(pictures)], out, part_size=2)
+    assert sorted(f.name for f in (out / "results").iterdir()) == [
+        "part-000000.parquet",
+        "part-000001.parquet",
+    ]
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert batch([str(pictures)], out, part_size=2).before == 4
+    assert rows(out) == truth
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_full_disk_while_a_table_is_written(tmp_path: Path) -> None:
+    """arro3 would panic, with pages of text on stderr."""
+    fields = result_fields()
+    row = dict.fromkeys(RESULT_COLUMNS)
+    with open("/dev/full", "wb", buffering=0) as full:
+        target = _Target(full)
+        write_parquet_rows(target, fields, [[row] * 100])
+    assert target.failure is not None
+    assert target.failure.errno == errno.ENOSPC
+    with pytest.raises(SinkError, match="No space"), durable(tmp_path / "x"):
+        raise target.failure
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_settings_are_refused(tmp_path: Path, pictures: Path, inline: list[int]) -> None:
+    out = tmp_path / "out"
+    batch([str(pictures)], out)
+    with pytest.raises(ConfigError, match=r"begun with tta = False, and now it is True.*--out"):
+        batch([str(pictures)], out, settings=Settings(detector_px=96, tta=True))
+    copy = tmp_path / "other.onnx"
+    copy.write_bytes(_altered_model())
+    with pytest.raises(ConfigError, match="begun with model_sha256"):
+        batch([str(pictures)], out, settings=Settings(detector_px=96, model=str(copy)))
+    table = tmp_path / "list.csv"
+    table.write_text(f"path,who\n{pictures}/100.png,me\n")
+    with pytest.raises(ConfigError, match="begun without the manifest's column"):
+        batch([str(table)], out)
+    again = batch([str(pictures)], out, settings=Settings(detector_px=96, threads=2))
+    assert again.before == 9
+
+
+def _altered_model() -> bytes:
+    import onnx
+
+    from mien.models import find_model
+
+    model = onnx.load_from_string(find_model().read())
+    model.doc_string = "the same, with other bytes"
+    return bytes(model.SerializeToString())
+
+
+def test_failures_are_tried_again_when_asked_for(
+    tmp_path: Path, own: Path, inline: list[int]
+) -> None:
+    out = tmp_path / "out"
+    batch([str(own)], out, part_size=3)
+    shutil.copy(own / "100.png", own / "broken.jpg")
+    assert batch([str(own)], out, part_size=3).totals.failed == 1
+    summary = batch([str(own)], out, part_size=3, retry_failed=True)
+    assert (summary.totals.inputs, summary.totals.failed) == (9, 0)
+    assert not listed(out / "failures.jsonl")
+    assert len({row["source"] for row in rows(out)}) == len(rows(out)) == 9
+    with pytest.raises(ConfigError, match="without shards"):
+        batch([str(own)], out, retry_failed=True, shard=Shard(1, 2))
+
+
+def test_new_inputs_are_added(tmp_path: Path, own: Path, inline: list[int]) -> None:
+    batch([str(own)], tmp_path / "out")
+    shutil.copy(own / "100.png", own / "added.png")
+    summary = batch([str(own)], tmp_path / "out")
+    assert (summary.before, summary.totals.inputs) == (9, 10)
+    assert len(rows(tmp_path / "out")) == 9
+
+
+# Planning and scheduling.
+
+
+def test_parts() -> None:
+    inputs = [Input(f"{i}.png") for i in range(1000)] + [Input("a.mp4"), Input("b.mov")]
+    parts = plan_parts(inputs, 7)
+    assert [part.number for part in parts] == list(range(7, 7 + len(parts)))
+    assert [len(part.inputs) for part in parts[:62]] == [16] * 62  # 1,000 in at least 64 parts
+    assert [part.is_video for part in parts[-3:]] == [False, True, True]
+    assert len(plan_parts(inputs[:16], 0)) == 2
+    large = plan_parts([Input(f"{i}.png") for i in range(50_000)], 0)
+    assert {len(part.inputs) for part in large[:-1]} == {256}
+    assert plan_parts([], 0) == []
+
+
+def test_who_dies_on_an_input_twice_gives_it_up() -> None:
+    schedule = Schedule([part_of("a", "b", "c")])
+    task = schedule.next()
+    assert isinstance(task, AnalyzePart)
+    schedule.died(task, 1, "SIGSEGV")
+    task = schedule.next()
+    assert isinstance(task, AnalyzePart)
+    assert (task.suspect, task.given_up) == (1, {})
+    schedule.died(task, 2, "SIGSEGV")  # another one
+    task = schedule.next()
+    assert isinstance(task, AnalyzePart)
+    assert task.suspect == 2
+    schedule.died(task, 1, "SIGSEGV")
+    task = schedule.next()
+    assert isinstance(task, AnalyzePart)
+    assert task.given_up == {1: "b: ended the worker that read it, 2 times (SIGSEGV)"}
+    schedule.finished(task, Outcome(3))
+    assert schedule.is_finished
+    assert schedule.done == 3
+
+
+def test_who_dies_on_nothing_is_not_replaced_for_ever() -> None:
+    schedule = Schedule([part_of("a")])
+    for _ in range(2):
+        task = schedule.next()
+        assert task is not None
+        schedule.died(task, None, "SIGKILL")
+    task = schedule.next()
+    assert task is not None
+    with pytest.raises(SinkError, match="3 workers ended on it"):
+        schedule.died(task, None, "SIGKILL")
+
+
+def test_the_folder_of_no_batch(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not the folder of a batch"):
+        BatchFolder(tmp_path).job()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SinkError, match="cannot be made"):
+        batch([str(tmp_path / "x.png")], tmp_path / "file")
+
+
+# The command.
+
+
+def test_exit_codes(
+    tmp_path: Path, own: Path, inline: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = ["--detector-px", "96"]
+    assert cli(["batch", str(own / "100.png"), "--out", str(tmp_path / "a"), *quick]) == 0
+    assert "mien: 1 inputs, 1 frames, 1 faces in" in capsys.readouterr().err
+    assert cli(["batch", str(own), "--out", str(tmp_path / "b"), *quick, "--quiet"]) == 3
+    assert "1 failed, listed in" in capsys.readouterr().err
+    assert cli(["batch", str(own / "broken.jpg"), "--out", str(tmp_path / "c"), *quick]) == 2
+    for options, message in [
+        (["--shard", "3/2"], "--shard: expected I/N"),
+        (["--shard", "x"], "--shard: expected I/N"),
+        (["--workers", "0"], "--workers: expected at least 1"),
+        (["--part-size", "0"], "--part-size: expected at least 1"),
+        (["--segment", "3"], "--segment: expected 0, or at least 10"),
+        (["--min-score", "2"], "--min-score: expected"),
+    ]:
+        assert cli(["batch", str(own), "--out", str(tmp_path / "d"), *options]) == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert said.count("\n") == 1
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_ray_that_is_not_there(
+    tmp_path: Path, own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    arguments = ["batch", str(own), "--out", str(tmp_path / "out"), "--engine", "ray"]
+    assert cli([*arguments, "--detector-px", "96"]) == 2
+    assert "pip install 'mien[ray]'" in capsys.readouterr().err
+
+
+def test_numbers_of_settings() -> None:
+    with pytest.raises(ValueError, match="segment_s"):
+        Settings(segment_s=3)
+    with pytest.raises(ValueError, match="index"):
+        Shard(0, 2)
+    assert str(Shard(2, 3)) == "2/3"
+    assert np.isinf(Settings().span.end_s)

@@ -1,0 +1,158 @@
+"""What a batch may be given: folders, globs, manifests, addresses."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mien.batch.inputs import list_inputs
+from mien.cli import main as cli
+from mien.errors import ConfigError, SourceError
+from mien.types import RESULT_COLUMNS
+from tests.batches import batch, inline, listed, own, pictures, rows
+
+__all__ = ["inline", "own", "pictures"]  # fixtures
+
+
+def test_a_manifests_columns_are_carried_along(
+    tmp_path: Path, own: Path, inline: list[int]
+) -> None:
+    table = own / "list.csv"
+    table.write_text('path,label,note\n100.png,happy,"a, b"\nnobody.png,,\nbroken.jpg,sad,\n')
+    batch([str(table), str(own / "110.png")], tmp_path / "csv")
+    found = {Path(row["source"]).name: row for row in rows(tmp_path / "csv")}
+    assert [found["100.png"][key] for key in ("path", "label", "note")] == [
+        "100.png", "happy", "a, b",
+    ]  # fmt: skip
+    assert found["nobody.png"]["label"] == ""
+    assert found["110.png"]["label"] is None
+    assert list(found["100.png"])[: len(RESULT_COLUMNS)] == list(RESULT_COLUMNS)
+
+    typed = own / "list.parquet"
+    columns: dict[str, Any] = {
+        "path": ["100.png", "110.png"],
+        "age": pa.array([31, None], pa.int16()),
+        "weight": pa.array([0.5, 1.5], pa.float32()),
+        "posed": [True, None],
+        "day": pa.array([0, 1], pa.date32()),
+        "who": pa.array(["a", "b"]).dictionary_encode(),
+    }
+    pq.write_table(pa.table(columns), typed)
+    batch([str(typed)], tmp_path / "parquet")
+    schema = pq.read_schema(next((tmp_path / "parquet/results").iterdir()))
+    kinds = {name: str(schema.field(name).type) for name in columns}
+    assert kinds == {
+        "path": "string", "age": "int64", "weight": "double", "posed": "bool", "day": "string",
+        "who": "string",
+    }  # fmt: skip
+    first, second = rows(tmp_path / "parquet")
+    assert [first[key] for key in columns] == ["100.png", 31, 0.5, True, "1970-01-01", "a"]
+    assert (second["age"], second["posed"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file\na.png\n", "column 'path', found file"),
+        ("", "column 'path', found no"),
+        ("path\n\n \n", "row 1 has no path"),
+        ("path\na.png,b\n", "row 1 has more fields"),
+        ('path\n"a.png', "not a CSV file"),
+        ("path,x\na.png,1\na.png,2\n", "one row for each path"),
+    ],
+)
+def test_bad_manifests(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        list_inputs([str(tmp_path / "list.csv")])
+
+
+def test_damaged_parquet_manifests(
+    tmp_path: Path, inline: list[int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "list.parquet"
+    pq.write_table(pa.table({"path": ["a"] * 1000}), file)
+    file.write_bytes(file.read_bytes()[:-7])
+    with pytest.raises(ConfigError, match="not a complete Parquet file"):
+        list_inputs([str(file)])
+    pq.write_table(pa.table({"path": ["a.png"], "frame": [1]}), file)
+    with pytest.raises(ConfigError, match="column 'frame' has the name of one of mien's own"):
+        batch([str(file)], tmp_path / "out")
+    assert "panicked" not in capfd.readouterr().err
+
+
+def test_each_input_once(tmp_path: Path, own: Path) -> None:
+    (own / "list.csv").write_text("path,who\n100.png,me\n")
+    listing = list_inputs([str(own), f"{own}/../own", str(own / "*.png"), str(own / "list.csv")])
+    assert len(listing.inputs) == 9
+    assert [each.values for each in listing.inputs if each.values] == [
+        {"path": "100.png", "who": "me"}
+    ]
+    nothing = list_inputs([str(tmp_path / "*.gif"), "-", "0"])
+    assert not nothing.inputs
+    assert len(nothing.failures) == 3
+
+
+def test_nothing_at_all(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="matches no picture"):
+        batch([str(tmp_path / "*.png")], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_addresses(tmp_path: Path, pictures: Path, inline: list[int]) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    for name in ("100.png", "broken.jpg", "nobody.png"):
+        memory.pipe(f"/bucket/{name}", (pictures / name).read_bytes())
+    memory.pipe("/bucket/notes.txt", b"-")
+    memory.pipe("/bucket/list.csv", b"path,n\n100.png,1\nmemory://bucket/gone.png,2\n")
+    summary = batch(["memory://bucket"], tmp_path / "out")
+    assert (summary.totals.inputs, summary.totals.failed) == (3, 1)
+    names = [row["source"] for row in rows(tmp_path / "out")]
+    assert [name.rpartition("/")[2] for name in names] == ["100.png", "nobody.png"]
+    assert all(name.startswith("memory://") for name in names)
+    batch(["memory://bucket/list.csv"], tmp_path / "list")
+    assert [row["n"] for row in rows(tmp_path / "list")] == ["1"]
+    assert "gone.png" in (tmp_path / "list/failures.jsonl").read_text()
+    there = batch([pictures.as_uri() + "/1*.png"], tmp_path / "files")
+    assert there.totals.frames == 7
+    with pytest.raises(SourceError, match="there is nothing"):
+        batch(["memory://elsewhere"], tmp_path / "nothing")
+    with pytest.raises(ConfigError, match="no kind of address that is known"):
+        batch(["nonesuch://x"], tmp_path / "nothing")
+
+
+def test_what_is_missing_for_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    core = pytest.importorskip("fsspec.core")
+
+    def missing(_address: str) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(core, "url_to_fs", missing)
+    assert cli(["batch", "s3://bucket/x", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said == "mien: s3://bucket/x: this needs s3fs: pip install s3fs\n"
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    with pytest.raises(ConfigError, match=r"pip install 'mien\[cloud\]'"):
+        list_inputs(["gs://bucket/x"])
+
+
+def test_names_that_are_no_text(tmp_path: Path, portrait_file: Path, inline: list[int]) -> None:
+    folder = tmp_path / "names"
+    folder.mkdir()
+    name = os.fsdecode(b"\xff.png")
+    try:
+        shutil.copy(portrait_file, folder / name)
+    except OSError:
+        pytest.skip("this file system takes text only")
+    shutil.copy(portrait_file, folder / "good.png")
+    summary = batch([str(folder)], tmp_path / "out")
+    assert (summary.totals.inputs, summary.totals.failed) == (2, 1)
+    assert "no text" in listed(tmp_path / "out/failures.jsonl")[0]["error"]

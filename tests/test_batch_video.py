@@ -1,0 +1,295 @@
+"""Long videos in parts: where they are cut, and that the joined result is that of the whole."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mien.batch import Settings, run_batch
+from mien.batch.plan import Part
+from mien.batch.schedule import AnalyzePart, AnalyzeSegment, JoinSegments, Outcome, Schedule
+from mien.batch.video import WARM_UP_S, Cut, _cuts, find_cuts, join_segments, own_faces
+from mien.sources import Span, open_source
+from mien.types import EXPRESSIONS, FaceResult, FrameResult, UInt8Array
+from tests.batches import analyzer, inline, listed, part_of, rows
+
+__all__ = ["inline"]  # fixtures
+
+
+FPS = 10
+VIDEO = Settings(detector_px=160, segment_s=10.0)
+
+
+def write_portraits(path: Path, portrait: UInt8Array, seconds: float) -> None:
+    """Two faces that move; one leaves for a while. A key frame every second."""
+    face = Image.fromarray(portrait[:300, 60:360]).resize((120, 120))
+    other = face.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((96, 96))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 320, 160, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        stream.options = {"crf": "12", "g": str(FPS), "preset": "ultrafast"}
+        for i in range(round(seconds * FPS)):
+            scene = Image.new("RGB", (320, 160), "grey")
+            scene.paste(face, (round(20 + 15 * np.sin(i / 9)), round(20 + 12 * np.cos(i / 7))))
+            if not 60 <= i % 130 < 90:
+                scene.paste(other, (200, round(30 + 20 * np.sin(i / 11))))
+            frame = av.VideoFrame.from_image(scene)
+            frame.pts, frame.time_base = i * 1000 // FPS, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory, portrait: UInt8Array) -> Path:
+    file = tmp_path_factory.mktemp("video") / "long.mp4"
+    write_portraits(file, portrait, 26.0)
+    return file
+
+
+@pytest.fixture(scope="module")
+def whole(video: Path) -> list[FrameResult]:
+    return list(analyzer(VIDEO).stream(video))
+
+
+@pytest.mark.parametrize(
+    "span", [Span(), Span(every=3), Span(fps=4), Span(1.5, 24.0, fps=3), Span(2.0)]
+)
+def test_the_parts_have_the_frames_of_the_whole(video: Path, span: Span) -> None:
+    def numbers(part: Span) -> list[tuple[int, float]]:
+        with open_source(video, span=part, threads=1) as source:
+            return [(frame.index, frame.time_s) for frame in source]
+
+    cuts = find_cuts(str(video), str(video), span, segment_s=10, max_pixels=10**8)
+    assert len(cuts) == 2
+    joined = []
+    for cut in cuts:
+        own = [(index, time_s) for index, time_s in numbers(cut.span) if time_s >= cut.own_s]
+        assert (own[0][0], len(own)) == (cut.first, cut.frames)
+        joined += own
+    assert joined == numbers(span)
+
+
+def test_where_a_video_is_cut() -> None:
+    """Key frames at every 4 s; a part counts from three seconds after one."""
+    shown = [(i / 2, i % 8 == 0) for i in range(120)]
+    cuts = _cuts(shown, Span(), 10)
+    assert [cut.span.start_s for cut in cuts] == [0, 8, 20, 32, 44]
+    assert [cut.own_s for cut in cuts] == [0, 11, 23, 35, 47]
+    assert [cut.span.end_s for cut in cuts] == [11, 23, 35, 47, float("inf")]
+    assert [cut.first for cut in cuts] == [0, 22, 46, 70, 94]
+    assert sum(cut.frames for cut in cuts) == 120
+    assert _cuts([(i / 2, i == 0) for i in range(120)], Span(), 10) == ()
+    assert _cuts([], Span(), 10) == ()
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.01, 3), st.booleans()), min_size=1, max_size=80),
+    st.integers(1, 4),
+    st.none() | st.floats(0.5, 10),
+    st.floats(0, 20),
+)
+def test_every_frame_counts_once(
+    steps: list[tuple[float, bool]], every: int, fps: float | None, start_s: float
+) -> None:
+    times = np.cumsum([step for step, _ in steps]).tolist()
+    span = Span(start_s, every=every, fps=fps)
+    shown = [(t, key) for t, (_, key) in zip(times, steps, strict=True) if t >= start_s]
+    picker = span.picker()
+    wanted = [i for i, (t, _) in enumerate(shown) if picker(i, t)]
+    cuts = _cuts(shown, span, 10)
+    found = []
+    for cut in cuts:
+        pick = cut.span.picker()
+        numbers = [(i, t) for i, (t, _) in enumerate(shown) if t >= cut.span.start_s]
+        picked = [(i, t) for i, t in numbers if pick(i, t)]
+        own = [i for i, t in picked if t >= cut.own_s]
+        assert len(own) == cut.frames
+        found += own
+    assert not cuts or found == wanted
+
+
+def answer(frame: int, *faces: tuple[int, float]) -> FrameResult:
+    """A frame at 2 a second with faces (number, place)."""
+    return FrameResult(
+        "v", frame, frame / 2, 640, 480,
+        tuple(
+            FaceResult(
+                (x, 10.0, 50.0, 50.0), 0.9, ((0.0, 0.0),) * 5, "happy", 1.0, False,
+                {name: float(name == "happy") for name in EXPRESSIONS}, number,
+            )
+            for number, x in faces
+        ),
+    )  # fmt: skip
+
+
+def test_numbers_are_joined_by_where_faces_are() -> None:
+    """The second part's 1 is the first's 2; its 2 is new, and so is the first's 1 if elsewhere."""
+    cuts = (
+        Cut(0, Span(end_s=5), 0.0, 0, 10),
+        Cut(1, Span(start_s=2, first=4), 5.0, 10, 4),
+    )
+    first = [answer(i, (1, 0.0), (2, 100.0 + i)) for i in range(10)]
+    second = [answer(i, (1, 100.0 + i)) for i in range(4, 10)]
+    second += [answer(i, (1, 100.0 + i), (2, 300.0)) for i in range(10, 14)]
+    joined = list(join_segments(cuts, [first, second]))
+    assert [result.frame for result in joined] == list(range(14))
+    numbers = [[face.track_id for face in result.faces] for result in joined]
+    assert numbers == [[1, 2]] * 10 + [[2, 3]] * 4
+    assert own_faces(cuts[1], second) == 8
+    assert own_faces(cuts[1], second[:-1]) is None  # a frame fewer than announced
+    assert own_faces(replace(cuts[1], first=11), second) is None
+
+
+def differences(
+    joined: Sequence[dict[str, Any]], whole: Sequence[FrameResult]
+) -> tuple[float, float, float]:
+    """Largest difference of boxes (in sides) and of probabilities, and share of other answers."""
+    expected = [row for result in whole for row in result.to_rows()]
+    assert [(r["frame"], r["time_s"], r["face"], r["track_id"]) for r in joined] == [
+        (r["frame"], r["time_s"], r["face"], r["track_id"]) for r in expected
+    ]
+    box = probability = other = 0.0
+    for a, b in zip(joined, expected, strict=True):
+        if b["face"] is None:
+            continue
+        side = max(b["box_w"], b["box_h"])
+        box = max(box, *(abs(a[f"box_{e}"] - b[f"box_{e}"]) / side for e in "xywh"))
+        probability = max(probability, *(abs(a[f"prob_{e}"] - b[f"prob_{e}"]) for e in EXPRESSIONS))
+        other += a["expression"] != b["expression"]
+    return box, probability, other / len(expected)
+
+
+def test_the_joined_result_is_that_of_the_whole(
+    tmp_path: Path, video: Path, whole: list[FrameResult], inline: list[int]
+) -> None:
+    """The same frames and numbers; boxes within 3% of a side, probabilities within 0.1."""
+    run_batch([str(video)], tmp_path / "out", settings=VIDEO)
+    joined = rows(tmp_path / "out")
+    assert {row["track_id"] for row in joined if row["track_id"]} >= {1, 2, 3}
+    box, probability, other = differences(joined, whole)
+    assert box < 0.03
+    assert probability < 0.1
+    assert other < 0.02
+    (entry,) = listed(tmp_path / "out/manifest.jsonl")
+    assert (entry["frames"], entry["error"]) == (260, None)
+    assert not list((tmp_path / "out/.mien/segments").iterdir())
+
+
+def test_stopped_between_the_segments(
+    tmp_path: Path, video: Path, whole: list[FrameResult], inline: list[int]
+) -> None:
+    inline[0] = 2  # cut, and the first segment
+    with pytest.raises(KeyboardInterrupt):
+        run_batch([str(video)], tmp_path / "out", settings=VIDEO)
+    (kept,) = (tmp_path / "out/.mien/segments/000000").iterdir()
+    before = kept.stat().st_mtime_ns
+    inline[0] = 1  # cut again
+    with pytest.raises(KeyboardInterrupt):
+        run_batch([str(video)], tmp_path / "out", settings=VIDEO)
+    assert kept.stat().st_mtime_ns == before
+    inline[0] = 10**9
+    run_batch([str(video)], tmp_path / "out", settings=VIDEO)
+    assert max(differences(rows(tmp_path / "out"), whole)) < 0.1
+
+
+def test_a_damaged_video_keeps_what_comes_before(
+    tmp_path: Path, portrait: UInt8Array, inline: list[int]
+) -> None:
+    """As `mien analyze` does it: read as a whole, though cut at first."""
+    file = tmp_path / "cut.mkv"
+    write_portraits(file, portrait, 18.0)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 3 // 4])
+    summary = run_batch([str(file)], tmp_path / "out", settings=VIDEO)
+    expected = []
+    with pytest.raises(Exception, match="cut off"):
+        expected.extend(analyzer(VIDEO).stream(file))
+    assert summary.totals.failed == 1
+    assert summary.totals.frames == len(expected) > 50
+    assert len({row["frame"] for row in rows(tmp_path / "out")}) == len(expected)
+    assert "cut off" in listed(tmp_path / "out/failures.jsonl")[0]["error"]
+
+
+def test_videos_that_are_not_cut(tmp_path: Path, video: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+
+    def cuts(file: Path, span: Span | None = None, segment_s: float = 10) -> tuple[Cut, ...]:
+        return find_cuts(
+            str(file), str(file), span or Span(), segment_s=segment_s, max_pixels=10**8
+        )
+
+    assert cuts(tmp_path / "text.mp4") == ()
+    assert cuts(video, segment_s=20) == ()
+    assert cuts(video, Span(0, 12)) == ()
+    with video.open("rb") as opened:
+        assert find_cuts("x", opened, Span(), segment_s=10, max_pixels=10**8) == cuts(video)
+
+
+def cut_of(number: int) -> Cut:
+    return Cut(number, Span(), 0.0, 0, 1)
+
+
+def test_the_way_of_a_long_video() -> None:
+    part = part_of("v.mp4", is_video=True)
+    schedule = Schedule([part_of("a.png", number=1), part])
+    task = schedule.next()
+    assert task == AnalyzePart(part)  # videos first
+    schedule.finished(task, Outcome(cuts=(cut_of(0), cut_of(1))))
+    first, second = schedule.next(), schedule.next()
+    assert first == AnalyzeSegment(part, cut_of(0))
+    assert second == AnalyzeSegment(part, cut_of(1))
+    schedule.finished(second, Outcome())
+    schedule.died(first, 0, "SIGKILL")
+    assert schedule.next() == first
+    schedule.finished(first, Outcome())
+    joining = schedule.next()
+    assert joining == JoinSegments(part, (cut_of(0), cut_of(1)))
+    schedule.finished(joining, Outcome(1))
+    other = schedule.next()
+    assert isinstance(other, AnalyzePart)
+    assert not other.part.is_video
+    schedule.finished(other, Outcome(1))
+    assert schedule.is_finished
+    assert schedule.done == 2
+
+
+@pytest.mark.parametrize("how", ["misfit", "deaths"])
+def test_a_video_whose_segments_fail_is_read_as_a_whole(how: str) -> None:
+    part = part_of("v.mp4", is_video=True)
+    schedule = Schedule([part])
+    task = schedule.next()
+    assert task is not None
+    schedule.finished(task, Outcome(cuts=tuple(map(cut_of, range(3)))))
+    first, late = schedule.next(), schedule.next()
+    assert first is not None
+    assert late is not None
+    if how == "misfit":
+        schedule.finished(first, Outcome(misfit=True))
+    else:
+        schedule.died(first, 0, "SIGSEGV")
+        again = schedule.next()
+        assert again == first
+        schedule.died(first, 0, "SIGSEGV")
+    task = schedule.next()
+    assert isinstance(task, AnalyzePart)
+    assert not task.may_cut
+    assert bool(task.given_up) == (how == "deaths")
+    schedule.finished(late, Outcome())  # comes too late, and is nothing to anyone
+    schedule.finished(task, Outcome(1))
+    assert schedule.is_finished
+
+
+def test_the_warm_up_is_longer_than_a_face_is_remembered() -> None:
+    from mien.tracking import FaceTracker
+
+    assert FaceTracker().patience_s <= WARM_UP_S / 2
+    assert Part(0, True, ()).is_video
