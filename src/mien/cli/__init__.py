@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 import mien
-from mien.cli import analyze, benchmark, data, evaluate, fuse, models, plot, study, train
+from mien.cli import analyze, benchmark, data, evaluate, fuse, models, plot, serve, study, train
 from mien.cli.exits import GOOD, INTERRUPTED, UNUSABLE, say
 from mien.errors import MienError
 
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mien {mien.__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (analyze, plot, models, data, evaluate, train, study, fuse, benchmark):
+    for verb in (analyze, plot, serve, models, data, evaluate, train, study, fuse, benchmark):
         verb.add_to(verbs)
     return parser
 
