@@ -124,8 +124,8 @@ async function recordings() {
 async function serverVideos() {
   try {
     const answer = await (await request("v1/videos")).json();
-    return (answer.videos ?? answer).filter(({ state }) => state === "done").map((job) => ({
-      id: job.id, name: job.name ?? job.source ?? job.id, hint: "video on this server",
+    return answer.videos.filter(({ files }) => files.includes("results.jsonl")).map((job) => ({
+      id: job.id, name: job.name, hint: "video on this server",
       load: async () => {
         const text = await (await request(`v1/videos/${job.id}/files/results.jsonl`)).text();
         return readTable("results.jsonl", text);

@@ -48,6 +48,11 @@ export class Crowd {
     return frame.faces.findIndex((face) => face.track_id === this.chosen);
   }
 
+  /** Seconds since the chosen face was last in sight. */
+  unseen_s(frame) {
+    return frame.time_s - this.seen_s;
+  }
+
   /** The reader's choice; it holds while this face is in sight. */
   choose(number) {
     this.chosen = number;

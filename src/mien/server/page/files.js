@@ -14,7 +14,7 @@ export function startFiles() {
   const jobs = new Jobs(get("jobs"), get("video"));
   const take = (files) => sort(files, pictures, jobs);
   get("drop-hint").textContent = "Pictures are looked at and forgotten. A video stays on the server, "
-    + "with its results, until you delete it.";
+    + "with its results, until you delete it or its time there is over.";
   get("choose").addEventListener("change", (event) => {
     take([...event.target.files]);
     event.target.value = ""; // the same file may be chosen again

@@ -12,6 +12,7 @@ import { Pump } from "./pump.js";
 import { startRecordings } from "./recordings.js";
 
 const BASELINE_S = 3;
+const BLINK_S = 0.5;
 const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
 
 /** Bring the room to life. */
@@ -44,7 +45,7 @@ function privacy() {
 class Live {
   constructor() {
     this.bars = new Bars();
-    this.bars.show(null, "", "No camera yet");
+    this.bars.show(null, "", "Nobody yet");
     get("reading").append(this.bars.element);
     this.crowd = new Crowd(get("faces"), get("minute"), () => this.draw());
     this.pace = new Pace();
@@ -92,6 +93,7 @@ class Live {
     const { videoWidth, videoHeight } = get("camera");
     get("stage").style.aspectRatio = `${videoWidth} / ${videoHeight}`;
     get("stage").classList.add("on");
+    get("live").classList.remove("idle");
     for (const id of ["pause", "stop", "choose-camera"]) get(id).disabled = false;
     this.crowd.clear(EXPRESSIONS);
     this.bars.show(null, "", "Connecting…");
@@ -115,10 +117,11 @@ class Live {
     this.pump = this.connection = this.stream = this.frame = null;
     get("camera").srcObject = null;
     get("stage").classList.remove("on");
+    get("live").classList.add("idle");
     for (const id of ["pause", "stop", "choose-camera", "baseline", "record"]) get(id).disabled = true;
     this.press("pause", false, "Pause");
     this.pace.clear();
-    this.bars.show(null, "", "No camera yet");
+    this.bars.show(null, "", "Nobody yet");
     this.crowd.clear(EXPRESSIONS);
     this.draw();
   }
@@ -158,6 +161,8 @@ class Live {
     drawFaces(get("camera-faces"), this.frame, { chosen: index, mirror: this.mirrored });
     if (!this.frame) return;
     const face = this.frame.faces[index];
+    // A face that the detector misses for a moment keeps its figures.
+    if (!face && this.crowd.unseen_s(this.frame) < BLINK_S) return;
     this.bars.show(face, face ? `Face ${face.track_id}` : "");
   }
 
@@ -176,8 +181,9 @@ class Live {
     this.frame = null;
     this.draw();
     this.bars.show(null, "", "No answer");
-    get("baseline").disabled = true;
-    get("record").disabled = !this.recording;
+    // Faces get new numbers after this, which must not run on in one recording.
+    if (this.recording) this.record();
+    for (const id of ["baseline", "record"]) get(id).disabled = true;
     const text = `${reason || "The connection broke off."} Trying again in ${seconds} s.`;
     const now = button("Try now", () => this.connection?.open());
     get("live-note").replaceChildren(notice("error", "No connection to the server", text, now));

@@ -13,7 +13,7 @@ const rooms = { live: startLive(), files: startFiles(), compare: startCompare() 
 /** Show the room that the address names; with `move`, let the reader begin at its heading. */
 function enter(move) {
   const wanted = location.hash.slice(1);
-  if (wanted === "main") return;
+  if (wanted === "main" && move) return; // the way past the links at the top
   const room = ROOMS.includes(wanted) ? wanted : "live";
   for (const name of ROOMS) get(name).hidden = name !== room;
   for (const link of document.querySelectorAll("nav a")) {

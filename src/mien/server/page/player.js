@@ -2,7 +2,7 @@
 
 import { Bars } from "./bars.js";
 import { areas, legend, shareText } from "./chart.js";
-import { make } from "./dom.js";
+import { make, notice } from "./dom.js";
 import { clock, colourOf, inkOn, labelsOf, percent } from "./expressions.js";
 import { drawFaces } from "./overlay.js";
 import { findSegments } from "./segments.js";
@@ -21,18 +21,19 @@ export class Player {
     this.drawn = source.drawn;
     this.begin_s = results[0]?.time_s ?? 0;
     this.end_s = Math.max(results.at(-1)?.time_s ?? 0, this.begin_s + 0.001);
+    this.url = source.url;
     this.video = make("video", {
-      src: source.url, controls: true, muted: true, playsinline: true, preload: "auto",
-      "aria-label": name,
+      src: source.url, controls: true, playsinline: true, preload: "auto", "aria-label": name,
     });
-    this.video.muted = true;
     this.canvas = make("canvas", { class: "through", "aria-hidden": "true" });
-    this.still = make("div", { class: "still" }, this.video, this.canvas);
+    const still = source.url
+      ? make("div", { class: "still" }, this.video, this.canvas)
+      : notice("empty", "No picture", "There is no copy of this video to play; its figures are below.");
     this.bars = new Bars();
     this.heads = [];
     this.element = make("div", {},
       make("div", { class: "live" },
-        make("div", { class: "stage-column" }, this.still),
+        make("div", { class: "stage-column" }, still),
         make("div", { class: "side" }, this.bars.element)),
       this.timeline());
     for (const event of ["seeked", "loadeddata", "timeupdate"]) {
@@ -55,6 +56,7 @@ export class Player {
     this.watcher.disconnect();
     this.video.removeAttribute("src");
     this.video.load();
+    if (String(this.url).startsWith("blob:")) URL.revokeObjectURL(this.url);
   }
 
   draw(time_s = this.video.currentTime) {
