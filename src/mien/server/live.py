@@ -1,10 +1,11 @@
 """`WS /v1/live`: frames of a camera in, what the faces show out, as fast as both sides can.
 
-May import Starlette, and from mien: errors, picture, pipeline, types, and its siblings workers and
-settings.
+May import Starlette, and from mien: errors, picture, pipeline, types, and its siblings workers,
+settings and meters.
 
 Frames that come faster than they can be analysed are dropped: the newest waits, the one before it
-goes. So answers are never older than one frame, whatever the speed of either side.
+goes. So answers are never older than one frame, whatever the speed of either side. Each camera has
+one turn among the workers at a time, and so all of them get as many.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mien.errors import SourceError
 from mien.picture import read_picture
-from mien.pipeline import Analyzer
+from mien.pipeline import Analyzer, Following
+from mien.server.meters import Meters
+from mien.server.pictures import looks_like_picture
 from mien.server.settings import Settings
 from mien.server.workers import Full, Workers
 from mien.types import Frame
@@ -33,6 +36,7 @@ from mien.types import Frame
 _TIME: Final = struct.Struct("<d")
 _TRY_AGAIN_LATER: Final = 1013
 _SEND_S: Final = 10.0  # a client that takes no answer for so long is gone
+_LONGEST_BASELINE_S: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -46,36 +50,29 @@ class _Sent:
 
 
 class Session:
-    """One camera: the frame that waits, and what is known from those before it."""
+    """One camera since it began or was reset: the frame that waits, and what is known of faces."""
 
-    def __init__(self, analyzer: Analyzer, settings: Settings) -> None:
-        self._analyzer, self._settings = analyzer, settings
+    def __init__(self, analyzer: Analyzer, settings: Settings, meters: Meters) -> None:
+        self._analyzer, self._settings, self._meters = analyzer, settings, meters
+        self._following: Following = analyzer.following()
         self._lock = Lock()
-        self._begin()
-
-    def _begin(self) -> None:
-        self._following = self._analyzer.following()
         self._waiting: _Sent | None = None
         self._baseline_s: float | None = None
-        self._time_s = -math.inf
-        self.received = self.dropped = 0
-
-    def reset(self) -> None:
-        """Forget everything, as for a new connection."""
-        with self._lock:
-            self._begin()
+        self._time_s = 0.0
+        self._received = self._dropped = 0
 
     def learn_baseline(self, seconds: float) -> None:
         """Take each person's face of the next seconds for their neutral one.
 
         Raises:
-            ValueError: not a useful number of seconds.
-            NotImplementedError: the pipeline cannot do that.
+            ValueError: not a useful number of seconds, or the pipeline cannot do that.
         """
-        if not 0 < seconds <= 60:
-            raise ValueError(f"seconds: expected more than 0 and at most 60, got {seconds}")
+        if not 0 < seconds <= _LONGEST_BASELINE_S:
+            raise ValueError(
+                f"seconds: expected more than 0 and at most {_LONGEST_BASELINE_S:g}, got {seconds}"
+            )
         if not hasattr(self._following, "learn_baseline"):
-            raise NotImplementedError("this version of mien cannot learn a baseline")
+            raise ValueError("this version of mien cannot learn a baseline")
         self._baseline_s = seconds
 
     def receive(self, message: bytes) -> None:
@@ -84,137 +81,180 @@ class Session:
         Raises:
             ValueError: not a frame.
         """
-        number = self.received
-        self.received += 1
+        number = self._received
+        self._received += 1
         if len(message) <= _TIME.size:
             raise ValueError(
                 f"expected 8 bytes of time and a picture after them, got {len(message)} bytes"
             )
         (time_s,) = _TIME.unpack_from(message)
-        if not (math.isfinite(time_s) and time_s >= max(0.0, self._time_s)):
-            raise ValueError(f"time_s: expected seconds that do not fall, got {time_s}")
+        if not self._time_s <= time_s < math.inf:
+            raise ValueError(
+                f"time_s: expected seconds that do not fall, got {time_s} after {self._time_s}"
+            )
         self._time_s = time_s
         sent = _Sent(number, time_s, message[_TIME.size :], time.perf_counter())
         with self._lock:
-            self.dropped += self._waiting is not None
-            self._waiting = sent
+            drops, self._waiting = self._waiting is not None, sent
+        if drops:
+            self._dropped += 1
+            self._meters.live_dropped.inc()
 
     def turn(self) -> dict[str, Any] | None:
-        """Analyse the frame that waits, if there is one, and return the message about it."""
+        """Analyse the frame that waits, if there is one, and return the message about it.
+
+        Runs in a worker, one turn at a time; everything else runs in the server's loop.
+        """
         with self._lock:
             sent, self._waiting = self._waiting, None
-            following = self._following
             baseline_s, self._baseline_s = self._baseline_s, None
         if sent is None:
             return None
         began = time.perf_counter()
         if baseline_s is not None:
-            getattr(following, "learn_baseline")(baseline_s)  # noqa: B009
+            getattr(self._following, "learn_baseline")(baseline_s)  # noqa: B009
         try:
+            if not looks_like_picture(sent.picture):
+                raise SourceError("live: not a picture. Expected JPEG, PNG or WebP")
             image = read_picture(
                 io.BytesIO(sent.picture), "live", max_pixels=self._settings.live_px**2
             )
         except SourceError as error:
             return {"type": "error", "message": str(error), "frame": sent.number}
         frame = Frame(image, "live", sent.number, sent.time_s)
-        result = self._analyzer.analyze_frame(frame, following=following)
-        if following is not self._following:  # reset meanwhile
-            return None
+        result = self._analyzer.analyze_frame(frame, following=self._following)
+        ended = time.perf_counter()
+        self._meters.analyzed("live", len(result.faces))
+        self._meters.live_seconds.observe(ended - sent.came)
         return {
             "type": "result",
             "result": result.to_dict(),
-            "received": self.received,
-            "dropped": self.dropped,
+            "received": self._received,
+            "dropped": self._dropped,
             "wait_ms": 1000 * (began - sent.came),
-            "work_ms": 1000 * (time.perf_counter() - began),
+            "work_ms": 1000 * (ended - began),
         }
 
 
 class Live:
     """All live connections."""
 
-    def __init__(self, analyzer: Analyzer, workers: Workers, settings: Settings) -> None:
-        self._analyzer, self._workers, self._settings = analyzer, workers, settings
-        self.connections = 0
+    def __init__(
+        self, analyzer: Analyzer, workers: Workers, settings: Settings, meters: Meters
+    ) -> None:
+        self._shared = (analyzer, settings, meters)
+        self._workers = workers
+        self._connections = 0
 
     async def serve(self, socket: WebSocket) -> None:
         """Talk to one client until it goes."""
+        analyzer, settings, meters = self._shared
         await socket.accept()
-        with suppress(WebSocketDisconnect):
-            if self.connections >= self._settings.max_live:
+        with suppress(WebSocketDisconnect, TimeoutError):
+            if self._connections >= settings.max_live:
                 await _send(socket, _error("too many live connections. Try again later"))
                 await socket.close(_TRY_AGAIN_LATER)
                 return
-            self.connections += 1
+            self._connections += 1
+            meters.live_connections.set(self._connections)
             try:
-                await self._talk(socket)
+                spec = analyzer.classifier.spec
+                hello = {
+                    "type": "hello",
+                    "model": spec.name,
+                    "labels": list(spec.labels),
+                    "max_px": settings.live_px,
+                    "max_fps": settings.live_fps,
+                }
+                await _send(socket, hello)
+                await _Conversation(socket, self._workers, *self._shared).hold()
             finally:
-                self.connections -= 1
+                self._connections -= 1
+                meters.live_connections.set(self._connections)
 
-    async def _talk(self, socket: WebSocket) -> None:
-        spec = self._analyzer.classifier.spec
-        hello = {
-            "type": "hello",
-            "model": spec.name,
-            "labels": list(spec.labels),
-            "max_px": self._settings.live_px,
-            "max_fps": self._settings.live_fps,
-        }
-        await _send(socket, hello)
-        session = Session(self._analyzer, self._settings)
-        arrived = asyncio.Event()
-        async with asyncio.TaskGroup() as tasks:
-            answering = tasks.create_task(self._answer(socket, session, arrived))
-            try:
-                await self._listen(socket, session, arrived)
-            finally:
-                answering.cancel()
 
-    async def _listen(self, socket: WebSocket, session: Session, arrived: asyncio.Event) -> None:
+class _Conversation:
+    """Listening to one client and answering it, at the same time."""
+
+    def __init__(
+        self,
+        socket: WebSocket,
+        workers: Workers,
+        analyzer: Analyzer,
+        settings: Settings,
+        meters: Meters,
+    ) -> None:
+        self._socket, self._workers = socket, workers
+        self._shared = (analyzer, settings, meters)
+        self._fps = settings.live_fps
+        self._session = Session(*self._shared)
+        self._arrived = asyncio.Event()
+        self._speaking = asyncio.Lock()
+
+    async def hold(self) -> None:
+        """Listen and answer until the client goes."""
+        both = [asyncio.create_task(self._listen()), asyncio.create_task(self._answer())]
+        try:
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def _listen(self) -> None:
         while True:
-            message = await socket.receive()
+            message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 return
             try:
                 if message.get("bytes") is not None:
-                    session.receive(message["bytes"])
-                    arrived.set()
+                    self._session.receive(message["bytes"])
+                    self._arrived.set()
                 else:
-                    _command(session, message.get("text") or "")
-            except (ValueError, NotImplementedError) as error:
-                await _send(socket, _error(str(error)))
+                    await self._say(self._obey(message.get("text") or ""))
+            except ValueError as error:
+                await self._say(_error(str(error)))
 
-    async def _answer(self, socket: WebSocket, session: Session, arrived: asyncio.Event) -> None:
+    def _obey(self, text: str) -> dict[str, Any]:
+        """Do what a text message asks; returns the message that says so."""
+        try:
+            command = json.loads(text)
+            kind = command["type"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise ValueError('expected a JSON object with a "type"') from None
+        if kind == "reset":
+            self._session = Session(*self._shared)
+            return {"type": "reset"}
+        if kind == "baseline":
+            seconds = command.get("seconds", 3)
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+                raise ValueError("seconds: expected a number")
+            self._session.learn_baseline(seconds)
+            return {"type": "baseline", "seconds": seconds}
+        raise ValueError(f"type: expected reset or baseline, got {str(kind)[:40]!r}")
+
+    async def _answer(self) -> None:
         due = 0.0
         while True:
-            await arrived.wait()
-            arrived.clear()
+            await self._arrived.wait()
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            due = time.perf_counter() + 1 / self._settings.live_fps
+            due = time.perf_counter() + 1 / self._fps
+            self._arrived.clear()
+            session = self._session
             try:
                 answer = await asyncio.wrap_future(self._workers.submit("live", session.turn))
             except (Full, CancelledError):
-                answer = _error("the server is busy or going down")
+                answer = _error("the server is full or going down")
             if answer is not None:
-                await _send(socket, answer)
+                await self._say(answer, session)
 
-
-def _command(session: Session, text: str) -> None:
-    """Do what a text message asks."""
-    try:
-        command = json.loads(text)
-        kind = command["type"]
-    except (ValueError, TypeError, KeyError):
-        raise ValueError('expected a JSON object with a "type"') from None
-    if kind == "reset":
-        session.reset()
-    elif kind == "baseline":
-        seconds = command.get("seconds", 3)
-        if not isinstance(seconds, int | float):
-            raise ValueError("seconds: expected a number")
-        session.learn_baseline(seconds)
-    else:
-        raise ValueError(f"type: expected reset or baseline, got {str(kind)[:40]!r}")
+    async def _say(self, message: dict[str, Any], session: Session | None = None) -> None:
+        """Send a message, unless it belongs to a session that is over."""
+        async with self._speaking:
+            if session in (None, self._session):
+                await _send(self._socket, message)
 
 
 def _error(message: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ Kind = Literal["live", "picture", "video"]
 _T = TypeVar("_T")
 
 
-class Full(Exception):
+class Full(Exception):  # noqa: N818  (a state of things, not a defect)
     """As much work is waiting as may wait."""
 
 
@@ -57,6 +57,15 @@ class Workers:
             self._lines[kind].append((future, work))
             self._changed.notify()
         return future
+
+    @property
+    def alive(self) -> bool:
+        """Whether work is done."""
+        return not self._closing and all(thread.is_alive() for thread in self._threads)
+
+    def lines(self) -> dict[str, float]:
+        """How many pieces of each kind wait."""
+        return {kind: len(line) for kind, line in self._lines.items()}
 
     def waiting(self, kind: Kind) -> int:
         """How many pieces of a kind wait."""
