@@ -36,7 +36,7 @@ export async function request(path, options = {}) {
 }
 
 /** See to it that this browser may ask, before it opens what can carry no key (a WebSocket). */
-export async function enter() {
+export async function ensureAccess() {
   const { signed_in: signedIn, key_required: required } = await (await request("v1/session")).json();
   if (required && !signedIn && !(await signIn())) throw new ApiError("A key is needed.", 401);
 }

@@ -60,7 +60,7 @@ function makeRow(label) {
 
 function setRow({ item, meter, fill, figure }, p, leading) {
   item.classList.toggle("leading", leading);
-  fill.style.transform = `scaleX(${(p ?? 0).toFixed(4)})`;
+  fill.style.width = `${(100 * (p ?? 0)).toFixed(2)}%`;
   meter.setAttribute("aria-valuenow", Math.round(100 * (p ?? 0)));
   figure.textContent = p === null ? "" : percent(p);
 }

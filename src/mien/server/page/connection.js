@@ -1,6 +1,6 @@
 // The live connection to the server: frames out, results in, opened again when it breaks.
 
-import { enter, socketAddress } from "./api.js";
+import { ensureAccess, socketAddress } from "./api.js";
 
 const IN_FLIGHT = 2; // frames on their way at once: one is worked on while the next one travels
 const FIRST_WAIT_S = 1;
@@ -8,7 +8,8 @@ const LONGEST_WAIT_S = 16;
 
 /**
  * Calls `on.hello(message)`, `on.result(message, latency_ms)`, `on.said(message)` for everything
- * else, `on.error(text)`, and `on.lost(seconds, reason)` when the server is gone and will be tried again.
+ * else, `on.error(text)`, `on.denied(text)` where the reader gave no key, and `on.lost(seconds,
+ * reason)` when the server is gone and will be tried again.
  */
 export class LiveConnection {
   constructor(on) {
@@ -23,9 +24,10 @@ export class LiveConnection {
   async open() {
     clearTimeout(this.timer);
     try {
-      await enter();
+      await ensureAccess();
     } catch (error) {
-      this.lose(error.message);
+      if (error.status === 401) this.on.denied(error.message);
+      else this.lose(error.message);
       return;
     }
     if (this.closed) return;

@@ -1,6 +1,6 @@
 // Reads the events that the server sends while it works (text/event-stream).
 
-import { request } from "./api.js";
+import { ApiError, request } from "./api.js";
 
 /** Call `take(data)` for every event until the stream ends. */
 export async function follow(path, take) {
@@ -8,7 +8,9 @@ export async function follow(path, take) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch(() => {
+      throw new ApiError("The connection broke off. The server goes on: see the list below.");
+    });
     if (done) return;
     text += value.replaceAll("\r", "");
     const events = text.split("\n\n");

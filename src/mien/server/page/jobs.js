@@ -1,6 +1,6 @@
 // Videos: sent, followed while the server works, listed, opened, deleted.
 
-import { address, enter, request } from "./api.js";
+import { address, ensureAccess, request } from "./api.js";
 import { announce, button, make, notice, sureButton } from "./dom.js";
 import { percent } from "./expressions.js";
 import { follow } from "./events.js";
@@ -30,7 +30,7 @@ export class Jobs {
     const said = (share) => line.set(share, `Uploading${share === null ? "" : `, ${percent(share)}`}`);
     said(0);
     try {
-      await enter();
+      await ensureAccess();
       const job = await upload("v1/videos", file, said, stopper.signal);
       line.element.remove();
       this.local.set(job.id, file);

@@ -27,6 +27,7 @@ export function startLive() {
   get("record").addEventListener("click", () => room.record());
   get("choose-camera").addEventListener("change", (event) => room.start(event.target.value));
   get("camera-faces").addEventListener("click", (event) => room.choose(event));
+  get("camera").addEventListener("resize", () => room.fit());
   new ResizeObserver(() => room.draw()).observe(get("stage"));
   return { enter: () => room.recordings.show() };
 }
@@ -90,8 +91,7 @@ class Live {
 
   /** The camera runs: connect. */
   begin() {
-    const { videoWidth, videoHeight } = get("camera");
-    get("stage").style.aspectRatio = `${videoWidth} / ${videoHeight}`;
+    this.fit();
     get("stage").classList.add("on");
     get("live").classList.remove("idle");
     for (const id of ["pause", "stop", "choose-camera"]) get(id).disabled = false;
@@ -102,10 +102,17 @@ class Live {
       result: (message, latency) => this.result(message, latency),
       said: (message) => this.said(message),
       error: (text) => this.trouble(text),
+      denied: (text) => this.deny(text),
       lost: (seconds, reason) => this.lost(seconds, reason),
     });
     this.pump = new Pump(get("camera"), this.connection);
     announce("The camera is on");
+  }
+
+  /** The stage takes the camera's form, also when a phone is turned. */
+  fit() {
+    const { videoWidth, videoHeight } = get("camera");
+    if (videoWidth) get("stage").style.aspectRatio = `${videoWidth} / ${videoHeight}`;
   }
 
   stop() {
@@ -117,6 +124,7 @@ class Live {
     this.pump = this.connection = this.stream = this.frame = null;
     get("camera").srcObject = null;
     get("stage").classList.remove("on");
+    get("stage").style.aspectRatio = "";
     get("live").classList.add("idle");
     for (const id of ["pause", "stop", "choose-camera", "baseline", "record"]) get(id).disabled = true;
     this.press("pause", false, "Pause");
@@ -175,6 +183,13 @@ class Live {
     const title = this.asked ? "No baseline was set" : "The server refused a frame";
     this.asked = false;
     get("live-note").replaceChildren(notice("error", title, text));
+  }
+
+  /** Without its key the server answers nothing. */
+  deny(text) {
+    this.stop();
+    const again = button("Try again", () => this.start(), "primary");
+    get("live-note").replaceChildren(notice("error", "The server does not let you in", text, again));
   }
 
   lost(seconds, reason) {

@@ -27,6 +27,7 @@ export class Pictures {
 
   async work(items) {
     for (const [n, item] of items.entries()) {
+      if (!this.items.includes(item)) continue; // cleared away meanwhile
       this.progress.set(n / items.length, `${n + 1} of ${items.length}: ${item.file.name}`);
       this.progress.element.hidden = false;
       await this.analyse(item);

@@ -9,7 +9,7 @@ import { findSegments } from "./segments.js";
 import { curve, facesOf, summarise } from "./summary.js";
 
 const MOST = 12; // faces with a row, those longest in sight
-const NEAR_S = 0.25; // an answer holds for so long
+const NEAR_S = 0.25; // an answer holds for so long, or longer where frames are rare
 
 /** The player of one video. `source` is `{url, drawn}`: drawn where boxes are in the picture already. */
 export class Player {
@@ -78,7 +78,8 @@ export class Player {
       else high = middle;
     }
     const before = this.results[Math.max(0, low - 1)];
-    return before && Math.abs(before.time_s - time_s) <= NEAR_S ? before : null;
+    const near = Math.max(NEAR_S, (1.5 * (this.end_s - this.begin_s)) / this.results.length);
+    return before && Math.abs(before.time_s - time_s) <= near ? before : null;
   }
 
   jump(time_s, face) {
