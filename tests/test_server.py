@@ -132,7 +132,9 @@ def test_pictures_found_together_are_answered_as_alone(
 
 def test_the_answer_is_as_openapi_says(client: httpx.Client, pictures: dict[str, bytes]) -> None:
     document = client.get("/openapi.json").json()
-    assert {"/v1/analyze", "/v1/models", "/v1/videos", "/v1/videos/{job_id}"} <= {*document["paths"]}
+    assert {"/v1/analyze", "/v1/models", "/v1/videos", "/v1/videos/{job_id}"} <= {
+        *document["paths"]
+    }
     result = post(client, ("a.png", pictures["a.png"])).json()
     assert list(result) == RESULT["required"]
     assert list(result["faces"][0]) == RESULT["properties"]["faces"]["items"]["required"]

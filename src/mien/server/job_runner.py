@@ -7,6 +7,7 @@ turn among the workers, so that a long video does not hold up a live camera.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import ExitStack
@@ -29,6 +30,8 @@ from mien.sinks import Sink, open_sink
 from mien.sinks.segments import SegmentCsvSink
 from mien.sources import Source, Span
 from mien.sources.video import open_container, open_video
+
+_LOG: Final = logging.getLogger(__name__)
 
 #: What FFmpeg may take an upload for: containers that hold a film themselves. Playlists and the
 #: like name other files and addresses, which it would open for whoever sent them.
@@ -132,8 +135,9 @@ class JobRunner:
         except MienError as failure:
             # Sinks name their file; where it lies is nobody's business.
             state, error = "failed", str(failure).replace(f"{self._jobs.folder_of(job)}/", "")
-        except Exception as failure:  # a defect of ours must not end the thread
-            state, error = "failed", f"a defect of mien ({type(failure).__name__})"
+        except Exception:  # a defect of ours must not end the thread
+            _LOG.exception("a video failed")
+            state, error = "failed", "a defect of mien; the server's stderr says more"
         with self._changed:
             if state == "cancelled" and not self._cancelled:
                 self._jobs.put_back(job)

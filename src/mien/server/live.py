@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 import math
 import struct
 import time
@@ -32,6 +33,8 @@ from mien.server.pictures import looks_like_picture
 from mien.server.settings import Settings
 from mien.server.workers import Full, Workers
 from mien.types import Frame
+
+_LOG: Final = logging.getLogger(__name__)
 
 _TIME: Final = struct.Struct("<d")
 _TRY_AGAIN_LATER: Final = 1013
@@ -247,6 +250,9 @@ class _Conversation:
                 answer = await asyncio.wrap_future(self._workers.submit("live", session.turn))
             except (Full, CancelledError):
                 answer = _error("the server is full or going down")
+            except Exception:
+                _LOG.exception("a live frame failed")
+                answer = _error("a defect of mien; the server's stderr says more")
             if answer is not None:
                 await self._say(answer, session)
 
