@@ -64,7 +64,8 @@ def test_every_module_says_what_it_is_for() -> None:
 def test_every_option_is_documented() -> None:
     from mien.cli import build_parser
 
-    usage = (REPOSITORY / "docs" / "usage.md").read_text("utf-8")
+    pages = (REPOSITORY / "docs" / name for name in ("usage.md", "server.md"))
+    usage = "".join(page.read_text("utf-8") for page in pages)
     parsers = [build_parser()]
     while parsers:
         parser = parsers.pop()
@@ -74,7 +75,7 @@ def test_every_option_is_documented() -> None:
             for option in action.option_strings:
                 if option.startswith("--") and option != "--help":
                     assert f"`{option}" in usage or f"mien {option}`" in usage, (
-                        f"docs/usage.md does not explain {option}"
+                        f"neither docs/usage.md nor the verb's own page explains {option}"
                     )
 
 
