@@ -14,8 +14,10 @@ const LONGEST_WAIT_S = 16;
 export class LiveConnection {
   constructor(on) {
     this.on = on;
-    this.sent = new Map(); // time_s of a frame on its way -> when it was sent
+    this.sent = new Map(); // time_s of a frame on its way -> when it was taken, by the page's clock
+    this.refusal = ""; // what the server said before it closed
     this.wait_s = FIRST_WAIT_S;
+    this.attempts = 0;
     this.closed = false;
     this.ready = false;
     this.open();
@@ -23,18 +25,20 @@ export class LiveConnection {
 
   async open() {
     clearTimeout(this.timer);
+    const attempt = ++this.attempts;
     try {
       await ensureAccess();
     } catch (error) {
+      if (attempt !== this.attempts) return;
       if (error.status === 401) this.on.denied(error.message);
       else this.lose(error.message);
       return;
     }
-    if (this.closed) return;
+    if (this.closed || attempt !== this.attempts) return; // another one is on its way
     const socket = new WebSocket(socketAddress("v1/live"));
     this.socket = socket;
     socket.onmessage = (event) => this.hear(JSON.parse(event.data));
-    socket.onclose = () => socket === this.socket && this.lose("");
+    socket.onclose = () => socket === this.socket && this.lose(this.refusal);
   }
 
   /** Whether another frame may go. */
@@ -42,13 +46,13 @@ export class LiveConnection {
     return this.ready && this.sent.size < IN_FLIGHT;
   }
 
-  /** Send a JPEG (an ArrayBuffer) that was taken at `time_s`. */
-  send(time_s, jpeg) {
+  /** Send a JPEG (an ArrayBuffer) of `time_s`; `taken` is its `performance.now()`. */
+  send(time_s, jpeg, taken) {
     if (!this.ready) return;
     const message = new Uint8Array(8 + jpeg.byteLength);
     new DataView(message.buffer).setFloat64(0, time_s, true);
     message.set(new Uint8Array(jpeg), 8);
-    this.sent.set(time_s, performance.now());
+    this.sent.set(time_s, taken);
     this.socket.send(message);
   }
 
@@ -67,12 +71,14 @@ export class LiveConnection {
   hear(message) {
     if (message.type === "hello") {
       this.ready = true;
+      this.refusal = "";
       this.wait_s = FIRST_WAIT_S;
       this.on.hello(message);
     } else if (message.type === "result") {
       this.on.result(message, this.arrived(message.result.time_s));
     } else if (message.type === "error") {
       this.sent.clear();
+      if (!this.ready) this.refusal = message.message;
       this.on.error(message.message);
     } else {
       this.on.said(message);

@@ -8,7 +8,7 @@ const PATIENCE_S = 1.5; // the chosen face may be out of sight for so long befor
 const PAINT_S = 0.1;
 const STEADY_S = 0.8; // an expression is announced when it has lasted so long,
 const QUIET_S = 3; // and not more often than this
-const MOST = 6; // faces with a strip
+const MOST = 6; // faces with a strip; a new one takes the place of one that has left
 
 export class Crowd {
   /** `chips` and `minute` are the elements to fill; `changed()` is called on another choice. */
@@ -36,7 +36,9 @@ export class Crowd {
 
   /** Take in a frame's answers. */
   see(frame) {
-    for (const face of frame.faces) this.stripOf(face.track_id).strip.add(frame.time_s, face);
+    for (const face of frame.faces) {
+      this.stripOf(face.track_id, frame.time_s)?.add(frame.time_s, face);
+    }
     this.chooseBest(frame);
     this.showChips(frame);
     this.speak(frame);
@@ -73,16 +75,21 @@ export class Crowd {
     this.seen_s = frame.time_s;
   }
 
-  stripOf(number) {
-    if (!this.strips.has(number)) {
-      if (!this.strips.size) this.minute.replaceChildren(this.rows, axis(), legend(this.labels));
-      const strip = new Strip(this.labels);
-      const row = make("div", { class: "strip-row" }, make("span", {}, `Face ${number}`), strip.element);
-      this.strips.set(number, { strip, row });
-      this.rows.append(row);
-      while (this.strips.size > MOST) this.drop(this.strips.keys().next().value);
+  /** A face's strip; null where all of them belong to faces in sight. */
+  stripOf(number, now_s) {
+    if (this.strips.has(number)) return this.strips.get(number).strip;
+    if (!this.strips.size) this.minute.replaceChildren(this.rows, axis(), legend(this.labels));
+    if (this.strips.size >= MOST) {
+      const last = ([, { strip }]) => strip.points.at(-1).t;
+      const oldest = [...this.strips].reduce((a, b) => (last(b) < last(a) ? b : a));
+      if (now_s - last(oldest) < PATIENCE_S) return null;
+      this.drop(oldest[0]);
     }
-    return this.strips.get(number);
+    const strip = new Strip(this.labels);
+    const row = make("div", { class: "strip-row" }, make("span", {}, `Face ${number}`), strip.element);
+    this.strips.set(number, { strip, row });
+    this.rows.append(row);
+    return strip;
   }
 
   drop(number) {

@@ -3,16 +3,16 @@
 import { Bars } from "./bars.js";
 import { cameras, cameraTrouble, closeCamera, openCamera } from "./camera.js";
 import { LiveConnection } from "./connection.js";
-import { announce, get, make, notice, button } from "./dom.js";
+import { Crowd } from "./crowd.js";
+import { announce, button, get, make, notice } from "./dom.js";
 import { EXPRESSIONS } from "./expressions.js";
 import { drawFaces, faceAt } from "./overlay.js";
-import { Crowd } from "./crowd.js";
 import { Pace } from "./pace.js";
 import { Pump } from "./pump.js";
 import { startRecordings } from "./recordings.js";
 
 const BASELINE_S = 3;
-const BLINK_S = 0.5;
+const BLINK_S = 0.5; // a face may be missed for so long before its figures go
 const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
 
 /** Bring the room to life. */
@@ -20,16 +20,20 @@ export function startLive() {
   const room = new Live();
   get("privacy").replaceChildren(...privacy());
   get("start").addEventListener("click", () => room.start());
-  get("stop").addEventListener("click", () => room.stop());
+  get("stop").addEventListener("click", () => {
+    room.stop();
+    get("start").focus();
+  });
   get("pause").addEventListener("click", () => room.pause());
-  get("mirror").addEventListener("click", () => room.turnMirror());
+  get("mirror").addEventListener("click", () => room.setMirror(!room.mirrored));
   get("baseline").addEventListener("click", () => room.learnBaseline());
   get("record").addEventListener("click", () => room.record());
   get("choose-camera").addEventListener("change", (event) => room.start(event.target.value));
   get("camera-faces").addEventListener("click", (event) => room.choose(event));
   get("camera").addEventListener("resize", () => room.fit());
   new ResizeObserver(() => room.draw()).observe(get("stage"));
-  return { enter: () => room.recordings.show() };
+  // The camera is on only while its picture is to be seen.
+  return { enter: () => room.recordings.show(), leave: () => room.stop() };
 }
 
 function privacy() {
@@ -106,6 +110,8 @@ class Live {
       lost: (seconds, reason) => this.lost(seconds, reason),
     });
     this.pump = new Pump(get("camera"), this.connection);
+    this.setMirror(this.stream.getVideoTracks()[0].getSettings().facingMode !== "environment");
+    get("pause").focus({ preventScroll: true });
     announce("The camera is on");
   }
 
@@ -169,7 +175,6 @@ class Live {
     drawFaces(get("camera-faces"), this.frame, { chosen: index, mirror: this.mirrored });
     if (!this.frame) return;
     const face = this.frame.faces[index];
-    // A face that the detector misses for a moment keeps its figures.
     if (!face && this.crowd.unseen_s(this.frame) < BLINK_S) return;
     this.bars.show(face, face ? `Face ${face.track_id}` : "");
   }
@@ -218,10 +223,11 @@ class Live {
     get(id).textContent = text;
   }
 
-  turnMirror() {
-    this.mirrored = !this.mirrored;
-    get("mirror").setAttribute("aria-pressed", this.mirrored);
-    get("stage").classList.toggle("plain", !this.mirrored);
+  /** People know themselves mirrored; what is before them they do not. */
+  setMirror(on) {
+    this.mirrored = on;
+    get("mirror").setAttribute("aria-pressed", on);
+    get("stage").classList.toggle("plain", !on);
     this.draw();
   }
 

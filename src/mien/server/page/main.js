@@ -15,7 +15,10 @@ function enter(move) {
   const wanted = location.hash.slice(1);
   if (wanted === "main" && move) return; // the way past the links at the top
   const room = ROOMS.includes(wanted) ? wanted : "live";
-  for (const name of ROOMS) get(name).hidden = name !== room;
+  for (const name of ROOMS) {
+    if (name !== room && !get(name).hidden) rooms[name].leave?.();
+    get(name).hidden = name !== room;
+  }
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${room}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");

@@ -50,11 +50,12 @@ export class Pump {
     const due = now - this.last >= 0.9 / this.maxFps;
     const ready = this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
     if (this.paused || this.busy || !due || !ready || !this.connection.free) return;
+    const taken = performance.now();
     this.last = now;
     this.busy = true;
     try {
       const blob = await this.take();
-      if (blob) this.connection.send(now, await blob.arrayBuffer());
+      if (blob) this.connection.send(now, await blob.arrayBuffer(), taken);
     } finally {
       this.busy = false;
     }
