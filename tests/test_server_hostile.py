@@ -105,21 +105,26 @@ def test_a_slow_client_is_not_waited_for(
     analyzer: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "_STALL_S", 0.2)
-    with running(analyzer, tmp_path, timeout=0.6) as client:
+    with running(analyzer, tmp_path / "stops") as client:
         for path in ("/v1/analyze", "/v1/videos"):
             with closing(connection(client)) as opened:  # stops in the middle
                 opened.sendall(head(path, "Content-Length: 1000") + b"half")
                 status, body = answer(opened)
                 assert status == 408
                 assert b"nothing came for 0.2 seconds" in body
-        with closing(connection(client)) as opened:  # always has one more byte
-            opened.sendall(head("/v1/analyze", "Content-Length: 1000"))
+        assert list((tmp_path / "stops" / "videos").iterdir()) == []
+    monkeypatch.setattr(uploads, "_STALL_S", 60.0)
+    with running(analyzer, tmp_path / "drips", timeout=0.6, upload_timeout=0.6) as client:
+        for path in ("/v1/analyze", "/v1/videos"):
+            opened = connection(client)  # always has one more byte
+            opened.sendall(head(path, "Content-Length: 1000"))
             while not select.select([opened], [], [], 0.05)[0]:
                 opened.sendall(b"x")
             status, body = answer(opened)
             assert status == 408
             assert b"did not come within 0.6 seconds" in body
-        assert list((tmp_path / "videos").iterdir()) == []
+            opened.close()
+        assert list((tmp_path / "drips" / "videos").iterdir()) == []
 
 
 def test_sockets_that_say_nothing_are_closed(
@@ -154,7 +159,7 @@ def test_a_client_that_does_not_read_is_left(
 
 
 def test_what_is_not_http(client: httpx.Client, portrait_file: Path) -> None:
-    for garbage in (b"\x16\x03\x01 hello\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + bytes(100_000)):
+    for garbage in (b"\x16\x03\x01 hello\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + bytes(20_000)):
         with closing(connection(client)) as opened:
             opened.sendall(garbage)
             assert opened.recv(100).startswith(b"HTTP/1.1 400 ")

@@ -75,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
             f"--host {options.host}: others can reach it, and no key is set. Set MIEN_API_KEY, or "
             "say --insecure"
         )
+    if options.certificate_key and not options.certificate:
+        raise ConfigError("--certificate-key: needs --certificate")
     tls = Tls(options.certificate, options.certificate_key) if options.certificate else None
     server = Server(
         Analyzer(options.model, threads=1), settings, host=options.host, port=options.port, tls=tls

@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 import mien
@@ -56,7 +57,14 @@ class Application:
         self._videos = Videos(self._jobs, self._runner, settings)
         self._meters.watch("mien_waiting", "pieces of work that wait", "kind", self._workers.lines)
         self._meters.watch("mien_videos", "videos in each state", "state", self._jobs.count)
-        self.app = self._routes()
+        self.app: ASGIApp = Guard(self._routes(), settings, self._meters)
+        if settings.origins:
+            self.app = CORSMiddleware(
+                self.app,
+                allow_origins=settings.origins,
+                allow_methods=["GET", "POST", "DELETE"],
+                allow_headers=["Authorization", "X-API-Key", "Content-Type"],
+            )
 
     def stop(self) -> None:
         """The server is about to go down: end what would last for ever."""
@@ -82,14 +90,6 @@ class Application:
             redoc_url=None,
             lifespan=lifespan,
         )
-        app.add_middleware(Guard, settings=self._settings, meters=self._meters)
-        if self._settings.origins:
-            app.add_middleware(
-                CORSMiddleware,
-                allow_origins=self._settings.origins,
-                allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["Authorization", "X-API-Key", "Content-Type"],
-            )
         _explain_errors(app)
         self._add_session(app)
         self._add_health(app)

@@ -46,6 +46,7 @@ CREATE TABLE jobs (
     started_s REAL,
     ended_s REAL,
     attempts INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL,
     frames INTEGER NOT NULL DEFAULT 0,
     frame_count INTEGER,
     error TEXT
@@ -67,6 +68,7 @@ class Job:
         fps: how many frames a second at most, or None for all.
         created_s, started_s, ended_s: when it came, was begun last, and ended.
         attempts: how often it was begun.
+        bytes: of its upload, and once it has ended of its results.
         frames: how many frames are analysed.
         frame_count: how many there are by the video's header, if it says.
         error: why it failed.
@@ -82,6 +84,7 @@ class Job:
     started_s: float | None
     ended_s: float | None
     attempts: int
+    bytes: int
     frames: int
     frame_count: int | None
     error: str | None
@@ -138,11 +141,12 @@ class Jobs:
 
     def add(self, job_id: str, name: str, *, annotated: bool, fps: float | None) -> Job:
         """Take a video whose upload is complete."""
+        size = _size(self.folder / job_id)
         with self._changing() as base:
             base.execute(
-                "INSERT INTO jobs (id, name, state, annotated, fps, created_s) "
-                "VALUES (?, ?, 'waiting', ?, ?, ?)",
-                (job_id, name, annotated, fps, time.time()),
+                "INSERT INTO jobs (id, name, state, annotated, fps, created_s, bytes) "
+                "VALUES (?, ?, 'waiting', ?, ?, ?, ?)",
+                (job_id, name, annotated, fps, time.time(), size),
             )
         job = self.get(job_id)
         assert job is not None
@@ -191,7 +195,8 @@ class Jobs:
         folder = self.folder_of(job)
         for file in [folder / UPLOAD, *folder.glob(".*")]:
             file.unlink(missing_ok=True)
-        self._set(job, "state = ?, ended_s = ?, error = ?", (state, time.time(), error))
+        values = (state, time.time(), error, _size(folder))
+        self._set(job, "state = ?, ended_s = ?, error = ?, bytes = ?", values)
 
     def remove(self, job: Job) -> None:
         """Forget a job and delete its files."""
@@ -209,8 +214,10 @@ class Jobs:
         return None if job.ended_s is None else job.ended_s + self._keep_s
 
     def used_bytes(self) -> int:
-        """How much the folder of all videos holds."""
-        return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
+        """How much all videos and results fill; what is being written is not counted yet."""
+        with self._lock:
+            (total,) = self._base.execute("SELECT total(bytes) FROM jobs").fetchone()
+        return int(total)
 
     def _recover(self) -> None:
         """After a server that ended in the middle: go on with its jobs, and clear away."""
@@ -247,6 +254,10 @@ class Jobs:
     def _changing(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._base:
             yield self._base
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir()) if folder.is_dir() else 0
 
 
 def _open(file: Path) -> sqlite3.Connection:

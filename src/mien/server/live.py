@@ -239,11 +239,12 @@ class _Conversation:
         raise ValueError(f"type: expected reset or baseline, got {str(kind)[:40]!r}")
 
     async def _answer(self) -> None:
-        due = 0.0
+        due = time.perf_counter()
         while True:
             await self._arrived.wait()
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            due = time.perf_counter() + 1 / self._fps
+            # On a grid: frames that come late by some milliseconds do not slow those after them.
+            due = max(due + 1 / self._fps, time.perf_counter())
             self._arrived.clear()
             session = self._session
             try:

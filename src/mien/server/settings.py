@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
@@ -81,7 +82,7 @@ class Settings:
             if not 0 < value < float("inf"):
                 raise ConfigError(f"{option(limit)}: expected a positive number, got {value}")
         for origin in self.origins:
-            if origin_of(origin) != origin:
+            if not re.fullmatch(r"https?://[^/]+", origin) or origin_of(origin) != origin:
                 raise ConfigError(
                     f"--allow-origin: expected an address like https://example.org, got {origin}"
                 )

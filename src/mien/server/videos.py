@@ -69,6 +69,7 @@ class Videos:
         self._jobs, self._runner, self._settings = jobs, runner, settings
         self.stopping = asyncio.Event()
         self._uploading = 0
+        self._incoming_bytes = 0
 
     def router(self) -> APIRouter:
         """The addresses."""
@@ -92,10 +93,7 @@ class Videos:
         waiting = self._jobs.count().get("waiting", 0) + self._uploading
         if waiting >= self._settings.max_jobs:
             raise Refusal(503, "too many videos are waiting. Try again later")
-        used = await run_in_threadpool(self._jobs.used_bytes)
-        announced = int(request.headers.get("content-length", "0"))
-        if used + announced > self._settings.max_data_mb * MB:
-            raise Refusal(507, "the folder for videos is full. Delete some, or wait until they go")
+        self._require_room(int(request.headers.get("content-length", "0")))
         self._uploading += 1
         job_id, folder = self._jobs.new_folder()
         try:
@@ -118,10 +116,17 @@ class Videos:
     async def _store(self, request: Request, target: Path) -> str:
         """Write the one file of a request's body; returns the client's name for it."""
         opened: list[BinaryIO] = []
+        size = 0
 
         def open_file() -> BinaryIO:
             opened.append(target.open("xb"))
             return opened[-1]
+
+        def take(piece: int) -> None:
+            nonlocal size
+            self._require_room(piece)
+            size += piece
+            self._incoming_bytes += piece
 
         try:
             ((name, file),) = await read_files(
@@ -129,14 +134,21 @@ class Videos:
                 open_file,
                 max_files=1,
                 max_bytes=self._settings.max_video_mb * MB,
+                take=take,
                 on_disk=True,
             )
             if not file.tell():
                 raise Refusal(422, f"{name or 'video'}: is empty (0 bytes)")
         finally:
+            self._incoming_bytes -= size
             for file in opened:
                 file.close()
         return name
+
+    def _require_room(self, size: int) -> None:
+        used = self._jobs.used_bytes() + self._incoming_bytes
+        if used + size > self._settings.max_data_mb * MB:
+            raise Refusal(507, "the folder for videos is full. Delete some, or wait until they go")
 
     async def listing(
         self,
