@@ -247,14 +247,14 @@ def test_pictures_bad_ones_and_a_script_for_a_name(
     tab.locator(".thumb:not(.waiting) em").nth(2).wait_for()
     assert tab.locator(".thumb em").all_inner_texts()[1] == "failed"
     assert tab.locator(".thumb span").first.inner_text() == SCRIPT_NAME
-    assert tab.inner_text(".reading-word span") == "happy"
+    assert tab.inner_text("#pictures .reading-word span") == "happy"
     keep(tab, "picture")
     tab.locator(".thumb").nth(1).click()
     assert "broken.jpg" in tab.inner_text("#pictures .notice.error")
     tab.locator(".thumb").nth(2).focus()
     tab.keyboard.press("Enter")
     press(tab, "Face 2")
-    assert tab.inner_text(".reading-name") == "Face 2"
+    assert tab.inner_text("#pictures .reading-name") == "Face 2"
     keep(tab, "two-faces")
     assert tab.title() == "mien: what faces show"  # the script in the name did not run
 
@@ -329,7 +329,7 @@ def test_two_tables_side_by_side(visit: Visit, tmp_path: Path) -> None:
     assert rows["Time in sight"][:2] == ["1.0 s", "1.0 s"]
     assert tab.get_by_role("img", name="happy 60%, sad 40%", exact=True).count() == 1
     keep(tab, "compare")
-    tab.get_by_label("smile.csv").uncheck()
+    tab.get_by_role("checkbox", name="smile.csv").uncheck()
     tab.get_by_text("Choose one more.").wait_for()
 
 
@@ -337,7 +337,7 @@ def test_two_tables_side_by_side(visit: Visit, tmp_path: Path) -> None:
 
 
 def test_the_page_reads_writes_and_finds_as_mien_does(visit: Visit, tmp_path: Path) -> None:
-    results = [*film(*CROWD, *show("sad", *np.linspace(0.2, 0.9, 9)), source='a,"b\n.mp4')]
+    results = [*film(*CROWD, *show("sad", *np.linspace(0.2, 0.9, 9).tolist()), source='a,"b\n.mp4')]
     tab = visit.open("compare")
     work = """async ([name, text]) => {
         const [table, { findSegments }] = await Promise.all(
