@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Literal
@@ -89,6 +89,21 @@ class Following:
         """Whether looking where faces are expected will do for this frame, and is less work."""
         recent = 0 <= frame.time_s - self.searched_s < _SEARCH_EVERY_S
         return recent and _few(frame, faces, search_px)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A picture whose faces are found and not yet classified. Its pixels are no longer held.
+
+    Attributes:
+        head: the result without faces.
+        faces: where they are, N of them.
+        crops: aligned and grey, `uint8 (N, S, S)`.
+    """
+
+    head: FrameResult
+    faces: Detections
+    crops: UInt8Array
 
 
 class Analyzer:
@@ -248,6 +263,31 @@ class Analyzer:
             height=frame.height,
             faces=tuple(_faces(faces, numbers, predictions, shapes, identities, heat)),
         )
+
+    def find(self, frame: Frame) -> Found:
+        """The first half of `analyze_frame` for a still picture: see `classify_found`."""
+        head = FrameResult(frame.source, frame.index, frame.time_s, frame.width, frame.height)
+        return Found(head, *self.find_faces(frame))
+
+    def classify_found(self, found: Sequence[Found]) -> list[FrameResult]:
+        """The second half, for several pictures at once: their faces are classified in one batch.
+
+        The answers are those of `analyze_frame`, without shape and heat.
+        """
+        began = time.perf_counter()
+        crops = [crop for picture in found for crop in picture.crops]
+        predictions = self.classifier.predict(crops, tta=self._tta)
+        self.times.add("classify", began)
+        self.times.frames += len(found)
+        results, first = [], 0
+        for picture in found:
+            count = len(picture.faces)
+            part = predictions.part(first, first + count)
+            nothing = [None] * count
+            faces = tuple(_faces(picture.faces, (), part, nothing, nothing))
+            results.append(replace(picture.head, faces=faces))
+            first += count
+        return results
 
     def find_faces(self, frame: Frame) -> tuple[Detections, UInt8Array]:
         """The faces in one picture and their aligned grey crops `uint8 (N, S, S)`."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 import mien
 from mien.errors import ConfigError
 from mien.models import file_sha256, find_member, find_model
-from mien.pipeline import SMOOTH_S, Analyzer
+from mien.pipeline import Analyzer
 from mien.sources import MAX_PIXELS, Span
 from mien.types import SCHEMA_VERSION, result_columns
 
@@ -48,7 +48,7 @@ class Settings:
     every: int = 1
     fps: float | None = None
     shape: bool = False
-    smooth_s: float = SMOOTH_S
+    smooth_s: float | None = None
     segment_s: float = SEGMENT_S
     memory_mb: int | None = None
 

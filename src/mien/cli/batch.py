@@ -49,7 +49,6 @@ def run(options: argparse.Namespace) -> int:
     from mien.batch import SEGMENT_S, Engine, Settings, run_batch
     from mien.batch.plan import PART_SIZE
     from mien.console import Progress
-    from mien.pipeline import SMOOTH_S
     from mien.sources import MAX_PIXELS
 
     settings = Settings(
@@ -64,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         every=options.every,
         fps=options.fps,
         shape=options.shape,
-        smooth_s=SMOOTH_S if options.smooth is None else options.smooth,
+        smooth_s=options.smooth,
         segment_s=SEGMENT_S if options.segment is None else options.segment,
         memory_mb=options.worker_memory,
     )

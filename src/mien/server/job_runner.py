@@ -1,0 +1,212 @@
+"""Analyses the videos that wait, one after the other. May import from mien: errors, pipeline,
+sources, sinks, annotate, types, and its siblings jobs, workers, settings and meters.
+
+Decoding, drawing and writing happen in this room's own thread; finding and reading faces takes its
+turn among the workers, so that a long video does not hold up a live camera.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Final
+
+import av
+
+from mien.annotate import annotate
+from mien.errors import MienError, SourceError
+from mien.pipeline import Analyzer
+from mien.server.jobs import UPLOAD, Job, Jobs, State
+from mien.server.meters import Meters
+from mien.server.settings import Settings
+from mien.server.workers import Workers
+from mien.sinks import Sink, open_sink
+from mien.sinks.segments import SegmentCsvSink
+from mien.sources import Source, Span
+from mien.sources.video import open_container, open_video
+
+_LOG: Final = logging.getLogger(__name__)
+
+#: What FFmpeg may take an upload for: containers that hold a film themselves. Playlists and the
+#: like name other files and addresses, which it would open for whoever sent them.
+_CONTAINERS: Final = {
+    "format_whitelist": "mov,matroska,avi,flv,asf,mpeg,mpegts,gif,ogg",
+    "protocol_whitelist": "file",
+}
+
+#: The results of a video, and what each is for the browser.
+FILES: Final = {
+    "results.jsonl": "application/x-ndjson",
+    "results.csv": "text/csv",
+    "results.parquet": "application/vnd.apache.parquet",
+    "segments.csv": "text/csv",
+    "subtitles.vtt": "text/vtt",
+    "annotated.mp4": "video/mp4",
+}
+
+_NOTE_EVERY_S: Final = 0.5  # how often a job's progress is written down
+_SWEEP_EVERY_S: Final = 60.0
+
+
+class _Ended(Exception):  # noqa: N818  (a way out of the loop, not an error)
+    """Somebody wants the running video to end."""
+
+
+class JobRunner:
+    """The thread that analyses videos."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        analyzer: Analyzer,
+        workers: Workers,
+        settings: Settings,
+        meters: Meters,
+    ) -> None:
+        self._jobs, self._analyzer, self._workers = jobs, analyzer, workers
+        self._settings, self._meters = settings, meters
+        self._changed = threading.Condition()
+        self._running: Job | None = None
+        self._cancelled = self._closing = self._hurry = False
+        self._thread = threading.Thread(target=self._run, name="mien-videos", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether videos are being analysed."""
+        return self._thread.is_alive() and not self._closing
+
+    def wake(self) -> None:
+        """A job has come."""
+        with self._changed:
+            self._changed.notify()
+
+    def cancel(self, job: Job) -> None:
+        """End a job that waits or runs, and return when it has ended."""
+        with self._changed:
+            if self._running is None or self._running.id != job.id:
+                found = self._jobs.get(job.id)
+                if found is not None and not found.ended:
+                    self._jobs.end(found, "cancelled")
+                return
+            self._cancelled = True
+            while self._running is not None and self._running.id == job.id:
+                self._changed.wait()
+
+    def close(self, seconds: float) -> None:
+        """Begin nothing more; give what runs this time to end, then put it back to wait."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(seconds)
+        self._hurry = True
+        self._thread.join()
+
+    def _run(self) -> None:
+        swept = -inf
+        while True:
+            with self._changed:
+                job = None if self._closing else self._jobs.begin_next()
+                if job is None:
+                    if self._closing:
+                        return
+                    self._changed.wait(_SWEEP_EVERY_S)
+                self._running, self._cancelled = job, False
+            if job is not None:
+                self._finish(job)
+            if time.monotonic() - swept > _SWEEP_EVERY_S:
+                self._jobs.remove_expired()
+                swept = time.monotonic()
+
+    def _finish(self, job: Job) -> None:
+        """Analyse one video and note how that ended."""
+        state: State = "done"
+        error: str | None = None
+        try:
+            self._analyze(job)
+        except _Ended:
+            state = "cancelled"
+        except MienError as failure:
+            # Sinks name their file; where it lies is nobody's business.
+            state, error = "failed", str(failure).replace(f"{self._jobs.folder_of(job)}/", "")
+        except Exception:  # a defect of ours must not end the thread
+            _LOG.exception("a video failed")
+            state, error = "failed", "a defect of mien; the server's stderr says more"
+        with self._changed:
+            if state == "cancelled" and not self._cancelled:
+                self._jobs.put_back(job)
+            else:
+                self._jobs.end(job, state, error)
+            self._running = None
+            self._changed.notify_all()
+
+    def _analyze(self, job: Job) -> None:
+        folder = self._jobs.folder_of(job)
+        upload = folder / UPLOAD
+        for file in folder.iterdir():  # of an attempt before this one
+            if file != upload:
+                file.unlink()
+        labels = self._analyzer.classifier.spec.labels
+        with ExitStack() as stack:
+            source = stack.enter_context(self._open(job, upload))
+            tables: list[Sink] = [
+                stack.enter_context(open_sink(folder / name, labels=labels))
+                for name in ("results.jsonl", "results.csv", "results.parquet", "subtitles.vtt")
+            ]
+            tables.append(stack.enter_context(SegmentCsvSink(folder / "segments.csv", labels)))
+            copy: Sink | None = None
+            if job.annotated:
+                copy = stack.enter_context(open_sink(folder / "annotated.mp4"))
+            self._follow(job, source, tables, copy, upload)
+
+    def _open(self, job: Job, upload: Path) -> Source:
+        """The video, if it is one and not longer than the limit."""
+        name, pixels = job.name or "video", self._settings.max_video_pixels
+        container, _ = open_container(name, str(upload), pixels, options=dict(_CONTAINERS))
+        with container:
+            seconds = (container.duration or 0) / av.time_base
+        self._require_length(name, seconds)
+        return open_video(name, str(upload), pixels, Span(fps=job.fps), options=dict(_CONTAINERS))
+
+    def _require_length(self, name: str, seconds: float) -> None:
+        if seconds > self._settings.max_video_s:
+            raise SourceError(
+                f"{name}: longer than the limit of {self._settings.max_video_s:g} seconds"
+            )
+
+    def _follow(
+        self, job: Job, source: Source, tables: list[Sink], copy: Sink | None, upload: Path
+    ) -> None:
+        following = self._analyzer.following()
+        began = noted = time.monotonic()
+        first_s: float | None = None
+        count = 0
+        for frame in source:
+            if self._cancelled or self._hurry:
+                raise _Ended
+            first_s = frame.time_s if first_s is None else first_s
+            self._require_length(source.name, frame.time_s - first_s)
+            if time.monotonic() - began > self._settings.max_job_s:
+                raise SourceError(
+                    f"{source.name}: not finished after {self._settings.max_job_s:g} seconds, the "
+                    "limit. The results so far are complete"
+                )
+            work = partial(self._analyzer.analyze_frame, frame, following=following)
+            result = self._workers.submit("video", work).result()
+            self._meters.analyzed("video", len(result.faces))
+            for table in tables:
+                table.write(result)
+            if copy is not None:
+                # It takes the sound from the source that a result names: never the client's name.
+                copy.write(replace(result, source=str(upload)), annotate(frame.image, result.faces))
+            count += 1
+            if count == 1 or time.monotonic() - noted > _NOTE_EVERY_S:
+                self._jobs.progress(job, count, source.frame_count)
+                noted = time.monotonic()
+        self._jobs.progress(job, count, source.frame_count)

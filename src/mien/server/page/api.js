@@ -1,0 +1,84 @@
+// Talks to the server: requests, their failures in words, the key where one is asked for.
+
+let askForKey = async () => null;
+
+/** A request failed; the message is fit to be read. `status` is 0 where nobody answered. */
+export class ApiError extends Error {
+  constructor(message, status = 0) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Who asks the reader for a key: called with whether one was refused, resolves to it or to null. */
+export function onKeyNeeded(ask) {
+  askForKey = ask;
+}
+
+/** The address of something on this server, wherever the page is mounted. */
+export function address(path) {
+  return new URL(path, document.baseURI);
+}
+
+/** The same for a WebSocket. */
+export function socketAddress(path) {
+  const url = address(path);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url;
+}
+
+/** A request; asks for a key where the server wants one. Throws `ApiError`. */
+export async function request(path, options = {}) {
+  const response = await reach(path, options);
+  if (response.status === 401 && (await signIn())) return request(path, options);
+  if (!response.ok) throw new ApiError(await reason(response), response.status);
+  return response;
+}
+
+/** See to it that this browser may ask, before it opens what can carry no key (a WebSocket). */
+export async function ensureAccess() {
+  const { signed_in: signedIn, key_required: required } = await (await request("v1/session")).json();
+  if (required && !signedIn && !(await signIn())) throw new ApiError("A key is needed.", 401);
+}
+
+let signing = null;
+
+/** Ask for the key until it is right; whether it was given. All who need it wait for one answer. */
+function signIn() {
+  signing ??= exchangeKey().finally(() => (signing = null));
+  return signing;
+}
+
+/** The server takes the key once and gives a cookie for it; the key itself is kept nowhere. */
+async function exchangeKey() {
+  for (let refused = false; ; refused = true) {
+    const key = await askForKey(refused);
+    if (!key) return false;
+    const headers = { Authorization: `Bearer ${key}` };
+    const answer = await reach("v1/session", { method: "POST", headers });
+    if (answer.ok) return true;
+    if (answer.status !== 401) throw new ApiError(await reason(answer), answer.status);
+  }
+}
+
+async function reach(path, options) {
+  try {
+    return await fetch(address(path), options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("The server does not answer. Check that it is running, then try again.");
+  }
+}
+
+/** What went wrong, in the server's own words where there are any. */
+async function reason(response) {
+  const body = await response.json().catch(() => null);
+  return reasonOf(body, response.status);
+}
+
+/** The same for an answer that was read already. */
+export function reasonOf(body, status) {
+  const said = body?.error;
+  if (typeof said !== "string" || !said) return `The server answered with ${status}.`;
+  return said[0].toUpperCase() + said.slice(1);
+}

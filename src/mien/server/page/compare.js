@@ -1,0 +1,201 @@
+// The room to compare sessions: recordings of this browser, videos of the server, dropped tables.
+
+import { request } from "./api.js";
+import { areas, legend, shareBar, shareText, swatch } from "./chart.js";
+import { announce, get, make, notice } from "./dom.js";
+import { clock, percent } from "./expressions.js";
+import { takeDrops } from "./intake.js";
+import { listSessions, sessionResults } from "./store.js";
+import { curve, summarise } from "./summary.js";
+import { readTable } from "./table.js";
+
+/** Bring the room to life. */
+export function startCompare() {
+  const room = new Compare();
+  return { enter: () => room.list() };
+}
+
+/** A session that may be chosen: `{id, name, hint, load}`, with `results` once loaded. */
+class Compare {
+  constructor() {
+    this.dropped = [];
+    this.sessions = [];
+    this.chosen = new Set();
+    this.listed = make("ul", { class: "list choices" });
+    this.trouble = make("div", {});
+    const input = make("input", {
+      type: "file", class: "unseen", multiple: true, accept: ".jsonl,.json,.csv",
+      on: { change: (event) => this.take([...event.target.files]) },
+    });
+    const drop = make("div", { class: "drop small" },
+      make("p", {}, "Drop tables that mien wrote (.jsonl, .json, .csv)"),
+      make("label", { class: "button" }, "Choose tables", input));
+    get("compare-choice").append(
+      make("fieldset", { class: "plain" }, make("legend", {}, "Sessions"), this.listed), drop, this.trouble);
+    takeDrops(get("compare"), drop, (files) => this.take(files));
+  }
+
+  /** Read dropped tables; one that cannot be read does not cost the others theirs. */
+  async take(files) {
+    this.trouble.replaceChildren();
+    for (const file of files) {
+      try {
+        const results = readTable(file.name, await file.text());
+        const id = `file:${crypto.randomUUID?.() ?? Math.random()}`;
+        const hint = `${results.length} frames, from a file`;
+        this.dropped.push({ id, name: file.name, hint, load: async () => results });
+        this.chosen.add(id);
+      } catch (error) {
+        this.trouble.append(notice("error", file.name, error.message));
+      }
+    }
+    await this.list();
+  }
+
+  /** Everything there is to choose from. */
+  async list() {
+    const [recorded, videos] = await Promise.all([recordings(), serverVideos()]);
+    const known = new Map(this.sessions.map((session) => [session.id, session]));
+    this.sessions = [...recorded, ...videos, ...this.dropped].map((session) =>
+      Object.assign(known.get(session.id) ?? session, { name: session.name, hint: session.hint }));
+    this.listed.replaceChildren(...this.sessions.map((session) => this.choice(session)));
+    if (!this.sessions.length) {
+      this.listed.append(make("li", { class: "empty-line" },
+        "Nothing yet: record a session under Live, have a video read under Files, or drop a table."));
+    }
+    await this.show();
+  }
+
+  choice(session) {
+    const box = make("input", {
+      type: "checkbox", checked: this.chosen.has(session.id),
+      on: { change: (event) => this.toggle(session.id, event.target.checked) },
+    });
+    return make("li", {}, make("label", {}, box,
+      make("span", { class: "grow" }, session.name), make("span", { class: "hint" }, session.hint)));
+  }
+
+  toggle(id, on) {
+    if (on) this.chosen.add(id);
+    else this.chosen.delete(id);
+    return this.show();
+  }
+
+  /** Load what was chosen and set it side by side. */
+  async show() {
+    const wanted = this.sessions.filter(({ id }) => this.chosen.has(id));
+    const turn = (this.turn = (this.turn ?? 0) + 1);
+    const note = get("compare-note");
+    if (wanted.length < 2) {
+      const text = wanted.length ? "Choose one more." : "Choose two or more sessions above.";
+      note.replaceChildren(notice("empty", "Nothing to compare yet", text));
+      get("comparison").replaceChildren();
+      return;
+    }
+    note.replaceChildren(notice("wait", "Reading the sessions…", ""));
+    const problems = [];
+    for (const session of wanted) {
+      try {
+        session.results ??= await session.load();
+        session.summary ??= summarise(session.results);
+      } catch (error) {
+        problems.push(notice("error", session.name, error.message));
+      }
+    }
+    if (turn !== this.turn) return; // the choice has changed meanwhile
+    note.replaceChildren(...problems);
+    const ready = wanted.filter(({ summary }) => summary);
+    get("comparison").replaceChildren(...(ready.length ? comparison(ready) : []));
+    announce(`${ready.length} sessions side by side`);
+  }
+}
+
+async function recordings() {
+  try {
+    return (await listSessions()).map(({ id, name, seconds, frames }) => ({
+      id, name, hint: `${clock(seconds)}, ${frames} frames, recorded here`,
+      load: async () => (await sessionResults(id)).map((result) => ({ ...result, source: name })),
+    }));
+  } catch {
+    return []; // storage may be forbidden
+  }
+}
+
+async function serverVideos() {
+  try {
+    const answer = await (await request("v1/videos")).json();
+    return answer.videos.filter(({ files }) => files.includes("results.jsonl")).map((job) => ({
+      id: job.id, name: job.name, hint: "video on this server",
+      load: async () => {
+        const text = await (await request(`v1/videos/${job.id}/files/results.jsonl`)).text();
+        return readTable("results.jsonl", text);
+      },
+    }));
+  } catch {
+    return []; // an old or unreachable server: the other sessions can be compared all the same
+  }
+}
+
+function comparison(sessions) {
+  const labels = [...new Set(sessions.flatMap(({ summary }) => summary.labels))];
+  return [
+    block("What was shown", sharesOf(sessions), legend(labels)),
+    block("Over time", ...timesOf(sessions)),
+    block("In figures", figuresOf(sessions, labels)),
+  ];
+}
+
+function block(title, ...content) {
+  return make("div", { class: "block" }, make("h2", {}, title), ...content);
+}
+
+function sharesOf(sessions) {
+  return make("ul", { class: "shares" }, ...sessions.map(({ name, summary }) =>
+    make("li", {},
+      make("p", {}, make("strong", {}, name), " ",
+        make("span", { class: "hint" }, shareText(summary))),
+      shareBar(summary))));
+}
+
+/** One drawing a session, all on the same clock. */
+function timesOf(sessions) {
+  const moving = sessions.filter(({ summary }) => summary.unit === "time");
+  if (!moving.length) return [make("p", { class: "hint" }, "Pictures have no time.")];
+  const longest = Math.max(...moving.map(({ summary }) => summary.end_s - summary.begin_s), 0.1);
+  const rows = moving.map(({ name, summary, results }) => {
+    const { labels, begin_s } = summary;
+    const points = curve(results, labels, { points: 300, begin_s, end_s: begin_s + longest });
+    return make("div", { class: "time-row" }, make("p", {}, name),
+      areas(points, labels, `${name} over time: ${shareText(summary)}`));
+  });
+  const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => make("span", {}, clock(part * longest)));
+  return [...rows, make("p", { class: "axis", "aria-hidden": "true" }, ...ticks)];
+}
+
+function figuresOf(sessions, labels) {
+  const share = (summary, label) =>
+    label === "uncertain" ? summary.uncertain : (summary.shares[label] ?? 0);
+  const two = sessions.length === 2 ? sessions.map(({ summary }) => summary) : null;
+  const row = (label) => {
+    const cells = sessions.map(({ summary }) => make("td", {}, percent(share(summary, label))));
+    if (two) cells.push(make("td", {}, points(share(two[1], label) - share(two[0], label))));
+    return make("tr", {}, make("th", { scope: "row" }, swatch(label), label), ...cells);
+  };
+  const plain = (title, say) => make("tr", { class: "foot-row" }, make("th", { scope: "row" }, title),
+    ...sessions.map(({ summary }) => make("td", {}, say(summary))), two ? make("td", {}) : null);
+  const heads = ["", ...sessions.map(({ name }) => name), ...(two ? ["Difference"] : [])];
+  return make("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": "In figures" },
+    make("table", {},
+      make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
+      make("tbody", {}, ...[...labels, "uncertain"].map(row),
+        plain("Length", (s) => (s.unit === "time" ? clock(s.end_s - s.begin_s) : "–")),
+        plain("Time in sight", (s) => (s.unit === "time" ? clock(s.total) : "–")),
+        plain("Frames", (s) => s.frames.toLocaleString("en")),
+        plain("Faces", (s) => (s.unit === "time" ? s.faces : s.total)))));
+}
+
+/** A difference in percentage points: "+12", "−3". */
+function points(difference) {
+  const whole = Math.round(100 * difference);
+  return `${whole > 0 ? "+" : whole < 0 ? "−" : "±"}${Math.abs(whole)}`;
+}

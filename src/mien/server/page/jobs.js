@@ -1,0 +1,169 @@
+// Videos: sent, followed while the server works, listed, opened, deleted.
+
+import { address, ensureAccess, request } from "./api.js";
+import { announce, button, make, notice, sureButton } from "./dom.js";
+import { percent } from "./expressions.js";
+import { follow } from "./events.js";
+import { progressLine } from "./intake.js";
+import { Player } from "./player.js";
+import { readTable } from "./table.js";
+import { upload } from "./upload.js";
+
+const OVER = ["done", "failed", "cancelled"];
+const PAGE = 50; // videos in the list; older ones are left to the command line
+
+export class Jobs {
+  /** `place` holds the list of the server's videos, `stage` the ones under way and the open one. */
+  constructor(place, stage) {
+    this.place = place;
+    this.local = new Map(); // job id -> the file it was made from, while the page lives
+    this.under = make("div", {});
+    this.opened = make("div", {});
+    stage.append(this.under, this.opened);
+  }
+
+  /** Send a video, follow it, open it. */
+  async upload(file) {
+    const stopper = new AbortController();
+    const line = progressLine(file.name, button("Cancel", () => stopper.abort(), "quiet"));
+    this.under.append(line.element);
+    const said = (share) => line.set(share, `Uploading${share === null ? "" : `, ${percent(share)}`}`);
+    said(0);
+    try {
+      await ensureAccess();
+      const job = await upload("v1/videos", file, said, stopper.signal);
+      line.element.remove();
+      this.local.set(job.id, file);
+      this.show();
+      await this.follow(job);
+    } catch (error) {
+      line.element.remove();
+      if (error.name !== "AbortError") this.complain(file.name, error.message);
+    }
+  }
+
+  complain(name, text) {
+    const remove = () => box.remove();
+    const box = notice("error", name, text, button("Dismiss", remove, "quiet"));
+    this.under.append(box);
+  }
+
+  /** Show how far a job is until it ends; then open it, or say why not. */
+  async follow(job) {
+    const stop = () => request(`v1/videos/${job.id}/cancel`, { method: "POST" });
+    const line = progressLine(job.name, button("Stop here", stop, "quiet"));
+    this.under.append(line.element);
+    let latest = job;
+    const tell = (now) => {
+      latest = now;
+      const frames = now.frame_count ? `${now.frames} of ${now.frame_count}` : now.frames;
+      line.set(now.progress, now.state === "waiting" ? "Waiting for its turn" : `${frames} frames read`);
+    };
+    tell(job);
+    try {
+      await follow(`v1/videos/${job.id}/events`, tell);
+      if (!OVER.includes(latest.state)) latest = await (await request(`v1/videos/${job.id}`)).json();
+    } finally {
+      line.element.remove();
+      this.show();
+    }
+    if (latest.state === "failed") {
+      this.complain(job.name, latest.error);
+      return;
+    }
+    announce(`${job.name} is read`);
+    await this.open(latest);
+  }
+
+  /** A job with its player, its timeline and its files. */
+  async open(job) {
+    this.player?.close();
+    this.player = null;
+    this.opened.replaceChildren(notice("wait", job.name, "Reading the results"));
+    const head = make("h2", { tabindex: -1 }, job.name);
+    const downloads = make("div", { class: "row downloads" }, ...job.files.map((name) => this.download(job, name)));
+    try {
+      const text = await (await request(this.path(job, "results.jsonl"))).text();
+      const results = readTable(job.name, text, "jsonl");
+      const source = await this.sourceOf(job);
+      this.player = new Player(results, source, job.name);
+      this.opened.replaceChildren(make("div", { class: "block" }, head, this.player.element, downloads));
+    } catch (error) {
+      this.opened.replaceChildren(notice("error", job.name, error.message), downloads);
+    }
+    head.focus();
+  }
+
+  path(job, name) {
+    return `v1/videos/${encodeURIComponent(job.id)}/files/${name}`;
+  }
+
+  /** The reader's own file where the browser can play it, else the server's annotated copy. */
+  async sourceOf(job) {
+    const file = this.local.get(job.id);
+    if (file && (await playable(file))) return { url: URL.createObjectURL(file), drawn: false };
+    if (job.files.includes("annotated.mp4")) {
+      return { url: address(this.path(job, "annotated.mp4")), drawn: true };
+    }
+    return { url: null, drawn: true };
+  }
+
+  download(job, name) {
+    const file = `${job.name.replace(/\.\w+$/, "")}.${name}`;
+    return make("a", { class: "button", href: address(this.path(job, name)), download: file }, name);
+  }
+
+  /** The list of what is on the server. */
+  async show() {
+    try {
+      const { videos } = await (await request(`v1/videos?limit=${PAGE}`)).json();
+      const empty = make("p", { class: "empty-line" }, "None. Videos that you send appear here.");
+      this.place.replaceChildren(
+        videos.length ? make("ul", { class: "list" }, ...videos.map((job) => this.item(job))) : empty);
+    } catch (error) {
+      const again = button("Try again", () => this.show());
+      this.place.replaceChildren(notice("error", "The list cannot be read", error.message, again));
+    }
+  }
+
+  item(job) {
+    const over = OVER.includes(job.state);
+    const began = new Date(1000 * job.created_s).toLocaleString();
+    const state = { done: "", failed: "failed · ", cancelled: "stopped early · " }[job.state] ?? `${job.state} · `;
+    const readable = job.files.includes("results.jsonl");
+    return make("li", {},
+      make("div", { class: "grow" }, make("p", { class: "notice-title" }, job.name),
+        make("p", { class: "hint" }, `${state}${job.frames} frames · ${began}`),
+        job.error ? make("p", { class: "doubt" }, job.error) : null),
+      make("div", { class: "row" },
+        over && readable ? button("Open", () => this.open(job)) : null,
+        over ? null : button("Follow", () => this.follow(job)),
+        sureButton("Delete", "Delete for good?", () => this.remove(job))));
+  }
+
+  async remove(job) {
+    try {
+      await request(`v1/videos/${job.id}`, { method: "DELETE" });
+    } catch (error) {
+      this.complain(job.name, error.message);
+    }
+    await this.show();
+  }
+}
+
+/** Whether this browser can play a file. */
+function playable(file) {
+  const video = document.createElement("video");
+  const url = URL.createObjectURL(file);
+  return new Promise((resolve) => {
+    const end = (good) => {
+      URL.revokeObjectURL(url);
+      resolve(good);
+    };
+    video.onloadeddata = () => end(video.videoWidth > 0);
+    video.onerror = () => end(false);
+    video.muted = true;
+    video.preload = "auto";
+    video.src = url;
+  });
+}

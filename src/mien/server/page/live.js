@@ -1,0 +1,285 @@
+// The live room: camera, connection and what is drawn of their answers.
+
+import { Bars } from "./bars.js";
+import { cameras, cameraTrouble, closeCamera, openCamera } from "./camera.js";
+import { LiveConnection } from "./connection.js";
+import { Crowd } from "./crowd.js";
+import { announce, button, get, make, notice } from "./dom.js";
+import { EXPRESSIONS } from "./expressions.js";
+import { drawFaces, faceAt } from "./overlay.js";
+import { Pace } from "./pace.js";
+import { Pump } from "./pump.js";
+import { startRecordings } from "./recordings.js";
+
+const BASELINE_S = 3;
+const BLINK_S = 0.5; // a face may be missed for so long before its figures go
+const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
+
+/** Bring the room to life. */
+export function startLive() {
+  const room = new Live();
+  get("privacy").replaceChildren(...privacy());
+  get("start").addEventListener("click", () => room.start());
+  get("stop").addEventListener("click", () => {
+    room.stop();
+    get("start").focus();
+  });
+  get("pause").addEventListener("click", () => room.pause());
+  get("mirror").addEventListener("click", () => room.setMirror(!room.mirrored));
+  get("baseline").addEventListener("click", () => room.learnBaseline());
+  get("record").addEventListener("click", () => room.record());
+  get("choose-camera").addEventListener("change", (event) => room.start(event.target.value));
+  get("camera-faces").addEventListener("click", (event) => room.choose(event));
+  get("camera").addEventListener("resize", () => room.fit());
+  new ResizeObserver(() => room.draw()).observe(get("stage"));
+  // The camera is on only while its picture is to be seen.
+  return { enter: () => room.recordings.show(), leave: () => room.stop() };
+}
+
+function privacy() {
+  const here = LOCAL.includes(location.hostname);
+  const where = here ? "this computer" : location.hostname;
+  return [
+    "Nothing leaves the machine that runs this server (",
+    make("strong", {}, where),
+    "). Pictures go there, are looked at and forgotten. Nothing is kept unless you press Record, and "
+      + "then only figures, in this browser.",
+  ];
+}
+
+class Live {
+  constructor() {
+    this.bars = new Bars();
+    this.bars.show(null, "", "Nobody yet");
+    get("reading").append(this.bars.element);
+    this.crowd = new Crowd(get("faces"), get("minute"), () => this.draw());
+    this.pace = new Pace();
+    this.recordings = startRecordings();
+    this.mirrored = true;
+    this.frame = null;
+  }
+
+  /** Open the camera, then the connection. */
+  async start(deviceId = "") {
+    this.stop();
+    get("live-note").replaceChildren();
+    get("start").disabled = true;
+    get("start").textContent = "Waiting for the camera…";
+    try {
+      this.stream = await openCamera(deviceId);
+      get("camera").srcObject = this.stream;
+      await get("camera").play();
+    } catch (error) {
+      closeCamera(this.stream);
+      this.refuse(error);
+      return;
+    } finally {
+      get("start").disabled = false;
+      get("start").textContent = "Start the camera";
+    }
+    this.stream.getVideoTracks()[0].addEventListener("ended", () => {
+      this.stop();
+      this.refuse(new DOMException("", "OverconstrainedError"));
+    });
+    this.begin();
+    await this.listCameras();
+  }
+
+  refuse(error) {
+    const [title, text] = cameraTrouble(error);
+    const again = button("Try again", () => this.start(), "primary");
+    const files = make("a", { class: "button", href: "#files" }, "Read files instead");
+    get("live-note").replaceChildren(notice("error", title, text, again, files));
+    this.bars.show(null, "", "No camera");
+  }
+
+  /** The camera runs: connect. */
+  begin() {
+    this.fit();
+    get("stage").classList.add("on");
+    get("live").classList.remove("idle");
+    for (const id of ["pause", "stop", "choose-camera"]) get(id).disabled = false;
+    this.crowd.clear(EXPRESSIONS);
+    this.bars.show(null, "", "Connecting…");
+    this.connection = new LiveConnection({
+      hello: (message) => this.hello(message),
+      result: (message, latency) => this.result(message, latency),
+      said: (message) => this.said(message),
+      error: (text) => this.trouble(text),
+      denied: (text) => this.deny(text),
+      lost: (seconds, reason) => this.lost(seconds, reason),
+    });
+    this.pump = new Pump(get("camera"), this.connection);
+    this.setMirror(this.stream.getVideoTracks()[0].getSettings().facingMode !== "environment");
+    get("pause").focus({ preventScroll: true });
+    announce("The camera is on");
+  }
+
+  /** The stage takes the camera's form, also when a phone is turned. */
+  fit() {
+    const { videoWidth, videoHeight } = get("camera");
+    if (videoWidth) get("stage").style.aspectRatio = `${videoWidth} / ${videoHeight}`;
+  }
+
+  stop() {
+    if (this.recording) this.record();
+    this.pump?.stop();
+    this.connection?.close();
+    closeCamera(this.stream);
+    this.endCountdown();
+    this.pump = this.connection = this.stream = this.frame = null;
+    get("camera").srcObject = null;
+    get("stage").classList.remove("on");
+    get("stage").style.aspectRatio = "";
+    get("live").classList.add("idle");
+    for (const id of ["pause", "stop", "choose-camera", "baseline", "record"]) get(id).disabled = true;
+    this.press("pause", false, "Pause");
+    this.pace.clear();
+    this.bars.show(null, "", "Nobody yet");
+    this.crowd.clear(EXPRESSIONS);
+    this.draw();
+  }
+
+  async listCameras() {
+    const list = get("choose-camera");
+    const current = this.stream?.getVideoTracks()[0].getSettings().deviceId;
+    const found = await cameras();
+    list.replaceChildren(
+      ...found.map(({ id, name }) => make("option", { value: id, selected: id === current }, name)),
+    );
+    list.parentElement.hidden = found.length < 2;
+  }
+
+  hello(message) {
+    get("live-note").replaceChildren();
+    get("model").textContent = message.model;
+    for (const id of ["baseline", "record"]) get(id).disabled = false;
+    this.pump?.limit(message);
+    this.crowd.clear(message.labels);
+    this.bars.show(null, "", "Looking…");
+  }
+
+  result(message, latency) {
+    if (!this.pump || this.pump.paused) return;
+    this.frame = message.result;
+    this.recording?.add(message.result);
+    this.pace.add(message, latency);
+    this.crowd.see(message.result);
+    this.draw();
+    if (this.recording) this.recordings.tick(this.recording);
+  }
+
+  /** Draw the newest answer: boxes, and the figures of the chosen face. */
+  draw() {
+    const index = this.frame ? this.crowd.chosenIndex(this.frame) : -1;
+    drawFaces(get("camera-faces"), this.frame, { chosen: index, mirror: this.mirrored });
+    if (!this.frame) return;
+    const face = this.frame.faces[index];
+    if (!face && this.crowd.unseen_s(this.frame) < BLINK_S) return;
+    this.bars.show(face, face ? `Face ${face.track_id}` : "");
+  }
+
+  said(message) {
+    if (message.type === "baseline") this.countDown(message.seconds);
+  }
+
+  /** The server refused something, but the connection holds. */
+  trouble(text) {
+    const title = this.asked ? "No baseline was set" : "The server refused a frame";
+    this.asked = false;
+    get("live-note").replaceChildren(notice("error", title, text));
+  }
+
+  /** Without its key the server answers nothing. */
+  deny(text) {
+    this.stop();
+    const again = button("Try again", () => this.start(), "primary");
+    get("live-note").replaceChildren(notice("error", "The server does not let you in", text, again));
+  }
+
+  lost(seconds, reason) {
+    this.frame = null;
+    this.draw();
+    this.bars.show(null, "", "No answer");
+    // Faces get new numbers after this, which must not run on in one recording.
+    if (this.recording) this.record();
+    for (const id of ["baseline", "record"]) get(id).disabled = true;
+    const text = `${reason || "The connection broke off."} Trying again in ${seconds} s.`;
+    const now = button("Try now", () => this.connection?.open());
+    get("live-note").replaceChildren(notice("error", "No connection to the server", text, now));
+  }
+
+  pause() {
+    if (!this.pump) return;
+    this.pump.paused = !this.pump.paused;
+    if (this.pump.paused) get("camera").pause();
+    else get("camera").play();
+    this.press("pause", this.pump.paused, this.pump.paused ? "Go on" : "Pause");
+    announce(this.pump.paused ? "Paused" : "Going on");
+  }
+
+  press(id, pressed, text) {
+    get(id).setAttribute("aria-pressed", pressed);
+    get(id).textContent = text;
+  }
+
+  /** People know themselves mirrored; what is before them they do not. */
+  setMirror(on) {
+    this.mirrored = on;
+    get("mirror").setAttribute("aria-pressed", on);
+    get("stage").classList.toggle("plain", !on);
+    this.draw();
+  }
+
+  choose(event) {
+    const index = faceAt(get("camera-faces"), event, this.frame, this.mirrored);
+    if (index >= 0) this.crowd.choose(this.frame.faces[index].track_id);
+  }
+
+  /** Three seconds of a neutral face, against which this person's other faces are then read. */
+  learnBaseline() {
+    if (this.counting) return;
+    get("live-note").replaceChildren();
+    this.asked = true;
+    this.connection.ask({ type: "baseline", seconds: BASELINE_S });
+  }
+
+  /** The server learns the baseline now: say for how long. */
+  countDown(seconds) {
+    this.asked = false;
+    let left = Math.ceil(seconds);
+    const show = () => (get("countdown").textContent = `Look neutral: ${left}`);
+    show();
+    get("countdown").hidden = false;
+    announce(`Look neutral for ${left} seconds`);
+    this.counting = setInterval(() => {
+      left -= 1;
+      if (left > 0) {
+        show();
+        return;
+      }
+      this.endCountdown();
+      announce("The baseline is set");
+    }, 1000);
+  }
+
+  endCountdown() {
+    clearInterval(this.counting);
+    this.counting = null;
+    get("countdown").hidden = true;
+  }
+
+  async record() {
+    if (!this.recording) {
+      this.recording = this.recordings.begin();
+      this.press("record", true, "Stop recording");
+      announce("Recording");
+      return;
+    }
+    const recording = this.recording;
+    this.recording = null;
+    this.press("record", false, "Record");
+    await this.recordings.end(recording);
+    announce(`Recorded ${recording.results.length} frames`);
+  }
+}

@@ -1,0 +1,99 @@
+// The list of recorded sessions: rename, download, delete. Below the live view.
+
+import { button, get, make, notice, save, sureButton } from "./dom.js";
+import { clock } from "./expressions.js";
+import { Recording } from "./recorder.js";
+import { deleteSession, keepSession, listSessions, sessionResults } from "./store.js";
+import { toCsv, toJsonl } from "./table.js";
+
+/** Bring the list to life. */
+export function startRecordings() {
+  const list = new Recordings(get("recordings"));
+  list.show();
+  return list;
+}
+
+class Recordings {
+  constructor(place) {
+    this.place = place;
+    this.unkept = new Map(); // recordings that the browser cannot keep: alive while the page is
+  }
+
+  begin() {
+    get("recording-badge").hidden = false;
+    const recording = new Recording();
+    this.tick(recording);
+    return recording;
+  }
+
+  /** Show how long it has been recording. */
+  tick(recording) {
+    const { seconds, frames } = recording.head;
+    get("recording-badge").lastElementChild.textContent = `${clock(seconds)} · ${frames} frames`;
+  }
+
+  async end(recording) {
+    get("recording-badge").hidden = true;
+    await recording.end();
+    if (recording.trouble && recording.results.length) this.unkept.set(recording.head.id, recording);
+    await this.show();
+  }
+
+  async show() {
+    let kept = [];
+    try {
+      kept = await listSessions();
+    } catch {
+      // Storage may be forbidden: what is recorded is then listed as not kept.
+    }
+    const unkept = [...this.unkept.values()];
+    const items = [...unkept.map(({ head }) => this.item(head)), ...kept.map((head) => this.item(head))];
+    const warning = unkept.length
+      ? [notice("error", "This browser keeps nothing", "Download a recording before you leave the page.")]
+      : [];
+    const empty = make("p", { class: "empty-line" }, "None yet. Press Record while the camera runs.");
+    this.place.replaceChildren(
+      ...warning,
+      items.length ? make("ul", { class: "list" }, ...items) : empty,
+    );
+  }
+
+  item(head) {
+    const name = make("input", { class: "name", value: head.name, "aria-label": "Name of the recording" });
+    name.addEventListener("change", () => this.rename(head, name.value.trim() || head.name));
+    const faces = `${head.faces} ${head.faces === 1 ? "face" : "faces"}`;
+    return make(
+      "li",
+      {},
+      make("div", { class: "grow" }, name,
+        make("p", { class: "hint" }, `${clock(head.seconds)} · ${head.frames} frames · ${faces}`)),
+      make("div", { class: "row" },
+        button("CSV", () => this.download(head, "csv")),
+        button("JSONL", () => this.download(head, "jsonl")),
+        make("a", { class: "button", href: "#compare" }, "Compare"),
+        sureButton("Delete", "Delete for good?", () => this.remove(head))),
+    );
+  }
+
+  async resultsOf(head) {
+    const results = this.unkept.get(head.id)?.results ?? (await sessionResults(head.id));
+    return results.map((result) => ({ ...result, source: head.name }));
+  }
+
+  async download(head, suffix) {
+    const results = await this.resultsOf(head);
+    const text = suffix === "csv" ? toCsv(results) : toJsonl(results);
+    const name = head.name.replace(/[^\p{L}\p{N}.-]+/gu, "-");
+    save(new Blob([text], { type: "text/plain" }), `${name}.${suffix}`);
+  }
+
+  async rename(head, name) {
+    head.name = name;
+    if (!this.unkept.has(head.id)) await keepSession(head);
+  }
+
+  async remove(head) {
+    if (!this.unkept.delete(head.id)) await deleteSession(head.id);
+    await this.show();
+  }
+}

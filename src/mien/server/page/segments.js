@@ -1,0 +1,51 @@
+// From answers over time to what happened when: the rule of `mien.events`, in the page.
+
+const ENTER = 0.5; // probability from which an expression that leads begins a segment
+const LEAVE = 0.35; // below which it ends it
+const SHORTEST_S = 0.25;
+const PATIENCE_S = 0.5; // out of sight for so long within a segment
+
+/** All segments of one source, in order of their beginning. */
+export function findSegments(results) {
+  const open = new Map();
+  const found = [];
+  const close = (number) => {
+    const { last_s: end_s, area, ...rest } = open.get(number);
+    open.delete(number);
+    const length = end_s - rest.start_s;
+    if (length < SHORTEST_S) return;
+    const { expression, start_s, peak_s, peak } = rest;
+    found.push({ track_id: number, expression, start_s, peak_s, end_s, mean: area / length, peak });
+  };
+  for (const { time_s: now, faces } of results) {
+    for (const [number, segment] of [...open]) {
+      if (now - segment.last_s > PATIENCE_S) close(number);
+    }
+    for (const face of faces) {
+      if (face.track_id !== null) see(open, close, face, now);
+    }
+  }
+  for (const number of [...open.keys()]) close(number);
+  return found.sort((a, b) => a.start_s - b.start_s);
+}
+
+function see(open, close, face, now) {
+  const { track_id: number, expression } = face;
+  const p = face.probs[expression];
+  const segment = open.get(number);
+  if (segment) {
+    const still = face.probs[segment.expression];
+    const overtaken = expression !== segment.expression && p >= ENTER;
+    if (still >= LEAVE && !overtaken) {
+      segment.area += ((now - segment.last_s) * (still + segment.last_p)) / 2;
+      Object.assign(segment, { last_s: now, last_p: still });
+      if (still > segment.peak) Object.assign(segment, { peak: still, peak_s: now });
+      return;
+    }
+    close(number);
+  }
+  if (p >= ENTER) {
+    const begin = { expression, start_s: now, last_s: now, last_p: p, peak_s: now, peak: p, area: 0 };
+    open.set(number, begin);
+  }
+}

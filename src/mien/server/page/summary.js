@@ -1,0 +1,102 @@
+// What a session shows as a whole: shares, a curve over time, figures of each face. Pure numbers.
+
+import { labelsOf } from "./expressions.js";
+
+const GAP_S = 0.5; // a face out of sight for longer has left (as in segments.js)
+
+/**
+ * A session as a whole.
+ *
+ * `unit` is `time` for videos and recordings, `faces` for pictures. `shares` are of that which was
+ * looked at, by expression; uncertain answers count apart, in `uncertain`. All of them sum to 1.
+ */
+export function summarise(results) {
+  const labels = labelsOf(results);
+  const moving = results.some((result) => result.faces.some((face) => face.track_id !== null));
+  const weights = Object.fromEntries(labels.map((label) => [label, 0]));
+  let uncertain = 0;
+  let total = 0;
+  for (const { face, seconds } of looks(results)) {
+    const weight = moving ? seconds : 1;
+    total += weight;
+    if (face.uncertain) uncertain += weight;
+    else weights[face.expression] += weight;
+  }
+  const share = (weight) => (total > 0 ? weight / total : 0);
+  const begin_s = results[0]?.time_s ?? 0;
+  return {
+    labels,
+    unit: moving ? "time" : "faces",
+    total,
+    shares: Object.fromEntries(labels.map((label) => [label, share(weights[label])])),
+    uncertain: share(uncertain),
+    frames: results.length,
+    begin_s,
+    end_s: results.at(-1)?.time_s ?? 0,
+    faces: facesOf(results).length,
+  };
+}
+
+/** Every look at a face, with the time until the next look at the same one. */
+function* looks(results) {
+  const waiting = new Map();
+  for (const { time_s, faces } of results) {
+    for (const face of faces) {
+      if (face.track_id === null) {
+        yield { face, seconds: 0 }; // of a still picture
+        continue;
+      }
+      const before = waiting.get(face.track_id);
+      if (before) {
+        const gap = time_s - before.time_s;
+        yield { face: before.face, seconds: gap >= 0 && gap <= GAP_S ? gap : 0 };
+      }
+      waiting.set(face.track_id, { face, time_s });
+    }
+  }
+  for (const { face } of waiting.values()) yield { face, seconds: 0 };
+}
+
+/** The faces of a video, those longest in sight first: `{number, seen_s}`. */
+export function facesOf(results) {
+  const seen = new Map();
+  for (const { face, seconds } of looks(results)) {
+    if (face.track_id === null) continue;
+    seen.set(face.track_id, (seen.get(face.track_id) ?? 0) + seconds);
+  }
+  const faces = [...seen].map(([number, seen_s]) => ({ number, seen_s }));
+  return faces.sort((a, b) => b.seen_s - a.seen_s || a.number - b.number);
+}
+
+/**
+ * Mean probabilities over equal stretches of time: `{t, p}` with `p` null where nobody was seen.
+ *
+ * Give `number` for a single face; without it all faces in sight count alike.
+ */
+export function curve(results, labels, { points = 240, number = null, begin_s, end_s } = {}) {
+  const begin = begin_s ?? results[0]?.time_s ?? 0;
+  const end = end_s ?? results.at(-1)?.time_s ?? 0;
+  const step = Math.max(end - begin, 1e-9) / points;
+  const sums = Array.from({ length: points }, () => ({ n: 0, p: labels.map(() => 0) }));
+  for (const { time_s, faces } of results) {
+    const bin = sums[Math.min(points - 1, Math.floor((time_s - begin) / step))];
+    for (const face of faces) {
+      if (!bin || (number !== null && face.track_id !== number)) continue;
+      bin.n += 1;
+      labels.forEach((label, k) => (bin.p[k] += face.probs[label] ?? 0));
+    }
+  }
+  return fill(
+    sums.map(({ n, p }, i) => ({ t: begin + (i + 0.5) * step, p: n ? p.map((v) => v / n) : null })),
+    GAP_S / step,
+  );
+}
+
+/** Where frames are rarer than points, a point without a frame repeats the one before it. */
+function fill(points, reach) {
+  let last = -Infinity;
+  return points.map((point, i) => {
+    if (point.p) last = i;
+    return point.p || i - last > reach ? point : { t: point.t, p: points[last].p };
+  });
+}

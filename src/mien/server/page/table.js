@@ -1,0 +1,129 @@
+// Results as tables, written and read: the columns and objects of mien's own files (schema mien/1).
+
+import { EXPRESSIONS, labelsOf } from "./expressions.js";
+
+const SCHEMA = "mien/1";
+const HEAD = ["schema", "source", "frame", "time_s", "width", "height"];
+const POINTS = ["left_eye", "right_eye", "nose", "left_mouth", "right_mouth"];
+
+/** The columns of a table: `mien.types.RESULT_COLUMNS` where the labels are the seven. */
+export function columns(labels = EXPRESSIONS) {
+  return [
+    ...HEAD, "face", "track_id", "box_x", "box_y", "box_w", "box_h", "score",
+    ...POINTS.flatMap((name) => [`${name}_x`, `${name}_y`]),
+    "expression", "confidence", "uncertain",
+    ...labels.map((name) => `prob_${name}`),
+  ];
+}
+
+/** One JSON object a line, one line a frame. */
+export function toJsonl(results) {
+  return results.map((result) => `${JSON.stringify({ schema: SCHEMA, ...result })}\n`).join("");
+}
+
+/** One row per face, and one for a frame without a face; what is absent is empty. */
+export function toCsv(results, labels = labelsOf(results)) {
+  const rows = results.flatMap((result) => rowsOf(result, labels));
+  return [columns(labels), ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
+}
+
+function rowsOf(result, labels) {
+  const head = [SCHEMA, ...HEAD.slice(1).map((name) => result[name])];
+  if (!result.faces.length) return [[...head, ...columns(labels).slice(HEAD.length).map(() => null)]];
+  return result.faces.map((face, index) => [
+    ...head, index, face.track_id, ...face.box, face.score, ...face.landmarks.flat(),
+    face.expression, face.confidence, face.uncertain ? "True" : "False",
+    ...labels.map((name) => face.probs[name]),
+  ]);
+}
+
+function cell(value) {
+  const text = String(value ?? "");
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/**
+ * Results out of a file's text, by its name: `.jsonl`, `.json` or `.csv`.
+ * Throws an Error whose message says what is wrong with which line.
+ */
+export function readTable(name, text, suffix = name.toLowerCase().split(".").pop()) {
+  if (!["jsonl", "json", "csv"].includes(suffix)) {
+    throw new Error(`${name}: expected a table that mien wrote (.jsonl, .json or .csv)`);
+  }
+  const results = suffix === "csv" ? fromCsv(name, text) : fromJson(name, text, suffix);
+  if (!results.length) throw new Error(`${name}: holds no frame`);
+  return results;
+}
+
+function fromJson(name, text, suffix) {
+  const lines = suffix === "json" ? [text] : text.split("\n").filter((line) => line.trim());
+  const objects = lines.flatMap((line, index) => {
+    try {
+      return JSON.parse(line);
+    } catch {
+      throw new Error(`${name}: line ${index + 1} is not JSON. Analyse the source again`);
+    }
+  });
+  for (const [index, object] of objects.entries()) {
+    const right = object?.schema === SCHEMA && Array.isArray(object.faces);
+    if (!right) throw new Error(`${name}: object ${index + 1} is no frame of ${SCHEMA}`);
+  }
+  return objects;
+}
+
+function fromCsv(name, text) {
+  const [names = [], ...rows] = cells(name, text);
+  const missing = columns([]).find((column) => !names.includes(column));
+  if (missing) throw new Error(`${name}: has no column ${missing}; expected a table of ${SCHEMA}`);
+  const results = [];
+  for (const [index, row] of rows.entries()) {
+    if (row.length !== names.length) {
+      throw new Error(`${name}: line ${index + 2} has ${row.length} cells, not ${names.length}`);
+    }
+    const values = Object.fromEntries(names.map((column, i) => [column, row[i]]));
+    if (values.schema !== SCHEMA) throw new Error(`${name}: line ${index + 2} is not of ${SCHEMA}`);
+    const frame = frameOf(values);
+    const before = results.at(-1);
+    const same = before?.source === frame.source && before.frame === frame.frame;
+    if (!same) results.push(frame);
+    if (values.face !== "") results.at(-1).faces.push(faceOf(values));
+  }
+  return results;
+}
+
+function frameOf(values) {
+  const numbers = HEAD.slice(2).map((column) => [column, Number(values[column])]);
+  return { schema: SCHEMA, source: values.source, ...Object.fromEntries(numbers), faces: [] };
+}
+
+function faceOf(values) {
+  const probs = Object.entries(values).filter(([column]) => column.startsWith("prob_"));
+  return {
+    track_id: values.track_id === "" ? null : Number(values.track_id),
+    box: [..."xywh"].map((edge) => Number(values[`box_${edge}`])),
+    score: Number(values.score),
+    landmarks: POINTS.map((name) => [Number(values[`${name}_x`]), Number(values[`${name}_y`])]),
+    expression: values.expression,
+    confidence: Number(values.confidence),
+    uncertain: values.uncertain === "True",
+    probs: Object.fromEntries(probs.map(([column, p]) => [column.slice(5), Number(p)])),
+  };
+}
+
+/** The cells of a CSV text, row by row. */
+function cells(name, text) {
+  const rows = [];
+  let row = [];
+  const pattern = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/gy;
+  while (pattern.lastIndex < text.length) {
+    const match = pattern.exec(text);
+    if (!match) throw new Error(`${name}: line ${rows.length + 1} is not CSV`);
+    row.push(match[1]?.replaceAll('""', '"') ?? match[2]);
+    if (match[3] !== ",") {
+      rows.push(row);
+      row = [];
+    }
+  }
+  if (row.length) rows.push([...row, ""]); // the text ends in a comma
+  return rows;
+}

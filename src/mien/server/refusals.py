@@ -1,0 +1,27 @@
+"""Answers other than the one that was asked for. May import Starlette only."""
+
+from __future__ import annotations
+
+from starlette.responses import JSONResponse
+
+RETRY_S = 5  # what `Retry-After` says
+
+
+class Refusal(Exception):  # noqa: N818  (it is an answer, not a defect)
+    """A request that is not served, with the status and the words that say why.
+
+    503 means full for now, and is sent with `Retry-After`.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+    def response(self) -> JSONResponse:
+        """The answer."""
+        headers = {}
+        if self.status == 503:
+            headers["Retry-After"] = str(RETRY_S)
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return JSONResponse({"error": str(self)}, self.status, headers)

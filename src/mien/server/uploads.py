@@ -1,0 +1,201 @@
+"""What a request carries: files, read as they come.
+
+May import Starlette, python-multipart and its sibling refusals.
+
+Starlette would write an upload to the system's temporary folder before we see it. Here each piece
+goes where it belongs as it comes, and a body that is too large ends when it becomes so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+from collections.abc import AsyncIterator, Callable
+from typing import BinaryIO, Final
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from mien.server.refusals import Refusal
+
+_FIELD: Final = "file"
+_LONGEST_NAME: Final = 200
+_STALL_S: Final = 20.0
+_RAW: Final = ("image/", "video/", "application/octet-stream", "binary/octet-stream")
+
+_HOW: Final = (
+    "Send multipart/form-data with a field `file`, or the file's bytes as image/…, video/… or "
+    "application/octet-stream"
+)
+
+
+async def read_files(
+    request: Request,
+    open_file: Callable[[], BinaryIO],
+    *,
+    max_files: int,
+    max_bytes: float,
+    take: Callable[[int], None] = lambda _: None,
+    on_disk: bool = False,
+) -> list[tuple[str, BinaryIO]]:
+    """The files in a request's body, each with the client's name for it.
+
+    Args:
+        request: the request; its body is not read yet.
+        open_file: makes what a file is written to.
+        max_files: at most so many.
+        max_bytes: of the whole body, by its header or counted.
+        take: called with the size of every piece before it is kept.
+        on_disk: whether writing may take long.
+
+    Raises:
+        Refusal: no file, too many, too large, or not in a form that is understood.
+        ClientDisconnect: the client went away in the middle.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise _too_large(max_bytes)
+    parts = _parts(request, open_file, max_files)
+    size = 0
+    async for piece in _pieces(request):
+        size += len(piece)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        take(len(piece))
+        try:
+            if on_disk:
+                await run_in_threadpool(parts.write, piece)
+            else:
+                parts.write(piece)
+        except FormParserError as error:
+            raise Refusal(400, f"the multipart body cannot be read ({error})") from error
+    return parts.finish()
+
+
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
+    """The body as it comes, unless it stops coming."""
+    stream = aiter(request.stream())
+    while True:
+        try:
+            async with asyncio.timeout(_STALL_S):
+                piece = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise Refusal(408, f"nothing came for {_STALL_S:g} seconds") from None
+        yield piece
+
+
+def clean_name(name: str) -> str:
+    """A client's name for a file as text: its last part, without what cannot be printed.
+
+    It is never used as a path; that is why nothing else need be done about it.
+    """
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(c for c in last if unicodedata.category(c)[0] != "C")[:_LONGEST_NAME]
+
+
+class _Raw:
+    """A body that is one file."""
+
+    def __init__(self, name: str, file: BinaryIO) -> None:
+        self._name, self._file = name, file
+
+    def write(self, piece: bytes) -> None:
+        self._file.write(piece)
+
+    def finish(self) -> list[tuple[str, BinaryIO]]:
+        return [(self._name, self._file)]
+
+
+class _Multipart:
+    """A body of parts, of which those called `file` are kept."""
+
+    def __init__(self, boundary: bytes, open_file: Callable[[], BinaryIO], max_files: int) -> None:
+        self._open, self._max_files = open_file, max_files
+        self._files: list[tuple[str, BinaryIO]] = []
+        self._file: BinaryIO | None = None
+        self._header = self._value = b""
+        self._disposition = b""
+        self._ended = False
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": self._on_header,
+                "on_header_value": self._on_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers,
+                "on_part_data": self._on_data,
+                "on_end": self._on_end,
+            },
+        )
+
+    def write(self, piece: bytes) -> None:
+        self._parser.write(piece)
+
+    def finish(self) -> list[tuple[str, BinaryIO]]:
+        if not self._ended:
+            raise Refusal(400, "the multipart body ends before its last boundary")
+        if not self._files:
+            raise Refusal(422, f"no file came. {_HOW}")
+        return self._files
+
+    def _begin(self) -> None:
+        self._disposition, self._file = b"", None
+
+    def _on_header(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _on_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._header = self._value = b""
+
+    def _on_headers(self) -> None:
+        _, options = parse_options_header(self._disposition.decode("latin-1"))
+        field = _decoded(options.get(b"name", b""))
+        if field != _FIELD:
+            raise Refusal(422, f"a field {clean_name(field)!r} came, expected only `{_FIELD}`")
+        if len(self._files) == self._max_files:
+            raise Refusal(413, f"more files than the limit of {self._max_files}")
+        self._file = self._open()
+        self._files.append((clean_name(_decoded(options.get(b"filename", b""))), self._file))
+
+    def _on_data(self, data: bytes, start: int, end: int) -> None:
+        if self._file is not None:
+            self._file.write(data[start:end])
+
+    def _on_end(self) -> None:
+        self._ended = True
+
+
+def _parts(
+    request: Request, open_file: Callable[[], BinaryIO], max_files: int
+) -> _Raw | _Multipart:
+    kind = request.headers.get("content-type", "application/octet-stream")
+    media, options = parse_options_header(kind)
+    if media == b"multipart/form-data":
+        try:
+            return _Multipart(options.get(b"boundary", b""), open_file, max_files)
+        except FormParserError as error:
+            raise Refusal(400, f"the multipart body cannot be read ({error})") from error
+    if media.decode("latin-1").startswith(_RAW):
+        return _Raw(clean_name(request.query_params.get("name", "")), open_file())
+    raise Refusal(415, f"Content-Type {kind[:80]!r} is not understood. {_HOW}")
+
+
+def _too_large(max_bytes: float) -> Refusal:
+    return Refusal(413, f"the request is larger than the limit of {max_bytes / 1e6:g} MB")
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1")

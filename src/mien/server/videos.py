@@ -1,0 +1,244 @@
+"""`/v1/videos`: videos in, jobs and their results out.
+
+May import FastAPI, Starlette and its siblings jobs, job_runner, uploads, refusals and settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, BinaryIO, Final
+
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, Response, StreamingResponse
+
+from mien.server.job_runner import FILES, JobRunner
+from mien.server.jobs import UPLOAD, Job, Jobs, State
+from mien.server.refusals import Refusal
+from mien.server.schema import VIDEO
+from mien.server.settings import MB, Settings
+from mien.server.uploads import read_files
+
+_LOOK_S: Final = 0.25  # how often a job is looked at for those who watch it
+_BEAT_S: Final = 15.0  # a comment now and then keeps proxies from closing a quiet connection
+
+#: Shown by a player or in a tab; everything else is saved.
+_INLINE: Final = ("annotated.mp4", "subtitles.vtt")
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A video as clients see it; docs/server.md explains the fields."""
+
+    id: str
+    name: str
+    state: State
+    created_s: float
+    started_s: float | None
+    ended_s: float | None
+    expires_s: float | None
+    frames: int
+    frame_count: int | None
+    progress: float | None
+    error: str | None
+    files: list[str]
+
+
+@dataclass(frozen=True)
+class VideoList:
+    """Some videos, and where the next ones begin."""
+
+    videos: list[JobView]
+    next: int | None
+
+
+class Videos:
+    """All requests about videos.
+
+    Attributes:
+        stopping: set when the server is going down; ends the streams of events.
+    """
+
+    def __init__(self, jobs: Jobs, runner: JobRunner, settings: Settings) -> None:
+        self._jobs, self._runner, self._settings = jobs, runner, settings
+        self.stopping = asyncio.Event()
+        self._uploading = 0
+        self._incoming_bytes = 0
+
+    def router(self) -> APIRouter:
+        """The addresses."""
+        router = APIRouter(prefix="/v1/videos", tags=["videos"])
+        router.post("", status_code=202, openapi_extra=VIDEO)(self.post)
+        router.get("")(self.listing)
+        router.get("/{job_id}")(self.get)
+        router.get("/{job_id}/events")(self.events)
+        router.get("/{job_id}/files/{name}")(self.file)
+        router.post("/{job_id}/cancel")(self.cancel)
+        router.delete("/{job_id}", status_code=204)(self.delete)
+        return router
+
+    async def post(
+        self,
+        request: Request,
+        annotated: bool = True,
+        fps: Annotated[float | None, Query(gt=0, le=1000)] = None,
+    ) -> JobView:
+        """Take a video; it is analysed when its turn comes."""
+        waiting = self._jobs.count().get("waiting", 0) + self._uploading
+        if waiting >= self._settings.max_jobs:
+            raise Refusal(503, "too many videos are waiting. Try again later")
+        self._require_room(int(request.headers.get("content-length", "0")))
+        self._uploading += 1
+        job_id, folder = self._jobs.new_folder()
+        try:
+            async with asyncio.timeout(self._settings.upload_timeout):
+                name = await self._store(request, folder / UPLOAD)
+            job = self._jobs.add(job_id, name, annotated=annotated, fps=fps)
+        except BaseException as error:  # a client that goes away, too
+            await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
+            if isinstance(error, TimeoutError):
+                limit = f"{self._settings.upload_timeout:g} seconds, the limit"
+                raise Refusal(408, f"the video did not come within {limit}") from None
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Refusal(507, "the server's disk is full") from None
+            raise
+        finally:
+            self._uploading -= 1
+        self._runner.wake()
+        return self._described(job)
+
+    async def _store(self, request: Request, target: Path) -> str:
+        """Write the one file of a request's body; returns the client's name for it."""
+        opened: list[BinaryIO] = []
+        size = 0
+
+        def open_file() -> BinaryIO:
+            opened.append(target.open("xb"))
+            return opened[-1]
+
+        def take(piece: int) -> None:
+            nonlocal size
+            self._require_room(piece)
+            size += piece
+            self._incoming_bytes += piece
+
+        try:
+            ((name, file),) = await read_files(
+                request,
+                open_file,
+                max_files=1,
+                max_bytes=self._settings.max_video_mb * MB,
+                take=take,
+                on_disk=True,
+            )
+            if not file.tell():
+                raise Refusal(422, f"{name or 'video'}: is empty (0 bytes)")
+        finally:
+            self._incoming_bytes -= size
+            for file in opened:
+                file.close()
+        return name
+
+    def _require_room(self, size: int) -> None:
+        used = self._jobs.used_bytes() + self._incoming_bytes
+        if used + size > self._settings.max_data_mb * MB:
+            raise Refusal(507, "the folder for videos is full. Delete some, or wait until they go")
+
+    async def listing(
+        self,
+        limit: Annotated[int, Query(ge=1, le=100)] = 50,
+        before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+    ) -> VideoList:
+        """The newest videos."""
+        jobs = self._jobs.newest(limit + 1, before)
+        more = len(jobs) > limit
+        following = jobs[limit - 1].number if more else None
+        return VideoList([self._described(job) for job in jobs[:limit]], following)
+
+    async def get(self, job_id: str) -> JobView:
+        """One video."""
+        return self._described(self._found(job_id))
+
+    async def events(self, job_id: str) -> StreamingResponse:
+        """One video whenever something changes, as server-sent events, until it ends."""
+        self._found(job_id)
+        return StreamingResponse(self._events(job_id), media_type="text/event-stream")
+
+    async def _events(self, job_id: str) -> AsyncIterator[str]:
+        said, quiet_s = "", 0.0
+        while not self.stopping.is_set():
+            job = self._jobs.get(job_id)
+            if job is None:  # deleted meanwhile
+                return
+            text = json.dumps(asdict(self._described(job)), ensure_ascii=False)
+            if text != said:
+                yield f"event: {'end' if job.ended else 'progress'}\ndata: {text}\n\n"
+                said, quiet_s = text, 0.0
+            if job.ended:
+                return
+            if quiet_s >= _BEAT_S:
+                yield ":\n\n"
+                quiet_s = 0.0
+            await asyncio.sleep(_LOOK_S)
+            quiet_s += _LOOK_S
+
+    async def file(self, job_id: str, name: str) -> FileResponse:
+        """One result of a video."""
+        job = self._found(job_id)
+        if name not in self._files(job):
+            raise Refusal(404, f"this video has no such result. It has: {self._files(job)}")
+        path = self._jobs.folder_of(job) / name
+        return FileResponse(
+            path,
+            media_type=FILES[name],
+            filename=name,
+            content_disposition_type="inline" if name in _INLINE else "attachment",
+        )
+
+    async def cancel(self, job_id: str) -> JobView:
+        """End the work on a video; what was analysed so far is kept."""
+        await run_in_threadpool(self._runner.cancel, self._found(job_id))
+        return self._described(self._found(job_id))
+
+    async def delete(self, job_id: str) -> Response:
+        """End the work on a video and remove everything."""
+        job = self._found(job_id)
+        await run_in_threadpool(self._runner.cancel, job)
+        await run_in_threadpool(self._jobs.remove, job)
+        return Response(status_code=204)
+
+    def _found(self, job_id: str) -> Job:
+        job = self._jobs.get(job_id)
+        if job is None:
+            raise Refusal(404, "there is no such video. Its time may be over, or it was deleted")
+        return job
+
+    def _files(self, job: Job) -> list[str]:
+        folder = self._jobs.folder_of(job)
+        return [name for name in FILES if job.ended and (folder / name).is_file()]
+
+    def _described(self, job: Job) -> JobView:
+        """A job as clients see it."""
+        progress = 1.0 if job.state == "done" else None
+        if progress is None and job.frame_count:
+            progress = min(1.0, job.frames / job.frame_count)
+        return JobView(
+            id=job.id,
+            name=job.name,
+            state=job.state,
+            created_s=job.created_s,
+            started_s=job.started_s,
+            ended_s=job.ended_s,
+            expires_s=self._jobs.expires_s(job),
+            frames=job.frames,
+            frame_count=job.frame_count,
+            progress=progress,
+            error=job.error,
+            files=self._files(job),
+        )

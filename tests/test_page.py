@@ -1,0 +1,432 @@
+"""The page of the server in a real Chromium: what a person sees, presses and hears there."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+
+from mien.annotate import COLOURS, UNKNOWN_COLOUR
+from mien.events import find_segments
+from mien.pipeline import Analyzer
+from mien.results import read_results
+from mien.sinks import open_sink
+from mien.types import EXPRESSIONS, RESULT_COLUMNS, FrameResult, UInt8Array
+from tests.browsing import (
+    CONTRASTS,
+    NAMELESS,
+    Server,
+    Visit,
+    keep,
+    launch,
+    picture,
+    press,
+    saved,
+    start_camera,
+    write_films,
+)
+from tests.test_events import CROWD, film, show
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra dev)")
+for module in ("fastapi", "uvicorn", "websockets"):
+    pytest.importorskip(module, reason="needs the extra server")
+
+PAGE = Path(__file__).parents[1] / "src" / "mien" / "server" / "page"
+SCRIPT_NAME: Final = "<img src=x onerror=document.title='broken'>.png"
+
+
+# ---- what needs no browser ----
+
+
+def test_the_colours_are_those_of_the_drawings() -> None:
+    text = (PAGE / "expressions.js").read_text("utf-8")
+    listed = dict(re.findall(r'^  (\w+): "(#\w{6})",$', text, re.M))
+    assert list(listed) == list(EXPRESSIONS)
+    assert listed == {
+        name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in COLOURS.items()
+    }
+    assert '"#{:02x}{:02x}{:02x}"'.format(*UNKNOWN_COLOUR) in text
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_puts_no_text_in_as_markup() -> None:
+    for file in PAGE.iterdir():
+        text = file.read_text("utf-8")
+        addresses = set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"'`]*", text))
+        assert addresses <= {"http://www.w3.org/2000/svg"}, file.name
+        for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+            assert way not in text, (file.name, way)
+        assert len(text.splitlines()) <= 400, file.name
+        if file.suffix == ".js":
+            assert text.startswith("// "), file.name
+    markup = (PAGE / "index.html").read_text("utf-8")
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\son\w+=|javascript:", markup)
+
+
+# ---- the server, and a browser that looks at it ----
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("server"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory, portrait: UInt8Array) -> Path:
+    folder = tmp_path_factory.mktemp("films")
+    write_films(folder, portrait)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(driver: Any, films: Path) -> Iterator[Any]:
+    """One whose camera shows the pan."""
+    file = f"--use-file-for-fake-video-capture={films / 'camera.mjpeg'}"
+    opened = launch(driver, "--use-fake-device-for-media-stream", file)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def visit(browser: Any, server: Server) -> Iterator[Visit]:
+    opened = Visit(browser, server.url)
+    yield opened
+    opened.end()
+
+
+def table(results: Sequence[FrameResult], folder: Path, name: str) -> Path:
+    with open_sink(folder / name) as sink:
+        for result in results:
+            sink.write(result)
+    return folder / name
+
+
+# ---- live ----
+
+
+def test_a_camera_is_read_and_recorded(visit: Visit, tmp_path: Path) -> None:
+    tab = visit.open()
+    keep(tab, "live-before")
+    assert "Nothing leaves the machine" in tab.inner_text("#privacy")
+    start_camera(tab)
+    assert tab.inner_text(".reading-word span") == "happy"  # she smiles
+    figures = tab.locator("#reading .figure").all_inner_texts()
+    assert len(figures) == 7
+    assert abs(sum(int(figure.rstrip("%")) for figure in figures) - 100) <= 4
+    drawn = """() => { const c = document.getElementById("camera-faces");
+        return c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((v) => v > 0) }"""
+    tab.wait_for_function(drawn)
+    tab.wait_for_function("document.getElementById('latency').textContent.endsWith('ms')")
+
+    press(tab, "Record")
+    frames = "document.querySelector('#recording-badge span').textContent.match(/(\\d+) f/)[1]"
+    tab.wait_for_function(f"Number({frames}) >= 5")
+    keep(tab, "live")
+    press(tab, "Stop recording")
+    rows = saved(tab, lambda: press(tab, "CSV"), tmp_path)
+    lines = saved(tab, lambda: press(tab, "JSONL"), tmp_path)
+    assert tuple(rows.read_text("utf-8").splitlines()[0].split(",")) == RESULT_COLUMNS
+    results = list(read_results(rows))
+    assert results == list(read_results(lines))
+    assert len(results) >= 5
+    assert [result.frame for result in results] == list(range(len(results)))
+    assert results[0].time_s == 0 < results[-1].time_s
+    assert {face.expression for result in results for face in result.faces} == {"happy"}
+
+    tab.reload()  # recordings outlive the page
+    tab.get_by_role("link", name="Compare").first.click()
+    assert re.match(
+        "Live .* recorded here", tab.inner_text("#compare-choice li").replace("\n", " ")
+    )
+    tab.goto(f"{visit.url}#live")
+    press(tab, "Delete")
+    press(tab, "Delete for good?")
+    tab.get_by_text("None yet.").wait_for()
+
+
+def test_the_camera_pauses_mirrors_and_stops(visit: Visit) -> None:
+    tab = visit.open()
+    start_camera(tab)
+    mirrored = "getComputedStyle(document.getElementById('camera')).transform"
+    assert tab.evaluate(mirrored) == "matrix(-1, 0, 0, 1, 0, 0)"
+    press(tab, "Mirror")
+    assert tab.evaluate(mirrored) == "none"
+    press(tab, "Pause")
+    assert tab.evaluate("document.getElementById('camera').paused")
+    press(tab, "Go on")
+    assert not tab.evaluate("document.getElementById('camera').paused")
+    press(tab, "Set baseline")
+    if hasattr(Analyzer().following(), "learn_baseline"):
+        tab.get_by_text("Look neutral: 3").wait_for()
+        tab.locator("#countdown").wait_for(state="hidden")
+    else:
+        tab.get_by_text("No baseline was set").wait_for()
+    press(tab, "Stop")
+    assert tab.evaluate("document.getElementById('camera').srcObject") is None
+    assert tab.get_by_role("button", name="Start the camera").is_visible()
+
+
+def test_without_a_camera_there_is_a_way_on(driver: Any, server: Server) -> None:
+    bare = launch(driver, "--use-fake-device-for-media-stream=device-count=0")
+    visit = Visit(bare, server.url)
+    tab = visit.open()
+    press(tab, "Start the camera")
+    tab.get_by_text("No camera found").wait_for()
+    keep(tab, "no-camera")
+    tab.get_by_role("link", name="Read files instead").click()
+    assert tab.get_by_role("heading", name="Files").is_visible()
+    visit.end()
+    bare.close()
+
+
+def test_a_camera_that_is_not_allowed(visit: Visit) -> None:
+    tab = visit.open(camera=False)
+    press(tab, "Start the camera")
+    tab.get_by_text("The camera was not allowed").wait_for()
+
+
+def test_a_key_is_asked_for_and_a_lost_server_found_again(browser: Any, tmp_path: Path) -> None:
+    server = Server(tmp_path, key="open sesame")
+    visit = Visit(browser, server.url)
+    tab = visit.open()
+    press(tab, "Start the camera")
+    dialog = tab.get_by_role("dialog", name="This server asks for a key")
+    dialog.get_by_label("Key").fill("wrong")
+    dialog.get_by_role("button", name="Use this key").click()
+    tab.get_by_text("The server refused this key").wait_for()
+    keep(tab, "key")
+    dialog.get_by_label("Key").fill("open sesame")
+    dialog.get_by_role("button", name="Use this key").click()
+    tab.wait_for_selector(".reading:not(.nobody)")
+    assert "sesame" not in json.dumps(
+        tab.evaluate("[document.cookie, {...localStorage}, {...sessionStorage}, location.href]")
+    )
+
+    server.stop()
+    tab.get_by_text("No connection to the server").wait_for()
+    keep(tab, "server-gone")
+    server = Server(tmp_path, key="open sesame", port=int(visit.url.split(":")[-1].rstrip("/")))
+    tab.evaluate("document.querySelector('#live-note button')?.click()")  # or it did by itself
+    tab.wait_for_selector(".reading:not(.nobody)")
+    visit.end()
+    server.stop()
+
+
+# ---- files ----
+
+
+def test_pictures_bad_ones_and_a_script_for_a_name(
+    visit: Visit, portrait: UInt8Array, tmp_path: Path
+) -> None:
+    tab = visit.open("files")
+    keep(tab, "files-empty")
+    tab.set_input_files(
+        "#choose",
+        [
+            picture(portrait, SCRIPT_NAME),
+            {"name": "broken.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8\xffno"},
+            picture(np.concatenate([portrait, portrait[:, ::-1]], 1), "two.png"),
+            {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"},
+        ],
+    )
+    tab.get_by_text("notes.txt: not a picture or video").wait_for()
+    tab.locator(".thumb:not(.waiting) em").nth(2).wait_for()
+    assert tab.locator(".thumb em").all_inner_texts()[1] == "failed"
+    assert tab.locator(".thumb span").first.inner_text() == SCRIPT_NAME
+    assert tab.inner_text("#pictures .reading-word span") == "happy"
+    keep(tab, "picture")
+    tab.locator(".thumb").nth(1).click()
+    assert "broken.jpg" in tab.inner_text("#pictures .notice.error")
+    tab.locator(".thumb").nth(2).focus()
+    tab.keyboard.press("Enter")
+    press(tab, "Face 2")
+    assert tab.inner_text("#pictures .reading-name") == "Face 2"
+    keep(tab, "two-faces")
+    assert tab.title() == "mien: what faces show"  # the script in the name did not run
+
+    results = list(read_results(saved(tab, lambda: press(tab, "CSV"), tmp_path)))
+    assert [(result.source, len(result.faces)) for result in results] == [
+        (SCRIPT_NAME, 1), ("two.png", 2),
+    ]  # fmt: skip
+
+
+def test_a_video_is_played_with_its_timeline(
+    visit: Visit, films: Path, portrait: UInt8Array, tmp_path: Path
+) -> None:
+    tab = visit.open("files")
+    tab.set_input_files("#choose", films / "clip.mp4")
+    tab.wait_for_selector(".segment")
+    address = tab.get_by_role("link", name="segments.csv").get_attribute("href")
+    written = list(csv.DictReader(io.StringIO(tab.context.request.get(address).text())))
+    shown = tab.locator(".segment").all_inner_texts()
+    assert shown == [row["expression"] for row in written]
+    assert len(shown) == 2  # she left for a second
+
+    def time_s() -> float:
+        return float(tab.evaluate("document.querySelector('#video video').currentTime"))
+
+    keep(tab, "video")
+    tab.locator(".segment").nth(1).click()
+    assert time_s() == pytest.approx(float(written[1]["start_s"]), abs=0.05)
+    tab.wait_for_selector("#video .reading:not(.nobody)")
+    tab.locator(".segment").first.focus()
+    tab.keyboard.press("Enter")
+    assert time_s() == pytest.approx(float(written[0]["start_s"]), abs=0.05)
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("Enter")
+    assert time_s() == pytest.approx(float(written[1]["start_s"]), abs=0.05)
+
+    tab.reload()  # the file is no longer at hand: the server's copy is played
+    press(tab, "Open")
+    tab.wait_for_selector(".segment")
+    assert "annotated.mp4" in tab.get_attribute("#video video", "src")
+    press(tab, "Delete")
+    press(tab, "Delete for good?")
+    tab.get_by_text("None. Videos that you send appear here.").wait_for()
+
+
+def test_a_video_that_is_none(visit: Visit) -> None:
+    tab = visit.open("files")
+    noise = {"name": "holiday.mp4", "mimeType": "video/mp4", "buffer": b"no video at all" * 99}
+    tab.set_input_files("#choose", noise)
+    notice = tab.locator("#video .notice.error")
+    notice.wait_for()
+    assert "holiday.mp4" in notice.inner_text()
+    keep(tab, "bad-video")
+
+
+# ---- compare ----
+
+
+def test_two_tables_side_by_side(visit: Visit, tmp_path: Path) -> None:
+    smile = film(*show("happy", *[0.9] * 11))
+    turn = film(*show("happy", *[0.9] * 6), *show("sad", *[0.9] * 5))
+    (tmp_path / "notes.csv").write_text("a,b\n1,2\n")
+    tab = visit.open("compare")
+    keep(tab, "compare-empty")
+    files = [table(smile, tmp_path, "smile.csv"), table(turn, tmp_path, "turn.jsonl")]
+    tab.set_input_files("#compare input[type=file]", [*files, tmp_path / "notes.csv"])
+    assert "notes.csv: has no column schema" in tab.inner_text("#compare .notice.error")
+    tab.wait_for_selector("#comparison table")
+    cells = [row.split("\t") for row in tab.inner_text("#comparison table").splitlines() if row]
+    rows = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in cells}
+    assert rows["happy"] == ["100%", "60%", "\u221240"]
+    assert rows["sad"] == ["0%", "40%", "+40"]
+    assert rows["Time in sight"][:2] == ["1.0 s", "1.0 s"]
+    assert tab.get_by_role("img", name="happy 60%, sad 40%", exact=True).count() == 1
+    keep(tab, "compare")
+    tab.get_by_role("checkbox", name="smile.csv").uncheck()
+    tab.get_by_text("Choose one more.").wait_for()
+
+
+# ---- what holds in every room ----
+
+
+def test_the_page_reads_writes_and_finds_as_mien_does(visit: Visit, tmp_path: Path) -> None:
+    results = [*film(*CROWD, *show("sad", *np.linspace(0.2, 0.9, 9).tolist()), source='a,"b\n.mp4')]
+    tab = visit.open("compare")
+    work = """async ([name, text]) => {
+        const [table, { findSegments }] = await Promise.all(
+          [import("/page/table.js"), import("/page/segments.js")]);
+        const results = table.readTable(name, text);
+        return [table.toCsv(results), table.toJsonl(results), findSegments(results)] }"""
+    for name in ("r.csv", "r.jsonl", "r.json"):
+        file = table(results, tmp_path, name)
+        rows, lines, segments = tab.evaluate(work, [name, file.read_text("utf-8")])
+        (tmp_path / "back.csv").write_text(rows, "utf-8")
+        (tmp_path / "back.jsonl").write_text(lines, "utf-8")
+        assert list(read_results(tmp_path / "back.csv")) == results
+        assert list(read_results(tmp_path / "back.jsonl")) == results
+        wanted = find_segments(results)
+        assert len(segments) == len(wanted) > 2
+        for found, segment in zip(segments, wanted, strict=True):
+            assert found == pytest.approx({key: getattr(segment, key) for key in found}), name
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_can_be_read(visit: Visit, scheme: str, tmp_path: Path) -> None:
+    paper = {"light": "rgb(250, 249, 246)", "dark": "rgb(18, 22, 31)"}
+    tab = visit.open(color_scheme=scheme)
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == paper[scheme]
+    assert tab.evaluate(CONTRASTS) == []
+    start_camera(tab)
+    assert tab.evaluate(CONTRASTS) == []
+    keep(tab, f"live-{scheme}")
+    press(tab, "Stop")
+    tab.get_by_role("link", name="Compare").first.click()
+    files = [table(film(*CROWD), tmp_path, "a.csv"), table(film(*CROWD), tmp_path, "b.csv")]
+    tab.set_input_files("#compare input[type=file]", files)
+    tab.wait_for_selector("#comparison table")
+    assert tab.evaluate(CONTRASTS) == []
+    keep(tab, f"compare-{scheme}")
+
+    other = "light" if scheme == "dark" else "dark"
+    press(tab, "Dark colours")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == paper[other]
+    tab.reload()
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == paper[other]
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(
+    visit: Visit, portrait: UInt8Array, films: Path, tmp_path: Path
+) -> None:
+    tab = visit.open(viewport={"width": 360, "height": 740}, reduced_motion="reduce")
+    wide = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
+    assert tab.evaluate(wide) <= 360
+    start_camera(tab)
+    press(tab, "Record")
+    assert (
+        tab.evaluate("getComputedStyle(document.querySelector('.pulse')).animationName") == "none"
+    )
+    assert tab.evaluate(wide) <= 360
+    keep(tab, "phone-live")
+    press(tab, "Stop")
+    tab.get_by_role("link", name="Files", exact=True).click()
+    tab.set_input_files("#choose", [picture(portrait, "a" * 80 + ".png"), films / "clip.mp4"])
+    tab.wait_for_selector(".segment")
+    tab.wait_for_selector("#pictures .reading:not(.nobody)")
+    assert tab.evaluate(wide) <= 360
+    keep(tab, "phone-files")
+    tab.get_by_role("link", name="Compare", exact=True).first.click()
+    files = [table(film(*CROWD), tmp_path, f"{'b' * 60}{i}.csv") for i in range(3)]
+    tab.set_input_files("#compare input[type=file]", files)
+    tab.wait_for_selector("#comparison table")
+    assert tab.evaluate(wide) <= 360
+    keep(tab, "phone-compare")
+
+
+def test_the_keyboard_reaches_everything_in_order(visit: Visit) -> None:
+    tab = visit.open()
+    assert tab.evaluate(NAMELESS) == []
+    reached = []
+    for _ in range(7):
+        tab.keyboard.press("Tab")
+        reached.append(
+            tab.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent")
+        )
+    assert reached == [
+        "Skip to the content", "mien", "Live", "Files", "Compare", "Dark colours",
+        "Start the camera",
+    ]  # fmt: skip
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector(".reading:not(.nobody)")
+    assert tab.evaluate(NAMELESS) == []
+    # What the face shows is said to those who listen, once it lasts.
+    tab.wait_for_function("document.getElementById('announcer').textContent === 'Face 1: happy'")
+    tab.get_by_role("link", name="Files", exact=True).press("Enter")
+    assert tab.evaluate("document.activeElement.textContent") == "Files"
+    assert tab.get_by_role("link", name="Files", exact=True).get_attribute("aria-current") == "page"

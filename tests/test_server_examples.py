@@ -1,0 +1,75 @@
+"""The examples of clients run against the real server."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.pipeline import Analyzer
+from mien.types import UInt8Array
+from tests.conftest import REPOSITORY
+from tests.servers import running
+
+EXAMPLES = REPOSITORY / "examples"
+
+
+def test_a_smile_turns_the_page(analyzer: Analyzer, tmp_path: Path, portrait: UInt8Array) -> None:
+    """A second of smiling, a second of nobody, a second of smiling: two pages."""
+    smile = np.asarray(Image.fromarray(portrait).resize((256, 256)))
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=5)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 256, 256, "yuv420p"
+        for view in [smile] * 5 + [np.zeros_like(smile)] * 5 + [smile] * 5:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
+        container.mux(stream.encode(None))
+    with running(analyzer, tmp_path / "data") as client:
+        address = f"ws://127.0.0.1:{client.base_url.port}/v1/live"
+        command = [
+            sys.executable,
+            EXAMPLES / "smile_to_continue.py",
+            tmp_path / "clip.mp4",
+            address,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=120)
+    assert done.stderr == ""
+    assert [line.split()[2:] for line in done.stdout.splitlines()] == [["page", "2"], ["page", "3"]]
+
+
+def _node() -> str | None:
+    """node, if it has a WebSocket of its own."""
+    node = os.environ.get("MIEN_NODE") or shutil.which("node")
+    if node is None:
+        return None
+    asked = [node, "-p", "typeof WebSocket"]
+    has = subprocess.run(asked, capture_output=True, text=True).stdout.strip() == "function"
+    return node if has else None
+
+
+@pytest.mark.skipif(_node() is None, reason="needs node 22 or newer (MIEN_NODE)")
+def test_javascript_without_packages(
+    analyzer: Analyzer, tmp_path: Path, portrait_file: Path
+) -> None:
+    node = _node()
+    assert node is not None
+    Image.new("RGB", (64, 64)).save(tmp_path / "empty.png")
+    (tmp_path / "text.jpg").write_text("no picture")
+    shutil.copy(portrait_file, tmp_path / "face.png")
+    with running(analyzer, tmp_path / "data") as client:
+        address = f"ws://127.0.0.1:{client.base_url.port}/v1/live"
+        done = subprocess.run(
+            [node, EXAMPLES / "live.mjs", "empty.png", "text.jpg", "face.png"],
+            cwd=tmp_path,
+            env=os.environ | {"MIEN_LIVE": address},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.stdout == "off  empty.png: nobody\nON   face.png: happy\n"
+    assert done.stderr == "live: not a picture. Expected JPEG, PNG or WebP\n"
