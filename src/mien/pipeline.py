@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +18,12 @@ from mien.alignment import align_faces, crop_transforms
 from mien.classifier import ExpressionClassifier, Predictions
 from mien.detection import FaceDetector
 from mien.errors import ModelError
-from mien.identity import Gallery, Recognizer, Sightings
-from mien.models import file_sha256, find_model, find_temporal
+from mien.following import Following, looking_near_pays, open_temporal
+from mien.identity import Gallery, Recognizer
 from mien.shape import SCALE as MESH_SCALE
 from mien.shape import FaceMesh
 from mien.sources import MAX_PIXELS, Source, Span, open_source
-from mien.temporal import Baseline, OverTime, Smoother, TemporalModel
+from mien.temporal import Baseline, OverTime, Smoother
 from mien.tracking import LOOK_PX, FaceTracker, looks_of
 from mien.types import (
     Detections,
@@ -47,9 +46,6 @@ _VIDEO_LONG_SIDE_PX = 480  # half the work; misses only faces under about 30 pix
 #: four fifths of their changes (benchmarks/flicker.py).
 SMOOTH_S = 0.2
 
-#: How often the whole frame of a video is searched for faces that have come in.
-_SEARCH_EVERY_S = 0.15
-
 
 @dataclass
 class StageTimes:
@@ -63,32 +59,6 @@ class StageTimes:
         now = time.perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - since
         return now
-
-
-@dataclass
-class Following:
-    """What is known of a video from its earlier frames."""
-
-    tracker: FaceTracker
-    over_time: OverTime
-    baseline: Baseline | None  # None where the model has no class neutral
-    searched_s: float = -inf  # when the whole frame was last searched
-    sightings: Sightings = field(default_factory=Sightings)  # filled where identity is asked for
-
-    def learn_baseline(self, seconds: float) -> None:
-        """Everyone in view rests for so long from now: their faces count as neutral.
-
-        Raises:
-            ValueError: the model has no class neutral, or `seconds` is not positive.
-        """
-        if self.baseline is None:
-            raise ValueError("the model has no class neutral, which a baseline needs")
-        self.baseline.learn(seconds)
-
-    def may_wait(self, frame: Frame, faces: int, search_px: int) -> bool:
-        """Whether looking where faces are expected will do for this frame, and is less work."""
-        recent = 0 <= frame.time_s - self.searched_s < _SEARCH_EVERY_S
-        return recent and _few(frame, faces, search_px)
 
 
 @dataclass(frozen=True)
@@ -174,7 +144,9 @@ class Analyzer:
             raise ValueError("smooth_s and temporal: expected one of them, got both")
         self._smooth_s = smooth_s
         self._baseline_s = baseline_s
-        self._temporal = self._find_temporal(temporal) if smooth_s is None else None
+        self._temporal = (
+            open_temporal(temporal, self.classifier.entry) if smooth_s is None else None
+        )
         self.following()  # finds what is wrong with these before the first frame
         self._mesh = FaceMesh(threads=threads) if shape else None
         self.times = StageTimes()
@@ -200,20 +172,6 @@ class Analyzer:
         else:
             over_time = Smoother(SMOOTH_S if self._smooth_s is None else self._smooth_s)
         return Following(FaceTracker(), over_time, baseline)
-
-    def _find_temporal(self, name_or_file: str | Path | None) -> TemporalModel | None:
-        """The temporal model to use; it must have been made for the expression model."""
-        classifier = self.classifier.entry
-        if name_or_file is None:
-            entry = find_temporal(classifier)
-            return None if entry is None else TemporalModel(entry)
-        model = TemporalModel(find_model(name_or_file))
-        if model.spec.classifier_sha256 != file_sha256(classifier.path):
-            raise ModelError(
-                f"{name_or_file}: was made for another file of {model.spec.classifier!r} than "
-                f"{classifier.path}. Make one for it with `mien train-temporal`"
-            )
-        return model
 
     def analyze_frame(self, frame: Frame, *, following: Following | None = None) -> FrameResult:
         """The faces in one frame, largest detector score first.
@@ -272,7 +230,7 @@ class Analyzer:
     def classify_found(self, found: Sequence[Found]) -> list[FrameResult]:
         """The second half, for several pictures at once: their faces are classified in one batch.
 
-        The answers are those of `analyze_frame`, without shape and heat.
+        The answers are those of `analyze_frame`, without shape, identity and heat.
         """
         began = time.perf_counter()
         crops = [crop for picture in found for crop in picture.crops]
@@ -284,7 +242,7 @@ class Analyzer:
             count = len(picture.faces)
             part = predictions.part(first, first + count)
             nothing = [None] * count
-            faces = tuple(_faces(picture.faces, (), part, nothing, nothing))
+            faces = tuple(_faces(picture.faces, (), part, nothing, nothing, nothing))
             results.append(replace(picture.head, faces=faces))
             first += count
         return results
@@ -333,7 +291,7 @@ class Analyzer:
         Boxes would otherwise jump by some per cent between a search and the frames after it.
         """
         faces = self.detector.detect(frame, long_side_px=long_side_px)
-        if not _few(frame, len(faces), long_side_px):
+        if not looking_near_pays(frame, len(faces), long_side_px):
             return faces
         near, owners = self.detector.detect_near(frame, faces.boxes)
         lost = [i for i in range(len(faces)) if i not in owners]
@@ -390,12 +348,6 @@ class Analyzer:
                 return
             self.times.add("decode", began)
             yield frame, self.analyze_frame(frame, following=following)
-
-
-def _few(frame: Frame, faces: int, search_px: int) -> bool:
-    """Whether looking around each face is less work than searching the frame at `search_px`."""
-    whole = frame.width * frame.height * (search_px / max(frame.width, frame.height)) ** 2
-    return faces * FaceDetector.REGION_PX**2 < whole
 
 
 def analyze(source: SourceLike, *, model: str | Path | None = None) -> FrameResult:

@@ -1,0 +1,71 @@
+"""What is known of a video from its earlier frames. May import the rooms that remember: tracking,
+temporal, identity; and errors, models, detection, types.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+from typing import Final
+
+from mien.detection import FaceDetector
+from mien.errors import ModelError
+from mien.identity import Sightings
+from mien.models import ModelEntry, file_sha256, find_model, find_temporal
+from mien.temporal import Baseline, OverTime, TemporalModel
+from mien.tracking import FaceTracker
+from mien.types import Frame
+
+#: How often the whole frame of a video is searched for faces that have come in.
+_SEARCH_EVERY_S: Final = 0.15
+
+
+@dataclass
+class Following:
+    """What is known of a video from its earlier frames."""
+
+    tracker: FaceTracker
+    over_time: OverTime
+    baseline: Baseline | None  # None where the model has no class neutral
+    searched_s: float = -inf  # when the whole frame was last searched
+    sightings: Sightings = field(default_factory=Sightings)  # filled where identity is asked for
+
+    def learn_baseline(self, seconds: float) -> None:
+        """Everyone in view rests for so long from now: their faces count as neutral.
+
+        Raises:
+            ValueError: the model has no class neutral, or `seconds` is not positive.
+        """
+        if self.baseline is None:
+            raise ValueError("the model has no class neutral, which a baseline needs")
+        self.baseline.learn(seconds)
+
+    def may_wait(self, frame: Frame, faces: int, search_px: int) -> bool:
+        """Whether looking where faces are expected will do for this frame, and is less work."""
+        recent = 0 <= frame.time_s - self.searched_s < _SEARCH_EVERY_S
+        return recent and looking_near_pays(frame, faces, search_px)
+
+
+def looking_near_pays(frame: Frame, faces: int, search_px: int) -> bool:
+    """Whether looking around each face is less work than searching the frame at `search_px`."""
+    whole = frame.width * frame.height * (search_px / max(frame.width, frame.height)) ** 2
+    return faces * FaceDetector.REGION_PX**2 < whole
+
+
+def open_temporal(name_or_file: str | Path | None, classifier: ModelEntry) -> TemporalModel | None:
+    """The temporal model by its name or file; None for the one made for the classifier, if any.
+
+    Raises:
+        ModelError: no such model, or one that was made for another expression model.
+    """
+    if name_or_file is None:
+        entry = find_temporal(classifier)
+        return None if entry is None else TemporalModel(entry)
+    model = TemporalModel(find_model(name_or_file))
+    if model.spec.classifier_sha256 != file_sha256(classifier.path):
+        raise ModelError(
+            f"{name_or_file}: was made for another file of {model.spec.classifier!r} than "
+            f"{classifier.path}. Make one for it with `mien train-temporal`"
+        )
+    return model

@@ -1,0 +1,41 @@
+"""The data that flows through mien: frames in, faces and results out. Imports numpy only.
+
+Inside the pipeline a set of faces is one struct of arrays (`Detections`); at the edge
+it becomes small objects (`FaceResult`, `FrameResult`) that print and serialise well.
+Shapes are checked when an object is made, so a mistake shows where it happens.
+"""
+
+from mien.types.faces import IDENTITY_COLUMNS, SHAPE_COLUMNS, FaceIdentity, FaceShape, HeatMap
+from mien.types.frames import (
+    EXPRESSIONS,
+    LANDMARK_NAMES,
+    PICTURE_SUFFIXES,
+    SCHEMA_VERSION,
+    VIDEO_SUFFIXES,
+    Detections,
+    Float32Array,
+    Frame,
+    UInt8Array,
+)
+from mien.types.results import RESULT_COLUMNS, FaceResult, FrameResult, result_columns
+
+__all__ = [
+    "EXPRESSIONS",
+    "IDENTITY_COLUMNS",
+    "LANDMARK_NAMES",
+    "PICTURE_SUFFIXES",
+    "RESULT_COLUMNS",
+    "SCHEMA_VERSION",
+    "SHAPE_COLUMNS",
+    "VIDEO_SUFFIXES",
+    "Detections",
+    "FaceIdentity",
+    "FaceResult",
+    "FaceShape",
+    "Float32Array",
+    "Frame",
+    "FrameResult",
+    "HeatMap",
+    "UInt8Array",
+    "result_columns",
+]

@@ -1,0 +1,140 @@
+"""What can be said of one face beside its expression: shape, identity, which places matter.
+
+Imports numpy and the sibling frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.types.frames import Float32Array
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Which places of a face matter, on a grid over its crop.
+
+    Attributes:
+        values: `float32 (h, w)`. Attention: 0..1, where the network looked. Evidence: how much
+            probability the answer loses when that place is covered; negative where it gains.
+        to_frame: `(2, 3)`, from the grid (centres of its cells at whole coordinates) to pixels of
+            the picture.
+    """
+
+    values: Float32Array
+    to_frame: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FaceShape:
+    """How a face is turned, and how far its parts are open. Left and right are the picture's.
+
+    Lengths are in units of the distance between the eyes' centres, measured in space, so that they
+    depend neither on the size of a face nor much on how it is turned.
+
+    Attributes:
+        presence: how sure the mesh is that there is a face at all, 0..1.
+        yaw_deg: positive where the face looks to the picture's right.
+        pitch_deg: positive where it looks up.
+        roll_deg: positive where it leans clockwise.
+        eye_opening: between the lids, left and right eye.
+        brow_height: of the brows above the eyes' centres, left and right.
+        mouth_opening: between the lips.
+        mouth_width: between the corners.
+        mesh: `float32 (468, 3)`, x and y in pixels of the picture, z (away from the camera) in the
+            same unit; in the order of MediaPipe's face mesh. None where read from a file.
+    """
+
+    presence: float
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+    eye_opening: tuple[float, float]
+    brow_height: tuple[float, float]
+    mouth_opening: float
+    mouth_width: float
+    mesh: Float32Array | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, without the mesh."""
+        return {
+            "presence": self.presence,
+            "yaw_deg": self.yaw_deg,
+            "pitch_deg": self.pitch_deg,
+            "roll_deg": self.roll_deg,
+            "eye_opening": list(self.eye_opening),
+            "brow_height": list(self.brow_height),
+            "mouth_opening": self.mouth_opening,
+            "mouth_width": self.mouth_width,
+        }
+
+    def to_row(self) -> dict[str, float]:
+        """The same flat, with the keys of `SHAPE_COLUMNS`."""
+        left_eye, right_eye = self.eye_opening
+        left_brow, right_brow = self.brow_height
+        values = (
+            self.presence, self.yaw_deg, self.pitch_deg, self.roll_deg, left_eye, right_eye,
+            left_brow, right_brow, self.mouth_opening, self.mouth_width,
+        )  # fmt: skip
+        return dict(zip(SHAPE_COLUMNS, values, strict=True))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FaceShape:
+        """Read back what `to_dict` gave."""
+        pairs = {key: tuple(values[key]) for key in ("eye_opening", "brow_height")}
+        return cls(**{**values, **pairs})
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> FaceShape:
+        """Read back what `to_row` gave, numbers or their text."""
+        presence, yaw, pitch, roll, left_eye, right_eye, left_brow, right_brow, opening, width = (
+            float(row[column]) for column in SHAPE_COLUMNS
+        )
+        eyes, brows = (left_eye, right_eye), (left_brow, right_brow)
+        return cls(presence, yaw, pitch, roll, eyes, brows, opening, width)
+
+
+#: The columns of a face's shape in tables, where it was asked for.
+SHAPE_COLUMNS: Final = (
+    "shape_presence",
+    "yaw_deg",
+    "pitch_deg",
+    "roll_deg",
+    "eye_opening_left",
+    "eye_opening_right",
+    "brow_height_left",
+    "brow_height_right",
+    "mouth_opening",
+    "mouth_width",
+)
+
+
+@dataclass(frozen=True)
+class FaceIdentity:
+    """Who a face belongs to, as far as is known by then.
+
+    Attributes:
+        person: a name out of the gallery, or `person-1`, `person-2`, ... for strangers; None while
+            too little was seen of a face in a video.
+        similarity: with the nearest of that person's other pictures, 0..1: 1 less the distance of
+            the descriptors. None for a stranger who is met for the first time.
+        descriptor: `float32 (128,)`, what faces are compared by. Biometric data: never written to
+            files; None where read from one.
+    """
+
+    person: str | None
+    similarity: float | None
+    descriptor: Float32Array | None = field(default=None, compare=False, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, without the descriptor."""
+        return {"person": self.person, "similarity": self.similarity}
+
+
+#: The columns of a face's identity in tables, where it was asked for.
+IDENTITY_COLUMNS: Final = ("person", "person_similarity")
