@@ -77,7 +77,8 @@ def play(analyzer: Analyzer, frames: Sequence[Path]) -> list[FaceResult | None]:
 def visible_onset(frames: Sequence[Path]) -> int:
     """The frame from which the mesh has left its rest for good."""
     faces = play(Analyzer(shape=True, smooth_s=0), frames)
-    meshes = [face.shape.mesh[:, :2] for face in faces if face is not None and face.shape]
+    shapes = [face.shape for face in faces if face is not None]
+    meshes = [shape.mesh[:, :2] for shape in shapes if shape and shape.mesh is not None]
     rest = meshes[0].astype(np.float64)
     moved = []
     for mesh in meshes:

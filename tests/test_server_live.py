@@ -16,7 +16,8 @@ from PIL import Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from mien.pipeline import Analyzer, Following
+from mien.following import Following
+from mien.pipeline import Analyzer
 from mien.server.live import Session
 from mien.server.meters import Meters
 from mien.server.settings import Settings

@@ -15,7 +15,8 @@ from PIL import Image
 from pyarrow import parquet
 
 from mien.cli import main
-from mien.pipeline import Analyzer, Following
+from mien.following import Following
+from mien.pipeline import Analyzer
 from mien.server.job_runner import FILES
 from mien.server.jobs import UPLOAD, Jobs
 from mien.types import Frame, FrameResult, UInt8Array

@@ -1,5 +1,6 @@
 """Soft targets: what other models think of the training rows, and which rows they may be asked."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mien.classifier import ExpressionClassifier, Predictions
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError, ModelError
 from mien.models import find_model
@@ -16,7 +18,9 @@ from mien.training.augment import draw_variations, varied_views
 from mien.training.data import make_batch, training_rows
 from mien.training.recipe import AugmentRecipe, Recipe, recipe_from_dict
 from mien.training.teachers import fold_numbers, opinions
-from mien.types import EXPRESSIONS
+from mien.types import EXPRESSIONS, UInt8Array
+
+Crops = UInt8Array | Sequence[UInt8Array]
 
 
 def rows(n: int = 20, seed: int = 0) -> FaceCrops:
@@ -87,8 +91,8 @@ def test_only_teachers_that_have_not_seen_a_row_are_asked(
 
     asked: list[int] = []
 
-    class Teacher(teachers.ExpressionClassifier):
-        def predict(self, crops, *, tta=False):  # type: ignore[no-untyped-def]
+    class Teacher(ExpressionClassifier):
+        def predict(self, crops: Crops, *, tta: bool = False) -> Predictions:
             asked.append(len(crops))
             return super().predict(crops, tta=tta)
 

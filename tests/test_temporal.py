@@ -14,7 +14,7 @@ from PIL import Image
 from mien.classifier import ExpressionClassifier
 from mien.cli import main
 from mien.errors import ConfigError, ModelError
-from mien.models import ModelEntry, find_model
+from mien.models import ModelEntry, file_sha256, find_model
 from mien.pipeline import Analyzer
 from mien.temporal import LONG_AGO_S, MEMORY_S, Baseline, Smoother, TemporalModel
 from mien.training.recipe import TemporalRecipe, load_temporal_recipe
@@ -269,13 +269,8 @@ def test_from_pictures_to_answers(
         result = analyzer.analyze_frame(Frame(portrait, "p", i, i / 25), following=following)
     (shown,) = [seen for seen in result.faces if seen.box[2] > 80]
     assert sum(shown.probs.values()) == pytest.approx(1)
-    other = tmp_path / "other.onnx"
-    other.write_bytes(find_model().path.read_bytes() + b"")
-    altered = file.read_bytes().replace(
-        analyzer.classifier.entry.sha256.encode(),
-        b"0" * 64,  # type: ignore[union-attr]
-    )
-    other.write_bytes(altered)
+    other, ours = tmp_path / "other.onnx", file_sha256(find_model().path).encode()
+    other.write_bytes(file.read_bytes().replace(ours, b"0" * 64))
     with pytest.raises(ModelError, match="made for another file"):
         Analyzer(temporal=other)
 

@@ -26,8 +26,9 @@ from typing import Any, Final
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mien.errors import SourceError
+from mien.following import Following
 from mien.picture import read_picture
-from mien.pipeline import Analyzer, Following
+from mien.pipeline import Analyzer
 from mien.server.meters import Meters
 from mien.server.pictures import looks_like_picture
 from mien.server.settings import Settings

@@ -57,7 +57,7 @@ def train_temporal(
     for step in range(recipe.steps):
         loss = _loss(network, composer.draw(recipe.batch))
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
