@@ -125,7 +125,7 @@ class _Converter:
 
     def finish(self) -> bytes:
         self.nodes[-1].output[0] = "descriptor"
-        pixels = ["n", 3, self.picture_px, self.picture_px]
+        pixels: list[str | int | None] = ["n", 3, self.picture_px, self.picture_px]
         graph = helper.make_graph(
             self.nodes,
             "face recognition",
@@ -179,7 +179,7 @@ class _Converter:
         height, self.picture_px = reader.integers(2)
         reader.expect("the input's height", height, self.picture_px)
         centred = self.emit("Sub", ["pixels", self.constant(means)])
-        scaled = self.emit("Mul", [centred, self.constant(np.float32(1 / _DIVISOR))])
+        scaled = self.emit("Mul", [centred, self.constant(np.array(1 / _DIVISOR, np.float32))])
         self.now = _Maps(scaled, 3, self.picture_px)
 
     def convolution(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,11 +50,13 @@ def errors_by_kind(front: Faces) -> None:
         pairs = Pairs.count(front, alike)
         people = len(pairs.of)
         same, other = pairs.number()
-        rejects, accepts = (
-            interval(lambda w, k=k, p=pairs: float(p.rates(w)[k][at(SAME_PERSON)]), people)
-            for k in (0, 1)
-        )
+        rejects, accepts = (interval(partial(_rate, pairs, which), people) for which in (0, 1))
         print(f"| {kind} | {same:,} | {rejects} | {other:,} | {accepts} |")
+
+
+def _rate(pairs: Pairs, which: int, weights: Array) -> float:
+    """False rejects (0) or false accepts (1) at the threshold."""
+    return float(pairs.rates(weights)[which][at(SAME_PERSON)])
 
 
 def enrolment(front: Faces, sessions: Ints) -> None:

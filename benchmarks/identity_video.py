@@ -99,7 +99,8 @@ def measure(
     """A row for each film. `names` are those of people in the gallery; others have none yet."""
     names = dict(names)
     for number, (first, moving) in enumerate(((0, False), (5, True)), 1):
-        told, tracks, waited = defaultdict(Counter[str | None]), set(), {}
+        told: dict[int, Counter[str | None]] = defaultdict(Counter)
+        tracks, waited = set(), dict[int, float]()
         began: dict[int, float] = {}
         right = wrong = unnamed = 0
         for person, visit, time_s, face in seen(analyzer, people, first, moving=moving):

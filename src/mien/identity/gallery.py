@@ -108,7 +108,7 @@ def _shown(name: str) -> str:
 
 def _only_face(picture: Path, descriptors: Float32Array) -> Float32Array:
     if len(descriptors) == 1:
-        return descriptors[0]
+        return np.asarray(descriptors[0], np.float32)
     if len(descriptors):
         raise SourceError(
             f"{picture}: shows {len(descriptors)} faces. Cut it so that it shows one person alone"

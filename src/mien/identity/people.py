@@ -109,10 +109,10 @@ class People:
                 free_faces.remove(face)
                 taken.add(number)
                 answers[face] = (everybody[number], float(distances[face, number]))
-        for face in sorted(free_faces):
-            answers[face] = (self._alone(faces[face]), float("inf"))
-        for face, (person, _) in zip(faces, answers, strict=True):
-            self._remember(face, person)
+        for number in sorted(free_faces):
+            answers[number] = (self._alone(faces[number]), float("inf"))
+        for unnamed, (person, _) in zip(faces, answers, strict=True):
+            self._remember(unnamed, person)
         return answers
 
     def _distances(
