@@ -249,9 +249,7 @@ def test_other_files_are_refused(
     assert not (tmp_path / "r.html").exists()
 
 
-def test_the_command_names_every_view(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_names_every_view(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["report", "--help"])
     said = capsys.readouterr().out

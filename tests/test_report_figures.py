@@ -38,13 +38,12 @@ def unsure(found: FaceResult) -> FaceResult:
     return replace(found, uncertain=True)
 
 
-def smile(source: str = "v.mp4", *, at: int = 20, n: int = 60, after: float = 0.8) -> (
-    list[FrameResult]
-):
+def smile(
+    source: str = "v.mp4", *, at: int = 20, n: int = 60, after: float = 0.8
+) -> list[FrameResult]:
     """Ten frames a second; a smile's probability rises from 0.2 at frame `at`."""
     values = [0.2] * at + [after] * (n - at)
     return film(*[[face(1, "happy", p)] for p in values], source=source)
-
 
 
 def test_time_is_added_up(tmp_path: Path) -> None:

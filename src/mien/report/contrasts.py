@@ -94,7 +94,7 @@ def _reaction(label: str, units: FloatArray, unit: str, missed: int) -> Reaction
         for t in range(units.shape[1])
     ]
     curves = np.array([[[e.value, e.low, e.high] for e in row] for row in estimates])
-    after = (OFFSETS_S >= AFTER_S[0] - 1e-9) & (OFFSETS_S < AFTER_S[1] - 1e-9)
+    after = (AFTER_S[0] - 1e-9 <= OFFSETS_S) & (AFTER_S[1] - 1e-9 > OFFSETS_S)
     means = np.stack([_mean(unit_rows[after]) for unit_rows in units])
     changes = tuple(mean_interval(column[~np.isnan(column)]) for column in means.T)
     return Reaction(label, curves.transpose(2, 0, 1), changes, len(units), unit, missed)

@@ -16,7 +16,6 @@ from mien.report.statistics import Estimate
 from mien.report.thumbnails import Thumbnail
 from mien.report.views import View
 
-
 #: Stands where there is no figure.
 NOTHING: Final = "\u2013"
 

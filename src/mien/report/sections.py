@@ -7,6 +7,7 @@ Each function writes one section of the page, and nothing where there is nothing
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -39,6 +40,7 @@ SUMS: Final = {
     "pleasant": "happy",
     "unpleasant": "angry, disgust, fear, sad",
 }
+
 
 def summary(material: Material) -> Iterator[Html]:
     """In plain words: what there was, how much of it could be read, what it showed, how sure."""
@@ -101,10 +103,11 @@ def _sentences(material: Material, shares: Shares, in_sight: float) -> Iterator[
     of, while_in_sight = _of(material).removeprefix("of "), "of the time in sight"
     if not material.videos:
         while_in_sight = "of the faces"
+    nobody = f", and for {percent(1 - in_sight)} there was nobody to read" if in_sight < 1 else ""
     yield (
-        f"{_what(material)}. A face was in sight for {percent(in_sight)} of {of}, and for "
-        f"{percent(1 - in_sight)} there was nobody to read. The model was too unsure to answer for "
-        f"{percent(unsure.value)} {while_in_sight} ({interval(unsure)}). {SURE}"
+        f"{_what(material)}. A face was in sight for {percent(in_sight)} of {of}{nobody}. The "
+        f"model was too unsure to answer for {percent(unsure.value)} {while_in_sight} "
+        f"({interval(unsure)}). {SURE}"
     )
     said = [
         f"{label} for {percent(estimate.value)} ({interval(estimate)})"
@@ -143,7 +146,7 @@ def how_much(material: Material) -> Iterator[Html]:
 
 def _share_table(material: Material, found: Shares) -> Html:
     ends = [e.value if e.high != e.high else e.high for e in found.estimates]
-    top = max(min(1.0, max(ends)), 0.01)
+    top = min(1.0, ceil(10 * max(ends)) / 10)  # round, and with room for every interval
     weighted = dict(zip(material.labels, map(percent, found.weighted), strict=True))
     rows = []
     classes = [label for label, _ in found.ordered(material.labels)]
@@ -242,7 +245,12 @@ def _said_of(material: Material, track: Track) -> str:
 
 
 def _curve(
-    material: Material, name: str, width_s: float, times_s: FloatArray, probs: FloatArray, thin: Track
+    material: Material,
+    name: str,
+    width_s: float,
+    times_s: FloatArray,
+    probs: FloatArray,
+    thin: Track,
 ) -> Html:
     unsure = thin.uncertain_s / np.maximum(thin.seen_s, 1e-12)
     rows = [
@@ -299,7 +307,9 @@ def _pictures(material: Material) -> Html:
             width=200, height=200,
         )  # fmt: skip
         chip = tag("span", class_=f"chip {material.mark(segment.expression)}")
-        where = f"{clock(segment.peak_s, fine=True)}, {material.title(thumbnail.recording)}"
+        where = clock(segment.peak_s, fine=True)
+        if len(material.videos) > 1:
+            where += f", {material.title(thumbnail.recording)}"
         note = tag("span", where, class_="quiet")
         items.append(tag("li", picture, chip, segment.expression, tag("br"), note))
     return tag("ul", *items, class_="faces")
