@@ -24,13 +24,14 @@ from mien.report.findings import (
     transitions,
 )
 from mien.report.material import NOTHING, Material, counted, interval, length, listed, percent
-from mien.report.page import Html, folded, join, quiet, section, table, tag
+from mien.report.page import Html, folded, join, quiet, section, table, tag, with_ends
 from mien.report.recording import FloatArray, Recording, Track, together
 from mien.report.words import NOT_FEELINGS, SHARES, SURE, TIMELINES, TRANSITIONS
 
 POINTS: Final = 240  # of a curve over time, and rows of its table
 _FACES: Final = 8  # with a timeline of their own
-_ROWS: Final = 40  # faces, or strongest moments, in a table
+_ROWS: Final = 40  # faces in a table
+_MOMENTS: Final = 20  # strongest ones in a table
 _BARS: Final = 200  # segments below a timeline
 _FEW: Final = 10  # units that say little about others
 
@@ -167,10 +168,8 @@ def _face_table(material: Material, faces: list[tuple[Recording, Track]]) -> Htm
     rows = []
     for recording, track in faces[:_ROWS]:
         found = shares_of(track, material.labels)
-        cells = [
-            f"{percent(found.of(label).value)} ({interval(found.of(label), bare=True)})"
-            for label in named
-        ]
+        of = [found.of(label) for label in named]
+        cells = [with_ends(percent(e.value), interval(e, bare=True)) for e in of]
         most, estimate = found.ordered(material.labels)[0]
         mostly = f"{most} {percent(estimate.value)}" if estimate.value > 0 else NOTHING
         name = _face_name(material, recording, track)
@@ -284,17 +283,25 @@ def strongest(material: Material) -> Iterator[Html]:
         content.append(_pictures(material))
     if found:
         found.sort(key=lambda item: (-round(item[1].peak, 2), -item[1].duration_s))
-        rows = []
-        for recording, s in found[:_ROWS]:
-            when = clock(s.peak_s, fine=True), f"{s.duration_s:.1f} s"
-            how = percent(s.mean), percent(s.peak)
-            rows.append((material.title(recording), f"{s.track_id}", s.expression, *when, *how))
-        more = f", {_ROWS} of {len(found):,}" if len(found) > _ROWS else ""
-        heads = ("recording", "face", "expression", "peak at", "lasted", "mean", "peak")
-        caption = f"The strongest expressions other than neutral{more}, by their peak probability"
-        content.append(table(heads, rows, caption=caption, class_="names"))
+        content.append(_moments(material, found))
     if content:
         yield section("segments", "Strongest moments", *content)
+
+
+def _moments(material: Material, found: list[tuple[Recording, Segment]]) -> Html:
+    several = len(material.videos) > 1
+    rows = []
+    for recording, s in found[:_MOMENTS]:
+        where = (material.title(recording),) if several else ()
+        when = clock(s.peak_s, fine=True), f"{s.duration_s:.1f} s"
+        rows.append(
+            (*where, s.expression, f"{s.track_id}", *when, percent(s.mean), percent(s.peak))
+        )
+    recording_head = ("recording",) if several else ()
+    heads = (*recording_head, "expression", "face", "peak at", "lasted", "mean", "peak")
+    more = f", {_MOMENTS} of {len(found):,}" if len(found) > _MOMENTS else ""
+    caption = f"The strongest expressions other than neutral{more}, by their peak probability"
+    return table(heads, rows, caption=caption, class_="names")
 
 
 def _pictures(material: Material) -> Html:
