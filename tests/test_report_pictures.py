@@ -15,8 +15,8 @@ from mien.cli import main
 from mien.errors import ConfigError
 from mien.report import write_report
 from mien.report.intake import take_in
+from mien.report.recording import FloatArray
 from mien.report.thumbnails import cut_out, find_videos
-from mien.types import UInt8Array
 from tests.test_report import Page
 from tests.test_report_figures import save, smile
 
@@ -55,11 +55,11 @@ def table(tmp_path: Path) -> Path:
     return save(tmp_path / "t.jsonl", results)
 
 
-def pictures(page: str) -> list[UInt8Array]:
+def pictures(page: str) -> list[FloatArray]:
     found = []
     for image in Page(page).all("img"):
         data = b64decode(image["src"].removeprefix("data:image/jpeg;base64,"))
-        found.append(np.asarray(Image.open(BytesIO(data)).convert("RGB")))
+        found.append(np.asarray(Image.open(BytesIO(data)).convert("RGB"), np.float64))
     return found
 
 
@@ -70,7 +70,7 @@ def test_the_peak_is_shown(clip: Path, table: Path, tmp_path: Path) -> None:
     assert image.shape == (200, 200, 3)
     # The ground around the face is blue: the peak, at four seconds.
     assert image[5, 5] == pytest.approx([0, 0, 200], abs=30)
-    face = image[60:140, 60:140].astype(float)
+    face = image[60:140, 60:140]
     assert face.std() > 80
 
 
@@ -79,7 +79,7 @@ def test_faces_are_blurred_beyond_recognition(clip: Path, table: Path, tmp_path:
     write_report([table], out, faces="blur")
     (image,) = pictures(out.read_text())
     assert image[5, 5] == pytest.approx([0, 0, 200], abs=30)
-    face = image[75:125, 75:125].astype(float)
+    face = image[75:125, 75:125]
     assert face.std(axis=(0, 1)).max() < 40  # of stripes from 0 to 255
     assert "made unrecognizable" in out.read_text()
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from mien.metrics import share_interval
 from mien.report.recording import FloatArray
 from mien.report.statistics import (
     cliffs_delta,
@@ -27,6 +28,11 @@ values = st.lists(st.floats(-100, 100).map(lambda x: round(x, 2)), min_size=2, m
 def wilson(share: float, n: int) -> tuple[float, float]:
     found = stats.binomtest(round(share * n), n).proportion_ci(method="wilson")
     return float(found.low), float(found.high)
+
+
+def fewer(n: int) -> float:
+    """What Student's quantile makes of so many looks."""
+    return float(n * (stats.norm.ppf(0.975) / stats.t.ppf(0.975, n - 1)) ** 2)
 
 
 def chains(runs: int, steps: int, share: float, stay: float) -> FloatArray:
@@ -59,11 +65,11 @@ def test_correlation_times() -> None:
 
 
 def test_shares_of_independent_moments_have_wilsons_interval() -> None:
-    shown = np.array([[1.0], [0.0], [1.0], [0.0]])
-    (estimate,), looks = shares_over_time(shown, np.ones(4))
+    (estimate,), looks = shares_over_time(np.tile([[1.0], [0.0]], (50, 1)), np.ones(100))
     assert estimate.value == 0.5
-    assert looks == pytest.approx(4)
-    assert (estimate.low, estimate.high) == pytest.approx(wilson(0.5, 4))
+    assert looks == pytest.approx(100)
+    assert (estimate.low, estimate.high) == pytest.approx(share_interval(0.5, fewer(100)))
+    assert (estimate.low, estimate.high) == pytest.approx(wilson(0.5, 100), abs=0.003)
 
 
 def test_shares_are_of_the_time_in_sight() -> None:
@@ -81,7 +87,7 @@ def test_what_never_changes_counts_as_one_look() -> None:
     mixed = np.column_stack([np.tile([1.0, 0.0], 50), np.zeros(100)])
     (_, never), looks = shares_over_time(mixed, np.ones(100))
     assert looks == pytest.approx(100)
-    assert never.high == pytest.approx(wilson(0, 100)[1])
+    assert never.high == pytest.approx(share_interval(0, fewer(100))[1])
 
 
 def test_intervals_hold_the_truth_though_frames_resemble_each_other() -> None:
@@ -108,7 +114,7 @@ def test_shares_lie_within_their_intervals(rows: list[list[float]]) -> None:
 def test_shares_of_several_recordings() -> None:
     (estimate,) = shares_over_units(np.array([[0.0], [1.0], [1.0], [0.0]]))
     # The variance is 1/3, so that p (1 - p) / (s^2 / 4) is 3; Student's 3.182 makes it 1.138.
-    n = 3 * (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 3)) ** 2
+    n = 3 * fewer(4) / 4
     z = stats.norm.ppf(0.975)
     reach = z * sqrt(0.25 / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     assert (estimate.low, estimate.high) == pytest.approx((0.5 - reach, 0.5 + reach))

@@ -48,7 +48,7 @@ from mien.report.material import (
     percent,
     points,
 )
-from mien.report.page import Html, folded, quiet, section, table, tag
+from mien.report.page import Html, folded, quiet, section, table, tag, with_ends
 from mien.report.recording import OFFSETS_S, STEP_S
 from mien.report.sections import POINTS, SUMS
 from mien.report.statistics import Estimate
@@ -229,10 +229,10 @@ def _session_table(material: Material, found: list[Session]) -> Html:
     names = tuple(summed(material.labels))
     rows = []
     for session in found:
-        cells = [NOTHING] * len(names)
+        cells: list[str] = [NOTHING] * len(names)
         if session.shares is not None:
             of = [session.shares.of(name) for name in names]
-            cells = [f"{percent(e.value)} ({interval(e, bare=True)})" for e in of]
+            cells = [with_ends(percent(e.value), interval(e, bare=True)) for e in of]
         state = "yes" if session.enough else "too little" if session.shares else "no face"
         read = f"{clock(session.sure_s)} of {clock(session.recorded_s)}"
         rows.append((session.day.isoformat(), session.name, read, state, *cells))

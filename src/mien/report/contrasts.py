@@ -235,7 +235,7 @@ def audience(
     everybody = together(tracks, len(labels))
     shown = np.column_stack([everybody.shown_s, everybody.uncertain_s])
     shown /= np.maximum(everybody.seen_s, 1e-12)[:, None]
-    times_s = everybody.index * width_s
+    times_s = everybody.index.astype(np.float64) * width_s
     people = everybody.seen_s / width_s
     moments, lifted = _moments(times_s, shown, people, labels)
     return Audience(width_s, times_s, people, shown, moments, lifted)

@@ -83,7 +83,8 @@ def _amounts(total: Quality, *, timed: bool) -> Html:
         rows.append(row(f"turned by more than {turned}", total.turned_s, face_s, of_faces))
         rows.append(row(f"uncertain and turned by more than {turned}", both, face_s, of_faces))
     if timed:
-        breaks = counted(total.gaps, "break") + f" of {clock(total.gap_s, fine=True)} together"
+        together = f", {clock(total.gap_s, fine=True)} together" if total.gaps else ""
+        breaks = f"{total.gaps:,}{together}"
         rows.append((f"breaks of more than {GAP_S:g} s between frames", breaks, ""))
         rows.append(("longest step between frames", f"{total.longest_step_s:.2f} s", ""))
     caption = "How much could be used, and why not"
@@ -115,6 +116,8 @@ def method(material: Material) -> Iterator[Html]:
     given = {
         "reactions": bool(material.markers),
         "groups": any(member.group for member in material.members),
+        "trends": any(member.day for member in material.members)
+        or "trends" in material.view.asks_for,
     }
     listing = [tag("dt", "Answers"), tag("dd", answers)]
     for heading, needed_by, text in METHOD:

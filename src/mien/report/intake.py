@@ -55,22 +55,23 @@ def take_in(table: Path, markers: Sequence[Marker] = ()) -> list[Recording]:
         SourceError: not such a table, damaged, empty, out of order, or with values that cannot be.
     """
     intakes: dict[str, _Intake] = {}
-    for result in read_results(table):
-        source = str(result.source)
-        if source not in intakes:
-            concerned = [marker for marker in markers if marker.concerns(source)]
-            intakes[source] = _Intake(table, source, concerned)
-        try:
+    try:
+        for result in read_results(table):
+            source = str(result.source)
+            if source not in intakes:
+                concerned = [marker for marker in markers if marker.concerns(source)]
+                intakes[source] = _Intake(table, source, concerned)
             intakes[source].add(result)
-        # JSON holds values of any kind under any name.
-        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise SourceError(
-                f"{table}: not results of `mien analyze` ({type(error).__name__}: {error}). "
-                "Analyse the source again"
-            ) from error
-    if not intakes:
+        recordings = [intake.finished() for intake in intakes.values()]
+    # JSON holds values of any kind under any name.
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SourceError(
+            f"{table}: not results of `mien analyze` ({type(error).__name__}: {error}). "
+            "Analyse the source again"
+        ) from error
+    if not recordings:
         raise SourceError(f"{table}: holds no frame. Analyse the source again")
-    return [intake.finished() for intake in intakes.values()]
+    return recordings
 
 
 @dataclass

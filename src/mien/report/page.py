@@ -79,6 +79,11 @@ def quiet(*content: object) -> Html:
     return tag("p", *content, class_="quiet")
 
 
+def with_ends(value: str, ends: str) -> Html:
+    """A figure and its interval in brackets, which may go to the next line."""
+    return join((value, " ", tag("span", f"({ends})", class_="ends")))
+
+
 def folded(summary: str, *content: object) -> Html:
     """Content that opens on demand; left out of print while it is closed."""
     return tag("details", tag("summary", summary), *content)

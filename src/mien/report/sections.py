@@ -7,6 +7,7 @@ Each function writes one section of the page, and nothing where there is nothing
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -23,13 +24,14 @@ from mien.report.findings import (
     transitions,
 )
 from mien.report.material import NOTHING, Material, counted, interval, length, listed, percent
-from mien.report.page import Html, folded, join, quiet, section, table, tag
+from mien.report.page import Html, folded, join, quiet, section, table, tag, with_ends
 from mien.report.recording import FloatArray, Recording, Track, together
 from mien.report.words import NOT_FEELINGS, SHARES, SURE, TIMELINES, TRANSITIONS
 
 POINTS: Final = 240  # of a curve over time, and rows of its table
 _FACES: Final = 8  # with a timeline of their own
-_ROWS: Final = 40  # faces, or strongest moments, in a table
+_ROWS: Final = 40  # faces in a table
+_MOMENTS: Final = 20  # strongest ones in a table
 _BARS: Final = 200  # segments below a timeline
 _FEW: Final = 10  # units that say little about others
 
@@ -102,10 +104,11 @@ def _sentences(material: Material, shares: Shares, in_sight: float) -> Iterator[
     of, while_in_sight = _of(material).removeprefix("of "), "of the time in sight"
     if not material.videos:
         while_in_sight = "of the faces"
+    nobody = f", and for {percent(1 - in_sight)} there was nobody to read" if in_sight < 1 else ""
     yield (
-        f"{_what(material)}. A face was in sight for {percent(in_sight)} of {of}, and for "
-        f"{percent(1 - in_sight)} there was nobody to read. The model was too unsure to answer for "
-        f"{percent(unsure.value)} {while_in_sight} ({interval(unsure)}). {SURE}"
+        f"{_what(material)}. A face was in sight for {percent(in_sight)} of {of}{nobody}. The "
+        f"model was too unsure to answer for {percent(unsure.value)} {while_in_sight} "
+        f"({interval(unsure)}). {SURE}"
     )
     said = [
         f"{label} for {percent(estimate.value)} ({interval(estimate)})"
@@ -144,7 +147,7 @@ def how_much(material: Material) -> Iterator[Html]:
 
 def _share_table(material: Material, found: Shares) -> Html:
     ends = [e.value if e.high != e.high else e.high for e in found.estimates]
-    top = max(min(1.0, max(ends)), 0.01)
+    top = min(1.0, ceil(10 * max(ends)) / 10)  # round, and with room for every interval
     weighted = dict(zip(material.labels, map(percent, found.weighted), strict=True))
     rows = []
     classes = [label for label, _ in found.ordered(material.labels)]
@@ -165,10 +168,8 @@ def _face_table(material: Material, faces: list[tuple[Recording, Track]]) -> Htm
     rows = []
     for recording, track in faces[:_ROWS]:
         found = shares_of(track, material.labels)
-        cells = [
-            f"{percent(found.of(label).value)} ({interval(found.of(label), bare=True)})"
-            for label in named
-        ]
+        of = [found.of(label) for label in named]
+        cells = [with_ends(percent(e.value), interval(e, bare=True)) for e in of]
         most, estimate = found.ordered(material.labels)[0]
         mostly = f"{most} {percent(estimate.value)}" if estimate.value > 0 else NOTHING
         name = _face_name(material, recording, track)
@@ -282,17 +283,25 @@ def strongest(material: Material) -> Iterator[Html]:
         content.append(_pictures(material))
     if found:
         found.sort(key=lambda item: (-round(item[1].peak, 2), -item[1].duration_s))
-        rows = []
-        for recording, s in found[:_ROWS]:
-            when = clock(s.peak_s, fine=True), f"{s.duration_s:.1f} s"
-            how = percent(s.mean), percent(s.peak)
-            rows.append((material.title(recording), f"{s.track_id}", s.expression, *when, *how))
-        more = f", {_ROWS} of {len(found):,}" if len(found) > _ROWS else ""
-        heads = ("recording", "face", "expression", "peak at", "lasted", "mean", "peak")
-        caption = f"The strongest expressions other than neutral{more}, by their peak probability"
-        content.append(table(heads, rows, caption=caption, class_="names"))
+        content.append(_moments(material, found))
     if content:
         yield section("segments", "Strongest moments", *content)
+
+
+def _moments(material: Material, found: list[tuple[Recording, Segment]]) -> Html:
+    several = len(material.videos) > 1
+    rows = []
+    for recording, s in found[:_MOMENTS]:
+        where = (material.title(recording),) if several else ()
+        when = clock(s.peak_s, fine=True), f"{s.duration_s:.1f} s"
+        rows.append(
+            (*where, s.expression, f"{s.track_id}", *when, percent(s.mean), percent(s.peak))
+        )
+    recording_head = ("recording",) if several else ()
+    heads = (*recording_head, "expression", "face", "peak at", "lasted", "mean", "peak")
+    more = f", {_MOMENTS} of {len(found):,}" if len(found) > _MOMENTS else ""
+    caption = f"The strongest expressions other than neutral{more}, by their peak probability"
+    return table(heads, rows, caption=caption, class_="names")
 
 
 def _pictures(material: Material) -> Html:
@@ -305,7 +314,9 @@ def _pictures(material: Material) -> Html:
             width=200, height=200,
         )  # fmt: skip
         chip = tag("span", class_=f"chip {material.mark(segment.expression)}")
-        where = f"{clock(segment.peak_s, fine=True)}, {material.title(thumbnail.recording)}"
+        where = clock(segment.peak_s, fine=True)
+        if len(material.videos) > 1:
+            where += f", {material.title(thumbnail.recording)}"
         note = tag("span", where, class_="quiet")
         items.append(tag("li", picture, chip, segment.expression, tag("br"), note))
     return tag("ul", *items, class_="faces")

@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 
 RESAMPLES: Final = 2000  # of a bootstrap
 _Z95: Final = 1.959963984540054
-_WINDOW: Final = 5.0  # Sokal's window: so many correlation times
+_WINDOW: Final = 2.5  # so many correlation times are summed over
 _SEED: Final = 0  # the same tables give the same report
 
 
@@ -37,7 +37,8 @@ def correlation_time(series: FloatArray) -> float:
     """Integrated autocorrelation time of a series `(N,)`, in steps, at least 1.
 
     So many successive values count as one independent one. Sums the autocorrelation up to the first
-    lag that is five such times away (Sokal, "Monte Carlo Methods in Statistical Mechanics", 1997).
+    lag that is 2.5 such times away (Sokal, "Monte Carlo Methods in Statistical Mechanics", 1997).
+    Taking the mean away takes about time / N from the correlation at each lag; that is put back.
     A series that never changes counts as one value: its time is N.
     """
     n = len(series)
@@ -51,7 +52,7 @@ def correlation_time(series: FloatArray) -> float:
     times = 2 * np.cumsum(correlation) - 1
     window = np.arange(n) >= _WINDOW * times
     stop = int(np.argmax(window)) if window.any() else n - 1
-    return float(np.clip(times[stop], 1.0, n))
+    return float(np.clip(times[stop] * (1 + 2 * stop / n), 1.0, n))
 
 
 def shares_over_time(shown: FloatArray, seen: FloatArray) -> tuple[list[Estimate], float]:
@@ -59,8 +60,8 @@ def shares_over_time(shown: FloatArray, seen: FloatArray) -> tuple[list[Estimate
 
     The effective number of looks at a class is p (1 - p) / V, where V is the variance of its share
     (a ratio, linearized) with the correlation time of its own series; Wilson's interval is taken at
-    that number. A class that never varies takes the smallest number of the others, and a recording
-    in which nothing varies counts as one look.
+    that number, made smaller by Student's quantile. A class that never varies takes the smallest
+    number of the others, and a recording in which nothing varies counts as one look.
 
     Args:
         shown: `(N, K)`, seconds that each class was shown in each of N equal spans of time.
@@ -80,9 +81,13 @@ def shares_over_time(shown: FloatArray, seen: FloatArray) -> tuple[list[Estimate
         variance = float(residual @ residual) * correlation_time(residual) / total**2
         if variance > 1e-12 * share:
             numbers[k] = min(share * (1 - share) / variance, n)
-    fewest = float(numbers.min()) if np.isfinite(numbers).any() else 1.0
-    numbers[~np.isfinite(numbers)] = fewest
-    return [_share(p, looks) for p, looks in zip(shares, numbers, strict=True)], fewest
+    if np.isinf(numbers).all():
+        return [_share(p, 1.0) for p in shares], 1.0
+    fewest = float(numbers.min())
+    numbers[np.isinf(numbers)] = fewest
+    return [
+        _share(p, looks * _fewer(looks)) for p, looks in zip(shares, numbers, strict=True)
+    ], fewest
 
 
 def shares_over_units(shares: FloatArray) -> list[Estimate]:
@@ -94,12 +99,16 @@ def shares_over_units(shares: FloatArray) -> list[Estimate]:
     n = len(shares)
     if n < 2:
         return [Estimate(float(p)) for p in shares.mean(0)] if n else []
-    fewer = (_Z95 / student_quantile(n - 1)) ** 2
     estimates = []
     for p, spread in zip(shares.mean(0), shares.var(0, ddof=1), strict=True):
         looks = p * (1 - p) / (spread / n) if spread > 1e-12 else float(n)
-        estimates.append(_share(float(p), float(looks) * fewer))
+        estimates.append(_share(float(p), float(looks) * _fewer(n)))
     return estimates
+
+
+def _fewer(n: float) -> float:
+    """By what a number shrinks because the spread is known from so few."""
+    return (_Z95 / student_quantile(max(1, round(n) - 1))) ** 2
 
 
 def _share(share: float, looks: float) -> Estimate:

@@ -84,7 +84,7 @@ METHOD: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "Model",
         "",
-        "The tables do not say which model wrote them. `mien models list` shows what is installed.",
+        "The tables do not say which model wrote them. mien models list shows what is installed.",
     ),
     (
         "Smoothing",
@@ -109,8 +109,8 @@ METHOD: Final[tuple[tuple[str, str, str], ...]] = (
         "shares",
         "Seconds with a sure answer over seconds in sight. One recording: Wilson's interval at "
         "an effective number of looks, from the integrated autocorrelation time of each "
-        "expression's own course (Sokal 1997). Several: the mean over recordings, or people, "
-        "with their spread and Student's quantile (Korn and Graubard 1998).",
+        "expression's own course (Sokal 1997) and Student's quantile. Several: the mean over "
+        "recordings, or people, with their spread and Student's quantile (Korn and Graubard 1998).",
     ),
     (
         "Segments",
@@ -144,7 +144,7 @@ LIMITS: Final = (
     "An expression is not a feeling. The model reads what a face shows at a moment; people smile "
     "without joy and feel without showing it.",
     "The model's answers are wrong now and then, and more often for disgust, fear and sadness "
-    "than for happiness and surprise. `mien models show` prints its card, with figures by class.",
+    "than for happiness and surprise. mien models show prints its card, with figures by class.",
     SURE + " In other recordings it may be fewer.",
     "The intervals say how much a figure would vary with other moments, recordings or people of "
     "the same kind. They do not hold the model's own errors.",
