@@ -70,7 +70,7 @@ def test_the_parts_have_the_frames_of_the_whole(video: Path, span: Span) -> None
             return [(frame.index, frame.time_s) for frame in source]
 
     cuts = find_cuts(str(video), str(video), span, segment_s=10, max_pixels=10**8)
-    assert len(cuts) == 2
+    assert len(cuts) >= 2
     joined = []
     for cut in cuts:
         own = [(index, time_s) for index, time_s in numbers(cut.span) if time_s >= cut.own_s]
