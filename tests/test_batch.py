@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mien.batch import Settings, Shard
 from mien.batch.folder import BatchFolder, durable
 from mien.batch.inputs import Input
-from mien.batch.partitions import _Target, is_whole, read_record
+from mien.batch.partitions import Target, is_whole, read_record
 from mien.batch.plan import plan_parts
 from mien.batch.schedule import AnalyzePart, Outcome, Schedule
 from mien.cli import main as cli
@@ -160,7 +160,7 @@ def test_a_full_disk_while_a_table_is_written(tmp_path: Path) -> None:
     fields = result_fields()
     row = dict.fromkeys(RESULT_COLUMNS)
     with open("/dev/full", "wb", buffering=0) as full:
-        target = _Target(full)
+        target = Target(full)
         write_parquet_rows(target, fields, [[row] * 100])
     assert target.failure is not None
     assert target.failure.errno == errno.ENOSPC

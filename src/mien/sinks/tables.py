@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import RawIOBase
 from queue import Queue
 from threading import Thread
 from typing import IO, Any, Final
@@ -122,7 +123,7 @@ def result_fields(labels: Sequence[str] = EXPRESSIONS, *, shape: bool = False) -
 
 
 def write_parquet_rows(
-    file: str | IO[bytes],
+    file: str | IO[bytes] | RawIOBase,
     fields: Sequence[Any],
     groups: Iterable[Sequence[Mapping[str, Any]]],
     *,
@@ -147,9 +148,10 @@ def write_parquet_rows(
             }
             yield RecordBatch.from_pydict(columns)
 
+    target: Any = file  # anything that can be written to
     write_parquet(
         RecordBatchReader.from_batches(Schema(fields), batches()),
-        file,
+        target,
         compression="zstd(3)",
         max_row_group_size=ROWS_PER_GROUP,
         key_value_metadata=metadata,
