@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mien.batch import Settings, Shard
 from mien.batch.folder import BatchFolder, durable
 from mien.batch.inputs import Input
-from mien.batch.partitions import _Target, is_whole, read_record
+from mien.batch.partitions import Target, is_whole, read_record
 from mien.batch.plan import plan_parts
 from mien.batch.schedule import AnalyzePart, Outcome, Schedule
 from mien.cli import main as cli
@@ -138,7 +138,7 @@ def test_a_full_disk(
     def no_space(handle: int) -> None:
         name = os.readlink(f"/proc/self/fd/{handle}")
         count[0] += "part-" in name
-        if count[0] == 3:
+        if "part-" in name and count[0] == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
         fsync(handle)
 
@@ -160,7 +160,7 @@ def test_a_full_disk_while_a_table_is_written(tmp_path: Path) -> None:
     fields = result_fields()
     row = dict.fromkeys(RESULT_COLUMNS)
     with open("/dev/full", "wb", buffering=0) as full:
-        target = _Target(full)
+        target = Target(full)
         write_parquet_rows(target, fields, [[row] * 100])
     assert target.failure is not None
     assert target.failure.errno == errno.ENOSPC
@@ -287,6 +287,8 @@ def test_exit_codes(
     assert cli(["batch", str(own), "--out", str(tmp_path / "b"), *quick, "--quiet"]) == 3
     assert "1 failed, listed in" in capsys.readouterr().err
     assert cli(["batch", str(own / "broken.jpg"), "--out", str(tmp_path / "c"), *quick]) == 2
+    assert "not a picture" in (tmp_path / "c/failures.jsonl").read_text()
+    capsys.readouterr()
     for options, message in [
         (["--shard", "3/2"], "--shard: expected I/N"),
         (["--shard", "x"], "--shard: expected I/N"),

@@ -11,7 +11,7 @@ from tests.batches import QUICK, listed, pictures, rows
 __all__ = ["pictures"]  # fixtures
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-ray = pytest.importorskip("ray", reason="needs the extra `ray`")
+cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs the extra `ray`")
 
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -19,13 +19,11 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 def test_a_node_that_is_lost(tmp_path: Path, pictures: Path) -> None:
     """It is killed while both are at work. No row is lost, and none comes twice."""
-    from ray.cluster_utils import Cluster
-
     node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=node)
     try:
         second = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
-        lost = []
+        lost: list[object] = []
 
         def lose(done: int, _total: int) -> None:
             if done and not lost:

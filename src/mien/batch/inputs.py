@@ -149,16 +149,15 @@ def _csv_table(name: str, data: bytes) -> tuple[dict[str, str], list[dict[str, A
 def _parquet_table(name: str, data: bytes) -> tuple[dict[str, str], list[dict[str, Any]]]:
     if len(data) < 12 or data[:4] != _PARQUET or data[-4:] != _PARQUET:
         raise ConfigError(f"{name}: not a complete Parquet file. Copy it again")
-    from arro3.core import Table
     from arro3.io import read_parquet
 
     try:
-        table = Table.from_arrow(read_parquet(io.BytesIO(data)))
+        table = read_parquet(io.BytesIO(data)).read_all()
     except BaseException as error:  # the library panics on damaged files
         if isinstance(error, KeyboardInterrupt):
             raise
         raise ConfigError(f"{name}: not a Parquet file that can be read") from error
-    kinds = {field.name: _kind(field.type) for field in table.schema}
+    kinds = {name: _kind(table.schema.field(name).type) for name in table.schema.names}
     columns = {
         column: [
             value if value is None or kind != "string" else str(value)
@@ -174,8 +173,9 @@ def _kind(arrow_type: Any) -> str:
     """Which of the four kinds of carried columns holds an Arrow type; text holds all others."""
     from arro3.core import DataType
 
-    if DataType.is_boolean(arrow_type):
+    kinds: Any = DataType
+    if kinds.is_boolean(arrow_type):
         return "bool"
-    if DataType.is_integer(arrow_type) and not DataType.is_uint64(arrow_type):
+    if kinds.is_integer(arrow_type) and not kinds.is_uint64(arrow_type):
         return "int64"
-    return "float64" if DataType.is_floating(arrow_type) else "string"
+    return "float64" if kinds.is_floating(arrow_type) else "string"

@@ -77,7 +77,7 @@ class PartitionWriter:
         assert [each.source for each in done] == [each.path for each in part.inputs]
         record = json.dumps([asdict(each) for each in done])
         with durable(self._folder.partition(part.number)) as file:
-            target = _Target(file)
+            target = Target(file)
             groups = self._groups(part, results)
             write_parquet_rows(target, self._fields, groups, metadata={_KEY: record})
             if target.failure is not None:
@@ -99,7 +99,7 @@ class PartitionWriter:
             yield rows
 
 
-class _Target(io.RawIOBase):
+class Target(io.RawIOBase):
     """A file for arro3, which panics, with pages of text, where writing fails.
 
     It is let go on to its end, and the failure is kept.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from mien.batch.plan import PART_SIZE, Part, plan_parts
 from mien.batch.schedule import Schedule
 from mien.batch.settings import Job, Settings
 from mien.batch.worker import Order
-from mien.errors import ConfigError, SourceError
+from mien.errors import ConfigError, SinkError, SourceError
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,13 @@ def run_batch(
         order = Order(settings, str(folder.path), str(Path.cwd()))
         try:
             _run(engine, schedule, order, lambda done: on_progress(before + done, total))
-        finally:
+        except BaseException:
             folder.clean(part.number for part in mine)
-            totals = write_tables(folder, folder.parts(), unlisted)
+            with suppress(SinkError):  # why it stopped is what matters
+                write_tables(folder, folder.parts(), unlisted)
+            raise
+        folder.clean(part.number for part in mine)
+        totals = write_tables(folder, folder.parts(), unlisted)
     return Summary(totals, before, unlisted)
 
 

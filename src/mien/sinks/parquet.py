@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from io import RawIOBase
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -82,7 +83,7 @@ def result_fields(
 
 
 def write_parquet_rows(
-    file: str | IO[bytes],
+    file: str | IO[bytes] | RawIOBase,
     fields: Sequence[Any],
     groups: Iterable[_Rows],
     *,
@@ -109,7 +110,7 @@ def _batch(rows: _Rows, fields: Sequence[Any]) -> Any:
 
 
 def _write_batches(
-    file: str | IO[bytes],
+    file: str | IO[bytes] | RawIOBase,
     fields: Sequence[Any],
     batches: Iterable[Any],
     metadata: dict[str, str] | None = None,
@@ -117,9 +118,10 @@ def _write_batches(
     from arro3.core import RecordBatchReader, Schema
     from arro3.io import write_parquet
 
+    target: Any = file  # anything that can be written to
     write_parquet(
         RecordBatchReader.from_batches(Schema(fields), iter(batches)),
-        file,
+        target,
         compression="zstd(3)",
         max_row_group_size=ROWS_PER_GROUP,
         key_value_metadata=metadata,
