@@ -54,7 +54,7 @@ class Settings:
     origins: tuple[str, ...] = ()
     loopback: bool = True
 
-    workers: int = _limit(min(4, os.cpu_limit() or 1), "threads that compute")
+    workers: int = _limit(min(4, os.cpu_count() or 1), "threads that compute")
     max_connections: int = _limit(512, "open connections at a time")
     max_waiting: int = _limit(64, "pictures that may wait; more are refused with 503")
     max_waiting_mb: float = _limit(256.0, "megabytes of pictures that may be held at a time")
