@@ -398,7 +398,8 @@ def test_a_phone_shows_everything_without_scrolling_sideways(
     keep(tab, "phone-live")
     press(tab, "Stop")
     tab.get_by_role("link", name="Files", exact=True).click()
-    tab.set_input_files("#choose", [picture(portrait, "a" * 80 + ".png"), films / "clip.mp4"])
+    tab.set_input_files("#choose", picture(portrait, "a" * 80 + ".png"))
+    tab.set_input_files("#choose", films / "clip.mp4")
     tab.wait_for_selector(".segment")
     tab.wait_for_selector("#pictures .reading:not(.nobody)")
     assert tab.evaluate(wide) <= 360
