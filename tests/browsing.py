@@ -39,25 +39,23 @@ class Server:
         command = [sys.executable, "-m", "mien.cli", "serve", "--port", str(port)]
         command += ["--data", str(folder)]
         environment = {**os.environ, "MIEN_API_KEY": key}
-        self._log = folder.with_suffix(".log").open("w+", encoding="utf-8")
-        self._process = subprocess.Popen(command, env=environment, stderr=self._log)
+        self._log = folder.with_suffix(".log")
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(command, env=environment, stderr=log)
         self.url = self._address()
 
     def _address(self) -> str:
         """Where it says that it listens."""
         while self._process.poll() is None:
-            self._log.seek(0)
-            if found := re.search(r"http://[\d.]+:\d+/", self._log.read()):
+            if found := re.search(r"http://[\d.]+:\d+/", self._log.read_text()):
                 return found[0]
             time.sleep(0.05)
-        self._log.seek(0)
-        raise AssertionError(f"the server ended: {self._log.read()}")
+        raise AssertionError(f"the server ended: {self._log.read_text()}")
 
     def stop(self) -> None:
         """End it as a system would."""
         self._process.terminate()
         self._process.wait(timeout=60)
-        self._log.close()
 
 
 class Visit:
@@ -81,7 +79,7 @@ class Visit:
         tab.on("websocket", lambda socket: self.asked.append(socket.url))
         tab.on("pageerror", lambda error: self.complaints.append(str(error)))
         tab.on("console", self._listen)
-        tab.goto(f"{self.url}#{room}")
+        tab.goto(f"{self.url}#{room}" if room else self.url)
         return tab
 
     def _listen(self, message: Any) -> None:
@@ -117,6 +115,14 @@ def keep(tab: Tab, name: str) -> None:
 
 def press(tab: Tab, name: str) -> None:
     tab.get_by_role("button", name=name, exact=True).click()
+
+
+def until(tab: Tab, expression: str) -> None:
+    """Wait for something to be true in the page. (Playwright's own wait breaks the page's CSP.)"""
+    end = time.monotonic() + WAIT_MS / 1000
+    while not tab.evaluate(expression):
+        assert time.monotonic() < end, f"never true: {expression}"
+        tab.wait_for_timeout(50)
 
 
 def start_camera(tab: Tab) -> None:

@@ -30,6 +30,7 @@ from tests.browsing import (
     press,
     saved,
     start_camera,
+    until,
     write_films,
 )
 from tests.test_events import CROWD, film, show
@@ -129,12 +130,12 @@ def test_a_camera_is_read_and_recorded(visit: Visit, tmp_path: Path) -> None:
     assert abs(sum(int(figure.rstrip("%")) for figure in figures) - 100) <= 4
     drawn = """() => { const c = document.getElementById("camera-faces");
         return c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((v) => v > 0) }"""
-    tab.wait_for_function(drawn)
-    tab.wait_for_function("document.getElementById('latency').textContent.endsWith('ms')")
+    until(tab, drawn)
+    until(tab, "document.getElementById('latency').textContent.endsWith('ms')")
 
     press(tab, "Record")
     frames = "document.querySelector('#recording-badge span').textContent.match(/(\\d+) f/)[1]"
-    tab.wait_for_function(f"Number({frames}) >= 5")
+    until(tab, f"Number({frames}) >= 5")
     keep(tab, "live")
     press(tab, "Stop recording")
     rows = saved(tab, lambda: press(tab, "CSV"), tmp_path)
@@ -200,7 +201,7 @@ def test_a_camera_that_is_not_allowed(visit: Visit) -> None:
 
 
 def test_a_key_is_asked_for_and_a_lost_server_found_again(browser: Any, tmp_path: Path) -> None:
-    server = Server(tmp_path, key="open sesame")
+    server = Server(tmp_path, key="open sesame if you please")
     visit = Visit(browser, server.url)
     tab = visit.open()
     press(tab, "Start the camera")
@@ -209,7 +210,7 @@ def test_a_key_is_asked_for_and_a_lost_server_found_again(browser: Any, tmp_path
     dialog.get_by_role("button", name="Use this key").click()
     tab.get_by_text("The server refused this key").wait_for()
     keep(tab, "key")
-    dialog.get_by_label("Key").fill("open sesame")
+    dialog.get_by_label("Key").fill("open sesame if you please")
     dialog.get_by_role("button", name="Use this key").click()
     tab.wait_for_selector(".reading:not(.nobody)")
     assert "sesame" not in json.dumps(
@@ -219,7 +220,7 @@ def test_a_key_is_asked_for_and_a_lost_server_found_again(browser: Any, tmp_path
     server.stop()
     tab.get_by_text("No connection to the server").wait_for()
     keep(tab, "server-gone")
-    server = Server(tmp_path, key="open sesame", port=int(visit.url.split(":")[-1].rstrip("/")))
+    server = Server(tmp_path, key="open sesame if you please", port=int(visit.url.split(":")[-1].rstrip("/")))
     tab.evaluate("document.querySelector('#live-note button')?.click()")  # or it did by itself
     tab.wait_for_selector(".reading:not(.nobody)")
     visit.end()
@@ -349,8 +350,9 @@ def test_the_page_reads_writes_and_finds_as_mien_does(visit: Visit, tmp_path: Pa
         rows, lines, segments = tab.evaluate(work, [name, file.read_text("utf-8")])
         (tmp_path / "back.csv").write_text(rows, "utf-8")
         (tmp_path / "back.jsonl").write_text(lines, "utf-8")
-        assert list(read_results(tmp_path / "back.csv")) == results
-        assert list(read_results(tmp_path / "back.jsonl")) == results
+        written = list(read_results(file))
+        assert list(read_results(tmp_path / "back.csv")) == written
+        assert list(read_results(tmp_path / "back.jsonl")) == written
         wanted = find_segments(results)
         assert len(segments) == len(wanted) > 2
         for found, segment in zip(segments, wanted, strict=True):
@@ -396,7 +398,8 @@ def test_a_phone_shows_everything_without_scrolling_sideways(
     keep(tab, "phone-live")
     press(tab, "Stop")
     tab.get_by_role("link", name="Files", exact=True).click()
-    tab.set_input_files("#choose", [picture(portrait, "a" * 80 + ".png"), films / "clip.mp4"])
+    tab.set_input_files("#choose", picture(portrait, "a" * 80 + ".png"))
+    tab.set_input_files("#choose", films / "clip.mp4")
     tab.wait_for_selector(".segment")
     tab.wait_for_selector("#pictures .reading:not(.nobody)")
     assert tab.evaluate(wide) <= 360
@@ -410,7 +413,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(
 
 
 def test_the_keyboard_reaches_everything_in_order(visit: Visit) -> None:
-    tab = visit.open()
+    tab = visit.open("")
     assert tab.evaluate(NAMELESS) == []
     reached = []
     for _ in range(7):
@@ -426,7 +429,7 @@ def test_the_keyboard_reaches_everything_in_order(visit: Visit) -> None:
     tab.wait_for_selector(".reading:not(.nobody)")
     assert tab.evaluate(NAMELESS) == []
     # What the face shows is said to those who listen, once it lasts.
-    tab.wait_for_function("document.getElementById('announcer').textContent === 'Face 1: happy'")
+    until(tab, "document.getElementById('announcer').textContent === 'Face 1: happy'")
     tab.get_by_role("link", name="Files", exact=True).press("Enter")
     assert tab.evaluate("document.activeElement.textContent") == "Files"
     assert tab.get_by_role("link", name="Files", exact=True).get_attribute("aria-current") == "page"

@@ -195,7 +195,12 @@ def test_without_the_key_nothing_is_told(locked: httpx.Client, pictures: dict[st
     assert post(locked, ("f.png", pictures["f.png"])).status_code == 401
     for path in ("/healthz", "/readyz", "/v1/session"):
         assert locked.get(path).status_code == 200, path
-    for wrong in ({"X-API-Key": KEY[:-1]}, {"Authorization": "Bearer "}, {"X-API-Key": "é"}):
+    for name, value in {
+        "X-API-Key": KEY[:-1],
+        "Authorization": "Bearer ",
+        "X-Api-Key": "é",
+    }.items():
+        wrong = {name: value.encode("latin-1")}
         assert locked.get("/v1/models", headers=wrong).status_code == 401
         assert locked.post("/v1/session", headers=wrong).status_code == 401
     for right in ({"X-API-Key": KEY}, {"Authorization": f"bearer {KEY}"}):
@@ -245,7 +250,8 @@ def test_other_sites_may_not_use_a_reader(
     ("arguments", "message"),
     [
         (["--host", "0.0.0.0"], "--host 0.0.0.0: others can reach it, and no key is set"),
-        (["--port", "70000"], "cannot listen there"),
+        (["--port", "70000"], "--port: expected 0 to 65535, got 70000"),
+        (["--host", "nonesuch.invalid", "--insecure"], "cannot listen there"),
         (["--max-live", "0"], "--max-live: expected a positive number, got 0"),
         (["--allow-origin", "example.org/x"], "--allow-origin: expected an address like https"),
         (["--certificate", "nonesuch.pem"], "--certificate: cannot be used"),

@@ -197,22 +197,16 @@ def test_too_long_or_too_large_a_video_fails(client: httpx.Client, tmp_path: Pat
 
 
 def test_a_damaged_video_keeps_the_results_before_the_damage(
-    client: httpx.Client, clip: Path, tmp_path: Path
+    client: httpx.Client, tmp_path: Path
 ) -> None:
-    whole = tmp_path / "whole.mkv"
-    with av.open(str(clip)) as old, av.open(str(whole), "w") as new:
-        stream = new.add_stream_from_template(old.streams.video[0])
-        for packet in old.demux(old.streams.video[0]):
-            if packet.dts is not None:
-                packet.stream = stream
-                new.mux(packet)
-    data = whole.read_bytes()
-    (tmp_path / "cut.mkv").write_bytes(data[: len(data) * 6 // 10])
-    job = ended(client, send(client, tmp_path / "cut.mkv"))
+    write_video(tmp_path / "whole.mkv", [0.1 * i for i in range(100)], size=256)
+    data = (tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
+    job = ended(client, send(client, tmp_path / "cut.mkv", annotated="false"))
     assert job["state"] == "failed"
     assert "results before it are complete" in job["error"]
     lines = result(client, job, "results.jsonl").text.splitlines()
-    assert 0 < len(lines) < 12
+    assert 0 < len(lines) < 100
 
 
 def test_the_name_is_only_a_name(

@@ -14,9 +14,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket
 
 from mien.server.meters import Meters
 from mien.server.refusals import Refusal
@@ -59,7 +57,7 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             nonlocal status
-            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            if message["type"] == "http.response.start":
                 status = message["status"]
                 self._add_headers(scope, MutableHeaders(raw=message["headers"]))
             await send(message)
@@ -68,7 +66,11 @@ class Guard:
             try:
                 self._check(HTTPConnection(scope))
             except Refusal as refusal:
-                await _refuse(refusal.response(), scope, receive, send_guarded)
+                if scope["type"] == "websocket":
+                    # uvicorn's 403. It would log an answer of our own as a fault of ours.
+                    await send({"type": "websocket.close"})
+                else:
+                    await refusal.response()(scope, receive, send_guarded)
             else:
                 await self._app(scope, receive, send_guarded)
         finally:
@@ -143,10 +145,3 @@ def _same(shown: str, wanted: str) -> bool:
 def _means_here(host: str) -> bool:
     name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
     return is_loopback(name)
-
-
-async def _refuse(answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await WebSocket(scope, receive, send).send_denial_response(answer)
-    else:
-        await answer(scope, receive, send)

@@ -177,7 +177,10 @@ function figuresOf(sessions, labels) {
     label === "uncertain" ? summary.uncertain : (summary.shares[label] ?? 0);
   const two = sessions.length === 2 ? sessions.map(({ summary }) => summary) : null;
   const row = (label) => {
-    const cells = sessions.map(({ summary }) => make("td", {}, percent(share(summary, label))));
+    const cells = sessions.map(({ summary }) => {
+      const p = share(summary, label);
+      return make("td", { class: p ? null : "muted" }, percent(p));
+    });
     if (two) cells.push(make("td", {}, points(share(two[1], label) - share(two[0], label))));
     return make("tr", {}, make("th", { scope: "row" }, swatch(label), label), ...cells);
   };

@@ -31,7 +31,7 @@ export class LiveConnection {
     } catch (error) {
       if (attempt !== this.attempts) return;
       if (error.status === 401) this.on.denied(error.message);
-      else this.lose(error.message);
+      else this.lose(error.status ? error.message : "The server does not answer.");
       return;
     }
     if (this.closed || attempt !== this.attempts) return; // another one is on its way

@@ -10,6 +10,7 @@ import { readTable } from "./table.js";
 import { upload } from "./upload.js";
 
 const OVER = ["done", "failed", "cancelled"];
+const WHEN = { dateStyle: "medium", timeStyle: "short" };
 const PAGE = 50; // videos in the list; older ones are left to the command line
 
 export class Jobs {
@@ -81,7 +82,8 @@ export class Jobs {
     this.player = null;
     this.opened.replaceChildren(notice("wait", job.name, "Reading the results"));
     const head = make("h2", { tabindex: -1 }, job.name);
-    const downloads = make("div", { class: "row downloads" }, ...job.files.map((name) => this.download(job, name)));
+    const downloads = make("div", { class: "row downloads" },
+      make("span", { class: "hint" }, "Download"), ...job.files.map((name) => this.download(job, name)));
     try {
       const text = await (await request(this.path(job, "results.jsonl"))).text();
       const results = readTable(job.name, text, "jsonl");
@@ -128,7 +130,7 @@ export class Jobs {
 
   item(job) {
     const over = OVER.includes(job.state);
-    const began = new Date(1000 * job.created_s).toLocaleString();
+    const began = new Date(1000 * job.created_s).toLocaleString(undefined, WHEN);
     const state = { done: "", failed: "failed · ", cancelled: "stopped early · " }[job.state] ?? `${job.state} · `;
     const readable = job.files.includes("results.jsonl");
     return make("li", {},

@@ -64,10 +64,11 @@ export class Pictures {
       if (item.thumb) continue;
       const index = this.items.indexOf(item);
       const select = () => this.show(index);
+      const blank = (event) => event.target.replaceWith(make("span", { class: "blank" }));
       item.thumb = make(
         "button",
         { type: "button", class: "thumb waiting", on: { click: select } },
-        make("img", { src: item.url, alt: "" }),
+        make("img", { src: item.url, alt: "", on: { error: blank } }),
         make("span", {}, item.file.name),
       );
       this.film.append(item.thumb);

@@ -27,7 +27,7 @@ export class Player {
     });
     this.canvas = make("canvas", { class: "through", "aria-hidden": "true" });
     const still = source.url
-      ? make("div", { class: "still" }, this.video, this.canvas)
+      ? make("div", { class: "still wide" }, this.video, this.canvas)
       : notice("empty", "No picture", "There is no copy of this video to play; its figures are below.");
     this.bars = new Bars();
     this.heads = [];
@@ -36,6 +36,9 @@ export class Player {
         make("div", { class: "stage-column" }, still),
         make("div", { class: "side" }, this.bars.element)),
       this.timeline());
+    this.video.addEventListener("loadedmetadata", () => {
+      still.style.maxWidth = `calc(72vh * ${this.video.videoWidth / this.video.videoHeight})`;
+    });
     for (const event of ["seeked", "loadeddata", "timeupdate"]) {
       this.video.addEventListener(event, () => this.draw());
     }

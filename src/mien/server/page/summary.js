@@ -94,9 +94,11 @@ export function curve(results, labels, { points = 240, number = null, begin_s, e
 
 /** Where frames are rarer than points, a point without a frame repeats the one before it. */
 function fill(points, reach) {
-  let last = -Infinity;
-  return points.map((point, i) => {
-    if (point.p) last = i;
-    return point.p || i - last > reach ? point : { t: point.t, p: points[last].p };
+  const known = points.flatMap((point, i) => (point.p ? [i] : []));
+  known.slice(1).forEach((to, k) => {
+    const from = known[k];
+    if (to - from > reach) return; // out of sight
+    for (let i = from + 1; i < to; i++) points[i].p = points[from].p;
   });
+  return points;
 }
