@@ -5,7 +5,7 @@ what that costs.
     python benchmarks/identity_video.py --clips ../shared/data/clips
 
 Composes two films out of real clips of eight people (see tracking.py). Three at a time walk through
-the picture, leave, and return some ten seconds later in another place, where there are two clips of
+the picture, leave, and return some seconds later in another place, where there are several clips of
 them with another expression. Then half of them are in a gallery, each with one picture. Prints
 Markdown tables. Speed is that of video_speed.py's film, one face, with and without.
 """
@@ -42,7 +42,7 @@ PEOPLE = (
     ("mead_W040_level_3_happy_029.mp4",),
 )
 LANES = (150, 360, 570)  # pixels from the top
-VISITS, VISIT_S = 6, 6  # in each lane, and how long
+VISITS, VISIT_S = 6, 4  # in each lane, and how long
 OUTSIDE = 150  # how far beyond the edge a path begins
 
 
@@ -157,7 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=Path, required=True, help="folder with " + PEOPLE[0][0])
     options = parser.parse_args()
-    detector = FaceDetector()
+    detector = FaceDetector(long_side_px=320)
     people = [[heads_of(options.clips / clip, detector) for clip in clips] for clips in PEOPLE]
     head = (
         "| film | visits | tracks | visits with the right person | faces named rightly | wrongly | "

@@ -188,7 +188,10 @@ def test_segments_as_a_table(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["expression"] for row in rows] == ["happy", "sad", "neutral"]
     expected = find_segments(film(*CROWD))[1]
+    assert "person" not in rows[1]  # nobody asked whose it is
     for name, value in vars(expected).items():
+        if name == "person":
+            continue
         assert type(value)(rows[1][name]) == value
 
 

@@ -24,8 +24,8 @@ _WEIGHTS: Final = "face_recognition.onnx"
 _BATCH: Final = 16  # faces at a time: bounds the memory that a crowd takes
 
 #: Where the network expects the five landmarks in its picture, pixels: those of an average face
-#: with a quarter of its size around it, as dlib cuts it. Of frames a tenth wider or narrower, of
-#: landmarks without the nose, and of the detector's box instead, none tells people apart better
+#: with a quarter of its size around it, as dlib cuts it. Faces a tenth larger or smaller, or placed
+#: without the nose, are told apart no better; by the detector's box alone, ten times worse
 #: (benchmarks/identity.py).
 PLACES: Final = np.array([[47.5, 46.6], [100.5, 46.6], [74.0, 76.6], [50.4, 103.0], [97.6, 103.0]])
 

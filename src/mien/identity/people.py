@@ -38,19 +38,27 @@ class Person:
     Attributes:
         name: as it stands in results.
         known: out of the gallery; what is known of them then stays as it is.
-        seen: descriptors `(128,)` by where they come from: a picture, or a track of a video.
+        seen: descriptors `(n, 128)` by where they come from: a picture, or the views of a track.
     """
 
     name: str
     known: bool
     seen: dict[Hashable, Float32Array] = field(default_factory=dict)
 
-    def distance(self, descriptor: Float32Array, apart_from: Collection[Hashable]) -> float:
-        """From what is known of them, without what comes from `apart_from`; infinite if nothing."""
-        rows = [row for key, row in self.seen.items() if key not in apart_from]
-        if not rows:
-            return float("inf")
-        return float(np.linalg.norm(np.stack(rows) - descriptor, axis=1).min())
+    def distance(self, views: Float32Array, apart_from: Collection[Hashable]) -> float:
+        """To the nearest picture or track, but for those of `apart_from`; infinite if none."""
+        known = (rows for key, rows in self.seen.items() if key not in apart_from)
+        return min((distance(views, rows) for rows in known), default=float("inf"))
+
+
+def distance(a: Float32Array, b: Float32Array) -> float:
+    """Of two sets of views `(n, 128)`, `(m, 128)`: root mean square over all pairs.
+
+    Means of many views lie closer together than views do, strangers' too. This keeps the scale of
+    two single pictures, whatever their number, and only trembles less.
+    """
+    away = a.mean(0) - b.mean(0)
+    return float(np.sqrt((away**2).sum() + a.var(0).sum() + b.var(0).sum()))
 
 
 @dataclass
@@ -59,13 +67,13 @@ class Unnamed:
 
     Attributes:
         key: where it comes from, and what it is remembered by.
-        descriptor: `(128,)`.
+        views: descriptors `(n, 128)`: of the picture, or of views of the track.
         person: whose it was thought to be so far.
         may_be_new: whether enough was seen of it to call it a new person.
     """
 
     key: Hashable
-    descriptor: Float32Array
+    views: Float32Array
     person: Person | None = None
     may_be_new: bool = True
 
@@ -84,7 +92,7 @@ class People:
         self.same_person = same_person
         rows = gallery.people.items() if gallery else ()
         self._known = [
-            Person(name, True, {f"{name} {i}": row for i, row in enumerate(seen)})
+            Person(name, True, {f"{name} {i}": seen[i : i + 1] for i in range(len(seen))})
             for name, seen in rows
         ]
         self._strangers: dict[str, Person] = {}  # who was seen last comes last
@@ -120,7 +128,7 @@ class People:
     ) -> npt.NDArray[np.float64]:
         # What is known of a person through a face of this frame says nothing about another one.
         here = {face.key for face in faces}
-        rows = [[person.distance(f.descriptor, here) for person in everybody] for f in faces]
+        rows = [[person.distance(f.views, here) for person in everybody] for f in faces]
         return np.array(rows).reshape(len(faces), len(everybody))
 
     def _alone(self, face: Unnamed) -> Person | None:
@@ -143,7 +151,7 @@ class People:
                 self._strangers.pop(before.name, None)
         face.person = person
         if person is not None and not person.known:
-            _put_last(person.seen, face.key, face.descriptor, _MOST_SEEN)
+            _put_last(person.seen, face.key, face.views, _MOST_SEEN)
             _put_last(self._strangers, person.name, person, _MOST_STRANGERS)
 
 

@@ -3,9 +3,9 @@
 May import numpy, and from mien: types, and its siblings.
 
 In a video only a few views of each track are described: several in its first second, then one
-every two seconds, and as good ones as can be had. The mean of the best stands for the track. Good
-is what is large, sharp and seen from the front. Where a track's views stop looking like it (two
-faces were exchanged at a crossing), it is taken for another's from then on.
+every two seconds, and as good ones as can be had. The best stand for the track. Good is what is
+large, sharp and seen from the front. Where a track was out of sight, or its views stop looking like
+it (two faces were exchanged at a crossing), its views are collected anew.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 from mien.identity.embedder import FaceEmbedder, size_px, turned_px
 from mien.identity.gallery import Gallery
-from mien.identity.people import SAME_PERSON, People, Person, Unnamed
+from mien.identity.people import SAME_PERSON, People, Person, Unnamed, distance
 from mien.types import Detections, FaceIdentity, Float32Array, Frame, UInt8Array
 
 _VIEWS: Final = 5  # of a track that count
@@ -31,7 +31,8 @@ _FIRST_EVERY_S: Final = 0.2  # until there are so many
 _THEN_EVERY_S: Final = 2.0
 _BETTER: Final = 1.5  # so much better than any so far, and a view is described before its time
 _WORTH: Final = 0.5  # of the best quality so far; worse views wait
-_OTHER: Final = SAME_PERSON + 0.2  # a view further from the mean than this is doubtful
+_OTHER: Final = SAME_PERSON + 0.1  # a view further from the others than this is doubtful
+_GAP_S: Final = 0.3  # a track that was out of sight for longer may be another's
 _DOUBTS: Final = 2  # so many doubtful views in a row are another person's
 _MOST_A_FRAME: Final = 4  # faces that are described in one frame of a video
 _NEW_FROM: Final = 3  # views, or so many seconds, after which a track may be a new person's
@@ -53,7 +54,6 @@ class _Sighting:
         key: what it is remembered by.
         began_s, seen_s, described_s: when it was first and last seen, and last described.
         views: quality and descriptor of the best.
-        mean: of the views, weighted by their quality.
         doubts: views in a row that did not look like it.
         person, similarity: whose it is thought to be.
     """
@@ -63,7 +63,6 @@ class _Sighting:
     seen_s: float
     described_s: float = -inf
     views: list[tuple[float, Float32Array]] = field(default_factory=list)
-    mean: Float32Array | None = None
     doubts: int = 0
     person: Person | None = None
     similarity: float | None = None
@@ -82,21 +81,22 @@ class _Sighting:
     def looks_other(self, descriptor: Float32Array, time_s: float) -> bool:
         """Whether this view does not look like the track."""
         self.described_s = time_s
-        far = self.mean is not None and float(np.linalg.norm(descriptor - self.mean)) > _OTHER
+        far = bool(self.views) and distance(self.rows(), descriptor[None]) > _OTHER
         self.doubts = self.doubts + 1 if far else 0
         return far
 
     def add(self, quality: float, descriptor: Float32Array) -> None:
         """Keep the best views."""
         self.views = sorted([*self.views, (quality, descriptor)], key=itemgetter(0))[-_VIEWS:]
-        weights, rows = zip(*self.views, strict=True)
-        self.mean = np.average(rows, axis=0, weights=weights).astype(np.float32)
+
+    def rows(self) -> Float32Array:
+        """The descriptors of the views: `(n, 128)`."""
+        return np.stack([row for _, row in self.views])
 
     def unnamed(self, time_s: float) -> Unnamed:
         """For `People.assign`, once there is a view."""
-        assert self.mean is not None
         new = len(self.views) >= _NEW_FROM or time_s - self.began_s >= _NEW_FROM_S
-        return Unnamed(self.key, self.mean, self.person, may_be_new=new)
+        return Unnamed(self.key, self.rows(), self.person, may_be_new=new)
 
 
 class Sightings:
@@ -111,8 +111,12 @@ class Sightings:
     ) -> list[_Sighting]:
         """The tracks that are in view. Those that were lost long ago do not come back."""
         for number in numbers:
-            if number not in self.tracks:
+            before = self.tracks.get(number)
+            if before is None:
                 self.restart(number, keys, time_s)
+            elif number not in self.shown and time_s - before.seen_s > _GAP_S:
+                # It may have become another's while nobody looked.
+                self.restart(number, keys, time_s).person = before.person
             self.tracks[number].seen_s = time_s
         self.tracks = {n: t for n, t in self.tracks.items() if time_s - t.seen_s <= _FORGET_S}
         return [self.tracks[number] for number in numbers]
@@ -168,11 +172,11 @@ class Recognizer:
         """Whose the faces of a still picture are."""
         large = [i for i, points in enumerate(faces.landmarks) if size_px(points) >= _SMALLEST_PX]
         descriptors = self.embedder.describe(frame, faces.select(large))
-        found = self.people.assign([Unnamed(next(self._keys), row) for row in descriptors])
+        found = self.people.assign([Unnamed(next(self._keys), row[None]) for row in descriptors])
         identities = [FaceIdentity(None, None)] * len(faces)
-        for i, row, (person, distance) in zip(large, descriptors, found, strict=True):
+        for i, row, (person, away) in zip(large, descriptors, found, strict=True):
             name = person.name if person else None
-            identities[i] = FaceIdentity(name, _similarity(distance), row)
+            identities[i] = FaceIdentity(name, _similarity(away), row)
         return identities
 
     def follow(
@@ -208,15 +212,12 @@ class Recognizer:
         if due or sightings.shown != numbers:
             self._assign([track for track in tracks if track.views], now_s)
             sightings.shown = list(numbers)
-        return [
-            FaceIdentity(track.person.name if track.person else None, track.similarity, track.mean)
-            for track in tracks
-        ]
+        return [_identity(track) for track in tracks]
 
     def _assign(self, tracks: Sequence[_Sighting], now_s: float) -> None:
         found = self.people.assign([track.unnamed(now_s) for track in tracks])
-        for track, (person, distance) in zip(tracks, found, strict=True):
-            track.person, track.similarity = person, _similarity(distance)
+        for track, (person, away) in zip(tracks, found, strict=True):
+            track.person, track.similarity = person, _similarity(away)
 
 
 def quality(faces: Detections, crops: UInt8Array, i: int) -> float:
@@ -235,5 +236,10 @@ def quality(faces: Detections, crops: UInt8Array, i: int) -> float:
     return max(min(size / _LARGE_PX, 1.0) * sharp * float(faces.scores[i]) * front, 1e-6)
 
 
-def _similarity(distance: float) -> float | None:
-    return max(0.0, 1 - distance) if isfinite(distance) else None
+def _identity(track: _Sighting) -> FaceIdentity:
+    mean = track.rows().mean(0) if track.views else None
+    return FaceIdentity(track.person.name if track.person else None, track.similarity, mean)
+
+
+def _similarity(away: float) -> float | None:
+    return max(0.0, 1 - away) if isfinite(away) else None
