@@ -181,8 +181,10 @@ def _face_table(material: Material, faces: list[tuple[Recording, Track]]) -> Htm
 
 def _face_name(material: Material, recording: Recording, track: Track) -> str:
     name = material.title(recording)
-    alone = len(recording.tracks) == 1 or track.number is None
-    return name if alone else f"{name}, face {track.number}"
+    if len(recording.tracks) == 1 or track.number is None:
+        return name
+    only = len(material.recordings) == 1
+    return f"face {track.number}" if only else f"{name}, face {track.number}"
 
 
 def timelines(material: Material) -> Iterator[Html]:
