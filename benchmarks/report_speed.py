@@ -3,8 +3,8 @@
     python benchmarks/report_speed.py --hours 2 --faces 1
 
 Writes a table of made-up answers, 25 frames a second, whose expression changes at random every few
-seconds, and builds the report with everything in it. Prints frames, seconds, the most memory that the
-process ever held, and the size of the page.
+seconds, and builds the report with everything in it. Prints frames, seconds, the most memory that
+the process ever held, and the size of the page.
 """
 
 from __future__ import annotations
