@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.report.companions import Marker, Member
@@ -68,7 +68,8 @@ def test_breaks_count_for_a_usual_step(tmp_path: Path) -> None:
     results = film(*[[face(1, "happy", 0.9)]] * 20)
     late = [replace(r, time_s=r.time_s + 4) if r.frame >= 10 else r for r in results]
     quality = one(tmp_path / "a.csv", late).quality
-    assert (quality.gaps, quality.gap_s) == (1, pytest.approx(4.0))
+    assert quality.gaps == 1
+    assert quality.gap_s == pytest.approx(4.0)
     assert quality.recorded_s == pytest.approx(2.0)
     assert quality.longest_step_s == pytest.approx(4.1)
 
@@ -84,6 +85,7 @@ def test_long_recordings_are_thinned(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 500), st.floats(0, 2)), max_size=40))
+@settings(deadline=None)
 def test_wider_spans_hold_the_same(added: list[tuple[float, float]]) -> None:
     spans = Spans(0.05)
     for time_s, value in sorted(added):
@@ -173,7 +175,8 @@ def test_sessions_are_dated(tmp_path: Path) -> None:
     members = [Member("1.mp4", day=date(2026, 3, 2)), Member("2.jsonl", day=date(2026, 3, 1))]
     short, long = sessions(recordings, EXPRESSIONS, members)
     assert (short.day, short.name, short.enough) == (date(2026, 3, 1), "2.jsonl", False)
-    assert (long.day, long.enough, long.sure_s) == (date(2026, 3, 2), True, pytest.approx(90))
+    assert (long.day, long.enough) == (date(2026, 3, 2), True)
+    assert long.sure_s == pytest.approx(90)
 
 
 def test_an_audience_is_laid_over_each_other(tmp_path: Path) -> None:

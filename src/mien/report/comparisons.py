@@ -248,8 +248,10 @@ def everybody(material: Material) -> Iterator[Html]:
     asked = "audience" in material.view.asks_for
     if found is None and asked:
         yield section("audience", heading, tag("p", words.NO_AUDIENCE))
-    if found is None or (faces < 2 and not asked):
-        return  # a timeline shows the one face already
+    # A timeline shows the one face already, and unrelated recordings have no time in common.
+    related = faces > 1 and (len(material.videos) == 1 or bool(material.markers))
+    if found is None or not (asked or related):
+        return
     marks = [*(material.mark(label) for label in material.labels), "cu"]
     names = (*material.labels, "uncertain")
     said = (

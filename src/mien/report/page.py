@@ -80,7 +80,7 @@ def quiet(*content: object) -> Html:
 
 
 def with_ends(value: str, ends: str) -> Html:
-    """A figure and its interval in brackets, which may go to the next line."""
+    """A figure with its interval in brackets below it."""
     return join((value, " ", tag("span", f"({ends})", class_="ends")))
 
 

@@ -181,8 +181,10 @@ def _face_table(material: Material, faces: list[tuple[Recording, Track]]) -> Htm
 
 def _face_name(material: Material, recording: Recording, track: Track) -> str:
     name = material.title(recording)
-    alone = len(recording.tracks) == 1 or track.number is None
-    return name if alone else f"{name}, face {track.number}"
+    if len(recording.tracks) == 1 or track.number is None:
+        return name
+    only = len(material.recordings) == 1
+    return f"face {track.number}" if only else f"{name}, face {track.number}"
 
 
 def timelines(material: Material) -> Iterator[Html]:
@@ -209,7 +211,7 @@ def _timeline(material: Material, recording: Recording, track: Track) -> Iterato
         spans, width_s = 2 * spans, 2 * width_s
     thin = together([(track, spans)], len(material.labels))
     seen_s = np.maximum(thin.seen_s, 1e-12)
-    times_s, probs = thin.index * width_s, thin.probs_s / seen_s[:, None]
+    times_s, probs = thin.index.astype(np.float64) * width_s, thin.probs_s / seen_s[:, None]
     drawn = sorted(track.segments, key=lambda segment: -segment.duration_s)[:_BARS]
     drawn.sort(key=lambda segment: segment.start_s)
     said = _said_of(material, track)
