@@ -35,11 +35,11 @@ def wait_for(condition: Callable[[], Any]) -> Any:
     raise AssertionError("waited in vain")
 
 
-def worker_at(out: Path, index: int, *, not_pid: int = 0) -> int:
-    """The worker that is at the input with this index within its part, once there is one."""
+def worker_at(out: Path, index: int, *, part: int = 0, not_pid: int = 0) -> int:
+    """The worker that is at the input with this index within a part, once there is one."""
 
     def found() -> int:
-        for file in (out / ".mien/trying").glob("*"):
+        for file in (out / ".mien/trying").glob(f"{part:06}"):
             words = file.read_text().split()
             if len(words) == 3 and int(words[0]) == index and int(words[1]) != not_pid:
                 return int(words[1])
@@ -64,7 +64,7 @@ def test_the_parent_killed(tmp_path: Path, own: Path, place: int) -> None:
     out = tmp_path / "out"
     files, pipe = with_pipe(own, place)
     process = start(files, out, "--part-size", "3")
-    worker = worker_at(out, place % 3)
+    worker = worker_at(out, place % 3, part=place // 3)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     wait_for(lambda: not Path(f"/proc/{worker}").exists())  # it never outlives its parent

@@ -59,8 +59,14 @@ def read_picture(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return _rgb(ImageOps.exif_transpose(picture))
+        except MemoryError as error:
+            width, height = picture.size
+            raise SourceError(
+                f"{name}: {width:,} x {height:,} pixels need more memory than there is. Make it "
+                "smaller, or give more memory"
+            ) from error
         # Pillow's decoders raise many kinds on damaged data.
-        except (OSError, ValueError, SyntaxError, IndexError, MemoryError) as error:
+        except (OSError, ValueError, SyntaxError, IndexError) as error:
             raise SourceError(
                 f"{name}: damaged or cut off ({error}). Copy or download it again"
             ) from error

@@ -133,7 +133,7 @@ def _work(line: Connection, order: Order) -> None:
         return  # nothing is left to do
     except MienError as error:
         line.send(error)
-    except MemoryError:
+    except (MemoryError, ImportError):  # a library that finds no memory cannot be loaded
         os._exit(1)
     except Exception:
         line.send(RuntimeError(f"a worker failed:\n{traceback.format_exc()}"))

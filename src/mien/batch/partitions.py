@@ -51,6 +51,7 @@ class PartitionWriter:
     """
 
     def __init__(self, folder: BatchFolder, job: Job) -> None:
+        import arro3.io  # noqa: F401  # where memory is short, it is now that this should show
         from arro3.core import DataType, Field
 
         self._folder, self._job = folder, job
