@@ -135,7 +135,7 @@ def saved(tab: Tab, act: Callable[[], None], folder: Path) -> Path:
     """What the page lets the reader keep."""
     with tab.expect_download() as waiting:
         act()
-    file = folder / waiting.value.suggested_filename
+    file: Path = folder / waiting.value.suggested_filename
     waiting.value.save_as(file)
     return file
 

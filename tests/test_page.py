@@ -40,6 +40,7 @@ for module in ("fastapi", "uvicorn", "websockets"):
     pytest.importorskip(module, reason="needs the extra server")
 
 PAGE = Path(__file__).parents[1] / "src" / "mien" / "server" / "page"
+KEY: Final = "open sesame, if you please"
 SCRIPT_NAME: Final = "<img src=x onerror=document.title='broken'>.png"
 
 
@@ -201,7 +202,7 @@ def test_a_camera_that_is_not_allowed(visit: Visit) -> None:
 
 
 def test_a_key_is_asked_for_and_a_lost_server_found_again(browser: Any, tmp_path: Path) -> None:
-    server = Server(tmp_path, key="open sesame if you please")
+    server = Server(tmp_path, key=KEY)
     visit = Visit(browser, server.url)
     tab = visit.open()
     press(tab, "Start the camera")
@@ -210,17 +211,17 @@ def test_a_key_is_asked_for_and_a_lost_server_found_again(browser: Any, tmp_path
     dialog.get_by_role("button", name="Use this key").click()
     tab.get_by_text("The server refused this key").wait_for()
     keep(tab, "key")
-    dialog.get_by_label("Key").fill("open sesame if you please")
+    dialog.get_by_label("Key").fill(KEY)
     dialog.get_by_role("button", name="Use this key").click()
     tab.wait_for_selector(".reading:not(.nobody)")
-    assert "sesame" not in json.dumps(
+    assert KEY not in json.dumps(
         tab.evaluate("[document.cookie, {...localStorage}, {...sessionStorage}, location.href]")
     )
 
     server.stop()
     tab.get_by_text("No connection to the server").wait_for()
     keep(tab, "server-gone")
-    server = Server(tmp_path, key="open sesame if you please", port=int(visit.url.split(":")[-1].rstrip("/")))
+    server = Server(tmp_path, key=KEY, port=int(visit.url.split(":")[-1].rstrip("/")))
     tab.evaluate("document.querySelector('#live-note button')?.click()")  # or it did by itself
     tab.wait_for_selector(".reading:not(.nobody)")
     visit.end()

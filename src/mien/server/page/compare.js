@@ -186,7 +186,7 @@ function figuresOf(sessions, labels) {
   };
   const plain = (title, say) => make("tr", { class: "foot-row" }, make("th", { scope: "row" }, title),
     ...sessions.map(({ summary }) => make("td", {}, say(summary))), two ? make("td", {}) : null);
-  const heads = ["", ...sessions.map(({ name }) => name), ...(two ? ["Difference"] : [])];
+  const heads = ["Expression", ...sessions.map(({ name }) => name), ...(two ? ["Difference"] : [])];
   return make("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": "In figures" },
     make("table", {},
       make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),

@@ -39,6 +39,10 @@ export class Crowd {
     for (const face of frame.faces) {
       this.stripOf(face.track_id, frame.time_s)?.add(frame.time_s, face);
     }
+    const here = new Set(frame.faces.map((face) => face.track_id));
+    for (const [number, { strip }] of this.strips) {
+      if (!here.has(number)) strip.leave(frame.time_s);
+    }
     this.chooseBest(frame);
     this.showChips(frame);
     this.speak(frame);

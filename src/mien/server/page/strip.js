@@ -5,7 +5,7 @@ import { colourOf, percent } from "./expressions.js";
 
 const SPAN_S = 60;
 const STEP_S = 0.1; // answers within it are averaged: a minute is 600 points at most
-const GAP_S = 0.6; // a face out of sight for longer leaves a gap
+const HOLD_S = 3; // an answer holds until the next frame, but not longer than this
 const BAND = 0.16; // part of the height that the band takes
 
 /** A canvas that `add` feeds and `paint` draws. */
@@ -21,14 +21,20 @@ export class Strip {
     const step = Math.floor(time_s / STEP_S);
     const values = this.labels.map((label) => face.probs[label] ?? 0);
     const last = this.points.at(-1);
-    if (last?.step === step) {
+    if (last?.step === step && last.left === null) {
       last.n += 1;
       last.p = last.p.map((p, k) => p + (values[k] - p) / last.n);
       Object.assign(last, { expression: face.expression, uncertain: face.uncertain });
       return;
     }
     const { expression, uncertain } = face;
-    this.points.push({ step, t: time_s, n: 1, p: values, expression, uncertain });
+    this.points.push({ step, t: time_s, left: null, n: 1, p: values, expression, uncertain });
+  }
+
+  /** The face is not in the frame of this time. */
+  leave(time_s) {
+    const last = this.points.at(-1);
+    if (last) last.left ??= time_s;
   }
 
   /** Forget what is older than a minute; whether anything is left. */
@@ -49,7 +55,7 @@ export class Strip {
     pen.clearRect(0, 0, width, height);
     const at = (t) => width * (1 - (now_s - t) / SPAN_S);
     const body = height * (1 - BAND);
-    const ends = this.points.map((point, i) => this.endOf(i, point));
+    const ends = this.points.map((point, i) => this.endOf(i, point, now_s));
     this.labels.forEach((label, k) => {
       pen.fillStyle = colourOf(label);
       this.points.forEach((point, i) => {
@@ -68,10 +74,9 @@ export class Strip {
     });
   }
 
-  /** Until when a point holds: to the next one, but not over a gap. */
-  endOf(i, point) {
-    const next = this.points[i + 1];
-    return next && next.t - point.t <= GAP_S ? next.t : point.t + STEP_S;
+  /** Until when a point holds: to the next one, or to the frame without this face. */
+  endOf(i, point, now_s) {
+    return Math.min(point.left ?? this.points[i + 1]?.t ?? now_s, point.t + HOLD_S);
   }
 
   /** What the minute held, in words. */
