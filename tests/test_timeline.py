@@ -39,7 +39,11 @@ def faces(draw: st.DrawFn) -> FaceResult:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a,b\n.jpg", "ü.mp4"]), st.lists(faces(), max_size=3))))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_what_is_written_is_read_back(
     tmp_path: Path, frames: list[tuple[str, list[FaceResult]]]
 ) -> None:

@@ -180,7 +180,7 @@ def cliffs_delta(first: FloatArray, second: FloatArray) -> float:
     ordered = np.sort(first)
     below = np.searchsorted(ordered, second, "left")
     above = len(first) - np.searchsorted(ordered, second, "right")
-    return float((below - above).mean() / len(first))
+    return float((below - above).sum() / (len(first) * len(second)))
 
 
 def group_difference(first: FloatArray, second: FloatArray) -> tuple[Estimate, Estimate]:
