@@ -178,6 +178,8 @@ class TemporalRecipe:
     exclude: tuple[str, ...] = ()  # people whose pictures are left out
     holdout: float = 0.15  # share of the people who are only watched
     wild_share: float = 0.3  # share of sequences of a face from anywhere that holds still
+    speech_share: float = 0.6  # share of the others in which the face speaks for a while
+    calm: float = 0.5  # weight of changes of the answer where nothing changes
     frames: int = 96  # of a sequence
     steps: int = 1500
     batch: int = 48  # sequences

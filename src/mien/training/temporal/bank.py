@@ -37,8 +37,8 @@ _SMALL_PX: Final = (16, 64)  # sides to which a take may be shrunk
 _QUALITY: Final = (25, 95)  # of its JPEG
 #: A half-profile's nose lies so far beside its face's middle (`alignment.nose_offset`).
 _TURNED: Final = 0.15
-#: Expressions whose lower halves look like speech.
-_SPOKEN: Final = ("surprise", "happy", "fear")
+#: How far a speaking mouth goes towards those of the expressions.
+_SPOKEN: Final = (0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,8 @@ class BankBuilder:
                 for degree in (DEGREES if rest else ())
             ]
             shown[label] = np.stack(degrees or [self._keep(full)])
-            if rest and labels[label] in _SPOKEN:
-                mouths = [_speaking(a, b) for a, b in zip(rest, full, strict=True)]
+            for degree in _SPOKEN if rest else ():
+                mouths = [_speaking(a, b, degree) for a, b in zip(rest, full, strict=True)]
                 spoken.append(self._keep(mouths))
         nothing = np.zeros((0, len(trembles)), np.intp)
         rows = self._keep(rest) if rest else np.zeros(0, np.intp)
@@ -263,8 +263,8 @@ def _mixed(a: UInt8Array, b: UInt8Array, degree: float) -> UInt8Array:
     return np.asarray(np.rint(a + degree * (b.astype(np.float64) - a)), np.uint8)
 
 
-def _speaking(rest: UInt8Array, full: UInt8Array) -> UInt8Array:
-    """A face at rest with the mouth of an expression, two thirds of the way."""
+def _speaking(rest: UInt8Array, full: UInt8Array, degree: float) -> UInt8Array:
+    """A face at rest with the mouth of an expression, by a degree."""
     rows = np.linspace(0, 1, len(rest))[:, None]
-    share = np.clip((rows - 0.55) / 0.15, 0, 1) * (2 / 3)
+    share = np.clip((rows - 0.55) / 0.15, 0, 1) * degree
     return np.asarray(np.rint(rest + share * (full.astype(np.float64) - rest)), np.uint8)

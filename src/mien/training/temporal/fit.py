@@ -45,8 +45,10 @@ def train_temporal(
     watched, learned = bank.split(held)
     network = TemporalNetwork(recipe, bank.log_probs.shape[1], bank.embeddings.shape[1])
     network.standardize(torch.from_numpy(bank.embeddings))
-    composer = Composer(learned, neutral, recipe.frames, recipe.wild_share, seed=recipe.seed + 1)
-    examination = Composer(watched, neutral, recipe.frames, 0.0, seed=recipe.seed + 2).draw(256)
+    shares = {"wild_share": recipe.wild_share, "speech_share": recipe.speech_share}
+    composer = Composer(learned, neutral, recipe.frames, seed=recipe.seed + 1, **shares)
+    shares["wild_share"] = 0.0
+    drawn = Composer(watched, neutral, recipe.frames, seed=recipe.seed + 2, **shares).draw(256)
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -55,7 +57,7 @@ def train_temporal(
     )
     network.train()
     for step in range(recipe.steps):
-        loss = _loss(network, composer.draw(recipe.batch))
+        loss = _loss(network, composer.draw(recipe.batch), recipe.calm)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -63,14 +65,14 @@ def train_temporal(
         schedule.step()
         if (step + 1) % max(recipe.steps // 10, 1) == 0:
             network.eval()
-            figures = _examine(network, examination)
+            figures = _examine(network, drawn)
             network.train()
             report(
                 f"step {step + 1:5}/{recipe.steps}  loss {loss.item():.3f}  people held out: "
                 + "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
             )
     network.eval()
-    return network, _examine(network, examination)
+    return network, _examine(network, drawn)
 
 
 def _tensors(drawn: Sequences) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -79,10 +81,15 @@ def _tensors(drawn: Sequences) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return first, second, third, fourth
 
 
-def _loss(network: TemporalNetwork, drawn: Sequences) -> Tensor:
+def _loss(network: TemporalNetwork, drawn: Sequences, calm: float) -> Tensor:
+    """Cross-entropy, and how much the answer changes between frames where the truth does not."""
     log_probs, embeddings, gaps_s, targets = _tensors(drawn)
     logits = network.run(log_probs, embeddings, gaps_s)
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1))
+    loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1))
+    probs = logits.softmax(2)
+    moved = (probs[:, 1:] - probs[:, :-1]).abs().sum(2)
+    still = (targets[:, 1:] == targets[:, :-1]).all(2)
+    return loss + calm * (moved * still).mean()
 
 
 @torch.no_grad()

@@ -42,6 +42,7 @@ class Composer:
         neutral: the label of a face at rest.
         frames: T.
         wild_share: share of sequences of a face from anywhere that holds still.
+        speech_share: share of the others in which the face speaks for a while.
         long_ago_s: the first frame's gap.
         seed: of the draws.
     """
@@ -50,6 +51,7 @@ class Composer:
     neutral: int
     frames: int = 96
     wild_share: float = 0.3
+    speech_share: float = 0.6
     long_ago_s: float = 1e6
     seed: int = 0
     _random: np.random.Generator = field(init=False)
@@ -170,16 +172,19 @@ class Composer:
         cuts: npt.NDArray[np.intp],
     ) -> None:
         """For a while, the mouth opens and closes some times a second."""
-        if not len(take.spoken) or self._random.random() < 0.5:
+        if not len(take.spoken) or self._random.random() > self.speech_share:
             return
         random = self._random
-        begin_s = random.uniform(-0.5, times[-1])
-        end_s = begin_s + random.uniform(0.5, 4)
-        rate, phase = random.uniform(1.5, 5), random.uniform(0, 2 * np.pi)
-        for i in np.nonzero((times > begin_s) & (times < end_s))[0]:
-            opening = max(0.0, np.sin(2 * np.pi * rate * times[i] + phase)) * random.uniform(0.6, 1)
-            mouth = take.spoken[int(times[i] * rate) % len(take.spoken), cuts[i]]
-            script.mix(i, self.bank, mouth, opening)
+        begin_s = random.uniform(-2, times[-1])
+        end_s = begin_s + random.uniform(1, 8)
+        rate, now_s = random.uniform(1.5, 5), begin_s
+        while now_s < end_s:  # one syllable after the other, each with a mouth of its own
+            length_s = random.uniform(0.6, 1.6) / rate
+            mouth, widest = take.spoken[random.integers(len(take.spoken))], random.uniform(0.3, 1)
+            for i in np.nonzero((times >= now_s) & (times < now_s + length_s))[0]:
+                opening = np.sin(np.pi * (times[i] - now_s) / length_s) * widest
+                script.mix(i, self.bank, mouth[cuts[i]], opening)
+            now_s += length_s
 
     def _err(self, script: _Script, take: Take, times: npt.NDArray[np.float64]) -> None:
         """Now and then a few frames look like something else: a blink, a hand, a bad crop."""
