@@ -25,7 +25,7 @@ __all__ = ["inline"]  # fixtures
 
 
 FPS = 10
-VIDEO = Settings(detector_px=96, segment_s=10.0)
+VIDEO = Settings(detector_px=160, segment_s=10.0)
 
 
 def write_portraits(path: Path, portrait: UInt8Array, seconds: float) -> None:
