@@ -432,5 +432,5 @@ def test_the_keyboard_reaches_everything_in_order(visit: Visit) -> None:
     # What the face shows is said to those who listen, once it lasts.
     until(tab, "document.getElementById('announcer').textContent === 'Face 1: happy'")
     tab.get_by_role("link", name="Files", exact=True).press("Enter")
-    assert tab.evaluate("document.activeElement.textContent") == "Files"
+    until(tab, "document.activeElement.textContent === 'Files'")
     assert tab.get_by_role("link", name="Files", exact=True).get_attribute("aria-current") == "page"

@@ -197,10 +197,10 @@ def test_without_the_key_nothing_is_told(locked: httpx.Client, pictures: dict[st
         assert locked.get(path).status_code == 200, path
     for name, value in {
         "X-API-Key": KEY[:-1],
-        "Authorization": "Bearer ",
+        "Authorization": "Bearer x",
         "X-Api-Key": "é",
     }.items():
-        wrong = {name: value.encode("latin-1")}
+        wrong = [(name.encode(), value.encode("latin-1"))]
         assert locked.get("/v1/models", headers=wrong).status_code == 401
         assert locked.post("/v1/session", headers=wrong).status_code == 401
     for right in ({"X-API-Key": KEY}, {"Authorization": f"bearer {KEY}"}):

@@ -31,12 +31,8 @@ def test_a_smile_turns_the_page(analyzer: Analyzer, tmp_path: Path, portrait: UI
         container.mux(stream.encode(None))
     with running(analyzer, tmp_path / "data") as client:
         address = f"ws://127.0.0.1:{client.base_url.port}/v1/live"
-        command = [
-            sys.executable,
-            EXAMPLES / "smile_to_continue.py",
-            tmp_path / "clip.mp4",
-            address,
-        ]
+        script, clip = str(EXAMPLES / "smile_to_continue.py"), str(tmp_path / "clip.mp4")
+        command = [sys.executable, script, clip, address]
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=120)
     assert done.stderr == ""
     assert [line.split()[2:] for line in done.stdout.splitlines()] == [["page", "2"], ["page", "3"]]
@@ -64,7 +60,7 @@ def test_javascript_without_packages(
     with running(analyzer, tmp_path / "data") as client:
         address = f"ws://127.0.0.1:{client.base_url.port}/v1/live"
         done = subprocess.run(
-            [node, EXAMPLES / "live.mjs", "empty.png", "text.jpg", "face.png"],
+            [node, str(EXAMPLES / "live.mjs"), "empty.png", "text.jpg", "face.png"],
             cwd=tmp_path,
             env=os.environ | {"MIEN_LIVE": address},
             capture_output=True,

@@ -253,25 +253,21 @@ def test_uploads_that_are_cut_off_hold_nothing(
 
 
 def test_pictures_beyond_what_may_be_held_are_refused(
-    client: httpx.Client, portrait_file: Path
+    analyzer: Analyzer, tmp_path: Path, portrait_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = []
-    for _ in range(3):
-        opened = connection(client)
-        opened.sendall(head("/v1/analyze", "Content-Length: 1900000", "Expect: 100-continue"))
-        assert opened.recv(100).startswith(b"HTTP/1.1 100")
-        opened.sendall(bytes(1_250_000))
-        slow.append(opened)
-    with closing(connection(client)) as opened:  # 3.75 of 4 MB are held, once they have come
-        while True:
-            opened.sendall(head("/v1/analyze", "Content-Length: 1000000") + bytes(1_000_000))
-            status, body = answer(opened)
-            if status == 503:
-                break
-    assert b"too many pictures are waiting" in body
-    for opened in slow:
-        opened.close()
-    while True:
+    monkeypatch.setattr(uploads, "_STALL_S", 600.0)
+    with running(analyzer, tmp_path, max_waiting_mb=2.0, timeout=600.0) as client:
+        with closing(connection(client)) as slow:
+            slow.sendall(head("/v1/analyze", "Content-Length: 1900000", "Expect: 100-continue"))
+            assert slow.recv(100).startswith(b"HTTP/1.1 100")
+            slow.sendall(bytes(1_750_000))
+            while 'mien_held_bytes{kind="picture"} 1.75e+06' not in client.get("/metrics").text:
+                pass
+            with closing(connection(client)) as opened:
+                opened.sendall(head("/v1/analyze", "Content-Length: 500000") + bytes(500_000))
+                status, body = answer(opened)
+            assert status == 503
+            assert b"too many pictures are waiting" in body
         files = {"file": ("a.png", portrait_file.read_bytes())}
-        if client.post("/v1/analyze", files=files).status_code == 200:
-            break
+        while client.post("/v1/analyze", files=files).status_code != 200:
+            pass  # until the server has seen the slow one go

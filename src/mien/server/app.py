@@ -56,6 +56,9 @@ class Application:
         self._runner = JobRunner(self._jobs, *shared)
         self._videos = Videos(self._jobs, self._runner, settings)
         self._meters.watch("mien_waiting", "pieces of work that wait", "kind", self._workers.lines)
+        self._meters.watch(
+            "mien_held_bytes", "of pictures that wait or come in", "kind", self._pictures.held
+        )
         self._meters.watch("mien_videos", "videos in each state", "state", self._jobs.count)
         self.app: ASGIApp = Guard(self._routes(), settings, self._meters)
         if settings.origins:

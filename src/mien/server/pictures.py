@@ -52,6 +52,10 @@ class Pictures:
         self._found: list[tuple[_Answer, Found]] = []  # faces that are not yet classified
         self._held_bytes = 0
 
+    def held(self) -> dict[str, float]:
+        """How many bytes are in memory."""
+        return {"picture": self._held_bytes}
+
     async def analyze(self, request: Request) -> Response:
         """Answer one request.
 

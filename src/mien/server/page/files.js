@@ -25,8 +25,8 @@ export function startFiles() {
 
 function sort(files, pictures, jobs) {
   const kind = (file) => {
-    if (PICTURES.test(file.name) || file.type.startsWith("image/") && file.type !== "image/gif") return "picture";
-    return VIDEOS.test(file.name) || file.type.startsWith("video/") ? "video" : "other";
+    if (VIDEOS.test(file.name) || file.type.startsWith("video/")) return "video";
+    return PICTURES.test(file.name) || file.type.startsWith("image/") ? "picture" : "other";
   };
   const of = (wanted) => files.filter((file) => kind(file) === wanted);
   get("files-status").replaceChildren(

@@ -131,7 +131,8 @@ export class Jobs {
   item(job) {
     const over = OVER.includes(job.state);
     const began = new Date(1000 * job.created_s).toLocaleString(undefined, WHEN);
-    const state = { done: "", failed: "failed · ", cancelled: "stopped early · " }[job.state] ?? `${job.state} · `;
+    const states = { done: "", failed: "failed · ", cancelled: "stopped early · " };
+    const state = states[job.state] ?? `${job.state} · `;
     const readable = job.files.includes("results.jsonl");
     return make("li", {},
       make("div", { class: "grow" }, make("p", { class: "notice-title" }, job.name),
