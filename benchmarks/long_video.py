@@ -99,7 +99,7 @@ def main() -> None:
         early = float(np.median(held[(share > 2 / options.minutes) & (share < 0.1)]))
         late = float(np.median(held[share > 0.9]))
         frames = 60 * options.minutes * options.fps
-        tracks = set()
+        tracks: set[int | None] = set()
         for number, result in enumerate(read_results(outs[0])):
             assert result.frame == number
             assert abs(result.time_s - number / options.fps) < 1e-3, (number, result.time_s)

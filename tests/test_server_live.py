@@ -132,30 +132,32 @@ def test_reset_begins_anew(client: httpx.Client, picture: bytes) -> None:
     assert again["received"] == 1
 
 
-def test_a_baseline_is_learned_where_the_pipeline_can(
-    analyzer: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: bytes
-) -> None:
-    asked: list[float] = []
-    monkeypatch.setattr(
-        Following, "learn_baseline", lambda _, seconds: asked.append(seconds), raising=False
-    )
-    with running(analyzer, tmp_path) as client, live(client) as socket:
-        heard(socket)
-        socket.send('{"type": "baseline", "seconds": 2}')
-        assert heard(socket) == {"type": "baseline", "seconds": 2}
-        socket.send(message(0.0, picture))
-        assert heard(socket)["type"] == "result"
-    assert asked == [2]
-
-
-def test_and_refused_where_it_cannot(
-    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, picture: bytes
-) -> None:
-    monkeypatch.delattr(Following, "learn_baseline", raising=False)
+def test_a_baseline_is_learned(client: httpx.Client, picture: bytes) -> None:
+    """The portrait smiles. Taken for her resting face, the smile counts for little."""
     with live(client) as socket:
         heard(socket)
+        socket.send(message(0.0, picture))
+        before = shown(heard(socket))
         socket.send('{"type": "baseline", "seconds": 2}')
-        assert "cannot learn a baseline" in heard(socket)["message"]
+        assert heard(socket) == {"type": "baseline", "seconds": 2}
+        for i in range(1, 4):
+            socket.send(message(i / 10, picture))
+            after = shown(heard(socket))
+    assert before["happy"] / before["neutral"] > 5 * after["happy"] / after["neutral"]
+
+
+def shown(answer: dict[str, Any]) -> dict[str, float]:
+    """The probabilities of the largest face in a result."""
+    faces = answer["result"]["faces"]
+    probs: dict[str, float] = max(faces, key=lambda face: face["box"][2])["probs"]
+    return probs
+
+
+def test_a_baseline_needs_a_neutral_class(analyzer: Analyzer, tmp_path: Path) -> None:
+    session = Session(analyzer, Settings(tmp_path), Meters())
+    session._following.baseline = None
+    with pytest.raises(ValueError, match="class neutral"):
+        session.learn_baseline(2)
 
 
 def test_the_newest_frame_wins(analyzer: Analyzer, tmp_path: Path, picture: bytes) -> None:

@@ -1,5 +1,5 @@
 """Analyses the videos that wait, one after the other. May import from mien: errors, pipeline,
-sources, sinks, annotate, types, and its siblings jobs, workers, settings and meters.
+sources, sinks, annotate, report, types, and its siblings jobs, workers, settings and meters.
 
 Decoding, drawing and writing happen in this room's own thread; finding and reading faces takes its
 turn among the workers, so that a long video does not hold up a live camera.
@@ -22,6 +22,7 @@ import av
 from mien.annotate import annotate
 from mien.errors import MienError, SourceError
 from mien.pipeline import Analyzer
+from mien.report import write_report
 from mien.server.jobs import UPLOAD, Job, Jobs, State
 from mien.server.meters import Meters
 from mien.server.settings import Settings
@@ -48,6 +49,7 @@ FILES: Final = {
     "segments.csv": "text/csv",
     "subtitles.vtt": "text/vtt",
     "annotated.mp4": "video/mp4",
+    "report.html": "text/html",
 }
 
 _NOTE_EVERY_S: Final = 0.5  # how often a job's progress is written down
@@ -164,6 +166,7 @@ class JobRunner:
             if job.annotated:
                 copy = stack.enter_context(open_sink(folder / "annotated.mp4"))
             self._follow(job, source, tables, copy, upload)
+        write_report([folder / "results.jsonl"], folder / "report.html")
 
     def _open(self, job: Job, upload: Path) -> Source:
         """The video, if it is one and not longer than the limit."""

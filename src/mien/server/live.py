@@ -69,14 +69,14 @@ class Session:
         """Take each person's face of the next seconds for their neutral one.
 
         Raises:
-            ValueError: not a useful number of seconds, or the pipeline cannot do that.
+            ValueError: not a useful number of seconds, or the model has no class neutral.
         """
         if not 0 < seconds <= _LONGEST_BASELINE_S:
             raise ValueError(
                 f"seconds: expected more than 0 and at most {_LONGEST_BASELINE_S:g}, got {seconds}"
             )
-        if not hasattr(self._following, "learn_baseline"):
-            raise ValueError("this version of mien cannot learn a baseline")
+        if self._following.baseline is None:
+            raise ValueError("the model has no class neutral, which a baseline needs")
         self._baseline_s = seconds
 
     def receive(self, message: bytes) -> None:
@@ -116,7 +116,7 @@ class Session:
             return None
         began = time.perf_counter()
         if baseline_s is not None:
-            getattr(self._following, "learn_baseline")(baseline_s)  # noqa: B009
+            self._following.learn_baseline(baseline_s)
         try:
             if not looks_like_picture(sent.picture):
                 raise SourceError("live: not a picture. Expected JPEG, PNG or WebP")

@@ -29,7 +29,14 @@ _LOOK_S: Final = 0.25  # how often a job is looked at for those who watch it
 _BEAT_S: Final = 15.0  # a comment now and then keeps proxies from closing a quiet connection
 
 #: Shown by a player or in a tab; everything else is saved.
-_INLINE: Final = ("annotated.mp4", "subtitles.vtt")
+_INLINE: Final = ("annotated.mp4", "subtitles.vtt", "report.html")
+
+
+#: A report is a page of its own: it runs nothing, loads nothing and belongs to no site.
+_ALONE: Final = {
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; "
+    "img-src data:"
+}
 
 
 @dataclass(frozen=True)
@@ -199,6 +206,7 @@ class Videos:
             media_type=FILES[name],
             filename=name,
             content_disposition_type="inline" if name in _INLINE else "attachment",
+            headers=_ALONE if name == "report.html" else None,
         )
 
     async def cancel(self, job_id: str) -> JobView:

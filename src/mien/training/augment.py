@@ -149,7 +149,7 @@ def varied_views(images: Tensor, views: int, recipe: AugmentRecipe, seed: int) -
     generator, size = Generator().manual_seed(seed), images.shape[1]
     for _ in range(views):
         shown = []
-        for part in images.split(_VIEW_ROWS):
+        for part in torch.split(images, _VIEW_ROWS):
             dice = draw_variations(len(part), size, recipe, generator)
             whole = torch.eye(2, 3).expand(len(part), 2, 3)
             shown.append(vary(part, whole, size, dice)[:, 0].round().to(torch.uint8))

@@ -92,4 +92,4 @@ def _unseen(recipe: Mapping[str, Any], train: FaceCrops) -> npt.NDArray[np.bool_
     if not left_out:
         return np.zeros(len(train), bool)
     fold, folds = left_out
-    return fold_numbers(train, folds) == fold
+    return np.asarray(fold_numbers(train, folds) == fold)

@@ -186,7 +186,7 @@ class BankBuilder:
             upright=spec.crop_upright and not as_is,
             size_px=spec.input_px,
         )
-        return crop
+        return np.asarray(crop)
 
     def _keep(self, crops: Sequence[UInt8Array]) -> npt.NDArray[np.intp]:
         """Rows that these crops will have."""

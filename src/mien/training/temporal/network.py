@@ -34,8 +34,8 @@ class TemporalNetwork(nn.Module):
     def __init__(self, recipe: TemporalRecipe, classes: int, features: int) -> None:
         super().__init__()
         self.classes, self.memory = classes, recipe.memory
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("scale", torch.ones(features))
+        self.mean = nn.Buffer(torch.zeros(features))
+        self.scale = nn.Buffer(torch.ones(features))
         self.look = nn.Linear(features, recipe.look, bias=False)
         self.drop = nn.Dropout(recipe.dropout)
         seen = classes + recipe.look

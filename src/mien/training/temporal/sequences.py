@@ -83,7 +83,7 @@ class Composer:
         gaps = random.gamma(20, 1 / 20, self.frames) / rate
         gaps[random.random(self.frames) < 0.01] += random.uniform(0.1, 1.0)
         gaps[0] = self.long_ago_s
-        return gaps.astype(np.float32)
+        return np.asarray(gaps, np.float32)
 
     def _cuts(self) -> npt.NDArray[np.intp]:
         """Which cut each frame is: it changes every few frames."""
@@ -153,7 +153,7 @@ class Composer:
         degree: npt.NDArray[np.float64],
     ) -> None:
         """Fade an expression in and out: between the rows `(degrees, T)` of the bank."""
-        for i in np.nonzero(degree > 0)[0]:
+        for i in map(int, np.nonzero(degree > 0)[0]):
             place = degree[i] * len(DEGREES)
             below = min(int(place), len(DEGREES) - 1)
             script.mix(
@@ -181,7 +181,7 @@ class Composer:
         while now_s < end_s:  # one syllable after the other, each with a mouth of its own
             length_s = random.uniform(0.6, 1.6) / rate
             mouth, widest = take.spoken[random.integers(len(take.spoken))], random.uniform(0.3, 1)
-            for i in np.nonzero((times >= now_s) & (times < now_s + length_s))[0]:
+            for i in map(int, np.nonzero((times >= now_s) & (times < now_s + length_s))[0]):
                 opening = np.sin(np.pi * (times[i] - now_s) / length_s) * widest
                 script.mix(i, self.bank, mouth[cuts[i]], opening)
             now_s += length_s
@@ -192,8 +192,8 @@ class Composer:
         rows = np.concatenate([take.rest, *(shown.ravel() for shown in take.shown.values())])
         for start_s in random.uniform(0, times[-1], random.poisson(0.3 * times[-1])):
             during = np.nonzero((times >= start_s) & (times < start_s + random.uniform(0.02, 0.15)))
-            row = rows[random.integers(len(rows))]
-            for i in during[0]:
+            row = int(rows[random.integers(len(rows))])
+            for i in map(int, during[0]):
                 script.mix(i, self.bank, row, 1.0)
 
 
