@@ -28,6 +28,7 @@ from mien.server.live import Live
 from mien.server.meters import Meters
 from mien.server.pictures import Pictures
 from mien.server.refusals import Refusal
+from mien.server.reports import BODY, Reports
 from mien.server.schema import ANALYZE
 from mien.server.settings import Settings
 from mien.server.videos import Videos
@@ -54,6 +55,7 @@ class Application:
         shared = (analyzer, self._workers, settings, self._meters)
         self._pictures, self._live = Pictures(*shared), Live(*shared)
         self._runner = JobRunner(self._jobs, *shared)
+        self._reports = Reports(self._workers, settings)
         self._videos = Videos(self._jobs, self._runner, settings)
         self._meters.watch("mien_waiting", "pieces of work that wait", "kind", self._workers.lines)
         self._meters.watch(
@@ -97,6 +99,7 @@ class Application:
         self._add_session(app)
         self._add_health(app)
         app.post("/v1/analyze", tags=["pictures"], openapi_extra=ANALYZE)(self._pictures.analyze)
+        app.post("/v1/reports", tags=["reports"], openapi_extra=BODY)(self._reports.make)
         app.include_router(self._videos.router())
 
         @app.get("/v1/models", tags=["models"])

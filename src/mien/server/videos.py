@@ -21,6 +21,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from mien.server.job_runner import FILES, JobRunner
 from mien.server.jobs import UPLOAD, Job, Jobs, State
 from mien.server.refusals import Refusal
+from mien.server.reports import ALONE
 from mien.server.schema import VIDEO
 from mien.server.settings import MB, Settings
 from mien.server.uploads import read_files
@@ -30,13 +31,6 @@ _BEAT_S: Final = 15.0  # a comment now and then keeps proxies from closing a qui
 
 #: Shown by a player or in a tab; everything else is saved.
 _INLINE: Final = ("annotated.mp4", "subtitles.vtt", "report.html")
-
-
-#: A report is a page of its own: it runs nothing, loads nothing and belongs to no site.
-_ALONE: Final = {
-    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; "
-    "img-src data:"
-}
 
 
 @dataclass(frozen=True)
@@ -206,7 +200,7 @@ class Videos:
             media_type=FILES[name],
             filename=name,
             content_disposition_type="inline" if name in _INLINE else "attachment",
-            headers=_ALONE if name == "report.html" else None,
+            headers=ALONE if name == "report.html" else None,
         )
 
     async def cancel(self, job_id: str) -> JobView:

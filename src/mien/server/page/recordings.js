@@ -1,5 +1,6 @@
 // The list of recorded sessions: rename, download, delete. Below the live view.
 
+import { request } from "./api.js";
 import { button, get, make, notice, save, sureButton } from "./dom.js";
 import { clock } from "./expressions.js";
 import { Recording } from "./recorder.js";
@@ -11,6 +12,11 @@ export function startRecordings() {
   const list = new Recordings(get("recordings"));
   list.show();
   return list;
+}
+
+/** A recording's name as that of a file. */
+function fileName(head) {
+  return head.name.replace(/[^\p{L}\p{N}.-]+/gu, "-");
 }
 
 class Recordings {
@@ -70,6 +76,7 @@ class Recordings {
       make("div", { class: "row" },
         button("CSV", () => this.download(head, "csv")),
         button("JSONL", () => this.download(head, "jsonl")),
+        button("Report", () => this.report(head)),
         make("a", { class: "button", href: "#compare" }, "Compare"),
         sureButton("Delete", "Delete for good?", () => this.remove(head))),
     );
@@ -83,8 +90,19 @@ class Recordings {
   async download(head, suffix) {
     const results = await this.resultsOf(head);
     const text = suffix === "csv" ? toCsv(results) : toJsonl(results);
-    const name = head.name.replace(/[^\p{L}\p{N}.-]+/gu, "-");
-    save(new Blob([text], { type: "text/plain" }), `${name}.${suffix}`);
+    save(new Blob([text], { type: "text/plain" }), `${fileName(head)}.${suffix}`);
+  }
+
+  /** Have the server make a page of it, which it does not keep. */
+  async report(head) {
+    const body = new FormData();
+    body.append("file", new Blob([toJsonl(await this.resultsOf(head))]), "recording.jsonl");
+    try {
+      const answer = await request("v1/reports", { method: "POST", body });
+      save(await answer.blob(), `${fileName(head)}.html`);
+    } catch (error) {
+      this.place.prepend(notice("error", "No report", error.message));
+    }
   }
 
   async rename(head, name) {

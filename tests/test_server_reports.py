@@ -1,0 +1,75 @@
+"""Reports of tables that a client sends: the page, and what is refused."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mien.pipeline import Analyzer
+from mien.sinks import to_json
+from mien.types import Frame, UInt8Array
+from tests.servers import running
+
+
+@pytest.fixture(scope="module")
+def client(analyzer: Analyzer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with running(analyzer, tmp_path_factory.mktemp("data")) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def table(analyzer: Analyzer, portrait: UInt8Array) -> bytes:
+    following = analyzer.following()
+    results = [
+        analyzer.analyze_frame(Frame(portrait, "<b>me</b>", i, i / 10), following=following)
+        for i in range(5)
+    ]
+    return "".join(f"{to_json(result)}\n" for result in results).encode()
+
+
+def ask(client: httpx.Client, *tables: tuple[str, bytes], **query: str) -> httpx.Response:
+    files = [("file", named) for named in tables]
+    return client.post("/v1/reports", files=files, params=query, timeout=60)
+
+
+def test_a_table_becomes_a_page(client: httpx.Client, table: bytes) -> None:
+    answer = ask(client, ("../../x.JSONL", table), view="wellbeing", purpose="a <i>trial</i>")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["content-security-policy"].startswith("sandbox")
+    assert "<b>me" not in answer.text
+    assert "a &lt;i&gt;trial&lt;/i&gt;" in answer.text
+    assert "no diagnosis" in answer.text.lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "query", "expected"),
+    [
+        ("x.txt", b"a", {}, "expected a table"),
+        ("x.parquet", b"PAR1", {}, "expected a table"),
+        ("x.csv", b"not,ours\n1,2\n", {}, "not results"),
+        ("x.jsonl", b"", {}, ""),
+        ("x.jsonl", b"{}", {}, "not results"),
+        ("x.jsonl", None, {"view": "nosuch"}, "expected one of"),
+    ],
+)
+def test_what_is_refused(
+    client: httpx.Client,
+    table: bytes,
+    name: str,
+    content: bytes | None,
+    query: dict[str, str],
+    expected: str,
+) -> None:
+    answer = ask(client, (name, table if content is None else content), **query)
+    assert answer.status_code == 422, answer.text
+    assert expected in answer.json()["error"]
+    assert "/tmp" not in answer.text
+
+
+def test_nothing_is_kept(analyzer: Analyzer, table: bytes, tmp_path: Path) -> None:
+    with running(analyzer, tmp_path) as client:
+        before = {path.name for path in tmp_path.rglob("*")}
+        assert ask(client, ("x.jsonl", table)).status_code == 200
+        assert {path.name for path in tmp_path.rglob("*")} == before
