@@ -66,19 +66,19 @@ def test_a_batch_has_the_rows_of_analyze(tmp_path: Path, pictures: Path, inline:
 
 
 @examples(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.data())
+@given(drawing=st.data())
 def test_any_order_and_any_sharding_give_the_same_rows(
-    data: st.DataObject,
+    drawing: st.DataObject,
     tmp_path_factory: pytest.TempPathFactory,
     pictures: Path,
     truth: list[Row],
     inline: list[int],
 ) -> None:
     out = tmp_path_factory.mktemp("any") / "out"
-    files = data.draw(st.permutations([str(file) for file in pictures.iterdir()]))
-    count = data.draw(st.integers(1, 4))
-    part_size = data.draw(st.integers(1, 5))
-    for index in data.draw(st.permutations(range(1, count + 1))):
+    files = drawing.draw(st.permutations([str(file) for file in pictures.iterdir()]))
+    count = drawing.draw(st.integers(1, 4))
+    part_size = drawing.draw(st.integers(1, 5))
+    for index in drawing.draw(st.permutations(range(1, count + 1))):
         summary = batch(files, out, shard=Shard(index, count), part_size=part_size)
     assert rows(out) == truth
     assert (summary.totals.inputs, summary.totals.failed) == (9, 1)

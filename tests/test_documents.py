@@ -24,7 +24,7 @@ def blocks(text: str, language: str) -> list[str]:
 def test_commands_parse(document: Path) -> None:
     parser = build_parser()
     for block in blocks(document.read_text("utf-8"), ""):
-        for line in block.splitlines():
+        for line in block.replace("\\\n", " ").splitlines():
             if line.startswith("mien ") and "…" not in line:
                 # Exits with an error where a word is unknown.
                 parser.parse_args(shlex.split(line, comments=True)[1:])

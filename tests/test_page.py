@@ -148,6 +148,9 @@ def test_a_camera_is_read_and_recorded(visit: Visit, tmp_path: Path) -> None:
     assert [result.frame for result in results] == list(range(len(results)))
     assert results[0].time_s == 0 < results[-1].time_s
     assert {face.expression for result in results for face in result.faces} == {"happy"}
+    report = saved(tab, lambda: press(tab, "Report"), tmp_path)
+    assert report.suffix == ".html"
+    assert "happy" in report.read_text("utf-8")
 
     tab.reload()  # recordings outlive the page
     tab.get_by_role("link", name="Compare").first.click()

@@ -8,6 +8,7 @@ turn among the workers, so that a long video does not hold up a live camera.
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from contextlib import ExitStack
@@ -152,7 +153,9 @@ class JobRunner:
         folder = self._jobs.folder_of(job)
         upload = folder / UPLOAD
         for file in folder.iterdir():  # of an attempt before this one
-            if file != upload:
+            if file.is_dir():  # Parquet's groups
+                shutil.rmtree(file)
+            elif file != upload:
                 file.unlink()
         labels = self._analyzer.classifier.spec.labels
         with ExitStack() as stack:
