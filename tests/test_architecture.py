@@ -64,7 +64,9 @@ def test_every_module_says_what_it_is_for() -> None:
 def test_every_option_is_documented() -> None:
     from mien.cli import build_parser
 
-    pages = [REPOSITORY / "docs" / name for name in ("usage.md", "training.md", "batch.md", "server.md")]
+    pages = [
+        REPOSITORY / "docs" / name for name in ("usage.md", "training.md", "batch.md", "server.md")
+    ]
     usage = "".join(page.read_text("utf-8") for page in pages)
     parsers = [build_parser()]
     while parsers:
