@@ -12,6 +12,7 @@ from mien import models
 from mien.classifier import ExpressionClassifier
 from mien.errors import ModelError
 from mien.models import METADATA_KEY, ModelEntry, ModelSpec, find_model, list_models
+from mien.temporal import TemporalModel
 
 LARGEST_BYTES = 12_000_000  # of a model in the wheel
 
@@ -22,8 +23,12 @@ def test_the_registry_is_sound() -> None:
     for entry in entries:
         assert entry.available
         entry.read()  # checks the hash
-        spec = ExpressionClassifier(entry.name).spec
-        assert spec.name == entry.name
+        if entry.continues:
+            spec = TemporalModel(entry).spec
+            assert spec.classifier_sha256 == entry.continues == find_model(spec.classifier).sha256
+            assert spec.labels == ExpressionClassifier(spec.classifier).spec.labels
+        else:
+            assert ExpressionClassifier(entry.name).spec.name == entry.name
         assert entry.path.with_suffix(".md").is_file(), "every model has a card"
         assert set(entry.to_dict()) == {"name", "default", "file", "sha256", "size"}
 

@@ -33,7 +33,8 @@ def _list(options: argparse.Namespace) -> int:
         return GOOD
     for entry in entries:
         size = f"{entry.path.stat().st_size / 1e6:.1f} MB" if entry.available else "not here"
-        print(f"{'*' if entry.default else ' '} {entry.name:16} {size:>9}  {entry.path}")
+        kind = "over time" if entry.continues else ""
+        print(f"{'*' if entry.default else ' '} {entry.name:16} {size:>9}  {kind:9}  {entry.path}")
     return GOOD
 
 
