@@ -144,9 +144,7 @@ class Analyzer:
             raise ValueError("smooth_s and temporal: expected one of them, got both")
         self._smooth_s = smooth_s
         self._baseline_s = baseline_s
-        self._temporal = (
-            open_temporal(temporal, self.classifier.entry) if smooth_s is None else None
-        )
+        self.temporal = open_temporal(temporal, self.classifier.entry) if smooth_s is None else None
         self.following()  # finds what is wrong with these before the first frame
         self._mesh = FaceMesh(threads=threads) if shape else None
         self.times = StageTimes()
@@ -167,8 +165,8 @@ class Analyzer:
         if "neutral" in labels or self._baseline_s:
             baseline = Baseline(labels, self._baseline_s)
         over_time: OverTime
-        if self._temporal is not None:
-            over_time = self._temporal.afresh()
+        if self.temporal is not None:
+            over_time = self.temporal.afresh()
         else:
             over_time = Smoother(SMOOTH_S if self._smooth_s is None else self._smooth_s)
         return Following(FaceTracker(), over_time, baseline)

@@ -168,13 +168,15 @@ class TemporalModel:
 
     def __init__(self, entry: ModelEntry, *, threads: int = 1) -> None:
         self._network = Network(entry.read(), str(entry.path), threads=threads)
+        self.path = entry.path
         self.spec = TemporalSpec.from_metadata(self._network.metadata, str(entry.path))
         self._known: dict[int, tuple[float, npt.NDArray[np.float32]]] = {}
 
     def afresh(self) -> TemporalModel:
         """The same network with nothing in its memory: for the next video."""
         other = object.__new__(TemporalModel)
-        other._network, other.spec, other._known = self._network, self.spec, {}
+        other._network, other.path, other.spec = self._network, self.path, self.spec
+        other._known = {}
         return other
 
     def update(

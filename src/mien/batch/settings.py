@@ -30,7 +30,7 @@ class Settings:
     """What `Analyzer` takes, and what is a batch's own.
 
     Attributes:
-        model, min_score, detector_px, tta, max_pixels, shape, smooth_s: as of `Analyzer`.
+        model, min_score, detector_px, tta, max_pixels, shape, smooth_s, temporal: as of `Analyzer`.
         threads: CPU threads of each worker's networks and of its video decoder.
         start_s, end_s, every, fps: as of `Span`.
         segment_s: length of the parts into which long videos are cut, seconds; 0 for none.
@@ -49,6 +49,7 @@ class Settings:
     fps: float | None = None
     shape: bool = False
     smooth_s: float | None = None
+    temporal: str | None = None
     segment_s: float = SEGMENT_S
     memory_mb: int | None = None
 
@@ -79,6 +80,7 @@ class Settings:
             span=self.span,
             shape=self.shape,
             smooth_s=self.smooth_s,
+            temporal=self.temporal,
         )
 
 
@@ -107,13 +109,16 @@ class Job:
             ModelError: the model is missing or altered.
             ConfigError: a manifest's column has the name of one of the results'.
         """
-        spec = settings.analyzer().classifier.spec
+        analyzer = settings.analyzer()
+        spec, temporal = analyzer.classifier.spec, analyzer.temporal
         entry = find_model(settings.model)
         files = [entry.path, *(find_member(member, entry.path).path for member in spec.members)]
         chosen = {key: value for key, value in asdict(settings).items() if key not in _FREE}
         chosen |= {
             "model": spec.name,
             "model_sha256": " ".join(map(file_sha256, files)),
+            "temporal": temporal and temporal.spec.name,
+            "temporal_sha256": temporal and file_sha256(temporal.path),
             "end_s": None if settings.end_s == inf else settings.end_s,
             "mien": mien.__version__,
             "schema": SCHEMA_VERSION,

@@ -49,6 +49,24 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--json", action="store_true", help="JSON Lines on stdout")
     add("--overwrite", action="store_true", help="replace existing outputs")
     add_analysis_options(parser, threads=2)
+    add(
+        "--identity",
+        action="store_true",
+        help="say whose each face is: the same person for the same face, in one source or another. "
+        "Off unless asked for (biometric data)",
+    )
+    add(
+        "--gallery",
+        metavar="FOLDER",
+        help="people by name: FOLDER/NAME/ with pictures, or FOLDER/NAME.jpg; implies --identity",
+    )
+    add(
+        "--baseline",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="take every face of a video for neutral during its first S seconds",
+    )
     explain = parser.add_mutually_exclusive_group()
     explain.add_argument(
         "--explain",
@@ -65,6 +83,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         dest="explain",
         help="colour where the network looked, if the model can say",
     )
+    add("--anonymize", action="store_true", help="hide the faces in annotated copies")
     add("--quiet", action="store_true", help="no progress and no table")
     add("--profile", action="store_true", help="say where the time went")
     parser.set_defaults(run=run)
@@ -75,18 +94,6 @@ def add_analysis_options(parser: argparse.ArgumentParser, *, threads: int) -> No
     add = parser.add_argument
     add("--model", metavar="NAME_OR_FILE", help="expression model; see `mien models list`")
     add("--shape", action="store_true", help="how each face is turned, and its eyes, brows, mouth")
-    add("--anonymize", action="store_true", help="hide the faces in annotated copies")
-    add(
-        "--identity",
-        action="store_true",
-        help="say whose each face is: the same person for the same face, in one source or another. "
-        "Off unless asked for (biometric data)",
-    )
-    add(
-        "--gallery",
-        metavar="FOLDER",
-        help="people by name: FOLDER/NAME/ with pictures, or FOLDER/NAME.jpg; implies --identity",
-    )
     add("--tta", action="store_true", help="classify each mirror image too")
     add("--min-score", type=float, default=0.5, metavar="P", help="detector threshold (0.5)")
     add("--detector-px", type=int, metavar="N", help="longer side that the detector sees")
@@ -103,13 +110,6 @@ def add_analysis_options(parser: argparse.ArgumentParser, *, threads: int) -> No
     )
     over_time.add_argument(
         "--temporal", metavar="NAME_OR_FILE", help="temporal model for videos; see docs/video.md"
-    )
-    add(
-        "--baseline",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="take every face of a video for neutral during its first S seconds",
     )
     add("--max-pixels", type=int, metavar="N", help="refuse larger pictures (100,000,000)")
     add(
@@ -219,14 +219,14 @@ def check_analysis(options: argparse.Namespace) -> None:
     require(options.fps is None or options.fps > 0, "--fps", "a positive number", options.fps)
     smooth = options.smooth
     require(smooth is None or 0 <= smooth < inf, "--smooth", "seconds, at least 0", smooth)
-    baseline = options.baseline
-    require(0 <= baseline < inf, "--baseline", "seconds, at least 0", baseline)
     pixels = options.max_pixels
     require(pixels is None or pixels >= 1, "--max-pixels", "at least 1", pixels)
 
 
 def _check(options: argparse.Namespace) -> None:
     check_analysis(options)
+    baseline = options.baseline
+    require(0 <= baseline < inf, "--baseline", "seconds, at least 0", baseline)
     targets = [os.path.abspath(out) for out in options.out]
     twice = next((out for out in options.out if targets.count(os.path.abspath(out)) > 1), None)
     require(twice is None, "--out", "different files", f"{twice} twice")

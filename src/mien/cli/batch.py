@@ -64,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
         fps=options.fps,
         shape=options.shape,
         smooth_s=options.smooth,
+        temporal=options.temporal,
         segment_s=SEGMENT_S if options.segment is None else options.segment,
         memory_mb=options.worker_memory,
     )
