@@ -35,8 +35,14 @@ print(json.dumps({"rate": frames / (time.perf_counter() - began), "share": faces
 """
 
 _FER = """
-import json, sys, time
+import json, sys, time, types
 import cv2
+from ai_edge_litert.interpreter import Interpreter
+# All that it uses of TensorFlow is the interpreter of its quantized model: LiteRT, by another name.
+tensorflow, keras, models = map(types.ModuleType, ("tensorflow", "keras", "models"))
+tensorflow.lite, models.load_model = types.SimpleNamespace(Interpreter=Interpreter), None
+sys.modules |= {"tensorflow": tensorflow, "tensorflow.keras": keras}
+sys.modules["tensorflow.keras.models"] = models
 from fer.fer import FER
 detector, video = FER(), cv2.VideoCapture(sys.argv[1])
 detector.detect_emotions(video.read()[1])
