@@ -46,6 +46,15 @@ def write_video(path: Path, times_s: Sequence[float], *, size: int = 64, rotatio
         container.mux(stream.encode(None))
 
 
+def test_a_video_in_an_unknown_code(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.avi", [0, 0.04, 0.08])
+    data = (tmp_path / "v.avi").read_bytes()
+    assert b"H264" in data
+    (tmp_path / "v.avi").write_bytes(data.replace(b"H264", b"Q9Z!"))
+    with pytest.raises(SourceError, match=r"v\.avi: its pictures are coded in a way"):
+        open_source(tmp_path / "v.avi")
+
+
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".webp", ".jpg"])
 def test_common_formats(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"x{suffix}"

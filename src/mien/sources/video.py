@@ -69,8 +69,13 @@ def open_container(
             kinds = ", ".join(sorted({s.type for s in container.streams})) or "none"
             raise SourceError(f"{name}: holds no video stream (streams: {kinds})")
         stream = streams[0]
-        width, height = stream.codec_context.width, stream.codec_context.height
-        require_pixels(name, width, height, max_pixels)
+        codec = stream.codec_context
+        if not codec:  # there is no decoder of that name
+            raise SourceError(
+                f"{name}: its pictures are coded in a way that FFmpeg does not know. It may be "
+                "damaged; otherwise convert it"
+            )
+        require_pixels(name, codec.width, codec.height, max_pixels)
     except BaseException:
         container.close()
         raise
