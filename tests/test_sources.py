@@ -46,6 +46,17 @@ def write_video(path: Path, times_s: Sequence[float], *, size: int = 64, rotatio
         container.mux(stream.encode(None))
 
 
+def test_a_picture_whose_header_makes_no_sense(tmp_path: Path) -> None:
+    """Where its pixels lie is given as a fraction: Pillow fails with a `TypeError`."""
+    file = tmp_path / "x.tiff"
+    Image.fromarray(gradient()).save(file)
+    offsets = b"\x11\x01\x04\x00"  # the tag StripOffsets, of type LONG
+    assert offsets in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(offsets, b"\x11\x01\x05\x00"))
+    with pytest.raises(SourceError, match=r"x\.tiff: damaged"):
+        list(open_source(file))
+
+
 def test_a_video_in_an_unknown_code(tmp_path: Path) -> None:
     write_video(tmp_path / "v.avi", [0, 0.04, 0.08])
     data = (tmp_path / "v.avi").read_bytes()

@@ -49,7 +49,7 @@ def read_picture(
                 f"{name}: not a picture that can be read (its content is no known format). "
                 "Convert it to JPEG or PNG"
             ) from error
-        except (OSError, ValueError, SyntaxError) as error:
+        except Exception as error:  # Pillow raises every kind on damaged data
             raise SourceError(f"{name}: damaged picture ({error}). Copy it again") from error
         finally:
             Image.MAX_IMAGE_PIXELS = before
@@ -65,8 +65,7 @@ def read_picture(
                 f"{name}: {width:,} x {height:,} pixels need more memory than there is. Make it "
                 "smaller, or give more memory"
             ) from error
-        # Pillow's decoders raise many kinds on damaged data.
-        except (OSError, ValueError, SyntaxError, IndexError) as error:
+        except Exception as error:  # Pillow's decoders raise every kind on damaged data
             raise SourceError(
                 f"{name}: damaged or cut off ({error}). Copy or download it again"
             ) from error
