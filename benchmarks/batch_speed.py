@@ -20,28 +20,9 @@ import time
 from pathlib import Path
 from statistics import median
 
-import av
-import numpy as np
-from PIL import Image
+from video_speed import FPS, HEIGHT, WIDTH, write_video
 
 MIEN = [sys.executable, "-m", "mien.cli"]
-FPS, WIDTH, HEIGHT = 30, 1280, 720
-
-
-def write_video(portrait: Path, target: Path, seconds: int) -> None:
-    """A face of about 310 pixels that wanders over the picture; a key frame every two seconds."""
-    with Image.open(portrait) as picture:
-        large = np.asarray(picture.convert("RGB").resize((1400, 1400)))
-    with av.open(str(target), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS)
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.options = {"g": str(2 * FPS), "preset": "veryfast"}
-        for i in range(seconds * FPS):
-            x, y = int(60 + 50 * np.sin(i / 20)), int(60 + 50 * np.cos(i / 25))
-            view = np.ascontiguousarray(large[y : y + HEIGHT, x : x + WIDTH])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
-        container.mux(stream.encode(None))
 
 
 def seconds_of(
@@ -119,7 +100,9 @@ def main() -> None:
         costs(1e6, "a million pictures", rate)
         video = Path(folder) / "video.mp4"
         seconds = options.video_seconds
-        write_video(options.portrait, video, seconds)
+        # A key frame every two seconds: videos are cut at them.
+        coding = {"g": str(2 * FPS), "preset": "veryfast"}
+        write_video(options.portrait, video, frames=seconds * FPS, options=coding)
         print(f"a video of {seconds} s, {WIDTH} x {HEIGHT}, {FPS} frames a second", flush=True)
         # Shorter parts than by default, so that there are some for two workers.
         rate = compare([str(video)], seconds, "seconds", options.rounds, folder, "--segment", "20")

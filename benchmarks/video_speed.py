@@ -17,18 +17,20 @@ from PIL import Image
 from mien.cli import main as mien
 
 FRAMES = 300
-WIDTH, HEIGHT = 1280, 720
+FPS, WIDTH, HEIGHT = 30, 1280, 720
 
 
-def write_video(portrait: Path, target: Path) -> None:
-    """A face of about 310 pixels that wanders over the picture."""
+def write_video(
+    portrait: Path, target: Path, *, frames: int = FRAMES, options: dict[str, str] | None = None
+) -> None:
+    """A face of about 310 pixels that wanders over the picture; `options` are the encoder's."""
     with Image.open(portrait) as picture:
         large = np.asarray(picture.convert("RGB").resize((1400, 1400)))
     with av.open(str(target), "w") as container:
-        stream = container.add_stream("libx264", rate=30)
+        stream = container.add_stream("libx264", rate=FPS, options=options)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for i in range(FRAMES):
+        for i in range(frames):
             x, y = int(60 + 50 * np.sin(i / 20)), int(60 + 50 * np.cos(i / 25))
             view = np.ascontiguousarray(large[y : y + HEIGHT, x : x + WIDTH])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))

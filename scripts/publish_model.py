@@ -103,14 +103,15 @@ def examine(file: Path, data: Path) -> list[Evaluation]:
     return found
 
 
-def register(file: Path, name: str, *, wheel: bool, default: bool) -> None:
-    """Write or replace the model's line in the registry."""
+def register(file: Path, name: str, *, wheel: bool, default: bool, continues: str = "") -> None:
+    """Write or replace the model's line in the registry; `continues` as of `ModelEntry`."""
     registry = MODELS / "registry.json"
     rows: list[dict[str, Any]] = json.loads(registry.read_text()) if registry.is_file() else []
     rows = [row for row in rows if row["name"] != name]
     if default:
         rows = [{**row, "default": False} for row in rows]
     entry = {"name": name, "file": file.name, "sha256": file_sha256(file)}
+    entry |= {"continues": continues} if continues else {}
     rows.append({**entry, "default": default, "wheel": wheel})
     rows.sort(key=lambda row: str(row["name"]))
     registry.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

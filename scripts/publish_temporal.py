@@ -8,13 +8,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from mien.models import ModelEntry, file_sha256
-from mien.temporal import TemporalModel, TemporalSpec
+from publish_model import register
 
-MODELS = Path(__file__).parents[1] / "models"
+from mien.models import ModelEntry, file_sha256
+from mien.temporal import TemporalModel
 
 _CARD = """\
 # {name}, version {version}
@@ -62,18 +61,7 @@ def main() -> None:
         figures=options.figures.read_text(encoding="utf-8").strip(),
     )
     options.file.with_suffix(".md").write_text(card, encoding="utf-8")
-    register(options.file, spec)
-
-
-def register(file: Path, spec: TemporalSpec) -> None:
-    """Write or replace its line in the registry."""
-    registry = MODELS / "registry.json"
-    rows = json.loads(registry.read_text(encoding="utf-8"))
-    rows = [row for row in rows if row["name"] != spec.name]
-    entry = {"name": spec.name, "file": file.name, "sha256": file_sha256(file)}
-    entry |= {"default": False, "wheel": True, "continues": spec.classifier_sha256}
-    rows = sorted([*rows, entry], key=lambda row: str(row["name"]))
-    registry.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    register(options.file, spec.name, wheel=True, default=False, continues=spec.classifier_sha256)
 
 
 if __name__ == "__main__":

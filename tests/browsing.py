@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from mien.types import UInt8Array
+from tests.films import write_film
 
 SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
 CHROMIUM = next(
@@ -164,14 +164,7 @@ def write_films(folder: Path, portrait: UInt8Array) -> None:
         for view in [*views, *views[::-1]]:
             Image.fromarray(view).save(file, "JPEG", quality=90)
     away = np.full_like(views[0], 90)
-    with av.open(str(folder / "clip.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=12)
-        assert isinstance(stream, av.VideoStream)
-        stream.height, stream.width, _ = views[0].shape
-        stream.pix_fmt = "yuv420p"
-        for view in [*views[:24], *[away] * 12, *views[24:]]:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
-        container.mux(stream.encode(None))
+    write_film(folder / "clip.mp4", [*views[:24], *[away] * 12, *views[24:]], fps=12)
 
 
 #: Text that stands out too little from what is behind it: WCAG 2, 1.4.3.

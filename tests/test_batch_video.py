@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,6 +18,7 @@ from mien.batch.video import WARM_UP_S, Cut, _cuts, find_cuts, join_segments, ow
 from mien.sources import Span, open_source
 from mien.types import EXPRESSIONS, FaceResult, FrameResult, UInt8Array
 from tests.batches import analyzer, inline, listed, part_of, rows
+from tests.films import write_film
 
 __all__ = ["inline"]  # fixtures
 
@@ -32,21 +31,15 @@ def write_portraits(path: Path, portrait: UInt8Array, seconds: float) -> None:
     """Two faces that move; one leaves for a while. A key frame every second."""
     face = Image.fromarray(portrait[:300, 60:360]).resize((120, 120))
     other = face.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((96, 96))
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS)
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = 320, 160, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 1000)
-        stream.options = {"crf": "12", "g": str(FPS), "preset": "ultrafast"}
-        for i in range(round(seconds * FPS)):
-            scene = Image.new("RGB", (320, 160), "grey")
-            scene.paste(face, (round(20 + 15 * np.sin(i / 9)), round(20 + 12 * np.cos(i / 7))))
-            if not 60 <= i % 130 < 90:
-                scene.paste(other, (200, round(30 + 20 * np.sin(i / 11))))
-            frame = av.VideoFrame.from_ndarray(np.asarray(scene), format="rgb24")
-            frame.pts, frame.time_base = i * 1000 // FPS, Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    scenes = []
+    for i in range(round(seconds * FPS)):
+        scene = Image.new("RGB", (320, 160), "grey")
+        scene.paste(face, (round(20 + 15 * np.sin(i / 9)), round(20 + 12 * np.cos(i / 7))))
+        if not 60 <= i % 130 < 90:
+            scene.paste(other, (200, round(30 + 20 * np.sin(i / 11))))
+        scenes.append(np.asarray(scene))
+    options = {"crf": "12", "g": str(FPS), "preset": "ultrafast"}
+    write_film(path, scenes, fps=FPS, options=options)
 
 
 @pytest.fixture(scope="module")

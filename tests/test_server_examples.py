@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +13,7 @@ from PIL import Image
 from mien.pipeline import Analyzer
 from mien.types import UInt8Array
 from tests.conftest import REPOSITORY
+from tests.films import write_film
 from tests.servers import running
 
 EXAMPLES = REPOSITORY / "examples"
@@ -22,13 +22,8 @@ EXAMPLES = REPOSITORY / "examples"
 def test_a_smile_turns_the_page(analyzer: Analyzer, tmp_path: Path, portrait: UInt8Array) -> None:
     """A second of smiling, a second of nobody, a second of smiling: two pages."""
     smile = np.asarray(Image.fromarray(portrait).resize((256, 256)))
-    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=5)
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = 256, 256, "yuv420p"
-        for view in [smile] * 5 + [np.zeros_like(smile)] * 5 + [smile] * 5:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
-        container.mux(stream.encode(None))
+    views = [smile] * 5 + [np.zeros_like(smile)] * 5 + [smile] * 5
+    write_film(tmp_path / "clip.mp4", views, fps=5)
     with running(analyzer, tmp_path / "data") as client:
         address = f"ws://127.0.0.1:{client.base_url.port}/v1/live"
         script, clip = str(EXAMPLES / "smile_to_continue.py"), str(tmp_path / "clip.mp4")

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import av
 import httpx
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from PIL import Image
 
 from mien.pipeline import Analyzer
 from mien.types import UInt8Array
+from tests.films import write_film
 
 FRAMES = 120
 
@@ -27,13 +27,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory, portrait: UInt8Array) -> Path
     """A video that takes a while."""
     file = tmp_path_factory.mktemp("clip") / "clip.mp4"
     view = np.asarray(Image.fromarray(portrait).resize((256, 256)))
-    with av.open(str(file), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = 256, 256, "yuv420p"
-        for _ in range(FRAMES):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
-        container.mux(stream.encode(None))
+    write_film(file, [view] * FRAMES, fps=25)
     return file
 
 

@@ -20,6 +20,7 @@ from mien.pipeline import Analyzer
 from mien.server.job_runner import FILES
 from mien.server.jobs import UPLOAD, Jobs
 from mien.types import Frame, FrameResult, UInt8Array
+from tests.films import write_film
 from tests.servers import running
 from tests.test_sources import write_video
 
@@ -29,14 +30,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory, portrait: UInt8Array) -> Path
     """Twelve frames of the portrait, which moves a little."""
     file = tmp_path_factory.mktemp("clip") / "clip.mp4"
     small = np.asarray(Image.fromarray(portrait).resize((280, 280)))
-    with av.open(str(file), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = 256, 256, "yuv420p"
-        for i in range(12):
-            view = np.ascontiguousarray(small[i : i + 256, i : i + 256])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
-        container.mux(stream.encode(None))
+    write_film(file, [small[i : i + 256, i : i + 256] for i in range(12)], fps=10)
     return file
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from mien.errors import SourceError
 from mien.sources import expand_source, open_source
 from mien.types import Frame, UInt8Array
+from tests.films import write_film
 
 
 def read(path: Path, **options: Any) -> UInt8Array:
@@ -224,15 +225,8 @@ def test_a_video_without_suffix_and_a_gif(tmp_path: Path) -> None:
 def test_a_truncated_video_gives_what_it_has(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     file = tmp_path / "v.mkv"
-    with av.open(str(file), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        assert isinstance(stream, av.VideoStream)
-        stream.width = stream.height = 64
-        stream.pix_fmt = "yuv420p"
-        for _ in range(60):
-            noise = rng.integers(0, 256, (64, 64, 3), np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
-        container.mux(stream.encode(None))
+    noise = [rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(60)]
+    write_film(file, noise, fps=10)
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2])
     frames: list[Frame] = []

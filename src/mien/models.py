@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -90,25 +91,41 @@ class ModelSpec:
         Raises:
             ModelError: there is none, or it is not one that this version understands.
         """
-        text = metadata.get(METADATA_KEY)
-        if text is None:
+        if METADATA_KEY not in metadata:
             raise ModelError(
                 f"{file}: an ONNX file without a mien ModelSpec in its metadata. Use a model "
                 "made by `mien export`"
             )
-        try:
-            values = json.loads(text)
-            known = {f.name for f in fields(cls)}
-            unknown = set(values) - known
-            if unknown:
-                raise ValueError(f"unknown keys {sorted(unknown)}")
+        with readable_spec(file, "ModelSpec", "export it again"):
+            values = spec_values(metadata[METADATA_KEY], cls)
             members = tuple(Member(**member) for member in values.get("members", ()))
-            return cls(**{**values, "labels": tuple(values["labels"]), "members": members})
-        except (ValueError, TypeError, KeyError) as error:
-            raise ModelError(
-                f"{file}: its ModelSpec cannot be read ({error}). It may come from another "
-                "version of mien: export it again"
-            ) from error
+            return cls(**{**values, "members": members})
+
+
+def spec_values(text: str, kind: type[Any]) -> dict[str, Any]:
+    """The arguments of a dataclass that was written as JSON; `labels` as a tuple.
+
+    Raises:
+        ValueError: not JSON, or keys that the dataclass does not have.
+        KeyError: no labels.
+    """
+    values: dict[str, Any] = json.loads(text)
+    unknown = set(values) - {f.name for f in fields(kind)}
+    if unknown:
+        raise ValueError(f"unknown keys {sorted(unknown)}")
+    return {**values, "labels": tuple(values["labels"])}
+
+
+@contextmanager
+def readable_spec(file: str, kind: str, again: str) -> Iterator[None]:
+    """Turn what can go wrong in reading a spec into a `ModelError` that says how to go on."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"{file}: its {kind} cannot be read ({error}). It may come from another version of "
+            f"mien: {again}"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from copy import copy
+from dataclasses import asdict, dataclass, field
 from math import inf
 from typing import Any, ClassVar, Final, Protocol
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from mien.errors import ModelError
 from mien.inference import Network
-from mien.models import ModelEntry
+from mien.models import ModelEntry, readable_spec, spec_values
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -138,17 +139,10 @@ class TemporalSpec:
         Raises:
             ModelError: there is none, or it is not one that this version understands.
         """
-        try:
-            values = json.loads(metadata[cls.METADATA_KEY])
-            unknown = set(values) - {f.name for f in fields(cls)}
-            if unknown:
-                raise ValueError(f"unknown keys {sorted(unknown)}")
-            return cls(**{**values, "labels": tuple(values["labels"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise ModelError(
-                f"{file}: not a temporal model that this version of mien can use ({error}). Make "
-                "one with `mien train-temporal`"
-            ) from error
+        if cls.METADATA_KEY not in metadata:
+            raise ModelError(f"{file}: not a temporal model. Make one with `mien train-temporal`")
+        with readable_spec(file, "TemporalSpec", "train it again"):
+            return cls(**spec_values(metadata[cls.METADATA_KEY], cls))
 
 
 class TemporalModel:
@@ -174,8 +168,7 @@ class TemporalModel:
 
     def afresh(self) -> TemporalModel:
         """The same network with nothing in its memory: for the next video."""
-        other = object.__new__(TemporalModel)
-        other._network, other.path, other.spec = self._network, self.path, self.spec
+        other = copy(self)
         other._known = {}
         return other
 

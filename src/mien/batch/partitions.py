@@ -8,13 +8,12 @@ the other is not. `manifest.jsonl` and `failures.jsonl` are read out of the reco
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from mien.batch.folder import BatchFolder, durable
 from mien.batch.plan import Part
@@ -78,11 +77,8 @@ class PartitionWriter:
         assert [each.source for each in done] == [each.path for each in part.inputs]
         record = json.dumps([asdict(each) for each in done])
         with durable(self._folder.partition(part.number)) as file:
-            target = Target(file)
             groups = self._groups(part, results)
-            write_parquet_rows(target, self._fields, groups, metadata={_KEY: record})
-            if target.failure is not None:
-                raise target.failure
+            write_parquet_rows(file, self._fields, groups, metadata={_KEY: record})
 
     def _groups(self, part: Part, results: Iterable[FrameResult]) -> Iterator[list[dict[str, Any]]]:
         nothing = dict.fromkeys(self._job.columns)
@@ -98,30 +94,6 @@ class PartitionWriter:
                 rows = []
         if rows:
             yield rows
-
-
-class Target(io.RawIOBase):
-    """A file for arro3, which panics, with pages of text, where writing fails.
-
-    It is let go on to its end, and the failure is kept.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.failure: OSError | None = None
-
-    def writable(self) -> bool:
-        """It is."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Write, or where that has failed before, do nothing."""
-        if self.failure is None:
-            try:
-                return self._file.write(data)
-            except OSError as error:
-                self.failure = error
-        return len(data)
 
 
 def is_whole(file: Path) -> bool:

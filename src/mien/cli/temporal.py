@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from mien.cli.exits import GOOD, require_extra, say
+from mien.cli.train import add_override_option
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,14 +30,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--crops", metavar="PATH", help="face crops from anywhere: the classifier's training set")
     add("--model", metavar="NAME_OR_FILE", help="the expression model that it is made for")
     add("--out", required=True, metavar="FILE", help="the .onnx file to write")
-    add(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="override",
-        help="change one value of the recipe, such as steps=300; repeatable",
-    )
+    add_override_option(parser, "steps=300")
     parser.set_defaults(run=_run)
 
 

@@ -25,14 +25,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("recipe", help="a TOML file, see recipes/")
     add("--data", required=True, metavar="PATH", help="a data set, see docs/training.md")
     add("--out", required=True, metavar="DIR", help="folder for checkpoint and log")
-    add(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="override",
-        help="change one value of the recipe, such as fit.epochs=3; repeatable",
-    )
+    add_override_option(train, "fit.epochs=3")
     add("--init", metavar="NAME_OR_FILE", help="start from this model's weights (fine-tuning)")
     add("--resume", action="store_true", help="go on from the last checkpoint")
     add_device_options(train)
@@ -51,6 +44,18 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--out", required=True, metavar="FILE", help="the .onnx file to write")
     add("--half", action="store_true", help="store weights in 16 bits, at half the size")
     export.set_defaults(run=_export)
+
+
+def add_override_option(parser: argparse.ArgumentParser, example: str) -> None:
+    """Declare the option that changes a recipe's values."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="override",
+        help=f"change one value of the recipe, such as {example}; repeatable",
+    )
 
 
 def _train(options: argparse.Namespace) -> int:

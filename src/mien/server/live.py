@@ -61,7 +61,6 @@ class Session:
         self._following: Following = analyzer.following()
         self._lock = Lock()
         self._waiting: _Sent | None = None
-        self._baseline_s: float | None = None
         self._time_s = 0.0
         self._received = self._dropped = 0
 
@@ -75,9 +74,7 @@ class Session:
             raise ValueError(
                 f"seconds: expected more than 0 and at most {_LONGEST_BASELINE_S:g}, got {seconds}"
             )
-        if self._following.baseline is None:
-            raise ValueError("the model has no class neutral, which a baseline needs")
-        self._baseline_s = seconds
+        self._following.learn_baseline(seconds)
 
     def receive(self, message: bytes) -> None:
         """Let a frame wait, in the place of one that waits already.
@@ -111,12 +108,9 @@ class Session:
         """
         with self._lock:
             sent, self._waiting = self._waiting, None
-            baseline_s, self._baseline_s = self._baseline_s, None
         if sent is None:
             return None
         began = time.perf_counter()
-        if baseline_s is not None:
-            self._following.learn_baseline(baseline_s)
         try:
             if not looks_like_picture(sent.picture):
                 raise SourceError("live: not a picture. Expected JPEG, PNG or WebP")

@@ -56,13 +56,9 @@ class ParquetSink(TableSink):
         self._complete(batches, self._partial)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _complete(self, batches: Iterable[Any], file: Path) -> None:
-        try:
-            _write_batches(str(file), self._fields, batches)
-        except (KeyboardInterrupt, OSError):
-            raise
-        except BaseException as error:  # some failures of the library are no Exception
-            raise self._failed(error) from error
+    def _complete(self, batches: Iterable[Any], path: Path) -> None:
+        with path.open("wb") as file:
+            _write_batches(file, self._fields, batches)
 
 
 def result_fields(
@@ -83,7 +79,7 @@ def result_fields(
 
 
 def write_parquet_rows(
-    file: str | IO[bytes] | RawIOBase,
+    file: IO[bytes],
     fields: Sequence[Any],
     groups: Iterable[_Rows],
     *,
@@ -92,10 +88,13 @@ def write_parquet_rows(
     """Write groups of rows, as they come, to one Parquet file.
 
     Args:
-        file: a path, or an open binary file.
+        file: open for writing.
         fields: Arrow fields; every row has a value, or None, for each.
         groups: rows, `ROWS_PER_GROUP` at a time where memory counts.
         metadata: what the file says about itself.
+
+    Raises:
+        OSError: it cannot be written.
     """
     _write_batches(file, fields, (_batch(rows, fields) for rows in groups), metadata)
 
@@ -110,7 +109,7 @@ def _batch(rows: _Rows, fields: Sequence[Any]) -> Any:
 
 
 def _write_batches(
-    file: str | IO[bytes] | RawIOBase,
+    file: IO[bytes],
     fields: Sequence[Any],
     batches: Iterable[Any],
     metadata: dict[str, str] | None = None,
@@ -118,11 +117,37 @@ def _write_batches(
     from arro3.core import RecordBatchReader, Schema
     from arro3.io import write_parquet
 
-    target: Any = file  # anything that can be written to
+    target = _Target(file)
     write_parquet(
         RecordBatchReader.from_batches(Schema(fields), iter(batches)),
-        target,
+        target,  # type: ignore[arg-type]  # any file will do
         compression="zstd(3)",
         max_row_group_size=ROWS_PER_GROUP,
         key_value_metadata=metadata,
     )
+    if target.failure is not None:
+        raise target.failure
+
+
+class _Target(RawIOBase):
+    """A file for arro3, which panics, with pages of text, where writing fails.
+
+    It is let go on to its end, and the failure is kept.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.failure: OSError | None = None
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write, or where that has failed before, do nothing."""
+        if self.failure is None:
+            try:
+                return self._file.write(data)
+            except OSError as error:
+                self.failure = error
+        return len(data)

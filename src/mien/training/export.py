@@ -23,6 +23,7 @@ from mien.datasets import FaceCrops
 from mien.errors import ModelError
 from mien.metrics import confidence_for_accuracy, fit_temperature, softmax
 from mien.models import METADATA_KEY, ModelSpec
+from mien.temporal import TemporalSpec
 from mien.training.checkpoint import BEST, CHECKPOINT
 from mien.training.fit import predict_logits
 from mien.training.recipe import Recipe, recipe_from_dict
@@ -221,13 +222,14 @@ def write_onnx(
     save_model(model, spec, file)
 
 
-def save_model(model: Any, spec: ModelSpec, file: Path) -> None:
+def save_model(model: Any, spec: ModelSpec | TemporalSpec, file: Path) -> None:
     """Write an ONNX model with its spec inside, under another name until it is complete."""
     import onnx
 
     del model.metadata_props[:]
     entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, spec.to_json()
+    entry.key = METADATA_KEY if isinstance(spec, ModelSpec) else spec.METADATA_KEY
+    entry.value = spec.to_json()
     onnx.checker.check_model(model)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".part")

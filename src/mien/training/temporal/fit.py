@@ -14,10 +14,10 @@ from torch import Tensor, nn
 import mien
 from mien.models import ModelEntry, ModelSpec, file_sha256
 from mien.temporal import LONG_AGO_S, TemporalSpec
-from mien.training.export import OPSET, current_commit
+from mien.training.export import OPSET, current_commit, save_model
 from mien.training.recipe import TemporalRecipe
 from mien.training.temporal.bank import FaceBank
-from mien.training.temporal.network import START_S, TemporalNetwork
+from mien.training.temporal.network import TemporalNetwork
 from mien.training.temporal.sequences import Composer, Sequences
 
 
@@ -43,7 +43,9 @@ def train_temporal(
     random = np.random.default_rng(recipe.seed)
     held = set(random.permutation(groups)[: round(recipe.holdout * len(groups))])
     watched, learned = bank.split(held)
-    network = TemporalNetwork(recipe, bank.log_probs.shape[1], bank.embeddings.shape[1])
+    size = (bank.log_probs.shape[1], bank.embeddings.shape[1])
+    smoother = TemporalNetwork(recipe, *size).eval()  # which it is until it is trained
+    network = TemporalNetwork(recipe, *size)
     network.standardize(torch.from_numpy(bank.embeddings))
     shares = {"wild_share": recipe.wild_share, "speech_share": recipe.speech_share}
     composer = Composer(learned, neutral, recipe.frames, seed=recipe.seed + 1, **shares)
@@ -65,14 +67,14 @@ def train_temporal(
         schedule.step()
         if (step + 1) % max(recipe.steps // 10, 1) == 0:
             network.eval()
-            figures = _examine(network, drawn)
+            figures = _examine(network, smoother, drawn)
             network.train()
             report(
                 f"step {step + 1:5}/{recipe.steps}  loss {loss.item():.3f}  people held out: "
                 + "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
             )
     network.eval()
-    return network, _examine(network, drawn)
+    return network, _examine(network, smoother, drawn)
 
 
 def _tensors(drawn: Sequences) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -93,16 +95,14 @@ def _loss(network: TemporalNetwork, drawn: Sequences, calm: float) -> Tensor:
 
 
 @torch.no_grad()
-def _examine(network: TemporalNetwork, drawn: Sequences) -> dict[str, float]:
+def _examine(
+    network: TemporalNetwork, smoother: TemporalNetwork, drawn: Sequences
+) -> dict[str, float]:
     """Share of frames read rightly and changes a second: of this network, smoothing, frames."""
     log_probs, embeddings, gaps_s, targets = _tensors(drawn)
-    smooth = [log_probs[:, 0]]
-    for t in range(1, log_probs.shape[1]):
-        gain = 1 - torch.exp(-gaps_s[:, t, None] / START_S)
-        smooth.append(smooth[-1] + gain * (log_probs[:, t] - smooth[-1]))
     answers = {
         "temporal": network.run(log_probs, embeddings, gaps_s),
-        "smooth": torch.stack(smooth, 1),
+        "smooth": smoother.run(log_probs, embeddings, gaps_s),
         "single": log_probs,
     }
     truth, seconds = targets.argmax(2), float(gaps_s[:, 1:].sum())
@@ -133,8 +133,6 @@ def export_temporal(
         file: the ONNX file to write.
         metrics: figures for the spec.
     """
-    import onnx
-
     features = network.look.in_features
     described = TemporalSpec(
         name=recipe.name,
@@ -172,13 +170,5 @@ def export_temporal(
             verbose=False,
         )
     assert program is not None
-    model = program.model_proto
-    del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    entry.key, entry.value = TemporalSpec.METADATA_KEY, described.to_json()
-    onnx.checker.check_model(model)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    partial.replace(file)
+    save_model(program.model_proto, described, file)
     return described

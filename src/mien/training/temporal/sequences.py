@@ -1,4 +1,4 @@
-"""Faces over time to learn from, composed out of a `FaceBank`. Imports numpy and the bank.
+"""Faces over time to learn from, composed out of a `FaceBank`. Imports numpy, temporal, the bank.
 
 Every sequence is drawn anew: rest, onset, hold and offset, speech, mistakes of a few frames, at any
 frame rate.
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from mien.temporal import LONG_AGO_S
 from mien.training.temporal.bank import CUTS, DEGREES, FaceBank, Take
 from mien.types import Float32Array
 
@@ -43,7 +44,6 @@ class Composer:
         frames: T.
         wild_share: share of sequences of a face from anywhere that holds still.
         speech_share: share of the others in which the face speaks for a while.
-        long_ago_s: the first frame's gap.
         seed: of the draws.
     """
 
@@ -52,7 +52,6 @@ class Composer:
     frames: int = 96
     wild_share: float = 0.3
     speech_share: float = 0.6
-    long_ago_s: float = 1e6
     seed: int = 0
     _random: np.random.Generator = field(init=False)
 
@@ -82,7 +81,7 @@ class Composer:
         rate = np.exp(random.uniform(np.log(5), np.log(60)))
         gaps = random.gamma(20, 1 / 20, self.frames) / rate
         gaps[random.random(self.frames) < 0.01] += random.uniform(0.1, 1.0)
-        gaps[0] = self.long_ago_s
+        gaps[0] = LONG_AGO_S
         return np.asarray(gaps, np.float32)
 
     def _cuts(self) -> npt.NDArray[np.intp]:
@@ -97,33 +96,28 @@ class Composer:
     def _still(self, take: Take) -> _Script:
         """A face from anywhere that holds still shows what its crops say on the whole."""
         (rows,) = take.shown.values()
-        chosen = rows[0][self._cuts()]
-        script = _Script(self.bank.log_probs[chosen], self.bank.embeddings[chosen])
         mean = np.exp(self.bank.log_probs[rows[0]].mean(0))
-        script.targets = np.tile(mean / mean.sum(), (self.frames, 1)).astype(np.float32)
-        return script
+        return self._script(rows[0][self._cuts()], mean / mean.sum())
 
     def _play(self, take: Take, gaps_s: Float32Array) -> _Script:
         """Rest and expressions by turns, with speech and mistakes."""
         times = np.cumsum(np.concatenate([[0.0], gaps_s[1:]]))
-        cuts = self._cuts()
-        classes = self.bank.log_probs.shape[1]
+        cuts, certain = self._cuts(), np.eye(self.bank.log_probs.shape[1])
         if not len(take.rest):
             label = self._any(list(take.shown))
-            chosen = take.shown[label][0][cuts]
-            script = _Script(self.bank.log_probs[chosen], self.bank.embeddings[chosen])
-            script.targets = np.zeros((self.frames, classes), np.float32)
-            script.targets[:, label] = 1
+            script = self._script(take.shown[label][0][cuts], certain[label])
         else:
-            rest = take.rest[cuts]
-            script = _Script(self.bank.log_probs[rest], self.bank.embeddings[rest])
-            script.targets = np.zeros((self.frames, classes), np.float32)
-            script.targets[:, self.neutral] = 1
+            script = self._script(take.rest[cuts], certain[self.neutral])
             self._speak(script, take, times, cuts)
             for label, degree in self._episodes(list(take.shown), times):
                 self._show(script, take.shown[label][:, cuts], label, degree)
         self._err(script, take, times)
         return script
+
+    def _script(self, rows: npt.NDArray[np.intp], target: npt.NDArray[np.floating]) -> _Script:
+        """A script that plays these rows of the bank `(T,)` and shows one thing throughout."""
+        targets = np.tile(target, (self.frames, 1)).astype(np.float32)
+        return _Script(self.bank.log_probs[rows], self.bank.embeddings[rows], targets)
 
     def _any(self, things: Sequence[int]) -> int:
         return things[int(self._random.integers(len(things)))]
@@ -203,7 +197,7 @@ class _Script:
 
     log_probs: Float32Array
     embeddings: Float32Array
-    targets: Float32Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    targets: Float32Array
 
     def mix(self, i: int, bank: FaceBank, row: int, share: float, other: int = -1) -> None:
         """Move frame i towards a row of the bank, from what it is or from another row."""
