@@ -73,14 +73,14 @@ def test_the_parts_have_the_frames_of_the_whole(video: Path, span: Span) -> None
 
 
 def test_where_a_video_is_cut() -> None:
-    """Key frames at every 4 s; a part counts from three seconds after one."""
-    shown = [(i / 2, i % 8 == 0) for i in range(120)]
-    cuts = _cuts(shown, Span(), 10)
-    assert [cut.span.start_s for cut in cuts] == [0, 8, 20, 32, 44]
-    assert [cut.own_s for cut in cuts] == [0, 11, 23, 35, 47]
-    assert [cut.span.end_s for cut in cuts] == [11, 23, 35, 47, float("inf")]
-    assert [cut.first for cut in cuts] == [0, 22, 46, 70, 94]
-    assert sum(cut.frames for cut in cuts) == 120
+    """Key frames at every 4 s; a part counts from ten seconds after one."""
+    shown = [(i / 2, i % 8 == 0) for i in range(240)]
+    cuts = _cuts(shown, Span(), 20)
+    assert [cut.span.start_s for cut in cuts] == [0, 12, 32, 52, 72, 92]
+    assert [cut.own_s for cut in cuts] == [0, 22, 42, 62, 82, 102]
+    assert [cut.span.end_s for cut in cuts] == [22, 42, 62, 82, 102, float("inf")]
+    assert [cut.first for cut in cuts] == [0, 44, 84, 124, 164, 204]
+    assert sum(cut.frames for cut in cuts) == 240
     assert _cuts([(i / 2, i == 0) for i in range(120)], Span(), 10) == ()
     assert _cuts([], Span(), 10) == ()
 

@@ -182,7 +182,7 @@ def test_the_camera_pauses_mirrors_and_stops(visit: Visit) -> None:
         tab.get_by_text("No baseline was set").wait_for()
     press(tab, "Stop")
     assert tab.evaluate("document.getElementById('camera').srcObject") is None
-    assert tab.get_by_role("button", name="Start the camera").is_visible()
+    tab.get_by_role("button", name="Start the camera").wait_for()
 
 
 def test_without_a_camera_there_is_a_way_on(driver: Any, server: Server) -> None:
@@ -193,7 +193,7 @@ def test_without_a_camera_there_is_a_way_on(driver: Any, server: Server) -> None
     tab.get_by_text("No camera found").wait_for()
     keep(tab, "no-camera")
     tab.get_by_role("link", name="Read files instead").click()
-    assert tab.get_by_role("heading", name="Files").is_visible()
+    tab.get_by_role("heading", name="Files").wait_for()  # the room changes after the click
     visit.end()
     bare.close()
 

@@ -98,7 +98,7 @@ class FaceDetector:
             if width < 1 or height < 1:  # it has left the picture
                 places.append((0.0, 0.0, 1.0, 1.0))
                 continue
-            patch = resize(frame.image[top:bottom, left:right], width, height)
+            patch = resize(frame.image[top:bottom, left:right], width, height, fast=True)
             canvas[:, :height, :width] = patch.transpose(2, 0, 1)
             places.append((left, top, (right - left) / width, (bottom - top) / height))
         heads = self._network.run(blob)
@@ -121,7 +121,7 @@ class FaceDetector:
         scale = long_side_px / max(frame.width, frame.height)
         width = _round_up(frame.width * scale)
         height = _round_up(frame.height * scale)
-        resized = resize(frame.image, width, height)
+        resized = resize(frame.image, width, height, fast=True)
         blob = np.ascontiguousarray(resized.transpose(2, 0, 1)[None], dtype=np.float32)
         heat, log_size, offset, points = self._network.run(blob)
         found = self._decode(heat[0, 0], log_size[0], offset[0], points[0])

@@ -18,7 +18,7 @@ from mien.tracking import FaceTracker
 from mien.types import Frame
 
 #: How often the whole frame of a video is searched for faces that have come in.
-_SEARCH_EVERY_S: Final = 0.15
+_SEARCH_EVERY_S: Final = 0.2
 
 
 @dataclass

@@ -1,6 +1,9 @@
 """Everything together: `Analyzer` takes sources and yields results. The only room that composes.
 
 May import every stage: sources, detection, alignment, classifier, and what lies below them.
+
+A video's frames pass three threads, each a frame or two ahead of the next: one decodes, one finds
+and follows the faces, and whoever asked for the results reads what they show.
 """
 
 from __future__ import annotations
@@ -8,12 +11,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from mien.ahead import ahead
 from mien.alignment import align_faces, crop_transforms
 from mien.classifier import ExpressionClassifier, Predictions
 from mien.detection import FaceDetector
@@ -62,6 +67,16 @@ class StageTimes:
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """A frame whose faces are found and not yet classified."""
+
+    frame: Frame
+    faces: Detections
+    crops: UInt8Array  # aligned and grey, (N, S, S)
+    numbers: Sequence[int] = ()  # in a video, of each face
+
+
+@dataclass(frozen=True)
 class Found:
     """A picture whose faces are found and not yet classified. Its pixels are no longer held.
 
@@ -85,7 +100,7 @@ class Analyzer:
         detector_px: longer side of the picture that the detector sees; None chooses 640 for
             still pictures and 480 for video.
         tta: classify each crop and its mirror image (slower, slightly more accurate).
-        threads: CPU threads of each network.
+        threads: CPU threads of each network; from 2 on, the stages of a video work side by side.
         max_pixels: refuse pictures larger than this before decoding.
         span: which frames of a video are wanted; None for all.
         shape: lay a mesh over every face, and say how it is turned and how far its parts are open.
@@ -139,7 +154,7 @@ class Analyzer:
                 f"{self.classifier.spec.name}: looks everywhere alike and has no attention to "
                 "show. Ask for evidence instead (--explain)"
             )
-        self._max_pixels, self._span = max_pixels, span
+        self._max_pixels, self._span, self._threads = max_pixels, span, threads
         if smooth_s is not None and temporal is not None:
             raise ValueError("smooth_s and temporal: expected one of them, got both")
         self._smooth_s = smooth_s
@@ -179,11 +194,17 @@ class Analyzer:
             following: of a video, what `following()` gave before its first frame; None for a still
                 picture.
         """
+        return self._read(self._see(frame, following), following)
+
+    def _see(self, frame: Frame, following: Following | None) -> _Seen:
+        """The first half of `analyze_frame`: where the faces are."""
         if following is None:
-            faces, crops = self.find_faces(frame)
-            numbers: Sequence[int] = ()
-        else:
-            faces, crops, numbers = self._follow(frame, following)
+            return _Seen(frame, *self.find_faces(frame))
+        return _Seen(frame, *self._follow(frame, following))
+
+    def _read(self, seen: _Seen, following: Following | None) -> FrameResult:
+        """The second half: what they show."""
+        frame, faces, crops, numbers = seen.frame, seen.faces, seen.crops, seen.numbers
         began = time.perf_counter()
         predictions = self.classifier.predict(crops, tta=self._tta)
         if following is not None:
@@ -207,8 +228,8 @@ class Analyzer:
             if following is None:
                 identities = self.recognizer.identify(frame, faces)
             else:
-                seen = following.sightings
-                identities = self.recognizer.follow(frame, faces, crops, numbers, seen)
+                known = following.sightings
+                identities = self.recognizer.follow(frame, faces, crops, numbers, known)
             self.times.add("identity", began)
         self.times.frames += 1
         return FrameResult(
@@ -337,15 +358,29 @@ class Analyzer:
 
     def run(self, source: Source) -> Iterator[tuple[Frame, FrameResult]]:
         """As `stream`, on an opened source, with each frame beside its result (to draw on it)."""
-        frames = iter(source)
         following = self.following() if source.is_video else None
+        frames = self._decoded(source)
+        # A live source is read by a thread already, and its newest frame should not wait.
+        if following is None or source.is_live or self._threads < 2:
+            for frame in frames:
+                yield frame, self.analyze_frame(frame, following=following)
+            return
+        with ExitStack() as stack:  # ends the threads, the later one first
+            source.before_closing(stack.close)
+            decoded = stack.enter_context(closing(ahead(frames)))
+            found = ahead(self._see(frame, following) for frame in decoded)
+            for seen in stack.enter_context(closing(found)):
+                yield seen.frame, self._read(seen, following)
+
+    def _decoded(self, source: Source) -> Iterator[Frame]:
+        frames = iter(source)
         while True:
             began = time.perf_counter()
             frame = next(frames, None)
             if frame is None:
                 return
             self.times.add("decode", began)
-            yield frame, self.analyze_frame(frame, following=following)
+            yield frame
 
 
 def analyze(source: SourceLike, *, model: str | Path | None = None) -> FrameResult:

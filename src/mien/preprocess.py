@@ -25,6 +25,7 @@ BACKGROUNDS: Final = ("keep", "oval")
 _FLAT_CONTRAST: Final = 8.0
 #: How far a picture may be shrunk in one bilinear step.
 _MAX_SHRINK: Final = 2.0
+_FAST_GAP: Final = 1.1  # what a fast shrinking leaves to the weights that fade out
 _SURROUNDINGS: Final = 0.15  # of `local`: deviation of the blur, in sides of the crop
 _TILES: Final = 4  # of `clahe`: along each side of the crop
 _CONTRAST_LIMIT: Final = 2.0  # of `clahe`: a grey level's count, in those of an even histogram
@@ -39,15 +40,18 @@ def to_gray(image: UInt8Array) -> UInt8Array:
     raise ValueError(f"expected an image of shape (H, W) or (H, W, 3), got {image.shape}")
 
 
-def resize(image: UInt8Array, width: int, height: int) -> UInt8Array:
+def resize(image: UInt8Array, width: int, height: int, *, fast: bool = False) -> UInt8Array:
     """A grey or RGB picture at another size, `uint8 (height, width[, 3])`.
 
     Shrinking averages over areas, so that every pixel counts (with weights that fade out: equal
-    ones would make steps where the sizes do not divide); enlarging interpolates.
+    ones would make steps where the sizes do not divide); enlarging interpolates. `fast` shrinks by
+    a whole number with equal weights first: a little softer, in less than half the time.
     """
     shrinks = min(width / image.shape[1], height / image.shape[0]) < 1
     method = Resampling.HAMMING if shrinks else Resampling.BILINEAR
-    return np.asarray(Image.fromarray(image).resize((width, height), method), np.uint8)
+    gap = _FAST_GAP if fast and shrinks else None
+    resized = Image.fromarray(image).resize((width, height), method, reducing_gap=gap)
+    return np.asarray(resized, np.uint8)
 
 
 def resize_crop(crop: UInt8Array, size_px: int) -> UInt8Array:

@@ -2,9 +2,9 @@
 
 May import av, and from mien: errors, types, geometry, sources, settings.
 
-A video is cut at key frames, where decoding can begin. Each part begins a few seconds before the
-frames that count, so that by then tracker, smoother and searches have settled. These seconds are
-the end of the part before as well: by where its faces are in both, each gets its number.
+A video is cut at key frames, where decoding can begin. Each part begins some seconds before the
+frames that count, so that by then tracker, temporal model and searches have settled. These seconds
+are the end of the part before as well: by where its faces are in both, each gets its number.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from mien.sources import Span
 from mien.sources.video import open_container
 from mien.types import FaceResult, Float32Array, FrameResult
 
-#: How long before the frames that count. The tracker forgets a face after 1.5 s, and everything
-#: else sooner.
-WARM_UP_S: Final = 3.0
+#: How long before the frames that count. The tracker forgets a face after 1.5 s; the temporal model
+#: remembers longest: after 3 s its answers still lay up to 0.42 from those of the whole video,
+#: after 6 s 0.17, after 10 s 0.10 (benchmarks/batch_join.py).
+WARM_UP_S: Final = 10.0
 _SAME_IOU: Final = 0.5  # from here on, two boxes of one frame are the same face
 
 
@@ -92,7 +93,9 @@ def _cuts(shown: Sequence[tuple[float, bool]], span: Span, segment_s: float) -> 
     end_s = shown[-1][0] if shown else 0.0
     for index, (time_s, is_key) in enumerate(shown):
         own_s = time_s + WARM_UP_S
-        if is_key and own_s - begins[-1][1] >= segment_s and end_s - own_s >= segment_s / 2:
+        before, before_s = begins[-1]
+        long = own_s - before_s >= segment_s and end_s - own_s >= segment_s / 2
+        if is_key and long and time_s > before.start_s:  # or it would only read the same again
             begins.append((replace(span, start_s=time_s, first=index, due_s=picker.due_s), own_s))
         wanted.append(picker(index, time_s))
     if len(begins) < 2:

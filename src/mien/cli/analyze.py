@@ -177,9 +177,10 @@ def run(options: argparse.Namespace) -> int:
                 )
                 for out in options.out
             ]
+            began = time.perf_counter()
             _analyze_all(options, analyzer, paths, sinks, tally)
         if options.profile and tally.frames:
-            say(_profile(analyzer.times))
+            say(_profile(analyzer.times, time.perf_counter() - began))
     for _, failure in tally.failures:
         say(f"mien: {failure}")
     if options.out and tally.succeeded and not options.quiet:
@@ -322,10 +323,11 @@ def _counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def _profile(times: StageTimes) -> str:
+def _profile(times: StageTimes, took_s: float) -> str:
+    """How long it took, and the stages' shares of all work: those of a video work side by side."""
     total = sum(times.seconds.values())
     lines = [
-        f"{times.frames:,} frames in {total:.2f} s, {times.frames / total:.1f} frames/s",
+        f"{times.frames:,} frames in {took_s:.2f} s, {times.frames / took_s:.1f} frames/s",
         *(
             f"  {stage:14} {1000 * seconds / times.frames:8.2f} ms  {seconds / total:6.1%}"
             for stage, seconds in times.seconds.items()

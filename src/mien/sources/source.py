@@ -110,6 +110,10 @@ class Source:
         while self._closings:
             self._closings.pop(0)()
 
+    def before_closing(self, release: Callable[[], None]) -> None:
+        """Have something that uses the source released before it."""
+        self._closings.insert(0, release)
+
     def when_closed(self, release: Callable[[], None]) -> None:
         """Have something else released after the source."""
         self._closings.append(release)
