@@ -5,7 +5,7 @@
 Exports the checkpoint, calibrates and examines it on PublicTest (one view, and with its mirror
 image), examines it through the whole pipeline on CK+ and KDEF, and writes into `models/`: the ONNX
 file, its evaluations (JSON), its card (Markdown), its training log, and its line in the registry.
-A fusion, which `mien fuse … --out models/fusion.onnx` has made, is given by its file instead.
+What `mien fuse … --out models/fusion.onnx` or `mien quantize` made is given by its file instead.
 `publish_model.py mien-s --again --data …` examines the published file anew, without its run.
 """
 
@@ -41,7 +41,9 @@ MODELS = Path(__file__).parents[1] / "models"
 def main() -> None:
     """Publish one model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", help="folder of a run, file of a fusion, or with --again a name")
+    parser.add_argument(
+        "run", help="folder of a run, file of a fusion or quantized model, or with --again a name"
+    )
     parser.add_argument("--data", type=Path, required=True, help="fer2013/, ckplus/, kdef/ in it")
     parser.add_argument("--wheel", action="store_true", help="ship the model in the wheel")
     parser.add_argument("--default", action="store_true", help="make it the default model")
@@ -60,11 +62,11 @@ def main() -> None:
 
 
 def publish(run: Path, options: argparse.Namespace) -> str:
-    """Export and register a run's model, or register a fusion; returns its name."""
+    """Export and register a run's model, or register a file made of models; returns its name."""
     if run.suffix == ".onnx":
         name = ExpressionClassifier(run).spec.name
         if run.resolve() != MODELS / f"{name}.onnx":
-            raise SystemExit(f"{run}: expected {MODELS / name}.onnx, beside its members")
+            raise SystemExit(f"{run}: expected {MODELS / name}.onnx, beside the others")
         register(run, name, wheel=options.wheel, default=options.default)
         return name
     recipe, network, data_sha256, _ = load_trained(run)

@@ -80,6 +80,7 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
         "|---|---|",
         f"| network | {spec.recipe['network']['name']}, {spec.parameters:,} parameters, "
         f"{spec.macs / 1e6:.1f} million multiply-accumulates a face |",
+        *_numbers(spec),
         f"| input | one grey face of {spec.input_px} x {spec.input_px} pixels, {_rule(spec)} |",
         f"| output | seven probabilities that sum to 1, at temperature {spec.temperature:.3f} |",
         f"| `uncertain` | below a confidence of {spec.uncertain_below:.3f}: chosen so that at "
@@ -118,6 +119,17 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
         ]
         lines.append("")
     return "\n".join([*lines, _USE])
+
+
+def _numbers(spec: ModelSpec) -> list[str]:
+    """A row for models whose numbers were rounded."""
+    if not spec.quantized_from:
+        return []
+    same = spec.metrics["same_answers"]
+    return [
+        f"| numbers | of 8 bits, rounded from the model with SHA-256 `{spec.quantized_from}`; "
+        f"{same:.1%} of the answers on PublicTest are the same |"
+    ]
 
 
 def command_of(evaluation: Evaluation) -> str:

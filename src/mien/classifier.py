@@ -5,6 +5,7 @@ May import numpy, and from mien: errors, types, preprocess, metrics, models, inf
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,13 +75,19 @@ class ExpressionClassifier:
             `mien export` or `mien fuse`; None for the default model.
         threads: CPU threads.
 
+    Attributes:
+        entry, sha256: the file, and its hash.
+        spec: what it says about itself.
+
     Raises:
         ModelError: no such model, a wrong hash, or not a mien model; a fusion's member is missing.
     """
 
     def __init__(self, model: str | Path | None = None, *, threads: int = 1) -> None:
         self.entry = entry = find_model(model)
-        self._network = Network(entry.read(), str(entry.path), threads=threads)
+        data = entry.read()
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        self._network = Network(data, str(entry.path), threads=threads)
         self.spec = ModelSpec.from_metadata(self._network.metadata, str(entry.path))
         self._members = [
             ExpressionClassifier(find_member(member, entry.path).path, threads=threads)

@@ -1,5 +1,5 @@
 """What is known of a video from its earlier frames. May import the rooms that remember: tracking,
-temporal, identity; and errors, models, detection, types.
+temporal, identity; and errors, models, classifier, detection, types.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from math import inf
 from pathlib import Path
 from typing import Final
 
+from mien.classifier import ExpressionClassifier
 from mien.detection import FaceDetector
 from mien.errors import ModelError
 from mien.identity import Sightings
-from mien.models import ModelEntry, file_sha256, find_model, find_temporal
+from mien.models import find_model, find_temporal
 from mien.temporal import Baseline, OverTime, TemporalModel
 from mien.tracking import FaceTracker
 from mien.types import Frame
@@ -53,19 +54,24 @@ def looking_near_pays(frame: Frame, faces: int, search_px: int) -> bool:
     return faces * FaceDetector.REGION_PX**2 < whole
 
 
-def open_temporal(name_or_file: str | Path | None, classifier: ModelEntry) -> TemporalModel | None:
+def open_temporal(
+    name_or_file: str | Path | None, classifier: ExpressionClassifier
+) -> TemporalModel | None:
     """The temporal model by its name or file; None for the one made for the classifier, if any.
+
+    A classifier with numbers of 8 bits is followed by what was made for its original.
 
     Raises:
         ModelError: no such model, or one that was made for another expression model.
     """
+    made_for = {classifier.sha256, classifier.spec.quantized_from}
     if name_or_file is None:
-        entry = find_temporal(classifier)
+        entry = find_temporal(made_for)
         return None if entry is None else TemporalModel(entry)
     model = TemporalModel(find_model(name_or_file))
-    if model.spec.classifier_sha256 != file_sha256(classifier.path):
+    if model.spec.classifier_sha256 not in made_for:
         raise ModelError(
             f"{name_or_file}: was made for another file of {model.spec.classifier!r} than "
-            f"{classifier.path}. Make one for it with `mien train-temporal`"
+            f"{classifier.entry.path}. Make one for it with `mien train-temporal`"
         )
     return model

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
@@ -54,6 +54,8 @@ class ModelSpec:
         metrics: figures measured at export, by name.
         recipe, data_sha256, commit, made_with: how to make it again.
         members: the models whose outputs a fusion takes instead of a crop; empty for a network.
+        quantized_from: SHA-256 of the model whose numbers were rounded to 8 bits to make this one;
+            empty for others.
     """
 
     name: str
@@ -79,6 +81,7 @@ class ModelSpec:
     members: tuple[Member, ...] = ()
     illumination: str = "none"
     background: str = "keep"
+    quantized_from: str = ""
 
     def to_json(self) -> str:
         """The text that is embedded in the model file."""
@@ -237,13 +240,14 @@ def find_model(name_or_file: str | Path | None = None) -> ModelEntry:
     raise ModelError(f"{name_or_file}: no model of that name (there are: {names}), and no file")
 
 
-def find_temporal(classifier: ModelEntry) -> ModelEntry | None:
-    """The temporal model that was made for an expression model's very file, if there is one."""
+def find_temporal(classifier: Collection[str]) -> ModelEntry | None:
+    """The temporal model made for an expression model's very file, if there is one.
+
+    Args:
+        classifier: the file's SHA-256, and that of the file it was quantized from.
+    """
     candidates = [entry for entry in list_models() if entry.continues and entry.available]
-    if not candidates or not classifier.available:
-        return None
-    sha256 = classifier.sha256 or file_sha256(classifier.path)
-    return next((entry for entry in candidates if entry.continues == sha256), None)
+    return next((entry for entry in candidates if entry.continues in classifier), None)
 
 
 def find_member(member: Member, fusion: Path) -> ModelEntry:

@@ -159,7 +159,7 @@ class Analyzer:
             raise ValueError("smooth_s and temporal: expected one of them, got both")
         self._smooth_s = smooth_s
         self._baseline_s = baseline_s
-        self.temporal = open_temporal(temporal, self.classifier.entry) if smooth_s is None else None
+        self.temporal = open_temporal(temporal, self.classifier) if smooth_s is None else None
         self.following()  # finds what is wrong with these before the first frame
         self._mesh = FaceMesh(threads=threads) if shape else None
         self.times = StageTimes()

@@ -1,4 +1,4 @@
-"""`mien fuse` and `mien compare`: several models joined, or side by side."""
+"""`mien fuse`, `mien quantize` and `mien compare`: models out of models, and side by side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mien.errors import ConfigError
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare both verbs."""
+    """Declare the verbs."""
     fuse = verbs.add_parser("fuse", help="join models into one that refers to them")
     add = fuse.add_argument
     add("model", nargs="+", help="names or files of the members")
@@ -27,6 +27,14 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--views", type=int, default=2, metavar="N", help="times each Training row is shown (2)")
     add("--seed", type=int, default=0, metavar="N", help="of the variations (0)")
     fuse.set_defaults(run=_fuse)
+
+    quantize = verbs.add_parser("quantize", help="round a model's numbers to 8 bits")
+    add = quantize.add_argument
+    add("model", help="name or file")
+    add("--data", required=True, metavar="PATH", help="set with Training and PublicTest rows")
+    add("--out", required=True, metavar="FILE", help="the .onnx file to write")
+    add("--name", metavar="NAME", help="what it is called (MODEL-int8)")
+    quantize.set_defaults(run=_quantize)
 
     compare = verbs.add_parser(
         "compare", help="models side by side: accuracy, size, speed, and whether they differ"
@@ -59,6 +67,27 @@ def _fuse(options: argparse.Namespace) -> int:
     )
     accuracy = spec.metrics["calibration_accuracy"]
     say(f"{options.out}: {options.method} of {len(spec.members)}, PublicTest {accuracy:.2%}")
+    return GOOD
+
+
+def _quantize(options: argparse.Namespace) -> int:
+    require_extra("train", "torch", "onnx")
+    from mien.datasets import load_crops
+    from mien.training.quantize import quantize
+
+    spec = quantize(
+        options.model,
+        load_crops(options.data, "Training"),
+        load_crops(options.data, "PublicTest"),
+        Path(options.out),
+        name=options.name,
+        note=say,
+    )
+    figures = spec.metrics
+    say(
+        f"{options.out}: PublicTest {figures['calibration_accuracy']:.2%} "
+        f"(was {figures['original_accuracy']:.2%}), same answer {figures['same_answers']:.1%}"
+    )
     return GOOD
 
 

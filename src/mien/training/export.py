@@ -217,9 +217,31 @@ def write_onnx(
         )
     assert program is not None
     model = program.model_proto
+    drop_idle_biases(model)
     if half:
         _store_half(model)
     save_model(model, spec, file)
+
+
+def drop_idle_biases(model: Any) -> None:
+    """Take away the zeros that the exporter adds in every convolution without an offset.
+
+    It computes them from the weights' shape, which keeps the runtime from joining convolution,
+    normalisation and activation into one step: a fifth of the time.
+    """
+    nodes = model.graph.node
+    makers = {output: node.op_type for node in nodes for output in node.output}
+    for node in nodes:
+        if node.op_type == "Conv" and makers.get("".join(node.input[2:])) == "Expand":
+            del node.input[2]
+    while True:
+        used = {name for node in nodes for name in node.input}
+        used |= {output.name for output in model.graph.output}
+        idle = [node for node in nodes if not used.intersection(node.output)]
+        if not idle:
+            return
+        for node in idle:
+            nodes.remove(node)
 
 
 def save_model(model: Any, spec: ModelSpec | TemporalSpec, file: Path) -> None:
