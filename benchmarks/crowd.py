@@ -17,13 +17,14 @@ import numpy as np
 from PIL import Image
 from tracking import cut_head, paste
 
+from mien.alignment import nose_offset
 from mien.datasets import load_pictures
 from mien.detection import FaceDetector
+from mien.evaluate import FRONT_NOSE_OFFSET
 from mien.picture import read_picture
 from mien.types import Float32Array, Frame, UInt8Array
 
 FPS = 30
-FRONTAL = 0.15  # how far the nose may lie from the middle, in distances between the eyes
 QUALITY = {"crf": "18", "preset": "veryfast"}
 
 Box = tuple[float, float, float, float]  # x, y, width, height
@@ -44,13 +45,14 @@ def portraits(data: Path | None, count: int) -> list[Portrait]:
     if data is not None:
         by_person = {picture.group: picture.path for picture in reversed(load_pictures(data))}
         files = sorted(by_person.values())
-        np.random.default_rng(0).shuffle(files)  # type: ignore[arg-type]
+        np.random.default_rng(0).shuffle(files)
     found: list[Portrait] = []
     for file in files:
         image = read_picture(file, str(file))
         faces = detector.detect(Frame(image))
-        if len(faces) == 1 and _is_frontal(faces.landmarks[0]):
-            found.append(Portrait(image, faces.boxes[0]))
+        offset = abs(float(nose_offset(faces.landmarks)[0])) if len(faces) == 1 else 1.0
+        if offset <= FRONT_NOSE_OFFSET:
+            found.append(_padded(image, faces.boxes[0]))
         if len(found) == count:
             break
     if not found:
@@ -58,10 +60,10 @@ def portraits(data: Path | None, count: int) -> list[Portrait]:
     return [found[i % len(found)] for i in range(count)]
 
 
-def _is_frontal(points: Float32Array) -> bool:
-    eyes = points[1] - points[0]
-    along = float(np.dot(points[2] - points[0], eyes) / np.dot(eyes, eyes))
-    return abs(along - 0.5) <= FRONTAL
+def _padded(image: UInt8Array, box: Float32Array) -> Portrait:
+    """With room around it for the whole head, in the colours of its edges."""
+    room = round(float((box[2:] - box[:2]).max()))
+    return Portrait(np.pad(image, ((room, room), (room, room), (0, 0)), mode="edge"), box + room)
 
 
 def crowd(
@@ -73,8 +75,9 @@ def crowd(
     cell = np.array([width / columns, height / rows])
     face_px = round(min(0.4 * float(cell.min()), 0.3 * height))
     heads = [cut_head(person.image, person.box, face_px=face_px) for person in people]
-    coarse = np.random.default_rng(0).integers(60, 200, (9, 16, 3), np.uint8)
-    scenery = np.asarray(Image.fromarray(coarse).resize((width, height)), np.uint8)
+    coarse = np.random.default_rng(0).integers(100, 160, (9, 16), np.uint8)
+    gray = np.asarray(Image.fromarray(coarse).resize((width, height)), np.uint8)
+    scenery = np.repeat(gray[:, :, None], 3, axis=2)
     for i in range(frames):
         image = scenery.copy()
         owner = np.full((height, width), -1)

@@ -53,7 +53,7 @@ def mien(task: dict[str, Any]) -> Opened:
 
 
 def fer(_task: dict[str, Any]) -> Opened:
-    """`FER().detect_emotions(frame)`, as its documentation shows: a Haar cascade finds the faces."""
+    """`FER().detect_emotions(frame)`, as documented: a Haar cascade finds the faces."""
     _lite_instead_of_tensorflow()
     cv2, package = import_module("cv2"), import_module("fer.fer")
 
@@ -89,7 +89,7 @@ def facex(_task: dict[str, Any]) -> Opened:
 
 
 def _lite_instead_of_tensorflow() -> None:
-    """All that both use of TensorFlow is the interpreter of a small model: LiteRT, by another name."""
+    """All that both use of TensorFlow is its interpreter of small models: LiteRT, by that name."""
     lite = SimpleNamespace(Interpreter=import_module("ai_edge_litert.interpreter").Interpreter)
     names = ("tensorflow", "tensorflow.keras", "tensorflow.keras.models")
     tensorflow, keras, models = (ModuleType(name) for name in names)

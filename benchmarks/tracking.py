@@ -58,9 +58,7 @@ def heads_of(clip: Path, detector: FaceDetector) -> list[Head]:
     return heads
 
 
-def cut_head(
-    image: UInt8Array, box: npt.NDArray[np.float32], *, face_px: int = FACE_PX
-) -> Head:
+def cut_head(image: UInt8Array, box: npt.NDArray[np.float32], *, face_px: int = FACE_PX) -> Head:
     """The head around a face, resized so that the longer side of the face has `face_px`."""
     centre, side = (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
     reach = MARGIN * side / 2
@@ -135,7 +133,7 @@ def paste(
     corner: npt.NDArray[np.int64],
     number: int,
 ) -> None:
-    """Put a head into a picture at `corner` (x, y), and its number where it hides what was there."""
+    """Put a head into a picture at `corner` (x, y), and its number where it can be seen."""
     size, height, width = len(head.pixels), *owner.shape
     x0, y0 = np.maximum(corner, 0)
     x1, y1 = np.minimum(corner + size, (width, height))
