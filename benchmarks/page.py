@@ -105,7 +105,7 @@ class Notes:
     def lines(self) -> list[str]:
         """A line for each."""
         return [
-            f"- {name} failed ({', '.join(where)}): {error}"
+            f"- {name} failed ({'; '.join(where)}): {error}"
             for (name, error), where in self.failures.items()
         ]
 

@@ -35,7 +35,7 @@ from mien.types import UInt8Array
 
 HERE = Path(__file__).parent
 LIMIT_S = 20.0
-#: Detectors disagree about what a face's box is: some end at the brows, some take the whole head. So
+#: Detectors disagree about what a face is: some end at the brows, some take the whole head. So
 #: a box is a face's when its centre lies in the true box, and its longer side, in longer sides of
 #: the true one, in this range.
 SIDES = (0.4, 2.5)
