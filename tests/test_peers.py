@@ -158,7 +158,7 @@ def film(answers: peers.Answers, faces: int = 1) -> page.Film:
         "latency_ms": {"p50": 20.0, "p95": 30.0, "p99": 40.0},
         "stage_ms": {"decode": 5.0, "detect": 15.0},
     }
-    return page.Film(1280, 720, faces, [[TRUE]], answers, alone, 300.0)
+    return page.Film(1280, 720, faces, [[(100.0, 100.0, 80.0, 100.0)]], answers, alone, 300.0)
 
 
 def test_a_cell_says_speed_and_recall_and_a_failure_is_told_once() -> None:
