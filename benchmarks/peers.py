@@ -1,99 +1,290 @@
-"""Frames a second of mien and of a peer on the same video, in the same run, by turns.
+"""Runs mien and its peers over the same frames: the part of page.py that knows how.
 
     python scripts/sample_portrait.py
-    python benchmarks/peers.py --fer /path/to/an/environment/with/fer/bin/python
+    python benchmarks/peers.py --fer /path/to/its/python --face-api /path/to/node_modules
 
-The peer is `fer` 25.10.3 (PyPI) in an environment of its own: `pip install --no-deps fer`, then
-`"moviepy<2" ffmpeg-python pandas "opencv-contrib-python<5" ai-edge-litert "setuptools<82"`. It runs
-as its documentation shows: `FER().detect_emotions(frame)` on every frame that OpenCV decodes, which
-finds faces with a Haar cascade. mien runs as `Analyzer().stream(video)` does, decoding included.
-Every program opens its models and reads the first frame before the clock starts.
+compares them on one video. README.md in this folder says how to make each peer's environment. One
+that is not given is left out, and one that fails costs the others nothing: its cell says why.
+
+Every program reads the same frames out of a file of raw RGB bytes, decoded beforehand, because
+node's programs bring no decoder. Reading the file, and turning the bytes into what the program
+takes, is counted for all; decoding is counted for none. Programs take turns, every run is a process
+of its own, and the first frame, with the opening of the models, is read before the clock starts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import median
 
-from video_speed import FRAMES, HEIGHT, WIDTH, write_video
+import numpy as np
+from video_speed import FPS, FRAMES, HEIGHT, WIDTH, write_video
 
-_MIEN = """
-import json, sys, time
-from mien import Analyzer
-results = Analyzer(threads=2).stream(sys.argv[1])
-next(results)
-began, frames, faces = time.perf_counter(), 0, 0
-for result in results:
-    frames, faces = frames + 1, faces + bool(result.faces)
-print(json.dumps({"rate": frames / (time.perf_counter() - began), "share": faces / frames}))
-"""
+from mien.datasets.rows import class_name
+from mien.sources import open_source
+from mien.types import UInt8Array
 
-_FER = """
-import json, sys, time, types
-import cv2
-from ai_edge_litert.interpreter import Interpreter
-# All that it uses of TensorFlow is the interpreter of its quantized model: LiteRT, by another name.
-tensorflow, keras, models = map(types.ModuleType, ("tensorflow", "keras", "models"))
-tensorflow.lite, models.load_model = types.SimpleNamespace(Interpreter=Interpreter), None
-sys.modules |= {"tensorflow": tensorflow, "tensorflow.keras": keras}
-sys.modules["tensorflow.keras.models"] = models
-from fer.fer import FER
-detector, video = FER(), cv2.VideoCapture(sys.argv[1])
-detector.detect_emotions(video.read()[1])
-began, frames, faces = time.perf_counter(), 0, 0
-while True:
-    good, frame = video.read()
-    if not good:
-        break
-    frames, faces = frames + 1, faces + bool(detector.detect_emotions(frame))
-print(json.dumps({"rate": frames / (time.perf_counter() - began), "share": faces / frames}))
-"""
+HERE = Path(__file__).parent
+LIMIT_S = 20.0
+#: Detectors disagree about what a face is: some end at the brows, some take the whole head. So
+#: a box is a face's when its centre lies in the true box, and its longer side, in longer sides of
+#: the true one, in this range.
+SIDES = (0.4, 2.5)
+
+Box = Sequence[float]  # x, y, width, height
 
 
-def run(python: str, program: str, video: Path) -> dict[str, Any]:
-    """What one program says about one video."""
-    command = [python, "-c", program, str(video)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{python}: failed\n{done.stderr[-2000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+class PeerError(Exception):
+    """A program that failed, and why, on one line."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that reads faces.
+
+    Attributes:
+        name: what the page calls it.
+        command: what comes before and after the task, without the time of the start.
+        folder: where it is installed, with all that it needs but Python or node itself.
+    """
+
+    name: str
+    command: Callable[[str, str], list[str]]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one run of a program says.
+
+    Attributes:
+        rate: frames a second.
+        faces: of every frame that it got through, the boxes in pixels and the class of each.
+        import_s: loading its libraries, without its models.
+        first_s: from the start of the process to its first answer.
+        peak_mb: the most memory that it held, in 10^6 bytes.
+        versions: of what matters to its speed.
+    """
+
+    rate: float
+    faces: list[list[tuple[list[float], str]]]
+    import_s: float
+    first_s: float
+    peak_mb: float
+    versions: dict[str, str]
+
+
+Answers = dict[str, list[Answer] | PeerError]
+
+
+def add_program_options(parser: argparse.ArgumentParser) -> None:
+    """Declare where mien and its peers are installed."""
+    add = parser.add_argument
+    add("--mien", default=sys.executable, metavar="PYTHON", help="with mien, and nothing else")
+    add("--fer", metavar="PYTHON", help="python of the environment with fer")
+    add("--facex", metavar="PYTHON", help="python of the environment with facex")
+    add("--face-api", metavar="FOLDER", help="node_modules with @vladmandic/face-api")
+    add("--human", metavar="FOLDER", help="node_modules with @vladmandic/human")
+    add("--repeat", type=int, default=5, metavar="N", help="runs of every program (5)")
+    add("--limit", type=float, default=LIMIT_S, metavar="S", help="a run ends after S seconds (20)")
+
+
+def programs_of(options: argparse.Namespace) -> tuple[list[Program], list[str]]:
+    """The programs that are to be measured, mien first, and the names of those left out."""
+    found = [_python("mien", options.mien)]
+    absent = []
+    for name in ("fer", "facex"):
+        python = getattr(options, name)
+        if python:
+            found.append(_python(name, python))
+        else:
+            absent.append(name)
+    if options.face_api:
+        found.append(_node("face-api", options.face_api, "face_api.mjs", "ssd"))
+        found.append(_node("face-api, tiny", options.face_api, "face_api.mjs", "tiny"))
+    else:
+        absent.append("face-api")
+    if options.human:
+        found.append(_node("human", options.human, "human.mjs"))
+    else:
+        absent.append("human")
+    return found, absent
+
+
+def _python(name: str, python: str) -> Program:
+    # Not resolved: an environment's python is a link to that which it was made with.
+    folder = Path(python).absolute().parent.parent
+
+    def command(task: str, started: str) -> list[str]:
+        return [python, str(HERE / "program.py"), name, task, started]
+
+    return Program(name, command, folder)
+
+
+def _node(name: str, folder: str, script: str, *how: str) -> Program:
+    def command(task: str, started: str) -> list[str]:
+        return ["node", str(HERE / script), folder, task, started, *how]
+
+    return Program(name, command, Path(folder).absolute())
+
+
+def write_task(
+    folder: Path, images: Iterable[UInt8Array], *, is_video: bool, limit_s: float = LIMIT_S
+) -> Path:
+    """Write frames as raw bytes and what a program must know of them; the file to give to it."""
+    sizes, raw = [], folder / "frames.rgb"
+    with raw.open("wb") as file:
+        for image in images:
+            sizes.append([image.shape[1], image.shape[0]])
+            file.write(np.ascontiguousarray(image).data)
+    task = {"raw": str(raw), "sizes": sizes, "is_video": is_video, "fps": FPS, "limit_s": limit_s}
+    target = folder / "task.json"
+    target.write_text(json.dumps(task), "utf-8")
+    return target
+
+
+def run(program: Program, task: Path, *, patience_s: float = 600.0) -> Answer:
+    """One run, in a process of its own.
+
+    Raises:
+        PeerError: it failed, or did not end in time.
+    """
+    command = program.command(str(task), repr(time.time()))
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=patience_s
+        )
+    except OSError as error:
+        raise PeerError(f"cannot be started: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise PeerError(f"no answer within {patience_s:g} s") from error
+    lines = done.stdout.splitlines()
+    if done.returncode or not lines:
+        raise PeerError(_reason(done.stderr) or f"exit code {done.returncode}")
+    values = json.loads(lines[-1])
+    values["faces"] = [
+        [(box, class_name(shown)) for box, shown in faces] for faces in values["faces"]
+    ]
+    return Answer(**values)
+
+
+def _reason(stderr: str) -> str:
+    """The line of an error message that says what was wrong: Python's last, node's `Error`."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if "Error" in line.split(":")[0]]
+    return (errors or lines or [""])[-1][:200]
+
+
+def by_turns(programs: Sequence[Program], task: Path, repeat: int) -> Answers:
+    """All programs, one after the other, so many times; one that fails is not tried again."""
+    found: Answers = {program.name: [] for program in programs}
+    for _ in range(repeat):
+        for program in programs:
+            answers = found[program.name]
+            if isinstance(answers, PeerError):
+                continue
+            try:
+                answers.append(run(program, task))
+            except PeerError as error:
+                found[program.name] = error
+    return found
+
+
+def found_and_false(truth: Sequence[Sequence[Box]], answer: Answer) -> tuple[float, float]:
+    """The share of the true faces that were found, and how many boxes a frame are no face.
+
+    Of the frames that the program got through.
+
+    Each true face takes the nearest box that is its own by `SIDES`, nearest pairs first.
+    """
+    true, hits, false = 0, 0, 0
+    for boxes, faces in zip(truth, answer.faces, strict=False):
+        matched = _matched(boxes, [box for box, _ in faces])
+        true, hits = true + len(boxes), hits + matched
+        false += len(faces) - matched
+    return hits / max(true, 1), false / max(len(answer.faces), 1)
+
+
+def _matched(truth: Sequence[Box], found: Sequence[Box]) -> int:
+    if not truth or not found:
+        return 0
+    true, other = (np.array(boxes, np.float64) for boxes in (truth, found))
+    apart = np.abs(true[:, None, :2] + true[:, None, 2:] / 2 - other[:, :2] - other[:, 2:] / 2)
+    inside = (apart <= true[:, None, 2:] / 2).all(2)
+    sides = other[:, 2:].max(1) / true[:, None, 2:].max(2)
+    distance = np.where(
+        inside & (sides >= SIDES[0]) & (sides <= SIDES[1]),
+        np.hypot(*apart.transpose(2, 0, 1)),
+        np.inf,
+    )
+    matched = 0
+    while np.isfinite(distance.min()):
+        row, column = np.unravel_index(distance.argmin(), distance.shape)
+        distance[row], distance[:, column] = np.inf, np.inf
+        matched += 1
+    return matched
+
+
+def read_rightly(labels: Sequence[str], answer: Answer) -> tuple[int, int, int]:
+    """Of pictures of one face each: how many were read, in how many a face was found, and in how
+    many the largest one is read as the label says.
+    """
+    found = right = 0
+    for label, faces in zip(labels, answer.faces, strict=False):
+        if faces:
+            found += 1
+            right += max(faces, key=lambda face: face[0][2] * face[0][3])[1] == label
+    return len(answer.faces), found, right
+
+
+def installed_mb(folder: Path) -> float:
+    """What a folder fills on the disk, as `du` counts."""
+    done = subprocess.run(["du", "-sk", str(folder)], capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[0]) * 1024 / 1e6
 
 
 def main() -> None:
-    """Measure by turns and print a Markdown table."""
+    """Compare on one video and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--fer", required=True, help="python of the environment that has fer")
+    add_program_options(parser)
     parser.add_argument("--video", type=Path, help="instead of the sample portrait's")
-    parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    programs, absent = programs_of(options)
+    folder = Path(tempfile.mkdtemp())
+    try:
         video = options.video
         if video is None:
-            video = Path(folder) / "video.mp4"
+            video = folder / "video.mp4"
             write_video(Path("demo") / "astronaut.png", video)
-        programs = {"mien": (sys.executable, _MIEN), "fer": (options.fer, _FER)}
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in programs}
-        for _ in range(options.repeat):
-            for name, (python, program) in programs.items():
-                found[name].append(run(python, program, video))
+        with open_source(video) as source:
+            images = (frame.image for frame in source)
+            task = write_task(folder, images, is_video=True, limit_s=options.limit)
+        found = by_turns(programs, task, options.repeat)
+    finally:
+        shutil.rmtree(folder)
     what = options.video or f"{FRAMES} frames of {WIDTH} x {HEIGHT}, one face"
-    print(f"{what}; {options.repeat} runs by turns\n")
+    print(f"{what}; {options.repeat} runs by turns, decoding not counted\n")
     print("| | frames a second, median (all) | frames with a face |")
     print("|---|---|---|")
     for name, answers in found.items():
-        rates = [answer["rate"] for answer in answers]
+        if isinstance(answers, PeerError):
+            print(f"| {name} | failed: {answers} | |")
+            continue
+        rates = [answer.rate for answer in answers]
         every = ", ".join(f"{rate:.1f}" for rate in rates)
-        share = statistics.median(answer["share"] for answer in answers)
-        print(f"| {name} | {statistics.median(rates):.1f} ({every}) | {share:.0%} |")
-    ratios = [a["rate"] / b["rate"] for a, b in zip(found["mien"], found["fer"], strict=True)]
-    print(f"\nmien is {statistics.median(ratios):.1f} times as fast")
+        share = sum(map(bool, answers[0].faces)) / len(answers[0].faces)
+        print(f"| {name} | {median(rates):.1f} ({every}) | {share:.0%} |")
+    if absent:
+        print(f"\nLeft out: {', '.join(absent)}.")
 
 
 if __name__ == "__main__":

@@ -52,17 +52,18 @@ def heads_of(clip: Path, detector: FaceDetector) -> list[Head]:
         for frame in source:
             faces = detector.detect(frame)
             if len(faces):
-                heads.append(_cut(frame.image, faces.boxes[0]))
+                heads.append(cut_head(frame.image, faces.boxes[0]))
             if len(heads) == FPS * SECONDS:
                 break
     return heads
 
 
-def _cut(image: UInt8Array, box: npt.NDArray[np.float32]) -> Head:
+def cut_head(image: UInt8Array, box: npt.NDArray[np.float32], *, face_px: int = FACE_PX) -> Head:
+    """The head around a face, resized so that the longer side of the face has `face_px`."""
     centre, side = (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
     reach = MARGIN * side / 2
     left, top, right, bottom = (round(float(v)) for v in (*(centre - reach), *(centre + reach)))
-    size = round(MARGIN * FACE_PX)
+    size = round(MARGIN * face_px)
     patch = Image.fromarray(image).crop((left, top, right, bottom)).resize((size, size))
     y, x = (np.indices((size, size)) + 0.5) / size * 2 - 1
     opacity = 1 / (1 + np.exp((np.hypot(x, y) - 0.9) * 40))
@@ -119,22 +120,23 @@ def film(
             head = heads[i % len(heads)]
             middle = np.array(path(t)) - pan * 0.5
             corner = np.round(middle - (head.box[:2] + head.box[2:]) / 2).astype(int)
-            _paste(image, owner, head, corner, number)
+            paste(image, owner, head, corner, number)
             boxes[number] = head.box + np.tile(corner, 2)
         truth = {n: box for n, box in boxes.items() if _share_seen(owner, box, n) >= VISIBLE}
         yield Frame(image, "film", i, i / FPS), truth
 
 
-def _paste(
+def paste(
     image: UInt8Array,
     owner: npt.NDArray[np.int64],
     head: Head,
     corner: npt.NDArray[np.int64],
     number: int,
 ) -> None:
-    size = len(head.pixels)
+    """Put a head into a picture at `corner` (x, y), and its number where it can be seen."""
+    size, height, width = len(head.pixels), *owner.shape
     x0, y0 = np.maximum(corner, 0)
-    x1, y1 = np.minimum(corner + size, (WIDTH, HEIGHT))
+    x1, y1 = np.minimum(corner + size, (width, height))
     if x1 <= x0 or y1 <= y0:
         return
     part = np.s_[y0 - corner[1] : y1 - corner[1], x0 - corner[0] : x1 - corner[0]]

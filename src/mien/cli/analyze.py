@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mien.cli.exits import GOOD, PARTLY, UNUSABLE, say
 from mien.errors import ConfigError, MienError, SourceError
@@ -135,10 +135,9 @@ def run(options: argparse.Namespace) -> int:
     """Analyse every source; a bad one never costs the others their results."""
     from mien.pipeline import Analyzer
     from mien.sinks import open_sink
-    from mien.sources import MAX_PIXELS, Span, expand_source
+    from mien.sources import expand_source
 
     _check(options)
-    span = Span(options.start, options.end, options.every, options.fps)
     tally = _Tally()
     paths: list[str] = []
     for argument in options.source:
@@ -148,17 +147,8 @@ def run(options: argparse.Namespace) -> int:
     if paths:
         with ExitStack() as stack:
             analyzer = Analyzer(
-                options.model,
-                min_score=options.min_score,
-                detector_px=options.detector_px,
-                tta=options.tta,
-                threads=options.threads,
-                max_pixels=options.max_pixels or MAX_PIXELS,
-                span=span,
-                smooth_s=options.smooth,
-                temporal=options.temporal,
+                **analysis_arguments(options),
                 baseline_s=options.baseline,
-                shape=options.shape,
                 identity=options.identity,
                 gallery=options.gallery,
                 explain=options.explain,
@@ -222,6 +212,24 @@ def check_analysis(options: argparse.Namespace) -> None:
     require(smooth is None or 0 <= smooth < inf, "--smooth", "seconds, at least 0", smooth)
     pixels = options.max_pixels
     require(pixels is None or pixels >= 1, "--max-pixels", "at least 1", pixels)
+
+
+def analysis_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """What `add_analysis_options` declares, as arguments of `Analyzer`."""
+    from mien.sources import MAX_PIXELS, Span
+
+    return {
+        "model": options.model,
+        "min_score": options.min_score,
+        "detector_px": options.detector_px,
+        "tta": options.tta,
+        "threads": options.threads,
+        "max_pixels": options.max_pixels or MAX_PIXELS,
+        "span": Span(options.start, options.end, options.every, options.fps),
+        "smooth_s": options.smooth,
+        "temporal": options.temporal,
+        "shape": options.shape,
+    }
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -6,15 +6,28 @@ import argparse
 import json
 from dataclasses import asdict
 
+from mien.cli.analyze import add_analysis_options, analysis_arguments, check_analysis, require
 from mien.cli.device import add_device_options
 from mien.cli.exits import GOOD, require_extra
-from mien.errors import ConfigError
+from mien.errors import ConfigError, SourceError
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the verb and its actions."""
     parser = verbs.add_parser("benchmark", help="measure speed on this machine")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    run = actions.add_parser(
+        "run",
+        help="the analysis of your own files",
+        description="Measure the analysis of pictures and videos: frames a second, latency, "
+        "start-up, memory, and where the time goes.",
+    )
+    add = run.add_argument
+    add("source", nargs="+", help="picture, video, folder (searched recursively), or glob")
+    add("--repeat", type=int, default=5, metavar="N", help="processes, one after the other (5)")
+    add("--json", action="store_true", help="as one JSON object")
+    add_analysis_options(run, threads=2)
+    run.set_defaults(run=_run)
     train = actions.add_parser("train", help="the training loop against the network alone")
     add = train.add_argument
     add("recipe", help="a TOML file, see recipes/")
@@ -23,6 +36,28 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add_device_options(train)
     add("--json", action="store_true", help="as one JSON object")
     train.set_defaults(run=_train)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from mien.benchmark import benchmark_run, format_speed
+    from mien.sources import expand_source, is_live
+
+    check_analysis(options)
+    require(options.repeat >= 1, "--repeat", "at least 1", options.repeat)
+    paths: list[str] = []
+    for argument in options.source:
+        if is_live(argument):
+            raise SourceError(
+                f"{argument}: a live source is as fast as it comes. Give a picture, a video or a "
+                "folder"
+            )
+        found, errors = expand_source(argument)
+        if errors:
+            raise errors[0]
+        paths += found
+    speed = benchmark_run(paths, analysis_arguments(options), repeat=options.repeat)
+    print(json.dumps(speed.to_dict()) if options.json else format_speed(speed))
+    return GOOD
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from mien.sources.source import Source, Span
 from mien.sources.video import open_video
 from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frame, UInt8Array
 
-__all__ = ["MAX_PIXELS", "Source", "Span", "expand_source", "is_video", "open_source"]
+__all__ = ["MAX_PIXELS", "Source", "Span", "expand_source", "is_live", "is_video", "open_source"]
 
 
 def open_source(
