@@ -4,9 +4,7 @@
 PYTHON ?= python3
 
 demo: .venv/ready
-	@mkdir -p demo
-	@.venv/bin/mien analyze "$$(.venv/bin/python scripts/sample_portrait.py)" \
-	    --out demo/portrait.png --out demo/portrait.jsonl --overwrite
+	@.venv/bin/mien demo --out demo --overwrite
 
 test: .venv-dev/ready
 	.venv-dev/bin/python -m pytest -q
