@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.cli.exits import GOOD, PARTLY, UNUSABLE, say
-from mien.errors import ConfigError, MienError, SourceError
+from mien.errors import ConfigError, SinkError, SourceError
 
 if TYPE_CHECKING:
     from mien.pipeline import Analyzer, StageTimes
@@ -128,7 +128,8 @@ class _Tally:
     succeeded: int = 0
     frames: int = 0
     faces: int = 0
-    failures: list[tuple[str, MienError]] = field(default_factory=list)
+    # Words, not errors: those hold on to the pictures that were being read.
+    failures: list[tuple[str, str]] = field(default_factory=list)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -144,7 +145,7 @@ def run(options: argparse.Namespace) -> int:
     for argument in options.source:
         found, errors = expand_source(argument)
         paths += found
-        tally.failures += [(argument, error) for error in errors]
+        tally.failures += [(argument, str(error)) for error in errors]
     if paths:
         with ExitStack() as stack:
             analyzer = Analyzer(
@@ -287,7 +288,10 @@ def _analyze_all(
                         progress.update(number + min(share, 1.0))
             tally.succeeded += 1
         except SourceError as error:
-            tally.failures.append((path, error))
+            tally.failures.append((path, str(error)))
+        except MemoryError:
+            why = "needs more memory than there is. Make it smaller, or refuse it by --max-pixels"
+            tally.failures.append((path, f"{path}: {why}"))
     progress.close()
 
 
@@ -312,10 +316,16 @@ def _write_failures(options: argparse.Namespace, tally: _Tally) -> None:
         first = Path(options.out[0])
         folder = first if first.is_dir() else first.parent
     file = folder / "failures.jsonl"
-    rows = [{"source": source, "error": str(error)} for source, error in tally.failures]
+    rows = [{"source": source, "error": error} for source, error in tally.failures]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    file.write_text(text, encoding="utf-8")
     failed = _counted(len(rows), "input")
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SinkError(
+            f"{file}: cannot be written ({error.strerror}). {failed} failed, as said above; the "
+            "others are complete"
+        ) from error
     say(f"mien: {failed} failed, listed in {file}; the others are complete")
 
 
