@@ -23,10 +23,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from mien.classifier import ExpressionClassifier
-from mien.models import list_models
-from mien.temporal import TemporalModel
-
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOCK = REPOSITORY / "requirements.lock"
 METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
@@ -45,6 +41,10 @@ def third_party() -> ModuleType:
 
 def weights() -> Iterator[str]:
     """What ships in the wheel, as Markdown."""
+    from mien.classifier import ExpressionClassifier
+    from mien.models import list_models
+    from mien.temporal import TemporalModel
+
     yield "| file | what it is | where it comes from | SHA-256 | licence |"
     yield "|---|---|---|---|---|"
     for asset in third_party().ASSETS:
