@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mien.cli.exits import GOOD, PARTLY, UNUSABLE, say
 from mien.errors import ConfigError, SinkError, SourceError
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mien.pipeline import Analyzer, StageTimes
     from mien.sinks import Sink
     from mien.types import FaceResult, UInt8Array
+
+
+#: Where a gallery says that its people agreed. Nobody but its owner can know: mien only asks.
+CONSENT: Final = "CONSENT.txt"
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -307,6 +311,11 @@ def _say_who_is_known(options: argparse.Namespace, analyzer: Analyzer) -> None:
         names = len(recognizer.gallery.people) if recognizer.gallery else 0
         known = f", {_counted(names, 'name')} known" if recognizer.gallery else ""
         say(f"mien: faces are told apart (--identity{known}): this is biometric data")
+        if options.gallery and not (Path(options.gallery) / CONSENT).is_file():
+            say(
+                f"mien: {options.gallery}: holds no {CONSENT}. Write into it who agreed to be "
+                "recognized, when, and to what"
+            )
 
 
 def _write_failures(options: argparse.Namespace, tally: _Tally) -> None:
