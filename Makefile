@@ -4,9 +4,7 @@
 PYTHON ?= python3
 
 demo: .venv/ready
-	@mkdir -p demo
-	@.venv/bin/mien analyze "$$(.venv/bin/python scripts/sample_portrait.py)" \
-	    --out demo/portrait.png --out demo/portrait.jsonl --overwrite
+	@.venv/bin/mien demo --out demo --overwrite
 
 test: .venv-dev/ready
 	.venv-dev/bin/python -m pytest -q
@@ -18,13 +16,13 @@ check: .venv-dev/ready
 	.venv-dev/bin/lint-imports
 
 # The environment is made again when what goes into it changes.
-.venv/ready: pyproject.toml hatch_build.py tflite_to_onnx.py dlib_to_onnx.py
+.venv/ready: pyproject.toml hatch_build.py third_party.py tflite_to_onnx.py dlib_to_onnx.py
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet -e .
 	@touch $@
 
 # The versions that the suite was last run with; others that pyproject.toml admits will do.
-.venv-dev/ready: pyproject.toml hatch_build.py tflite_to_onnx.py dlib_to_onnx.py
+.venv-dev/ready: pyproject.toml hatch_build.py third_party.py tflite_to_onnx.py dlib_to_onnx.py
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1
 	.venv-dev/bin/python -m pip install --quiet -e ".[dev]"

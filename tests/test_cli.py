@@ -273,3 +273,17 @@ def test_it_leaves_nothing_behind(portrait_file: Path, tmp_path: Path) -> None:
     assert (process.returncode, err) == (0, "")
     assert json.loads(out)["faces"][0]["expression"] == "happy"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo(tmp_path: Path, capsys: Capture) -> None:
+    """The table, the picture and the result; what is there is not replaced unasked."""
+    out = tmp_path / "new" / "demo"
+    assert main(["demo", "--out", str(out)]) == 0
+    assert "happy" in capsys.readouterr().out
+    (line,) = (out / "portrait.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(line)["source"] == "portrait.jpg"
+    with Image.open(out / "portrait.png") as picture:
+        assert picture.size == (512, 512)
+    assert main(["demo", "--out", str(out)]) == 2
+    assert "already there" in capsys.readouterr().err
+    assert main(["demo", "--out", str(out), "--overwrite"]) == 0

@@ -45,6 +45,11 @@ class Network:
         options.intra_op_num_threads = threads
         # Idle workers that spin steal the core on which the next stage wants to run.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A model's weights lie in the model. Files that one names all the same are looked for where
+        # there can be none: else a stranger's model could read what lies in the current folder.
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", os.devnull
+        )
         options.log_severity_level = _FATAL
         try:
             self._session = onnxruntime.InferenceSession(

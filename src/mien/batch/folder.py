@@ -59,12 +59,16 @@ def durable(target: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
     except FileExistsError:
         raise
     except OSError as error:
-        raise SinkError(
-            f"{target}: cannot be written ({error.strerror or error}). Look after the folder and "
-            "the disk's space, then give the same command again: what is done is kept"
-        ) from error
+        raise _unwritable(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _unwritable(target: Path, error: OSError) -> SinkError:
+    return SinkError(
+        f"{target}: cannot be written ({error.strerror or error}). Look after the folder and "
+        "the disk's space, then give the same command again: what is done is kept"
+    )
 
 
 def _name_new(temporary: Path, target: Path) -> None:
@@ -163,7 +167,12 @@ class BatchFolder:
         except ImportError:
             yield
             return
-        with (self._own / "tables.lock").open("wb") as file:
+        lock = self._own / "tables.lock"
+        try:
+            file = lock.open("wb")
+        except OSError as error:
+            raise _unwritable(lock, error) from error
+        with file:
             with suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -220,7 +229,10 @@ class BatchFolder:
     def segment(self, number: int, segment: int) -> Path:
         """The file with the results of a segment of a part, until they are joined."""
         folder = self._segments / f"{number:06}"
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
         return folder / f"{segment:06}.jsonl"
 
     def forget_segments(self, number: int) -> None:
@@ -229,6 +241,8 @@ class BatchFolder:
 
     def clean(self, numbers: Iterable[int]) -> None:
         """Remove what was left unfinished of parts that nobody is at work on."""
+        if not self._own.is_dir():  # somebody has removed the folder meanwhile
+            return
         mine = set(numbers)
         for file in self.results.glob(f".part-*{_TEMPORARY}"):
             if int(file.name.split(".")[1].removeprefix("part-")) in mine:
@@ -247,8 +261,12 @@ class BatchFolder:
     def trying(self, name: str) -> Iterator[Trying]:
         """Say on which input one is, for whoever has to find out why one did not come back."""
         file = self._trying / name
-        with file.open("wb", buffering=0) as opened:
-            yield Trying(opened)
+        try:
+            opened = file.open("wb", buffering=0)
+        except OSError as error:
+            raise _unwritable(file, error) from error
+        with opened:
+            yield Trying(opened, file)
         file.unlink(missing_ok=True)
 
     def tried(self, name: str) -> int | None:
@@ -265,12 +283,19 @@ class BatchFolder:
 class Trying:
     """A worker's word on which input it is."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        self._file, self._path = file, path
         self._who = f"{os.getpid()} {socket.gethostname()}"
 
     def begin(self, index: int) -> None:
-        """It begins with this one of the part's inputs."""
+        """It begins with this one of the part's inputs.
+
+        Raises:
+            SinkError: there is no room even for this.
+        """
         # One call and one length: whoever dies here has said either the one or the other.
-        self._file.seek(0)
-        self._file.write(f"{index:<8} {self._who}\n".encode())
+        try:
+            self._file.seek(0)
+            self._file.write(f"{index:<8} {self._who}\n".encode())
+        except OSError as error:
+            raise _unwritable(self._path, error) from error

@@ -19,6 +19,7 @@ from mien.cli import (
     batch,
     benchmark,
     data,
+    demo,
     evaluate,
     fuse,
     models,
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for verb in (
         analyze,
+        demo,
         batch,
         plot,
         report,

@@ -12,15 +12,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mien.cli.exits import GOOD, PARTLY, UNUSABLE, say
-from mien.errors import ConfigError, MienError, SourceError
+from mien.errors import ConfigError, SinkError, SourceError
 
 if TYPE_CHECKING:
     from mien.pipeline import Analyzer, StageTimes
     from mien.sinks import Sink
     from mien.types import FaceResult, UInt8Array
+
+
+#: Where a gallery says that its people agreed. Nobody but its owner can know: mien only asks.
+CONSENT: Final = "CONSENT.txt"
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -128,7 +132,8 @@ class _Tally:
     succeeded: int = 0
     frames: int = 0
     faces: int = 0
-    failures: list[tuple[str, MienError]] = field(default_factory=list)
+    # Words, not errors: those hold on to the pictures that were being read.
+    failures: list[tuple[str, str]] = field(default_factory=list)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -143,7 +148,7 @@ def run(options: argparse.Namespace) -> int:
     for argument in options.source:
         found, errors = expand_source(argument)
         paths += found
-        tally.failures += [(argument, error) for error in errors]
+        tally.failures += [(argument, str(error)) for error in errors]
     if paths:
         with ExitStack() as stack:
             analyzer = Analyzer(
@@ -295,7 +300,10 @@ def _analyze_all(
                         progress.update(number + min(share, 1.0))
             tally.succeeded += 1
         except SourceError as error:
-            tally.failures.append((path, error))
+            tally.failures.append((path, str(error)))
+        except MemoryError:
+            why = "needs more memory than there is. Make it smaller, or refuse it by --max-pixels"
+            tally.failures.append((path, f"{path}: {why}"))
     progress.close()
 
 
@@ -311,6 +319,11 @@ def _say_who_is_known(options: argparse.Namespace, analyzer: Analyzer) -> None:
         names = len(recognizer.gallery.people) if recognizer.gallery else 0
         known = f", {_counted(names, 'name')} known" if recognizer.gallery else ""
         say(f"mien: faces are told apart (--identity{known}): this is biometric data")
+        if options.gallery and not (Path(options.gallery) / CONSENT).is_file():
+            say(
+                f"mien: {options.gallery}: holds no {CONSENT}. Write into it who agreed to be "
+                "recognized, when, and to what"
+            )
 
 
 def _write_failures(options: argparse.Namespace, tally: _Tally) -> None:
@@ -320,10 +333,16 @@ def _write_failures(options: argparse.Namespace, tally: _Tally) -> None:
         first = Path(options.out[0])
         folder = first if first.is_dir() else first.parent
     file = folder / "failures.jsonl"
-    rows = [{"source": source, "error": str(error)} for source, error in tally.failures]
+    rows = [{"source": source, "error": error} for source, error in tally.failures]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    file.write_text(text, encoding="utf-8")
     failed = _counted(len(rows), "input")
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SinkError(
+            f"{file}: cannot be written ({error.strerror}). {failed} failed, as said above; the "
+            "others are complete"
+        ) from error
     say(f"mien: {failed} failed, listed in {file}; the others are complete")
 
 

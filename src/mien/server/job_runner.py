@@ -55,6 +55,8 @@ FILES: Final = {
 
 _NOTE_EVERY_S: Final = 0.5  # how often a job's progress is written down
 _SWEEP_EVERY_S: Final = 60.0
+_RETRY_S: Final = 5.0  # after which something is written again for which there was no room
+_NOT_WRITTEN: Final = "the list of videos cannot be written (%s); trying again"
 
 
 class _Ended(Exception):  # noqa: N818  (a way out of the loop, not an error)
@@ -115,7 +117,7 @@ class JobRunner:
         swept = -inf
         while True:
             with self._changed:
-                job = None if self._closing else self._jobs.begin_next()
+                job = None if self._closing else self._next()
                 if job is None:
                     if self._closing:
                         return
@@ -124,8 +126,18 @@ class JobRunner:
             if job is not None:
                 self._finish(job)
             if time.monotonic() - swept > _SWEEP_EVERY_S:
-                self._jobs.remove_expired()
                 swept = time.monotonic()
+                try:
+                    self._jobs.remove_expired()
+                except OSError as failure:
+                    _LOG.error(_NOT_WRITTEN, failure)
+
+    def _next(self) -> Job | None:
+        try:
+            return self._jobs.begin_next()
+        except OSError as failure:
+            _LOG.error(_NOT_WRITTEN, failure)
+            return None
 
     def _finish(self, job: Job) -> None:
         """Analyse one video and note how that ended."""
@@ -138,16 +150,30 @@ class JobRunner:
         except MienError as failure:
             # Sinks name their file; where it lies is nobody's business.
             state, error = "failed", str(failure).replace(f"{self._jobs.folder_of(job)}/", "")
+        except OSError as failure:
+            reason = failure.strerror or failure
+            state, error = "failed", f"the server's folder cannot be used ({reason})"
         except Exception:  # a defect of ours must not end the thread
             _LOG.exception("a video failed")
             state, error = "failed", "a defect of mien; the server's stderr says more"
         with self._changed:
+            # A job whose end is nowhere written would run for ever: where there is no room for it
+            # now, there may be later. A server that ends meanwhile begins the job again.
+            while not self._noted(job, state, error) and not self._closing:
+                self._changed.wait(_RETRY_S)
+            self._running = None
+            self._changed.notify_all()
+
+    def _noted(self, job: Job, state: State, error: str | None) -> bool:
+        try:
             if state == "cancelled" and not self._cancelled:
                 self._jobs.put_back(job)
             else:
                 self._jobs.end(job, state, error)
-            self._running = None
-            self._changed.notify_all()
+        except OSError as failure:
+            _LOG.error(_NOT_WRITTEN, failure)
+            return False
+        return True
 
     def _analyze(self, job: Job) -> None:
         folder = self._jobs.folder_of(job)

@@ -12,6 +12,7 @@ the next start. A row is written when the upload is complete, and from then on n
 
 from __future__ import annotations
 
+import errno
 import secrets
 import shutil
 import sqlite3
@@ -101,27 +102,32 @@ _COLUMNS: Final = ", ".join(field.name for field in fields(Job))
 class Jobs:
     """All jobs of one data folder. May be used from any thread.
 
+    Its clock is the system's when the server starts, and from then on nobody sets it: a system
+    clock that jumps must not make results expire.
+
     Args:
         folder: the data folder; it is made if there is none.
         keep_s: how long an ended job and its results are kept.
 
     Raises:
         ConfigError: another server uses the folder, or it cannot be written.
+        OSError: from every method that changes something, if the disk does not take it.
     """
 
     def __init__(self, folder: Path, keep_s: float) -> None:
         self._keep_s = keep_s
+        self._clock_ahead_s = time.time() - _steady_s()
         self.folder = folder / "videos"
         self._lock = threading.Lock()
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._base = _open(folder / "jobs.sqlite")
+            self._recover()
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(
                 f"--data {folder}: cannot be used ({error}). Another server may be using it: give "
                 "each its own folder"
             ) from error
-        self._recover()
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -146,7 +152,7 @@ class Jobs:
             base.execute(
                 "INSERT INTO jobs (id, name, state, annotated, fps, created_s, bytes) "
                 "VALUES (?, ?, 'waiting', ?, ?, ?, ?)",
-                (job_id, name, annotated, fps, time.time(), size),
+                (job_id, name, annotated, fps, self._now_s(), size),
             )
         job = self.get(job_id)
         assert job is not None
@@ -174,7 +180,7 @@ class Jobs:
                 "UPDATE jobs SET state = 'running', started_s = ?, attempts = attempts + 1, "
                 "frames = 0 WHERE number = (SELECT min(number) FROM jobs WHERE state = 'waiting') "
                 "RETURNING id",
-                (time.time(),),
+                (self._now_s(),),
             ).fetchone()
         return self.get(row[0]) if row else None
 
@@ -195,7 +201,7 @@ class Jobs:
         folder = self.folder_of(job)
         for file in [folder / UPLOAD, *folder.glob(".*")]:
             file.unlink(missing_ok=True)
-        values = (state, time.time(), error, _size(folder))
+        values = (state, self._now_s(), error, _size(folder))
         self._set(job, "state = ?, ended_s = ?, error = ?, bytes = ?", values)
 
     def remove(self, job: Job) -> None:
@@ -206,7 +212,7 @@ class Jobs:
 
     def remove_expired(self) -> None:
         """Forget what ended long enough ago."""
-        for job in list(self._jobs("ended_s < ?", (time.time() - self._keep_s,))):
+        for job in list(self._jobs("ended_s < ?", (self._now_s() - self._keep_s,))):
             self.remove(job)
 
     def expires_s(self, job: Job) -> float | None:
@@ -218,6 +224,9 @@ class Jobs:
         with self._lock:
             (total,) = self._base.execute("SELECT total(bytes) FROM jobs").fetchone()
         return int(total)
+
+    def _now_s(self) -> float:
+        return _steady_s() + self._clock_ahead_s
 
     def _recover(self) -> None:
         """After a server that ended in the middle: go on with its jobs, and clear away."""
@@ -252,8 +261,18 @@ class Jobs:
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._base:
-            yield self._base
+        try:
+            with self._lock, self._base:
+                yield self._base
+        except sqlite3.OperationalError as error:
+            full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+            raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
+
+
+def _steady_s() -> float:
+    """Seconds of a clock that nobody sets; on Linux it goes on while the machine sleeps."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 def _size(folder: Path) -> int:
@@ -267,6 +286,7 @@ def _open(file: Path) -> sqlite3.Connection:
         base.execute("PRAGMA locking_mode = EXCLUSIVE")
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = FULL")
+        base.execute("PRAGMA secure_delete = ON")  # what is deleted cannot be read in the file
         (version,) = base.execute("PRAGMA user_version").fetchone()
         if version == 0:
             base.executescript(f"BEGIN; {_TABLE} PRAGMA user_version = {_VERSION}; COMMIT;")

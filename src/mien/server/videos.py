@@ -96,13 +96,15 @@ class Videos:
             raise Refusal(503, "too many videos are waiting. Try again later")
         self._require_room(int(request.headers.get("content-length", "0")))
         self._uploading += 1
-        job_id, folder = self._jobs.new_folder()
+        folder: Path | None = None
         try:
+            job_id, folder = self._jobs.new_folder()
             async with asyncio.timeout(self._settings.upload_timeout):
                 name = await self._store(request, folder / UPLOAD)
             job = self._jobs.add(job_id, name, annotated=annotated, fps=fps)
         except BaseException as error:  # a client that goes away, too
-            await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
+            if folder is not None:
+                await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
             if isinstance(error, TimeoutError):
                 limit = f"{self._settings.upload_timeout:g} seconds, the limit"
                 raise Refusal(408, f"the video did not come within {limit}") from None

@@ -91,7 +91,12 @@ def open_sink(
     name = os.fspath(path)
     target = Path(name)
     if name.endswith(("/", os.sep)) or target.is_dir():
-        target.mkdir(parents=True, exist_ok=True)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(
+                f"{name}: cannot be made ({error.strerror}). Choose another folder"
+            ) from error
         return FolderSink(target, overwrite=overwrite)
     suffix = target.suffix.lower()
     kinds: dict[str, type[FileSink]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mien.errors import SinkError
@@ -57,7 +58,7 @@ class FileSink(Sink):
         self.labels, self.shape, self.identity = labels, shape, identity
         # The suffix stays last: writers of pictures and videos choose their format by it.
         self._partial = target.with_name(f".{target.stem}.part{target.suffix}")
-        self._opened = False
+        self._opened = self._broken = False
 
     def write(self, result: FrameResult, image: UInt8Array | None = None) -> None:
         """See `Sink.write`."""
@@ -74,6 +75,10 @@ class FileSink(Sink):
         if not self._opened:
             return
         self._opened = False
+        if self._broken:  # there may be a gap in what is written: it never gets the target's name
+            with suppress(OSError):
+                self._close()
+            return
         try:
             self._close()
             self._partial.replace(self.target)
@@ -81,6 +86,7 @@ class FileSink(Sink):
             raise self._failed(error) from error
 
     def _failed(self, error: BaseException) -> SinkError:
+        self._broken = True
         reason = getattr(error, "strerror", None) or error
         return SinkError(
             f"{self.target}: cannot be written ({reason}). Check the folder and the disk's space"

@@ -35,6 +35,9 @@ _OPEN_S: Final = 10.0  # patience with a server that does not answer
 _READ_S: Final = 10.0  # and with one that stops sending
 _RETRIES: Final = 6  # in a row, with growing pauses: about half a minute
 _LONGEST_PAUSE_S: Final = 8.0
+#: A source's clock that goes back, or forth, by more than this was set anew.
+_BACK_S: Final = 1.0
+_FORTH_S: Final = 10.0
 #: How the still pictures begin that people pipe.
 _PICTURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*")
 
@@ -162,42 +165,67 @@ class _Reader(threading.Thread):
         return self._newest is not None or self._ended or self._halt.is_set()
 
     def run(self) -> None:
+        """Read to the end. Whatever happens here, whoever waits for a frame hears of it."""
+        try:
+            self._read()
+        except Exception as error:  # a driver's, or a defect of ours
+            self._error = SourceError(f"{self._name}: cannot be read any more ({reason(error)})")
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _read(self) -> None:
         """Read, and where the source breaks off, open it again."""
         began, index, last_s, failures = time.monotonic(), 0, -1e-3, 0
         while not self._halt.is_set():
+            broken = True
             try:
                 container, stream = open_container(
                     self._name, self._file, self._max_pixels, **self._options
                 )
                 with container:
-                    first = None
-                    joined_s = time.monotonic() - began if index else 0.0
+                    first: float | None = None
+                    joined_s = before = came_before = 0.0
                     for picture in container.decode(stream):
                         if self._halt.is_set():
                             return
                         failures = 0
-                        clock = picture.time if picture.time is not None else time.monotonic()
-                        first = clock if first is None else first
+                        came = time.monotonic()
+                        clock = picture.time if picture.time is not None else came
                         # A source that starts anew starts its clock anew; ours goes on.
+                        if first is None or _was_set(clock - before, came - came_before):
+                            first = clock
+                            joined_s = max(came - began, last_s + 1e-3) if index else 0.0
+                        before, came_before = clock, came
                         last_s = max(joined_s + clock - first, last_s + 1e-3)
                         self._give(index, last_s, picture)
                         index += 1
-                error = SourceError(f"{self._name}: the stream ended")
+                error, broken = SourceError(f"{self._name}: the stream ended"), False
             except SourceError as failure:
                 error = failure
             except av.error.FFmpegError as failure:
-                error = SourceError(f"{self._name}: the stream broke off ({reason(failure)})")
+                error = SourceError(
+                    f"{self._name}: the stream broke off ({reason(failure)}). The results before "
+                    "it are complete"
+                )
             failures += 1
             if failures > self._retries:
-                if not index or self._retries:
+                if broken or not index or self._retries:
                     self._error = error
-                break
+                return
             self._halt.wait(min(0.5 * 2**failures, _LONGEST_PAUSE_S))
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
 
     def _give(self, index: int, time_s: float, picture: av.VideoFrame) -> None:
         with self._changed:
             self._newest = (index, time_s, picture)
             self._changed.notify_all()
+
+
+def _was_set(passed_s: float, waited_s: float) -> bool:
+    """Whether a source's clock was set between two frames.
+
+    Args:
+        passed_s: how much later the second is, by the source's clock.
+        waited_s: how much later it came.
+    """
+    return not -_BACK_S <= passed_s <= max(waited_s, 0.0) + _FORTH_S

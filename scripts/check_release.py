@@ -1,0 +1,160 @@
+"""Build the sdist and the wheel, look into the wheel, and try it where nothing else is.
+
+    pip install build
+    python scripts/check_release.py python3.11 python3.12 python3.13
+
+For each Python that is named: a fresh environment by `requirements.lock`, the wheel into it, and
+there, outside the repository, `mien demo`, `mien analyze` on a picture, and `mien models verify`.
+Needs a package registry. What was built lies in `dist/` afterwards. Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+LARGEST_BYTES = 60_000_000
+
+#: What kinds of files may lie in a wheel, outside of its own records.
+KINDS = {".py", ".typed", ".onnx", ".json", ".md", ".txt", ".jpg", ".html", ".css", ".js", ".svg"}
+#: What has to.
+NEEDED = (
+    "mien/__init__.py",
+    "mien/py.typed",
+    "mien/cli/portrait.jpg",
+    "mien/server/page/index.html",
+    "mien/assets/SHA256SUMS",
+    "mien/assets/centerface-LICENSE.txt",
+    "mien/assets/face_mesh-LICENSE.txt",
+    "mien/assets/face_recognition-LICENSE.txt",
+    "mien/shipped_models/registry.json",
+    "{info}/licenses/LICENSE",
+    "{info}/licenses/licenses/Apache-2.0.txt",
+    "{info}/licenses/licenses/THIRD_PARTY.md",
+    "{info}/licenses/licenses/portrait.txt",
+)
+
+
+def problems(wheel: Path) -> list[str]:
+    """What is wrong with a wheel, one line each."""
+    _, version, *_ = wheel.name.split("-")
+    info = f"mien-{version}.dist-info"
+    found = []
+    size = wheel.stat().st_size
+    if size > LARGEST_BYTES:
+        found.append(f"{size:,} bytes, expected at most {LARGEST_BYTES:,}")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        for name in sorted(names):
+            top, *inside = Path(name).parts
+            if top not in ("mien", info):
+                found.append(f"{name}: expected only mien/ and {info}/")
+            elif {"tests", "__pycache__"} & set(inside) or (
+                top == "mien" and name not in NEEDED and Path(name).suffix not in KINDS
+            ):
+                found.append(f"{name}: has no place in a wheel")
+        needed = {name.format(info=info) for name in NEEDED}
+        sums: dict[str, str] = {}
+        if "mien/assets/SHA256SUMS" in names:
+            for line in archive.read("mien/assets/SHA256SUMS").decode().splitlines():
+                digest, file = line.split()
+                sums[f"mien/assets/{file}"] = digest
+        if "mien/shipped_models/registry.json" in names:
+            for row in json.loads(archive.read("mien/shipped_models/registry.json")):
+                if row["wheel"]:
+                    sums[f"mien/shipped_models/{row['file']}"] = row["sha256"]
+                    needed.add(f"mien/shipped_models/{Path(row['file']).with_suffix('.md')}")
+        found += [f"{name}: is missing" for name in sorted((needed | set(sums)) - names)]
+        for name in sorted(set(sums) & names):
+            if hashlib.sha256(archive.read(name)).hexdigest() != sums[name]:
+                found.append(f"{name}: altered: expected SHA-256 {sums[name]}")
+        weights = {name for name in names if name.endswith(".onnx")}
+        found += [f"{name}: weights without a known hash" for name in sorted(weights - set(sums))]
+    return found
+
+
+def build() -> tuple[Path, Path]:
+    """A new sdist, and a wheel made out of it."""
+    dist = REPOSITORY / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    run([sys.executable, "-m", "build", "--outdir", str(dist), str(REPOSITORY)])
+    (sdist,), (wheel,) = dist.glob("*.tar.gz"), dist.glob("*.whl")
+    return sdist, wheel
+
+
+def try_out(wheel: Path, python: str) -> str:
+    """Install the wheel for a Python and use it. Returns what was tried."""
+    with tempfile.TemporaryDirectory() as folder:
+        home, env = Path(folder), Path(folder) / "env"
+        run([python, "-m", "venv", str(env)])
+        scripts = env / ("Scripts" if os.name == "nt" else "bin")
+        install = [str(scripts / "python"), "-m", "pip", "install", "--quiet"]
+        lock = str(REPOSITORY / "requirements.lock")
+        run([*install, "--no-deps", "--require-hashes", "-r", lock], cwd=home)
+        run([*install, "--no-deps", str(wheel)], cwd=home)
+        run([str(scripts / "python"), "-m", "pip", "check"], cwd=home)
+        mien = str(scripts / "mien")
+        table = run([mien, "demo", "--out", "demo"], cwd=home)
+        require("happy" in table, f"mien demo: expected a happy face, found {table!r}")
+        require((home / "demo" / "portrait.png").is_file(), "mien demo: no annotated picture")
+        picture = home / "photo.jpg"
+        shutil.copy(REPOSITORY / "src" / "mien" / "cli" / "portrait.jpg", picture)
+        (line,) = run([mien, "analyze", picture.name], cwd=home).splitlines()
+        shown = [face["expression"] for face in json.loads(line)["faces"]]
+        require(shown == ["happy"], f"mien analyze: expected one happy face, found {shown}")
+        verified = run([mien, "models", "verify"], cwd=home).splitlines()
+        require(
+            bool(verified) and all(row.startswith("good") for row in verified),
+            f"mien models verify: {verified}",
+        )
+        version = run([str(scripts / "python"), "-c", "import sys; print(sys.version.split()[0])"])
+        return f"Python {version.strip()}: demo, analyze, {len(verified)} models verified"
+
+
+def run(command: list[str], cwd: Path | None = None) -> str:
+    """A command's standard output; its failure ends the program."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    require(done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def require(good: bool, what: str) -> None:
+    """End with a line on what is wrong."""
+    if not good:
+        sys.exit(f"check_release: {what}")
+
+
+def main() -> None:
+    """Build, look and try."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("python", nargs="*", default=[sys.executable], help="interpreters to try")
+    parser.add_argument("--wheel", type=Path, help="take this one, and build none")
+    options = parser.parse_args()
+    if options.wheel:
+        wheel: Path = options.wheel.resolve()
+    else:
+        sdist, wheel = build()
+        print(f"{sdist.name}: {sdist.stat().st_size:,} bytes")
+    found = problems(wheel)
+    require(not found, f"{wheel.name}:\n" + "\n".join(found))
+    with zipfile.ZipFile(wheel) as archive:
+        count = len(archive.namelist())
+    print(f"{wheel.name}: {wheel.stat().st_size:,} bytes, {count} files, as they should be")
+    for python in options.python:
+        print(try_out(wheel, python), flush=True)
+
+
+if __name__ == "__main__":
+    main()

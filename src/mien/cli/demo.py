@@ -1,0 +1,59 @@
+"""`mien demo`: what mien does, shown on a portrait that comes with it. Needs no network."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Final
+
+from mien.cli.exits import GOOD, say
+from mien.errors import SinkError
+
+#: NASA's portrait of Eileen Collins, in the public domain (licenses/portrait.txt).
+PORTRAIT: Final = "portrait.jpg"
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "demo",
+        help="analyse a portrait that comes with mien",
+        description="Analyse a portrait that comes with mien: the table on stdout, and in a folder "
+        "the annotated picture and the result as JSON Lines.",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo"), metavar="FOLDER", help="where to write (demo)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Analyse the portrait, write the two files and print the table."""
+    from mien.annotate import annotate
+    from mien.console import result_table
+    from mien.picture import read_picture
+    from mien.pipeline import Analyzer
+    from mien.sinks import open_sink
+    from mien.types import Frame
+
+    folder: Path = options.out
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(
+            f"{folder}: cannot be made ({error.strerror}). Choose another folder with --out"
+        ) from error
+    targets = [folder / "portrait.png", folder / "portrait.jsonl"]
+    sinks = [open_sink(target, overwrite=options.overwrite) for target in targets]
+    with as_file(files("mien.cli") / PORTRAIT) as file:
+        frame = Frame(read_picture(file, PORTRAIT), PORTRAIT)
+    result = Analyzer().analyze_frame(frame)
+    drawn = annotate(frame.image, result.faces)
+    for sink in sinks:
+        with sink:
+            sink.write(result, drawn)
+    print("\n".join(result_table([result], is_video=False)))
+    say(f"mien: {', '.join(map(str, targets))}")
+    return GOOD
