@@ -1,27 +1,30 @@
 """What the machine could do, and what mien's networks reach of it, on one thread.
 
-    OPENBLAS_NUM_THREADS=1 python benchmarks/limits.py
+    python benchmarks/limits.py --model mien-s --model mien-s-int8 --faces 1 32
 
-Prints one JSON object, for page.py. Multiply-accumulates of the expression network are those of its
-ModelSpec; the detector's are counted here in its ONNX graph, convolutions only. Needs onnx.
+Prints a Markdown table. Multiply-accumulates of the expression network are those of its
+ModelSpec; the detector's are counted here in its ONNX graph, convolutions only. Needs onnx and
+threadpoolctl (the extra `dev` brings both).
 """
 
 from __future__ import annotations
 
-import json
-import os
+import argparse
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import prod
 from statistics import median
 
 import numpy as np
 import onnx
 from onnx import shape_inference
+from tables import table
+from threadpoolctl import threadpool_limits
 
 from mien.classifier import ExpressionClassifier
 from mien.inference import Network
+from mien.models import find_model
 from mien.weights import read_weights
 
 SIDE = 2048  # rows and columns of the matrices
@@ -30,7 +33,6 @@ DETECTOR = "centerface.onnx"
 #: (width, height, regions) of the detector's inputs: pictures at 640 and videos at 480 pixels, both
 #: of 16:9, and the surroundings of one, five and twenty faces.
 INPUTS = ((640, 384, 1), (480, 288, 1), (96, 96, 1), (96, 96, 5), (96, 96, 20))
-CROPS = (1, 5, 20)
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,12 @@ def timed(work: Callable[[], object]) -> float:
     return median(times)
 
 
-def main() -> None:
-    """Measure and print."""
+def reached(models: Sequence[str], faces: Sequence[int]) -> list[Reached]:
+    """The matrix product, the detector, and expression models with so many faces at once."""
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((SIDE, SIDE), np.float32) for _ in range(2))
-    found = [Reached(f"matrix product, {SIDE} x {SIDE}", SIDE**3, timed(lambda: a @ b))]
+    with threadpool_limits(1):
+        found = [Reached(f"matrix product, {SIDE} x {SIDE}", SIDE**3, timed(lambda: a @ b))]
     weights = read_weights(DETECTOR)
     network = Network(weights, DETECTOR, threads=1)
     for width, height, regions in INPUTS:
@@ -108,22 +111,36 @@ def main() -> None:
         ms = timed(lambda blob=blob: network.run(blob))  # type: ignore[misc]
         name = f"detector, {width} x {height}" + (f", {regions} at once" if regions > 1 else "")
         found.append(Reached(name, regions * conv_macs(weights, width, height), ms))
-    classifier = ExpressionClassifier(threads=1)
-    spec = classifier.spec
-    for count in CROPS:
-        crops = rng.integers(0, 256, (count, spec.input_px, spec.input_px), np.uint8)
-        ms = timed(lambda crops=crops: classifier.predict(crops))  # type: ignore[misc]
-        name = f"{spec.name}, {count} face{'s' if count > 1 else ''}"
-        found.append(Reached(name, count * spec.macs, ms))
-    threads = os.environ.get("OPENBLAS_NUM_THREADS", "")
-    print(
-        json.dumps(
-            {
-                "threads": threads,
-                "reached": [asdict(one) | {"gflops": one.gflops} for one in found],
-            }
-        )
-    )
+    for model in models:
+        classifier = ExpressionClassifier(model, threads=1)
+        spec = classifier.spec
+        for count in faces:
+            crops = rng.integers(0, 256, (count, spec.input_px, spec.input_px), np.uint8)
+            ms = timed(lambda crops=crops, c=classifier: c.predict(crops))  # type: ignore[misc]
+            name = f"{spec.name}, {count} face{'s' if count > 1 else ''}"
+            found.append(Reached(name, count * spec.macs, ms))
+    return found
+
+
+def limits_table(rows: Sequence[Reached]) -> str:
+    """What the networks reach of the machine's matrix product, which is the first row."""
+    peak = rows[0].gflops
+    cells = [
+        [one.work, f"{one.macs / 1e6:,.1f}", f"{one.ms:.2f}", f"{one.gflops:.1f}",
+         f"{one.gflops / peak:.0%}"]
+        for one in rows
+    ]  # fmt: skip
+    return table(["work", "million MAC", "ms", "GFLOP/s", "of the matrix product"], cells)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--model", action="append", help="name or file of a model; may be given again")
+    add("--faces", type=int, nargs="+", default=[1, 5, 20], metavar="N", help="at once (1 5 20)")
+    options = parser.parse_args()
+    print(limits_table(reached(options.model or [find_model().name], options.faces)))
 
 
 if __name__ == "__main__":

@@ -19,35 +19,44 @@ import platform
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import av
 import numpy as np
-from crowd import Box, Portrait, portraits, write_crowd
+from crowd import Portrait, portraits, write_crowd
+from limits import limits_table, reached
 from peers import (
-    HERE,
     SIDES,
     Answers,
-    PeerError,
     add_program_options,
     by_turns,
-    found_and_false,
     installed_mb,
     programs_of,
-    read_rightly,
     write_task,
+)
+from tables import (
+    PROFILED,
+    Film,
+    Notes,
+    alone_table,
+    costs_table,
+    faces_of,
+    films_table,
+    growth_table,
+    pictures_table,
+    stages_table,
+    versions_table,
+    wrapped,
 )
 
 from mien.classifier import ExpressionClassifier
 from mien.datasets import load_pictures
-from mien.metrics import accuracy_interval
+from mien.models import find_model
 from mien.picture import read_picture
 from mien.sources import open_source
 from mien.types import EXPRESSIONS
@@ -56,7 +65,6 @@ TARGET = Path("docs") / "benchmarks.md"
 SIZES = ((640, 480), (1280, 720), (1920, 1080))
 FACES = (1, 5, 20)
 LENGTHS = (150, 300, 600)
-PROFILED = (1280, 720)  # the size whose films memory, stages and growth are told of
 PATIENCE_S = 550.0  # with a program that reads pictures: the same ones for all, and so no limit
 INTRODUCTION = """\
 Every program reads the same frames out of a file of raw RGB bytes, because those on node bring no
@@ -68,189 +76,6 @@ brackets. `fer` and `facex` run on LiteRT instead of TensorFlow, of which they u
 default detector (SSD) and with its tiny one, and with landmarks; `human` with face detector, mesh
 and emotion network alone, and in videos with its default caches, by which it looks anew at a face
 only now and then. mien runs with two threads a network, as it does by default."""
-
-
-@dataclass
-class Film:
-    """What was measured on one film.
-
-    Attributes:
-        width, height, faces: its size, and how many faces are in every frame.
-        truth: their boxes, frame by frame.
-        answers: of the programs.
-        alone: what `mien benchmark run` says of the file.
-        bare: frames a second of decoding without conversion to RGB.
-    """
-
-    width: int
-    height: int
-    faces: int
-    truth: list[list[Box]]
-    answers: Answers
-    alone: dict[str, Any]
-    bare: float
-
-
-@dataclass
-class Notes:
-    """What the page has to say at its end: each failure once, with where it was."""
-
-    failures: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-
-    def failed(self, name: str, where: str, error: PeerError) -> str:
-        """Note a failure and return what its cell says."""
-        self.failures.setdefault((name, str(error)), []).append(where)
-        return "failed"
-
-    def lines(self) -> list[str]:
-        """A line for each."""
-        return [
-            f"- {name} failed ({'; '.join(where)}): {error}"
-            for (name, error), where in self.failures.items()
-        ]
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines)
-
-
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    """The median, and the extremes in brackets."""
-    low, high = (f"{value:.{digits}f}" for value in (min(values), max(values)))
-    return f"{median(values):.{digits}f} ({low} to {high})"
-
-
-def pictures_table(answers: Answers, labels: Sequence[str], notes: Notes) -> str:
-    """Speed and answers on real pictures of one face each."""
-    rows = []
-    for name, runs in answers.items():
-        if isinstance(runs, PeerError):
-            rows.append([name, notes.failed(name, "pictures", runs), "", "", ""])
-            continue
-        n, found, right = read_rightly(labels, runs[0])
-        low, high = accuracy_interval(right, n)
-        rows.append(
-            [
-                name,
-                spread([run.rate for run in runs]),
-                str(n),
-                f"{found / n:.1%}",
-                f"{right / n:.1%} ({low:.1%} to {high:.1%})",
-            ]
-        )
-    head = ["", "pictures a second", "n", "with a face found", "read rightly (95% interval)"]
-    return table(head, rows)
-
-
-def films_table(films: Sequence[Film], notes: Notes) -> str:
-    """Frames a second, share of faces found, and boxes that are no face, of every program."""
-    names = list(films[0].answers)
-    rows = []
-    for film in films:
-        where = f"{film.width} x {film.height}, {faces_of(film.faces)}"
-        row = [where]
-        for name in names:
-            runs = film.answers[name]
-            if isinstance(runs, PeerError):
-                row.append(notes.failed(name, where, runs))
-                continue
-            found, false = found_and_false(film.truth, max(runs, key=lambda run: len(run.faces)))
-            row.append(f"{spread([run.rate for run in runs])}; {found:.0%}; {false:.2f}")
-        rows.append(row)
-    return table(["film", *names], rows)
-
-
-def costs_table(answers: Answers, sizes: Mapping[str, float], notes: Notes) -> str:
-    """Import, cold start, memory and disk of every program."""
-    rows = []
-    for name, runs in answers.items():
-        if isinstance(runs, PeerError):
-            rows.append([name, notes.failed(name, "start and memory", runs), "", "", ""])
-            continue
-        rows.append(
-            [
-                name,
-                spread([run.import_s for run in runs], 2),
-                spread([run.first_s for run in runs], 2),
-                spread([run.peak_mb for run in runs], 0),
-                f"{sizes[name]:.0f}",
-            ]
-        )
-    return table(["", "import, s", "first result, s", "peak memory, MB", "installed, MB"], rows)
-
-
-def alone_table(films: Sequence[Film]) -> str:
-    """What mien does with the files themselves, beside what decoding alone takes."""
-    rows = []
-    for film in films:
-        speed = film.alone
-        rows.append(
-            [
-                f"{film.width} x {film.height}, {faces_of(film.faces)}",
-                f"{speed['frames_per_s']:.1f} ({speed['slowest']:.1f} to {speed['fastest']:.1f})",
-                f"{speed['decode_frames_per_s']:.0f}",
-                f"{film.bare:.0f}",
-                ", ".join(f"{ms:.1f}" for ms in speed["latency_ms"].values()),
-            ]
-        )
-    head = ["film", "mien, frames a second", "decoding to RGB", "decoding only"]
-    return table([*head, "latency, ms: median, 95%, 99%"], rows)
-
-
-def stages_table(speed: Mapping[str, Any]) -> str:
-    """Where the time goes."""
-    stages = speed["stage_ms"]
-    total = sum(stages.values())
-    rows = [[stage, f"{ms:.2f}", f"{ms / total:.1%}"] for stage, ms in stages.items()]
-    return table(["stage", "ms a frame", "share of all work"], rows)
-
-
-def growth_table(by_length: Mapping[int, Mapping[str, Any]], films: Sequence[Film]) -> str:
-    """How time grows with frames, and with faces."""
-    rows = []
-    for frames, speed in by_length.items():
-        took_s = frames / speed["frames_per_s"]
-        rows.append(
-            [f"{frames} frames, 1 face", f"{took_s:.2f}", f"{1000 * took_s / frames:.2f}", ""]
-        )
-    for film in films:
-        if (film.width, film.height) == PROFILED:
-            ms = 1000 / film.alone["frames_per_s"]
-            took_s = film.alone["frames"] * ms / 1000
-            name = f"{film.alone['frames']} frames, {faces_of(film.faces)}"
-            rows.append([name, f"{took_s:.2f}", f"{ms:.2f}", f"{ms / film.faces:.2f}"])
-    return table(["film", "s", "ms a frame", "ms a frame and face"], rows)
-
-
-def limits_table(limits: Mapping[str, Any]) -> str:
-    """What the networks reach of the machine's matrix product."""
-    peak = limits["reached"][0]["gflops"]
-    rows = [
-        [one["work"], f"{one['macs'] / 1e6:,.1f}", f"{one['ms']:.2f}", f"{one['gflops']:.1f}",
-         f"{one['gflops'] / peak:.0%}"]
-        for one in limits["reached"]
-    ]  # fmt: skip
-    return table(["work", "million MAC", "ms", "GFLOP/s", "of the matrix product"], rows)
-
-
-def versions_table(all_answers: Sequence[Answers]) -> str:
-    """What was measured."""
-    rows: dict[str, list[str]] = {}
-    for answers in all_answers:
-        for name, runs in answers.items():
-            if not isinstance(runs, PeerError) and runs:
-                versions = ", ".join(
-                    f"{what} {number}" for what, number in runs[0].versions.items()
-                )
-                rows.setdefault(name, [name, versions])
-    return table(["program", "versions"], list(rows.values()))
-
-
-def faces_of(count: int) -> str:
-    """So many faces, in words."""
-    return f"{count} face{'' if count == 1 else 's'}"
 
 
 def machine() -> str:
@@ -312,19 +137,6 @@ def bare_rate(video: Path, repeat: int) -> float:
             frames = sum(1 for _ in container.decode(stream))
             rates.append(frames / (time.perf_counter() - began))
     return median(rates)
-
-
-def machine_limits() -> dict[str, Any]:
-    """What limits.py says, on one thread."""
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(HERE / "limits.py")],
-        capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"limits.py failed: {done.stderr[-1000:]}")
-    values: dict[str, Any] = json.loads(done.stdout)
-    return values
 
 
 def chosen_pictures(data: Path, count: int) -> tuple[list[Path], list[str]]:
@@ -448,7 +260,7 @@ def make_page(options: argparse.Namespace, command: str) -> str:
         "One thread; medians. The yardstick is numpy's product of two float32 matrices; a "
         "multiply-accumulate (MAC) counts as two operations. Of the detector only convolutions are "
         "counted, in its ONNX graph; of the expression network what its ModelSpec says.",
-        limits_table(machine_limits()),
+        limits_table(reached([find_model().name], options.faces)),
     ]
     left_out = [f"- Left out, because its environment was not given: {name}." for name in absent]
     if not options.data:
@@ -465,13 +277,6 @@ def make_page(options: argparse.Namespace, command: str) -> str:
         INTRODUCTION,
     ]
     return "\n\n".join(map(wrapped, [*head, *sections])) + "\n"
-
-
-def wrapped(text: str) -> str:
-    """A paragraph in lines of a readable length; headings, tables and lists as they are."""
-    if text.startswith(("#", "|", "-", "<")):
-        return text
-    return textwrap.fill(text, 105, break_long_words=False, break_on_hyphens=False)
 
 
 def _size(text: str) -> tuple[int, int]:

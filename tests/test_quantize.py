@@ -89,7 +89,7 @@ def test_the_verb(original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_the_published_one_reads_videos_as_its_original_does(portrait: UInt8Array) -> None:
     whole, small = ExpressionClassifier("mien-s"), ExpressionClassifier("mien-s-int8")
-    assert small.spec.quantized_from == whole.sha256
+    assert small.spec.quantized_from == whole.entry.digest
     followed = open_temporal(None, small)
     assert followed is not None
     assert followed.path == find_model("mien-s-temporal").path

@@ -1,6 +1,6 @@
 """How fast mien is, on this machine and on these files: what `mien benchmark run` measures.
 
-Imports numpy, errors, sources and pipeline.
+Imports numpy, console, errors and pipeline.
 
 Every repetition is a process of its own, started anew, so that start-up and peak memory are those
 that a user meets. It opens the models and reads the first result, then everything from the files'
@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from mien.console import stage_lines
 from mien.errors import MienError, SourceError
 from mien.pipeline import Analyzer, StageTimes
 
@@ -237,7 +238,6 @@ def format_speed(speed: Speed) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in speed.versions.items())
     memory = "unknown here" if speed.peak_mb is None else f"{speed.peak_mb:.0f} MB"
     latency = ", ".join(f"{name} {ms:.1f} ms" for name, ms in speed.latency_ms.items())
-    total = sum(speed.stage_ms.values())
     return "\n".join(
         [
             f"{speed.model}, {speed.threads} threads; {versions}",
@@ -247,9 +247,6 @@ def format_speed(speed: Speed) -> str:
             f"latency      {latency}, decoded frame to result, one by one",
             f"start        {speed.start_s:8.2f}  s to the first result",
             f"peak memory  {memory}",
-            *(
-                f"  {stage:10} {ms:8.2f} ms/frame  {ms / total:6.1%}"
-                for stage, ms in speed.stage_ms.items()
-            ),
+            *stage_lines(speed.stage_ms),
         ]
     )

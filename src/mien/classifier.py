@@ -5,7 +5,6 @@ May import numpy, and from mien: errors, types, preprocess, metrics, models, inf
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,7 +75,7 @@ class ExpressionClassifier:
         threads: CPU threads.
 
     Attributes:
-        entry, sha256: the file, and its hash.
+        entry: the file.
         spec: what it says about itself.
 
     Raises:
@@ -85,9 +84,7 @@ class ExpressionClassifier:
 
     def __init__(self, model: str | Path | None = None, *, threads: int = 1) -> None:
         self.entry = entry = find_model(model)
-        data = entry.read()
-        self.sha256 = hashlib.sha256(data).hexdigest()
-        self._network = Network(data, str(entry.path), threads=threads)
+        self._network = Network(entry.read(), str(entry.path), threads=threads)
         self.spec = ModelSpec.from_metadata(self._network.metadata, str(entry.path))
         self._members = [
             ExpressionClassifier(find_member(member, entry.path).path, threads=threads)
@@ -163,15 +160,10 @@ class ExpressionClassifier:
             loss /= times
         return maps
 
-    def _answer(self, crops: Sequence[UInt8Array]) -> _Answer:
-        """What the network, or the fused networks, say about grey crops of any size."""
-        if self._members:
-            parts = [member._answer(crops) for member in self._members]
-            said = np.concatenate([log_softmax(part.logits) for part in parts], axis=1)
-            (logits,) = self._network.run(said.astype(np.float32), ["logits"])
-            return _Answer(logits, np.concatenate([part.embedding for part in parts], 1), None)
+    def pixels(self, crops: Sequence[UInt8Array]) -> Float32Array:
+        """What the network is given of grey crops `(H, W)` of any size: `float32 (N, 1, S, S)`."""
         spec = self.spec
-        pixels = network_input(
+        return network_input(
             np.stack([resize_crop(crop, spec.input_px) for crop in crops]),
             normalization=spec.normalization,
             mean=spec.mean,
@@ -179,6 +171,15 @@ class ExpressionClassifier:
             illumination=spec.illumination,
             background=spec.background,
         )
+
+    def _answer(self, crops: Sequence[UInt8Array]) -> _Answer:
+        """What the network, or the fused networks, say about grey crops of any size."""
+        if self._members:
+            parts = [member._answer(crops) for member in self._members]
+            said = np.concatenate([log_softmax(part.logits) for part in parts], axis=1)
+            (logits,) = self._network.run(said.astype(np.float32), ["logits"])
+            return _Answer(logits, np.concatenate([part.embedding for part in parts], 1), None)
+        pixels = self.pixels(crops)
         outputs = [name for name in _OUTPUTS if name in self._network.outputs]
         found = dict(zip(outputs, self._network.run(pixels, outputs), strict=True))
         return _Answer(found["logits"], found["embedding"], found.get("attention"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import TextIO
 
@@ -44,6 +44,15 @@ def result_table(
                 f"{face.confidence:>5.0%}  {box:<22} "
                 + (f"{face.score:<8.0%}  {face.person or '-'}" if identity else f"{face.score:.0%}")
             )
+
+
+def stage_lines(stage_ms: Mapping[str, float]) -> list[str]:
+    """What each stage takes, milliseconds a frame, and its share of all."""
+    total = sum(stage_ms.values())
+    lines = [
+        f"  {stage:14} {ms:8.2f} ms/frame  {ms / total:6.1%}" for stage, ms in stage_ms.items()
+    ]
+    return ["by stage (a video's work side by side, and wait for each other):", *lines]
 
 
 def _fit(text: str, width: int) -> str:

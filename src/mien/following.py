@@ -64,7 +64,7 @@ def open_temporal(
     Raises:
         ModelError: no such model, or one that was made for another expression model.
     """
-    made_for = {classifier.sha256, classifier.spec.quantized_from}
+    made_for = {classifier.entry.digest, classifier.spec.quantized_from}
     if name_or_file is None:
         entry = find_temporal(made_for)
         return None if entry is None else TemporalModel(entry)

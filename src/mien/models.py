@@ -154,6 +154,11 @@ class ModelEntry:
         """Whether the file is here (larger models are not in the wheel)."""
         return self.path.is_file()
 
+    @property
+    def digest(self) -> str:
+        """The SHA-256 that the file has, or where the registry knows it, must have."""
+        return self.sha256 or file_sha256(self.path)
+
     def read(self) -> bytes:
         """The file's bytes, checked against the registry's hash.
 

@@ -61,7 +61,7 @@ def find_cuts(
         name: what messages call it.
         file: a path, or an open binary file.
         span: which of its frames are wanted.
-        segment_s: about how long a part is, seconds; more than `WARM_UP_S`.
+        segment_s: about how long a part is, seconds; at least `WARM_UP_S`.
         max_pixels: as of `open_source`.
     """
     try:

@@ -351,13 +351,9 @@ def _counted(number: int, thing: str) -> str:
 
 
 def _profile(times: StageTimes, took_s: float) -> str:
-    """How long it took, and the stages' shares of all work: those of a video work side by side."""
-    total = sum(times.seconds.values())
-    lines = [
-        f"{times.frames:,} frames in {took_s:.2f} s, {times.frames / took_s:.1f} frames/s",
-        *(
-            f"  {stage:14} {1000 * seconds / times.frames:8.2f} ms  {seconds / total:6.1%}"
-            for stage, seconds in times.seconds.items()
-        ),
-    ]
-    return "\n".join(lines)
+    """How long it took, and where."""
+    from mien.console import stage_lines
+
+    stage_ms = {stage: 1000 * spent / times.frames for stage, spent in times.seconds.items()}
+    rate = f"{times.frames:,} frames in {took_s:.2f} s, {times.frames / took_s:.1f} frames/s"
+    return "\n".join([rate, *stage_lines(stage_ms)])

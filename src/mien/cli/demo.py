@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from mien.cli.exits import GOOD, say
-from mien.errors import SinkError
 
 #: NASA's portrait of Eileen Collins, in the public domain (licenses/portrait.txt).
 PORTRAIT: Final = "portrait.jpg"
@@ -35,16 +34,11 @@ def run(options: argparse.Namespace) -> int:
     from mien.console import result_table
     from mien.picture import read_picture
     from mien.pipeline import Analyzer
-    from mien.sinks import open_sink
+    from mien.sinks import make_folder, open_sink
     from mien.types import Frame
 
     folder: Path = options.out
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SinkError(
-            f"{folder}: cannot be made ({error.strerror}). Choose another folder with --out"
-        ) from error
+    make_folder(folder)
     targets = [folder / "portrait.png", folder / "portrait.jsonl"]
     sinks = [open_sink(target, overwrite=options.overwrite) for target in targets]
     with as_file(files("mien.cli") / PORTRAIT) as file:

@@ -66,6 +66,20 @@ class FolderSink(Sink):
         return open_sink(self.target / file, overwrite=self._overwrite)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for outputs, where there is none.
+
+    Raises:
+        SinkError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(
+            f"{folder}: cannot be made ({error.strerror}). Choose another folder"
+        ) from error
+
+
 def open_sink(
     path: str | os.PathLike[str],
     *,
@@ -91,12 +105,7 @@ def open_sink(
     name = os.fspath(path)
     target = Path(name)
     if name.endswith(("/", os.sep)) or target.is_dir():
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SinkError(
-                f"{name}: cannot be made ({error.strerror}). Choose another folder"
-            ) from error
+        make_folder(target)
         return FolderSink(target, overwrite=overwrite)
     suffix = target.suffix.lower()
     kinds: dict[str, type[FileSink]] = {

@@ -28,7 +28,6 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.models import ModelSpec
-from mien.preprocess import network_input, resize_crop
 from mien.training.export import calibrate, current_commit, drop_idle_biases, save_model
 
 _ROWS: Final = 512  # that show the ranges
@@ -80,25 +79,20 @@ def quantize(
         )
     chosen = np.random.default_rng(seed).permutation(len(train.images))[:_ROWS]
     note(f"{len(chosen)} Training rows show the ranges of the activations")
-    shown = network_input(
-        np.stack([resize_crop(train.images[i], spec.input_px) for i in chosen]),
-        normalization=spec.normalization,
-        mean=spec.mean,
-        std=spec.std,
-        illumination=spec.illumination,
-        background=spec.background,
-    )
+    shown = original.pixels([train.images[i] for i in chosen])
     rounded = _rounded(original.entry.read(), _Shown(shown))
     new = replace(
         spec,
         name=name or f"{spec.name}-int8",
-        quantized_from=original.sha256,
+        quantized_from=original.entry.digest,
         commit=current_commit(),
         made_with=f"mien {mien.__version__}, onnxruntime {onnxruntime.__version__}",
     )
-    save_model(rounded, new, file)
     before = original.predict(list(calibration.images))
-    after = ExpressionClassifier(file, threads=threads).predict(list(calibration.images))
+    with tempfile.TemporaryDirectory() as folder:  # what is not calibrated never gets the name
+        trial = Path(folder) / "trial.onnx"
+        save_model(rounded, new, trial)
+        after = ExpressionClassifier(trial, threads=threads).predict(list(calibration.images))
     logits = after.logits.astype(np.float64)
     temperature, threshold, metrics = calibrate(calibration.labels, logits)
     same = before.probs.argmax(1) == after.probs.argmax(1)
