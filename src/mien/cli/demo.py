@@ -37,8 +37,7 @@ def run(options: argparse.Namespace) -> int:
     from mien.sinks import make_folder, open_sink
     from mien.types import Frame
 
-    folder: Path = options.out
-    make_folder(folder)
+    folder = make_folder(options.out)
     targets = [folder / "portrait.png", folder / "portrait.jsonl"]
     sinks = [open_sink(target, overwrite=options.overwrite) for target in targets]
     with as_file(files("mien.cli") / PORTRAIT) as file:

@@ -66,18 +66,20 @@ class FolderSink(Sink):
         return open_sink(self.target / file, overwrite=self._overwrite)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder for outputs, where there is none.
+def make_folder(name: str | os.PathLike[str]) -> Path:
+    """The folder of that name for outputs, made where there is none.
 
     Raises:
         SinkError: it cannot be made.
     """
     try:
+        folder = Path(name)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SinkError(
-            f"{folder}: cannot be made ({error.strerror}). Choose another folder"
+            f"{os.fspath(name)}: cannot be made ({error.strerror}). Choose another folder"
         ) from error
+    return folder
 
 
 def open_sink(
@@ -105,8 +107,7 @@ def open_sink(
     name = os.fspath(path)
     target = Path(name)
     if name.endswith(("/", os.sep)) or target.is_dir():
-        make_folder(target)
-        return FolderSink(target, overwrite=overwrite)
+        return FolderSink(make_folder(name), overwrite=overwrite)
     suffix = target.suffix.lower()
     kinds: dict[str, type[FileSink]] = {
         ".jsonl": JsonLinesSink,
