@@ -23,7 +23,7 @@ from mien.sinks.sink import FileSink, Sink
 from mien.sinks.tables import CsvSink, JsonLinesSink, JsonSink, to_json
 from mien.types import EXPRESSIONS, PICTURE_SUFFIXES, FrameResult, UInt8Array
 
-__all__ = ["FolderSink", "Sink", "open_sink", "save_picture", "to_json"]
+__all__ = ["FolderSink", "Sink", "make_folder", "open_sink", "save_picture", "to_json"]
 
 _VIDEO_SUFFIXES: Final = (".mp4", ".mkv", ".mov", ".webm")
 
