@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from mien.datasets import FaceCrops
+from mien.datasets import FERPLUS_COLUMNS, FaceCrops
 from mien.errors import DatasetError
 from mien.preprocess import network_input
 from mien.training.augment import Variations, mix_neighbours, vary
@@ -23,8 +23,13 @@ from mien.training.framing import detected_framings, whole_picture
 from mien.training.recipe import Recipe
 from mien.training.teachers import fold_numbers, opinions
 from mien.training.zoo import FERPLUS_CLASSES
+from mien.types import EXPRESSIONS
 
 _NOT_A_FACE = 9  # column of the FER+ votes
+_FERPLUS_NAME = {"angry": "anger", "happy": "happiness", "sad": "sadness"}  # of our names
+_VOTES_OF_EXPRESSIONS = [
+    FERPLUS_COLUMNS.index(f"ferplus_{_FERPLUS_NAME.get(name, name)}") for name in EXPRESSIONS
+]
 
 
 class Batch(NamedTuple):
@@ -168,11 +173,20 @@ def make_batch(
     if rows.opinions is not None:
         targets = targets.lerp(rows.opinions[chosen], recipe.fit.teacher_weight)
     votes = None if rows.votes is None else rows.votes[chosen]
+    if votes is not None and recipe.fit.ferplus_share:
+        targets = targets.lerp(_voted(votes, targets), recipe.fit.ferplus_share)
     if recipe.augment.mixup:
         crops = mix_neighbours(crops, variations.mix)
         targets = mix_neighbours(targets, variations.mix)
         votes = None if votes is None else mix_neighbours(votes, variations.mix)
     return Batch(network_pixels(crops, recipe), targets, votes)
+
+
+def _voted(votes: Tensor, otherwise: Tensor) -> Tensor:
+    """FER+ votes `(B, 8)` on the seven classes; the share that voted for none of them (contempt,
+    or nobody at all) is given `otherwise`."""
+    seven = votes[:, _VOTES_OF_EXPRESSIONS]
+    return seven + (1 - seven.sum(1, keepdim=True)) * otherwise
 
 
 def network_pixels(crops: Tensor, recipe: Recipe) -> Tensor:

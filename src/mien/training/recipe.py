@@ -110,6 +110,7 @@ class FitRecipe:
     ema: float = 0.999  # decay per step of the averaged weights that are exported
     label_smoothing: float = 0.1
     ferplus_weight: float = 0.3  # weight of the auxiliary head that learns FER+ votes
+    ferplus_share: float = 0.0  # share of the targets that is taken from FER+ votes
     teachers: tuple[str, ...] = ()  # models whose opinions are learned from too
     teacher_weight: float = 0.5  # their share of the targets, where there are teachers
     resolutions: tuple[tuple[float, int], ...] = ((0.45, 32), (0.85, 40), (1.0, 44))
@@ -149,6 +150,10 @@ class Recipe:
             raise ConfigError(
                 f"fit.teacher_weight: expected 0 to 1, found {self.fit.teacher_weight}"
             )
+        if not 0 <= self.fit.ferplus_share <= 1:
+            raise ConfigError(f"fit.ferplus_share: expected 0 to 1, found {self.fit.ferplus_share}")
+        if self.fit.ferplus_share and self.data.classes != EXPRESSIONS:
+            raise ConfigError("fit.ferplus_share: only of use where data.classes are the seven")
         if self.fit.select not in ("last", "best"):
             raise ConfigError(f"fit.select: expected last or best, found {self.fit.select!r}")
         shares = [share for share, _ in self.fit.resolutions]
