@@ -31,6 +31,7 @@ from mien.evaluate import (
 )
 from mien.models import ModelSpec, file_sha256, find_model
 from mien.pipeline import Analyzer
+from mien.training.calibration import class_shares
 from mien.training.export import export, load_trained
 
 #: Marks in the README around the table that this script writes.
@@ -72,7 +73,12 @@ def publish(run: Path, options: argparse.Namespace) -> str:
     recipe, network, data_sha256, _ = load_trained(run)
     file = MODELS / f"{recipe.name}.onnx"
     public = load_crops(options.data / "fer2013", "PublicTest")
-    export(recipe, network, public, file, data_sha256=data_sha256, half=True)
+    shares = class_shares(
+        load_crops(options.data / "fer2013", "Training").labels,
+        len(recipe.data.classes),
+        recipe.data.balance,
+    )
+    export(recipe, network, public, file, data_sha256=data_sha256, shares=shares, half=True)
     shutil.copy(run / "log.csv", MODELS / f"{recipe.name}.log.csv")
     register(file, recipe.name, wheel=options.wheel, default=options.default)
     return recipe.name

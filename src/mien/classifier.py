@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from mien.errors import ModelError
 from mien.inference import Network
 from mien.metrics import log_softmax, softmax
 from mien.models import ModelSpec, find_member, find_model
 from mien.preprocess import network_input, resize_crop, to_gray
-from mien.types import Float32Array, UInt8Array
+from mien.types import FERPLUS_EXPRESSIONS, Float32Array, UInt8Array
 
-_OUTPUTS = ("logits", "embedding", "attention")
 _BATCH = 64  # crops per run: enough to fill the caches, little enough to hold them
 _COVER = 0.45  # of `evidence`: side of the square that covers a place, in sides of the crop
 _PLACES = 9  # along each side of the crop
@@ -73,16 +74,25 @@ class ExpressionClassifier:
         model: name of a model that comes with mien, or the path of an ONNX file made by
             `mien export` or `mien fuse`; None for the default model.
         threads: CPU threads.
+        classes: `ferplus` for the eight classes of FER+ (with contempt), as people's votes would
+            fall on them; empty for the model's own.
 
     Attributes:
         entry: the file.
-        spec: what it says about itself.
+        spec: what it says about itself; with `classes`, about those answers.
 
     Raises:
-        ModelError: no such model, a wrong hash, or not a mien model; a fusion's member is missing.
+        ModelError: no such model, a wrong hash, or not a mien model; a fusion's member is missing;
+            a model that does not know the classes.
     """
 
-    def __init__(self, model: str | Path | None = None, *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        threads: int = 1,
+        classes: Literal["", "ferplus"] = "",
+    ) -> None:
         self.entry = entry = find_model(model)
         self._network = Network(entry.read(), str(entry.path), threads=threads)
         self.spec = ModelSpec.from_metadata(self._network.metadata, str(entry.path))
@@ -90,6 +100,29 @@ class ExpressionClassifier:
             ExpressionClassifier(find_member(member, entry.path).path, threads=threads)
             for member in self.spec.members
         ]
+        self._head = "logits"
+        if classes:
+            self._answer_as_voters()
+
+    def _answer_as_voters(self) -> None:
+        """Answer in the classes of FER+ from now on; of a fusion's members, those that can."""
+        spec = self.spec
+        if not spec.ferplus_temperature:
+            raise ModelError(
+                f"{self.entry.path}: {spec.name} does not answer in the eight classes of FER+. "
+                "`mien models list` shows which models do"
+            )
+        self._head = "ferplus"
+        self._members = [m for m in self._members if m.spec.ferplus_temperature]
+        for member in self._members:
+            member._answer_as_voters()
+        self.spec = replace(
+            spec,
+            labels=FERPLUS_EXPRESSIONS,
+            temperature=spec.ferplus_temperature,
+            uncertain_below=spec.ferplus_uncertain_below,
+            class_shares=(),
+        )
 
     @property
     def attends(self) -> bool:
@@ -124,6 +157,33 @@ class ExpressionClassifier:
         """The same answers with other probabilities `(N, K)`, and what is uncertain of those."""
         uncertain = probs.max(1, initial=0) < self.spec.uncertain_below
         return replace(predictions, probs=probs, uncertain=uncertain)
+
+    def balanced(self, predictions: Predictions) -> Predictions:
+        """The same answers as they would be where every class is equally common.
+
+        Networks expect classes to be as common as where they learned. Probabilities are divided by
+        those shares (Saerens, Latinne & Decaestecker, Neural Computation 14, 2002).
+
+        Raises:
+            ModelError: the model does not say what it expects.
+        """
+        shares = self.require_shares()
+        probs = predictions.probs / shares
+        return self.with_probs(predictions, probs / probs.sum(1, keepdims=True))
+
+    def require_shares(self) -> npt.NDArray[np.float64]:
+        """How common the model expects each class to be, `(K,)`.
+
+        Raises:
+            ModelError: it does not say.
+        """
+        if not self.spec.class_shares:
+            raise ModelError(
+                f"{self.entry.path}: {self.spec.name} does not say how common it expects its "
+                "classes to be, so they cannot be taken for equally common. `mien calibrate` "
+                "makes a file that says so"
+            )
+        return np.maximum(np.asarray(self.spec.class_shares, np.float64), 1e-6)
 
     def evidence(
         self, crops: UInt8Array | Sequence[UInt8Array], *, tta: bool = False
@@ -176,13 +236,25 @@ class ExpressionClassifier:
         """What the network, or the fused networks, say about grey crops of any size."""
         if self._members:
             parts = [member._answer(crops) for member in self._members]
+            if self._head == "ferplus":
+                return self._mean_vote(parts)
             said = np.concatenate([log_softmax(part.logits) for part in parts], axis=1)
             (logits,) = self._network.run(said.astype(np.float32), ["logits"])
             return _Answer(logits, np.concatenate([part.embedding for part in parts], 1), None)
         pixels = self.pixels(crops)
-        outputs = [name for name in _OUTPUTS if name in self._network.outputs]
-        found = dict(zip(outputs, self._network.run(pixels, outputs), strict=True))
-        return _Answer(found["logits"], found["embedding"], found.get("attention"))
+        wanted = (self._head, "embedding", "attention")
+        outputs = [name for name in wanted if name in self._network.outputs]
+        logits, embedding, *attention = self._network.run(pixels, outputs)
+        return _Answer(logits, embedding, attention[0] if attention else None)
+
+    def _mean_vote(self, parts: Sequence[_Answer]) -> _Answer:
+        """What members that answer as voters say together: the mean of their log-probabilities."""
+        logits = [
+            np.log(softmax(part.logits, member.spec.temperature))
+            for member, part in zip(self._members, parts, strict=True)
+        ]
+        mean = np.mean(logits, axis=0).astype(np.float32)
+        return _Answer(mean, np.concatenate([part.embedding for part in parts], 1), None)
 
     def _predictions(self, answers: Sequence[_Answer]) -> Predictions:
         classes = len(self.spec.labels)

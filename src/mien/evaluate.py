@@ -56,6 +56,7 @@ class Evaluation:
         pipeline: whether full pictures went through the whole pipeline, or crops straight in.
         uncertain_below: the confidence below which the model calls itself uncertain.
         pose: which faces of the full pictures count: `all`, seen from the `front`, or `turned`.
+        expect: `balanced` where all classes were taken for equally likely.
     """
 
     model: str
@@ -79,6 +80,7 @@ class Evaluation:
     pipeline: bool = False
     pose: str = "all"
     uncertain_below: float = 0.0
+    expect: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The evaluation as plain JSON types."""
@@ -143,17 +145,31 @@ class Answers(LabelledFaces):
 
 
 def answer_crops(
-    classifier: ExpressionClassifier, data: FaceCrops, *, tta: bool = False
+    classifier: ExpressionClassifier, data: FaceCrops, *, tta: bool = False, balanced: bool = False
 ) -> Answers:
-    """Show face crops to a model. `tta` averages the logits with those of the mirror image."""
-    return answer_faces(classifier, LabelledFaces.of(data), tta=tta)
+    """Show face crops to a model.
+
+    Args:
+        classifier: the model.
+        data: the crops.
+        tta: average the logits with those of the mirror image.
+        balanced: take all classes for equally likely.
+    """
+    return answer_faces(classifier, LabelledFaces.of(data), tta=tta, balanced=balanced)
 
 
 def answer_faces(
-    classifier: ExpressionClassifier, faces: LabelledFaces, *, tta: bool = False
+    classifier: ExpressionClassifier,
+    faces: LabelledFaces,
+    *,
+    tta: bool = False,
+    balanced: bool = False,
 ) -> Answers:
-    """Show cut faces to a model. Where no face was found, its answer is a class that is wrong."""
-    probs = classifier.predict(faces.crops, tta=tta).probs
+    """As `answer_crops`. Where no face was found, its answer is a class that is wrong."""
+    predictions = classifier.predict(faces.crops, tta=tta)
+    if balanced:
+        predictions = classifier.balanced(predictions)
+    probs = predictions.probs.copy()
     wrong = (faces.labels + 1) % probs.shape[1]
     probs[~faces.found] = np.eye(probs.shape[1])[wrong[~faces.found]]
     return Answers(**vars(faces), probs=probs)
@@ -164,6 +180,7 @@ def answer_pictures(
     pictures: Sequence[LabelledPicture],
     *,
     tta: bool = False,
+    balanced: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Answers:
     """Show full pictures of one face each to the whole pipeline.
@@ -172,9 +189,11 @@ def answer_pictures(
         analyzer: the pipeline with its model.
         pictures: files and their labels. Where several faces are found, the largest counts.
         tta: average the logits of each crop and its mirror image.
+        balanced: take all classes for equally likely.
         progress: called with the number of pictures done and their total.
     """
-    return answer_faces(analyzer.classifier, cut_faces(analyzer, pictures, progress), tta=tta)
+    faces = cut_faces(analyzer, pictures, progress)
+    return answer_faces(analyzer.classifier, faces, tta=tta, balanced=balanced)
 
 
 def cut_faces(
@@ -238,6 +257,7 @@ def summarize(
     data: str,
     split: str = "all",
     tta: bool = False,
+    balanced: bool = False,
     pose: str | None = None,
     fresh: npt.NDArray[np.bool_] | None = None,
 ) -> Evaluation:
@@ -248,6 +268,7 @@ def summarize(
         spec: the model.
         data, split: what to call the rows.
         tta: whether the mirror image was averaged in.
+        balanced: whether all classes were taken for equally likely.
         pose: which faces of full pictures count; None for crops.
         fresh: from `unseen`, for the deduplicated accuracy.
     """
@@ -284,6 +305,7 @@ def summarize(
         pipeline=pose is not None,
         pose=pose or "all",
         uncertain_below=spec.uncertain_below,
+        expect="balanced" if balanced else "",
     )
 
 
@@ -292,7 +314,8 @@ def format_evaluation(evaluation: Evaluation) -> str:
     e = evaluation
     low, high = e.accuracy_ci95
     lines = [
-        f"{e.model} v{e.version} on {_examined(e)}, n = {e.n:,}, {e.views} view",
+        f"{e.model} v{e.version} on {_examined(e)}, n = {e.n:,}, {e.views} view"
+        + (", all classes taken for equally likely" if e.expect else ""),
         "",
         f"accuracy              {e.accuracy:7.2%}   95% interval {low:.2%} to {high:.2%}",
         f"macro F1              {e.macro_f1:7.3f}",

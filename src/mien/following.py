@@ -59,6 +59,8 @@ def open_temporal(
 ) -> TemporalModel | None:
     """The temporal model by its name or file; None for the one made for the classifier, if any.
 
+    There is none for answers in other classes than the model's own.
+
     A classifier with numbers of 8 bits is followed by what was made for its original.
 
     Raises:
@@ -67,8 +69,14 @@ def open_temporal(
     made_for = {classifier.entry.digest, classifier.spec.quantized_from}
     if name_or_file is None:
         entry = find_temporal(made_for)
-        return None if entry is None else TemporalModel(entry)
+        found = None if entry is None else TemporalModel(entry)
+        return found if found and found.spec.labels == classifier.spec.labels else None
     model = TemporalModel(find_model(name_or_file))
+    if model.spec.labels != classifier.spec.labels:
+        raise ModelError(
+            f"{name_or_file}: goes on from answers in the classes {', '.join(model.spec.labels)}, "
+            f"not {', '.join(classifier.spec.labels)}. Leave it out"
+        )
     if model.spec.classifier_sha256 not in made_for:
         raise ModelError(
             f"{name_or_file}: was made for another file of {model.spec.classifier!r} than "

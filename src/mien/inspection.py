@@ -18,7 +18,7 @@ from mien.datasets import SPLITS, Row, read_rows
 from mien.datasets.crops import pixel_hash
 from mien.errors import DatasetError
 from mien.preprocess import resize_crop
-from mien.types import EXPRESSIONS, UInt8Array
+from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, UInt8Array
 
 #: What `check` may find, and what it means.
 KINDS: Final[Mapping[str, str]] = {
@@ -36,10 +36,6 @@ _VOTES: Final = 10  # FER+ asked ten people
 _SURE_VOTES: Final = 8  # of them agree on another label
 _SURE: Final = 0.9  # confidence of the model in another label
 _UNLIKELY: Final = 0.02  # probability that it leaves for the given one
-#: FER+'s first eight columns in our spelling.
-_FERPLUS_CLASSES: Final = (
-    "neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt"
-)  # fmt: skip
 
 Progress = Callable[[int], None]
 
@@ -183,8 +179,8 @@ def _finding(kind: str, row: Row, detail: str) -> Finding:
 def _voters_disagree(row: Row) -> str:
     if row.votes is None:
         return ""
-    best = int(np.argmax(row.votes[: len(_FERPLUS_CLASSES)]))
-    name = _FERPLUS_CLASSES[best]
+    best = int(np.argmax(row.votes[: len(FERPLUS_EXPRESSIONS)]))
+    name = FERPLUS_EXPRESSIONS[best]
     if name == row.expression or row.votes[best] < _SURE_VOTES:
         return ""
     return f"{row.votes[best]} of {_VOTES} FER+ votes say {name}"

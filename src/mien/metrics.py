@@ -69,10 +69,12 @@ def expected_calibration_error(labels: IntArray, probs: FloatArray, bins: int = 
     return float(np.abs(gap).sum() / max(counts.sum(), 1))
 
 
-def negative_log_likelihood(labels: IntArray, probs: FloatArray) -> float:
-    """Mean of -log p(true class), in nats."""
-    true = probs[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(true, 1e-12)).mean())
+def negative_log_likelihood(truth: IntArray | FloatArray, probs: FloatArray) -> float:
+    """Mean of -log p(true class), in nats. The truth may be distributions `(N, K)` as well."""
+    logs = -np.log(np.maximum(probs, 1e-12))
+    if truth.ndim == 2:
+        return float((truth * logs).sum(1).mean())
+    return float(logs[np.arange(len(truth)), truth].mean())
 
 
 def softmax(logits: FloatArray, temperature: float = 1.0) -> npt.NDArray[np.float64]:
@@ -123,7 +125,7 @@ def paired_difference(first: FloatArray, second: FloatArray) -> tuple[float, flo
     return mean, mean - reach, mean + reach
 
 
-def fit_temperature(labels: IntArray, logits: FloatArray) -> float:
+def fit_temperature(truth: IntArray | FloatArray, logits: FloatArray) -> float:
     """The temperature that minimises the negative log-likelihood (golden-section search).
 
     The likelihood has one minimum in log(temperature), between 1/20 and 20.
@@ -132,8 +134,8 @@ def fit_temperature(labels: IntArray, logits: FloatArray) -> float:
     ratio = (np.sqrt(5) - 1) / 2
     for _ in range(60):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if negative_log_likelihood(labels, softmax(logits, np.exp(left))) < (
-            negative_log_likelihood(labels, softmax(logits, np.exp(right)))
+        if negative_log_likelihood(truth, softmax(logits, np.exp(left))) < (
+            negative_log_likelihood(truth, softmax(logits, np.exp(right)))
         ):
             high = right
         else:

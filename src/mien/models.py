@@ -56,6 +56,10 @@ class ModelSpec:
         members: the models whose outputs a fusion takes instead of a crop; empty for a network.
         quantized_from: SHA-256 of the model whose numbers were rounded to 8 bits to make this one;
             empty for others.
+        class_shares: how common its probabilities take each class to be, summing to 1; empty where
+            nobody knows.
+        ferplus_temperature, ferplus_uncertain_below: of the head that answers in the eight classes
+            of FER+; 0 for a model without one.
     """
 
     name: str
@@ -82,6 +86,9 @@ class ModelSpec:
     illumination: str = "none"
     background: str = "keep"
     quantized_from: str = ""
+    class_shares: tuple[float, ...] = ()
+    ferplus_temperature: float = 0.0
+    ferplus_uncertain_below: float = 0.0
 
     def to_json(self) -> str:
         """The text that is embedded in the model file."""
@@ -106,7 +113,7 @@ class ModelSpec:
 
 
 def spec_values(text: str, kind: type[Any]) -> dict[str, Any]:
-    """The arguments of a dataclass that was written as JSON; `labels` as a tuple.
+    """The arguments of a dataclass that was written as JSON; what are tuples there, as tuples.
 
     Raises:
         ValueError: not JSON, or keys that the dataclass does not have.
@@ -116,7 +123,10 @@ def spec_values(text: str, kind: type[Any]) -> dict[str, Any]:
     unknown = set(values) - {f.name for f in fields(kind)}
     if unknown:
         raise ValueError(f"unknown keys {sorted(unknown)}")
-    return {**values, "labels": tuple(values["labels"])}
+    values["labels"] = tuple(values["labels"])
+    if "class_shares" in values:
+        values["class_shares"] = tuple(values["class_shares"])
+    return values
 
 
 @contextmanager

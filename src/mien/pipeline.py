@@ -100,6 +100,9 @@ class Analyzer:
         detector_px: longer side of the picture that the detector sees; None chooses 640 for
             still pictures and 480 for video.
         tta: classify each crop and its mirror image (slower, slightly more accurate).
+        classes: `ferplus` for the eight classes of FER+ (with contempt), where the model has them.
+        expect: `balanced` to take all classes for equally likely, as in sets of posed expressions;
+            otherwise they are taken to be about as common as where the model learned.
         threads: CPU threads of each network; from 2 on, the stages of a video work side by side.
         max_pixels: refuse pictures larger than this before decoding.
         span: which frames of a video are wanted; None for all.
@@ -118,7 +121,8 @@ class Analyzer:
             more looks at each face); `attention`, where the network looked; or nothing.
 
     Raises:
-        ModelError: a model is missing or altered, or has no attention to show.
+        ModelError: a model is missing or altered, or has no attention to show, does not know the
+            classes, or does not say how common it expects them to be.
         ConfigError: the gallery is no folder, or holds no usable picture.
     """
 
@@ -129,6 +133,8 @@ class Analyzer:
         min_score: float = 0.5,
         detector_px: int | None = None,
         tta: bool = False,
+        classes: Literal["", "ferplus"] = "",
+        expect: Literal["", "balanced"] = "",
         threads: int = 2,
         max_pixels: int = MAX_PIXELS,
         span: Span | None = None,
@@ -140,7 +146,10 @@ class Analyzer:
         gallery: str | Path | Gallery | None = None,
         explain: Literal["", "evidence", "attention"] = "",
     ) -> None:
-        self.classifier = ExpressionClassifier(model, threads=threads)
+        self.classifier = ExpressionClassifier(model, threads=threads, classes=classes)
+        self._balanced = expect == "balanced"
+        if self._balanced:
+            self.classifier.require_shares()
         self.detector = FaceDetector(
             long_side_px=detector_px or _STILL_LONG_SIDE_PX,
             min_score=min_score,
@@ -214,6 +223,8 @@ class Analyzer:
             if following.baseline is not None:
                 probs = following.baseline.correct(numbers, probs, frame.time_s)
             predictions = self.classifier.with_probs(predictions, probs)
+        if self._balanced:
+            predictions = self.classifier.balanced(predictions)
         heat = self._heat(faces, crops, predictions)
         began = self.times.add("classify", began)
         shapes: Sequence[FaceShape | None] = [None] * len(faces)
@@ -254,6 +265,8 @@ class Analyzer:
         began = time.perf_counter()
         crops = [crop for picture in found for crop in picture.crops]
         predictions = self.classifier.predict(crops, tta=self._tta)
+        if self._balanced:
+            predictions = self.classifier.balanced(predictions)
         self.times.add("classify", began)
         self.times.frames += len(found)
         results, first = [], 0

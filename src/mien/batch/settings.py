@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import mien
 from mien.errors import ConfigError
@@ -30,7 +30,8 @@ class Settings:
     """What `Analyzer` takes, and what is a batch's own.
 
     Attributes:
-        model, min_score, detector_px, tta, max_pixels, shape, smooth_s, temporal: as of `Analyzer`.
+        model, min_score, detector_px, tta, classes, expect, max_pixels, shape, smooth_s, temporal:
+            as of `Analyzer`.
         threads: CPU threads of each worker's networks and of its video decoder.
         start_s, end_s, every, fps: as of `Span`.
         segment_s: length of the parts into which long videos are cut, seconds; 0 for none.
@@ -41,6 +42,8 @@ class Settings:
     min_score: float = 0.5
     detector_px: int | None = None
     tta: bool = False
+    classes: Literal["", "ferplus"] = ""
+    expect: Literal["", "balanced"] = ""
     threads: int = 1
     max_pixels: int = MAX_PIXELS
     start_s: float = 0.0
@@ -75,6 +78,8 @@ class Settings:
             min_score=self.min_score,
             detector_px=self.detector_px,
             tta=self.tta,
+            classes=self.classes,
+            expect=self.expect,
             threads=self.threads,
             max_pixels=self.max_pixels,
             span=self.span,

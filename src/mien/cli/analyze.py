@@ -99,6 +99,7 @@ def add_analysis_options(parser: argparse.ArgumentParser, *, threads: int) -> No
     add("--model", metavar="NAME_OR_FILE", help="expression model; see `mien models list`")
     add("--shape", action="store_true", help="how each face is turned, and its eyes, brows, mouth")
     add("--tta", action="store_true", help="classify each mirror image too")
+    add_answer_options(parser)
     add("--min-score", type=float, default=0.5, metavar="P", help="detector threshold (0.5)")
     add("--detector-px", type=int, metavar="N", help="longer side that the detector sees")
     add("--start", type=float, default=0.0, metavar="S", help="begin a video at this second")
@@ -134,6 +135,22 @@ class _Tally:
     faces: int = 0
     # Words, not errors: those hold on to the pictures that were being read.
     failures: list[tuple[str, str]] = field(default_factory=list)
+
+
+def add_answer_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say what kind of answers are wanted."""
+    parser.add_argument(
+        "--classes",
+        choices=("ferplus",),
+        default="",
+        help="answer in FER+'s eight classes, contempt among them, if the model has them",
+    )
+    parser.add_argument(
+        "--expect",
+        choices=("balanced",),
+        default="",
+        help="take all expressions for equally likely, as in sets of posed ones",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -228,6 +245,8 @@ def analysis_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "min_score": options.min_score,
         "detector_px": options.detector_px,
         "tta": options.tta,
+        "classes": options.classes,
+        "expect": options.expect,
         "threads": options.threads,
         "max_pixels": options.max_pixels or MAX_PIXELS,
         "span": Span(options.start, options.end, options.every, options.fps),

@@ -56,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
         min_score=options.min_score,
         detector_px=options.detector_px,
         tta=options.tta,
+        classes=options.classes,
+        expect=options.expect,
         threads=options.threads,
         max_pixels=options.max_pixels or MAX_PIXELS,
         start_s=options.start,

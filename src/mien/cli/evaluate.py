@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mien.cli.analyze import add_answer_options
 from mien.cli.exits import GOOD, require_extra, say
 from mien.errors import ConfigError
 
@@ -27,6 +28,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--split", default="all", metavar="NAME", help="Training, PublicTest, … (crops only)")
     add("--model", metavar="NAME_OR_FILE", help="see `mien models list`")
     add("--tta", action="store_true", help="average with the mirror image")
+    add_answer_options(parser)
     add("--train-data", metavar="PATH", help="also: accuracy without training duplicates")
     add("--pipeline", action="store_true", help="full pictures: CK+ or a folder per class")
     add(
@@ -52,6 +54,8 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--pose: a crop does not say how it was turned. Use it with --pipeline")
     if options.pipeline and (options.split != "all" or options.train_data):
         raise ConfigError("--split, --train-data: for face crops, not with --pipeline")
+    if options.classes and options.pipeline:
+        raise ConfigError("--classes: needs crops with FER+ votes. Leave out --pipeline")
     if bool(options.folds) != bool(options.recipe):
         raise ConfigError("--folds and --recipe: each needs the other")
     if options.report:
@@ -75,14 +79,18 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
     from mien.pipeline import Analyzer
 
     pictures = load_pictures(options.data)
-    analyzer = Analyzer(options.model)
+    analyzer, balanced = Analyzer(options.model, expect=options.expect), bool(options.expect)
     progress = Progress(len(pictures), "pictures", quiet=options.json)
     try:
-        everything = answer_pictures(analyzer, pictures, tta=options.tta, progress=progress.update)
+        everything = answer_pictures(
+            analyzer, pictures, tta=options.tta, balanced=balanced, progress=progress.update
+        )
     finally:
         progress.close()
     answers, spec = of_pose(everything, options.pose), analyzer.classifier.spec
-    return answers, summarize(answers, spec, data=name, tta=options.tta, pose=options.pose)
+    return answers, summarize(
+        answers, spec, data=name, tta=options.tta, balanced=balanced, pose=options.pose
+    )
 
 
 def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
@@ -90,14 +98,24 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     from mien.datasets import load_crops
     from mien.evaluate import answer_crops, summarize, unseen
 
-    classifier = ExpressionClassifier(options.model, threads=2)
+    classifier = ExpressionClassifier(options.model, threads=2, classes=options.classes)
+    balanced = bool(options.expect)
     data = load_crops(options.data, options.split)
+    if options.classes:
+        data = data.by_votes()
     fresh = None
     if options.train_data:
         fresh = unseen(data, load_crops(options.train_data, "Training"))
-    answers = answer_crops(classifier, data, tta=options.tta)
+    answers = answer_crops(classifier, data, tta=options.tta, balanced=balanced)
+    split = f"{options.split}, FER+ labels" if options.classes else options.split
     return answers, summarize(
-        answers, classifier.spec, data=name, split=options.split, tta=options.tta, fresh=fresh
+        answers,
+        classifier.spec,
+        data=name,
+        split=split,
+        tta=options.tta,
+        balanced=balanced,
+        fresh=fresh,
     )
 
 

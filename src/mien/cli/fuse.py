@@ -1,4 +1,4 @@
-"""`mien fuse`, `mien quantize` and `mien compare`: models out of models, and side by side."""
+"""`mien fuse`, `mien quantize`, `mien calibrate`, `mien compare`: models out of models."""
 
 from __future__ import annotations
 
@@ -35,6 +35,18 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--out", required=True, metavar="FILE", help="the .onnx file to write")
     add("--name", metavar="NAME", help="what it is called (MODEL-int8)")
     quantize.set_defaults(run=_quantize)
+
+    calibrate = verbs.add_parser(
+        "calibrate", help="fit a model's probabilities to other pictures, its weights as they are"
+    )
+    add = calibrate.add_argument
+    add("model", help="name or file")
+    add("--data", required=True, metavar="PATH", help="labelled crops that it has not learned from")
+    add("--split", metavar="NAME", help="of the data (PublicTest where there is one, or all)")
+    add("--out", required=True, metavar="FILE", help="the .onnx file to write")
+    add("--name", metavar="NAME", help="what it is called (MODEL-calibrated)")
+    add("--version", metavar="V", help="and its version (as it was)")
+    calibrate.set_defaults(run=_calibrate)
 
     compare = verbs.add_parser(
         "compare", help="models side by side: accuracy, size, speed, and whether they differ"
@@ -88,6 +100,41 @@ def _quantize(options: argparse.Namespace) -> int:
         f"{options.out}: PublicTest {figures['calibration_accuracy']:.2%} "
         f"(was {figures['original_accuracy']:.2%}), same answer {figures['same_answers']:.1%}"
     )
+    return GOOD
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    require_extra("train", "torch", "onnx")
+    import numpy as np
+
+    from mien.classifier import ExpressionClassifier
+    from mien.datasets import load_crops, read_rows
+    from mien.training.calibration import class_shares
+    from mien.training.recalibrate import recalibrate
+
+    labels = ExpressionClassifier(options.model).spec.labels
+    splits = {row.split for row in read_rows(options.data)}
+    split = options.split or ("PublicTest" if "PublicTest" in splits else "all")
+    shares = None
+    if split != "Training" and "Training" in splits:
+        training = load_crops(options.data, "Training", classes=labels)
+        shares = class_shares(training.labels, len(labels))
+    spec = recalibrate(
+        options.model,
+        load_crops(options.data, split, classes=labels),
+        Path(options.out),
+        name=options.name,
+        version=options.version,
+        shares=shares,
+    )
+    figures = spec.metrics
+    say(
+        f"{options.out}: {split}, n = {figures['calibration_n']:,}: "
+        f"{figures['calibration_accuracy']:.2%} right (was {figures['original_accuracy']:.2%}), "
+        f"temperature {spec.temperature:.3f}, uncertain below {spec.uncertain_below:.3f}"
+    )
+    if not np.any(spec.class_shares):
+        say("mien: nobody knows how common the model expects its classes to be; left as they are")
     return GOOD
 
 

@@ -152,18 +152,20 @@ def _draw(out: Path) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     require_extra("train", *_PACKAGES)
+    from mien.training.calibration import class_shares
     from mien.training.export import export, load_trained
 
     recipe, network, data_sha256, epochs = load_trained(Path(options.checkpoint))
     if epochs < recipe.fit.epochs:
         say(f"mien: this checkpoint has {epochs} of {recipe.fit.epochs} epochs")
-    _, calibration = _rows(options.data, recipe)
+    train, calibration = _rows(options.data, recipe)
     spec = export(
         recipe,
         network,
         calibration,
         Path(options.out),
         data_sha256=data_sha256,
+        shares=class_shares(train.labels, len(train.classes), recipe.data.balance),
         half=options.half,
     )
     say(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from mien.datasets.layouts import read_rows
 from mien.datasets.rows import FERPLUS_COLUMNS, split_name
 from mien.errors import DatasetError
 from mien.preprocess import resize_crop
-from mien.types import EXPRESSIONS, Frame, UInt8Array
+from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, Frame, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,39 @@ class FaceCrops:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def vote_shares(self) -> npt.NDArray[np.float32]:
+        """`float32 (N, 8)`: the share of each of `FERPLUS_EXPRESSIONS` in the FER+ votes for them.
+
+        Zero everywhere in a row that nobody voted for.
+
+        Raises:
+            DatasetError: the set has no votes.
+        """
+        if self.votes is None:
+            raise DatasetError(
+                "no FER+ votes among these rows: expected columns ferplus_neutral ... ferplus_nf, "
+                "or fer2013new.csv beside fer2013.csv"
+            )
+        counts = self.votes[:, : len(FERPLUS_EXPRESSIONS)].astype(np.float32)
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        return np.asarray(shares, np.float32)
+
+    def by_votes(self) -> FaceCrops:
+        """The rows as FER+ labels them: each with the class that most of its ten voters chose.
+
+        Rows whose most votes say `unknown` or `not a face` are left out; of equal counts, the first
+        in FER+'s order wins.
+
+        Raises:
+            DatasetError: the set has no votes.
+        """
+        self.vote_shares()
+        assert self.votes is not None
+        chosen = self.votes.argmax(1)
+        kept = self.select(chosen < len(FERPLUS_EXPRESSIONS))
+        labels = chosen[chosen < len(FERPLUS_EXPRESSIONS)].astype(np.int64)
+        return replace(kept, labels=labels, classes=FERPLUS_EXPRESSIONS)
 
     def select(self, mask: npt.NDArray[np.bool_]) -> FaceCrops:
         """The rows where `mask (N,)` is true."""

@@ -15,21 +15,17 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from mien.datasets import FERPLUS_COLUMNS, FaceCrops
+from mien.datasets import FaceCrops
 from mien.errors import DatasetError
 from mien.preprocess import network_input
 from mien.training.augment import Variations, mix_neighbours, vary
 from mien.training.framing import detected_framings, whole_picture
 from mien.training.recipe import Recipe
 from mien.training.teachers import fold_numbers, opinions
-from mien.training.zoo import FERPLUS_CLASSES
-from mien.types import EXPRESSIONS
+from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS
 
 _NOT_A_FACE = 9  # column of the FER+ votes
-_FERPLUS_NAME = {"angry": "anger", "happy": "happiness", "sad": "sadness"}  # of our names
-_VOTES_OF_EXPRESSIONS = [
-    FERPLUS_COLUMNS.index(f"ferplus_{_FERPLUS_NAME.get(name, name)}") for name in EXPRESSIONS
-]
+_VOTES_OF_EXPRESSIONS = [FERPLUS_EXPRESSIONS.index(name) for name in EXPRESSIONS]
 
 
 class Batch(NamedTuple):
@@ -105,8 +101,7 @@ def training_rows(
         note(f"faces found in {found.mean():.1%} of the training pictures")
     votes = None
     if train.votes is not None:
-        counts = torch.from_numpy(train.votes[usable, :FERPLUS_CLASSES]).float()
-        votes = counts / counts.sum(1, keepdim=True).clamp(min=1)
+        votes = torch.from_numpy(train.vote_shares()[usable])
     thought = None
     if recipe.fit.teachers:
         thought = torch.from_numpy(opinions(recipe.fit.teachers, train, cache, note)[usable])
@@ -184,7 +179,8 @@ def make_batch(
 
 def _voted(votes: Tensor, otherwise: Tensor) -> Tensor:
     """FER+ votes `(B, 8)` on the seven classes; the share that voted for none of them (contempt,
-    or nobody at all) is given `otherwise`."""
+    or nobody at all) is given `otherwise`.
+    """
     seven = votes[:, _VOTES_OF_EXPRESSIONS]
     return seven + (1 - seven.sum(1, keepdim=True)) * otherwise
 

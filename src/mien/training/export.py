@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import warnings
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -14,18 +15,22 @@ from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 import mien
 from mien.datasets import FaceCrops
 from mien.errors import ModelError
-from mien.metrics import confidence_for_accuracy, fit_temperature, softmax
+from mien.metrics import FloatArray
 from mien.models import METADATA_KEY, ModelSpec
 from mien.temporal import TemporalSpec
+from mien.training.calibration import (
+    add_offsets,
+    calibrate,
+    calibrate_votes,
+)
 from mien.training.checkpoint import BEST, CHECKPOINT
-from mien.training.fit import predict_logits
+from mien.training.fit import predict_outputs
 from mien.training.recipe import Recipe, recipe_from_dict
 from mien.training.zoo import (
     ExpressionNetwork,
@@ -33,9 +38,6 @@ from mien.training.zoo import (
     count_macs,
     count_parameters,
 )
-
-#: Answers that are given (not `uncertain`) are right this often on the calibration rows.
-ANSWER_ACCURACY = 0.85
 
 #: What the spec and the card say by default: mien's own recipes learn from FER2013.
 TRAINING_DATA = "FER2013 (ICML 2013 challenge) Training rows, with FER+ votes (MIT) for them"
@@ -49,16 +51,17 @@ _HALF_FROM = 1024  # smaller weights stay in float32: they save nothing
 
 
 class _Exported(nn.Module):
-    """The network without what only training needs."""
+    """The network with the outputs that the model file is to have, by their names there."""
 
-    def __init__(self, network: ExpressionNetwork) -> None:
+    def __init__(self, network: ExpressionNetwork, names: Sequence[str]) -> None:
         super().__init__()
         self.network = network
+        self.names = tuple(names)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        output = self.network(pixels)
-        outputs = (output.expression, output.embedding)
-        return outputs if output.attention is None else (*outputs, output.attention)
+        output = self.network(pixels)._asdict()
+        output["logits"] = output["expression"]
+        return tuple(output[name] for name in self.names)
 
 
 def load_trained(run: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
@@ -97,6 +100,7 @@ def export(
     file: Path,
     *,
     data_sha256: str,
+    shares: FloatArray | None = None,
     half: bool = False,
     training_data: str = TRAINING_DATA,
     licence: str = LICENCE,
@@ -109,6 +113,7 @@ def export(
         calibration: rows that choose the temperature and the threshold of `uncertain`.
         file: the ONNX file to write.
         data_sha256: fingerprint of the training rows.
+        shares: `(K,)`, how common each class was among them (see `calibrate`); None to leave it.
         half: store weights as float16, at half the size. The network's own weights are rounded
             too, so that both still agree; computing stays in float32.
         training_data, licence: a sentence each, for the spec and the card.
@@ -116,8 +121,11 @@ def export(
     size = recipe.data.input_px
     if half:
         network = _rounded(network)
-    logits = predict_logits(network, calibration.images, recipe, size).double().numpy()
-    temperature, threshold, metrics = calibrate(calibration.labels, logits)
+    output = predict_outputs(network, calibration.images, recipe, size)
+    found = calibrate(calibration.labels, output.expression.double().numpy(), shares)
+    votes = None
+    if recipe.fit.ferplus_weight and calibration.votes is not None:
+        votes = calibrate_votes(calibration.vote_shares(), output.ferplus.double().numpy())
     spec = ModelSpec(
         name=recipe.name,
         version=recipe.version,
@@ -127,20 +135,23 @@ def export(
         background=recipe.data.background,
         crop_scale=recipe.data.crop_scale,
         crop_upright=recipe.data.crop_upright,
-        temperature=temperature,
-        uncertain_below=threshold,
+        temperature=found.temperature,
+        uncertain_below=found.uncertain_below,
+        class_shares=found.class_shares,
+        ferplus_temperature=votes.temperature if votes else 0.0,
+        ferplus_uncertain_below=votes.uncertain_below if votes else 0.0,
         training_data=training_data,
         licence=licence,
         parameters=count_parameters(network),
         macs=count_macs(network, size),
-        metrics=metrics,
+        metrics=found.metrics | (votes.metrics if votes else {}),
         recipe=recipe.to_dict(),
         data_sha256=data_sha256,
         commit=current_commit(),
         made_with=f"mien {mien.__version__}, torch {torch.__version__}",
         labels=calibration.classes,
     )
-    write_onnx(network, spec, file, half=half)
+    write_onnx(network, spec, file, offsets=found.offsets, half=half)
     return spec
 
 
@@ -167,43 +178,31 @@ def fold_spec(recipe: Recipe) -> ModelSpec:
     )
 
 
-def calibrate(
-    labels: npt.NDArray[np.int64], logits: npt.NDArray[np.float64]
-) -> tuple[float, float, dict[str, float]]:
-    """Temperature, threshold of `uncertain`, and figures, from rows that nothing was learned from.
-
-    Args:
-        labels: `int64 (N,)`.
-        logits: `float64 (N, K)`.
-    """
-    temperature = fit_temperature(labels, logits)
-    probs = softmax(logits, temperature)
-    threshold = confidence_for_accuracy(labels, probs, ANSWER_ACCURACY)
-    return (
-        temperature,
-        threshold,
-        {
-            "calibration_n": len(labels),
-            "calibration_accuracy": float((probs.argmax(1) == labels).mean()),
-            "answered_share": float((probs.max(1) >= threshold).mean()),
-        },
-    )
-
-
 def write_onnx(
-    network: ExpressionNetwork, spec: ModelSpec, file: Path, *, half: bool = False
+    network: ExpressionNetwork,
+    spec: ModelSpec,
+    file: Path,
+    *,
+    offsets: FloatArray | None = None,
+    half: bool = False,
 ) -> None:
     """Write the network with its spec as ONNX.
 
-    In goes `pixels`; out come `logits`, `embedding`, and `attention` where the network has it.
+    In goes `pixels`; out come `logits` (with the offsets `(K,)` added), `embedding`, `ferplus`
+    where the spec has a temperature for it, and `attention` where the network has it.
     """
     example = torch.zeros(2, 1, spec.input_px, spec.input_px)
+    outputs = ["logits", "embedding"]
+    if spec.ferplus_temperature:
+        outputs.append("ferplus")
     with torch.no_grad():
-        outputs = ["logits", "embedding", "attention"][: len(_Exported(network)(example))]
+        if network(example).attention is not None:
+            outputs.append("attention")
+    exported = _Exported(network, outputs).eval()
     with warnings.catch_warnings():  # the exporter warns about its own internals
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _Exported(network).eval(),
+            exported,
             (example,),
             dynamo=True,
             input_names=["pixels"],
@@ -218,6 +217,8 @@ def write_onnx(
     assert program is not None
     model = program.model_proto
     drop_idle_biases(model)
+    if offsets is not None:
+        add_offsets(model, offsets)
     if half:
         _store_half(model)
     save_model(model, spec, file)

@@ -289,18 +289,29 @@ def channels_last(network: ExpressionNetwork) -> ExpressionNetwork:
 
 
 @torch.inference_mode()
-def predict_logits(
+def predict_outputs(
     network: ExpressionNetwork, images: UInt8Array, recipe: Recipe, size_px: int
-) -> Tensor:
-    """Expression logits `(N, K)` of grey crops `uint8 (N, H, W)` at `size_px`, on the CPU."""
+) -> Output:
+    """What a network says about grey crops `uint8 (N, H, W)` at `size_px`: on the CPU, without the
+    attention.
+    """
     network.eval()
     device = next(network.parameters()).device
-    logits = []
+    parts = []
     for start in range(0, len(images), 256):
         crops = np.stack([resize_crop(image, size_px) for image in images[start : start + 256]])
         pixels = network_pixels(torch.from_numpy(crops)[:, None].float(), recipe)
-        logits.append(network(pixels.to(device)).expression.float().cpu())
-    return torch.cat(logits)
+        output = network(pixels.to(device))
+        parts.append([value.float().cpu() for value in output[:3]])
+    expression, embedding, ferplus = (torch.cat(values) for values in zip(*parts, strict=True))
+    return Output(expression, embedding, ferplus, None)
+
+
+def predict_logits(
+    network: ExpressionNetwork, images: UInt8Array, recipe: Recipe, size_px: int
+) -> Tensor:
+    """Its expression logits `(N, K)` alone."""
+    return predict_outputs(network, images, recipe, size_px).expression
 
 
 def _accuracy(network: ExpressionNetwork, data: FaceCrops, recipe: Recipe, size_px: int) -> float:

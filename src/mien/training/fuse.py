@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,10 +29,17 @@ import mien
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
-from mien.metrics import log_softmax
+from mien.metrics import FloatArray, log_softmax
 from mien.models import Member, ModelSpec, file_sha256, find_model
 from mien.training.augment import varied_views
-from mien.training.export import OPSET, calibrate, current_commit, save_model
+from mien.training.calibration import (
+    VoteCalibration,
+    add_offsets,
+    calibrate,
+    calibrate_votes,
+    class_shares,
+)
+from mien.training.export import OPSET, current_commit, save_model
 from mien.training.recipe import AugmentRecipe
 from mien.types import UInt8Array
 
@@ -81,18 +89,22 @@ def fuse(
     members = [ExpressionClassifier(model, threads=threads) for model in models]
     _require_fit([member.spec for member in members])
     torch.manual_seed(seed)
+    classes = len(members[0].spec.labels)
+    shares = class_shares(train.labels, classes)
     if method == "logprob":
         said = _said(members, calibration.images)
-        head: nn.Module = _Mean(_best_weights(said, calibration.labels, len(members)), said)
+        weights = _best_weights(said, calibration.labels, len(members))
+        head: nn.Module = _Mean(weights, said)
+        shares = _joined_shares([m.spec.class_shares or shares for m in members], weights.numpy())
     else:
         shown, labels = _varied_rows(train, views, seed)
         note(f"showing {len(shown):,} varied Training rows to {len(members)} members")
         said = _said(members, shown, note)
-        classes = len(members[0].spec.labels)
         head = _learned(said, labels, len(members), classes, hidden=method == "stack")
     with torch.no_grad():
         logits = head(torch.from_numpy(_said(members, calibration.images))).double().numpy()
-    temperature, threshold, metrics = calibrate(calibration.labels, logits)
+    found = calibrate(calibration.labels, logits, shares)
+    votes = _votes(models, members, calibration, threads)
     entries = [find_model(model) for model in models]
     first = members[0].spec
     spec = ModelSpec(
@@ -102,15 +114,18 @@ def fuse(
         normalization=first.normalization,
         crop_scale=first.crop_scale,
         crop_upright=first.crop_upright,
-        temperature=temperature,
-        uncertain_below=threshold,
+        temperature=found.temperature,
+        uncertain_below=found.uncertain_below,
+        class_shares=found.class_shares,
+        ferplus_temperature=votes.temperature if votes else 0.0,
+        ferplus_uncertain_below=votes.uncertain_below if votes else 0.0,
         training_data=first.training_data,
         licence=first.licence,
         parameters=sum(m.spec.parameters for m in members)
         + sum(p.numel() for p in head.parameters()),
         macs=sum(member.spec.macs for member in members),
         labels=first.labels,
-        metrics=metrics,
+        metrics=found.metrics | (votes.metrics if votes else {}),
         recipe={
             "name": name,
             "network": {"name": f"fusion of {', '.join(m.spec.name for m in members)} ({method})"},
@@ -125,8 +140,38 @@ def fuse(
             for member, entry in zip(members, entries, strict=True)
         ),
     )
-    _write(head, spec, file)
+    _write(head, found.offsets, spec, file)
     return spec
+
+
+def _joined_shares(
+    shares: Sequence[Sequence[float] | FloatArray], weights: FloatArray
+) -> npt.NDArray[np.float64]:
+    """How common classes are `(K,)` to a weighted mean of members that disagree about it."""
+    logs = np.log(np.maximum(np.asarray(shares, np.float64), 1e-12))
+    joined = np.exp(np.asarray(weights, np.float64) @ logs)
+    return np.asarray(joined / joined.sum())
+
+
+def _votes(
+    models: Sequence[str | Path],
+    members: Sequence[ExpressionClassifier],
+    calibration: FaceCrops,
+    threads: int,
+) -> VoteCalibration | None:
+    """The calibration of what members with a FER+ head say together; None where there is none."""
+    if calibration.votes is None:
+        return None
+    said = [
+        np.log(
+            ExpressionClassifier(model, threads=threads, classes="ferplus")
+            .predict(calibration.images)
+            .probs
+        )
+        for model, member in zip(models, members, strict=True)
+        if member.spec.ferplus_temperature
+    ]
+    return calibrate_votes(calibration.vote_shares(), np.mean(said, axis=0)) if said else None
 
 
 def _require_fit(specs: Sequence[ModelSpec]) -> None:
@@ -228,7 +273,7 @@ def _learned(
     return head.eval().requires_grad_(False)
 
 
-def _write(head: nn.Module, spec: ModelSpec, file: Path) -> None:
+def _write(head: nn.Module, offsets: FloatArray, spec: ModelSpec, file: Path) -> None:
     """The head as ONNX: matrix products, and a ReLU between two of them."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -255,4 +300,5 @@ def _write(head: nn.Module, spec: ModelSpec, file: Path) -> None:
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    add_offsets(model, offsets)
     save_model(model, spec, file)

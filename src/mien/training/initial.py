@@ -87,6 +87,8 @@ def _read(entry: ModelEntry) -> Any:
 def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
     """The recipe with the network, preprocessing and size that the model was trained with.
 
+    Its own growing sizes are kept where they end at the model's; else every epoch has that size.
+
     Raises:
         ModelError: the model does not say.
     """
@@ -100,9 +102,12 @@ def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
     kept = ("classes", "holdout", "aligned_share", "balance", "max_not_face_votes")
     data = replace(theirs.data, **{name: getattr(recipe.data, name) for name in kept})
     dropout = recipe.network.dropout
+    sizes = recipe.fit.resolutions
+    if sizes[-1][1] != theirs.data.input_px:
+        sizes = ((1.0, theirs.data.input_px),)
     return replace(
         recipe,
         network=replace(theirs.network, dropout=dropout),
         data=data,
-        fit=replace(recipe.fit, resolutions=((1.0, theirs.data.input_px),)),
+        fit=replace(recipe.fit, resolutions=sizes),
     )

@@ -28,7 +28,8 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.models import ModelSpec
-from mien.training.export import calibrate, current_commit, drop_idle_biases, save_model
+from mien.training.calibration import calibrate, calibrate_votes
+from mien.training.export import current_commit, drop_idle_biases, save_model
 
 _ROWS: Final = 512  # that show the ranges
 _BATCH: Final = 64
@@ -93,12 +94,26 @@ def quantize(
         trial = Path(folder) / "trial.onnx"
         save_model(rounded, new, trial)
         after = ExpressionClassifier(trial, threads=threads).predict(list(calibration.images))
-    logits = after.logits.astype(np.float64)
-    temperature, threshold, metrics = calibrate(calibration.labels, logits)
+        if spec.ferplus_temperature and calibration.votes is not None:
+            voters = ExpressionClassifier(trial, threads=threads, classes="ferplus")
+            said = voters.predict(list(calibration.images)).logits
+            votes = calibrate_votes(calibration.vote_shares(), said)
+            new = replace(
+                new,
+                ferplus_temperature=votes.temperature,
+                ferplus_uncertain_below=votes.uncertain_below,
+            )
+    found = calibrate(calibration.labels, after.logits)
+    metrics = found.metrics
     same = before.probs.argmax(1) == after.probs.argmax(1)
     metrics["original_accuracy"] = float((before.probs.argmax(1) == calibration.labels).mean())
     metrics["same_answers"] = float(same.mean())
-    new = replace(new, temperature=temperature, uncertain_below=threshold, metrics=metrics)
+    new = replace(
+        new,
+        temperature=found.temperature,
+        uncertain_below=found.uncertain_below,
+        metrics=metrics,
+    )
     save_model(rounded, new, file)
     return new
 

@@ -8,6 +8,7 @@ Shapes are checked when an object is made, so a mistake shows where it happens.
 from mien.types.faces import IDENTITY_COLUMNS, SHAPE_COLUMNS, FaceIdentity, FaceShape, HeatMap
 from mien.types.frames import (
     EXPRESSIONS,
+    FERPLUS_EXPRESSIONS,
     LANDMARK_NAMES,
     PICTURE_SUFFIXES,
     SCHEMA_VERSION,
@@ -21,6 +22,7 @@ from mien.types.results import RESULT_COLUMNS, FaceResult, FrameResult, result_c
 
 __all__ = [
     "EXPRESSIONS",
+    "FERPLUS_EXPRESSIONS",
     "IDENTITY_COLUMNS",
     "LANDMARK_NAMES",
     "PICTURE_SUFFIXES",

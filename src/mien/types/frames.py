@@ -33,6 +33,18 @@ EXPRESSIONS: Final[tuple[str, ...]] = (
     "neutral",
 )
 
+#: FER+'s classes in FER+'s order, by our names (Barsoum et al., ICMI 2016).
+FERPLUS_EXPRESSIONS: Final[tuple[str, ...]] = (
+    "neutral",
+    "happy",
+    "surprise",
+    "sad",
+    "angry",
+    "disgust",
+    "fear",
+    "contempt",
+)
+
 LANDMARK_NAMES: Final[tuple[str, ...]] = (
     "left_eye",  # on the left of the picture: the subject's right eye
     "right_eye",

@@ -1,4 +1,4 @@
-"""What every network takes and returns. Imports torch only."""
+"""What every network takes and returns. Imports torch and types only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-FERPLUS_CLASSES = 8  # neutral ... contempt, without "unknown" and "not a face"
+from mien.types import FERPLUS_EXPRESSIONS
+
+FERPLUS_CLASSES = len(FERPLUS_EXPRESSIONS)  # without "unknown" and "not a face"
 
 
 class Output(NamedTuple):
@@ -16,7 +18,7 @@ class Output(NamedTuple):
     Attributes:
         expression: logits `(N, K)`.
         embedding: `(N, D)`, the features behind them.
-        ferplus: logits of the auxiliary head `(N, 8)`; used in training only.
+        ferplus: logits of the auxiliary head `(N, 8)`, in the order of `FERPLUS_EXPRESSIONS`.
         attention: `(N, h, w)` in 0..1, where it looked; None for networks that look everywhere.
     """
 

@@ -1,0 +1,86 @@
+"""A model file calibrated anew: its weights as they are, its probabilities for other pictures.
+
+Imports onnx (inside functions), the classifier, and its siblings calibration and export.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import mien
+from mien.classifier import ExpressionClassifier
+from mien.datasets import FaceCrops
+from mien.errors import ConfigError
+from mien.metrics import FloatArray
+from mien.models import ModelSpec
+from mien.training.calibration import add_offsets, calibrate, calibrate_votes
+from mien.training.export import current_commit, save_model
+
+
+def recalibrate(
+    model: str | Path,
+    calibration: FaceCrops,
+    file: Path,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+    shares: FloatArray | None = None,
+    threads: int = 2,
+) -> ModelSpec:
+    """Fit a model's temperature, threshold and class offsets to other rows, and write it anew.
+
+    Args:
+        model: name or file.
+        calibration: rows that the model has not learned from.
+        file: the ONNX file to write.
+        name, version: what the result is called; None for the name with `-calibrated`, and for the
+            same version.
+        shares: `(K,)`, how common the model expects each class to be, where it does not say so
+            itself; None leaves its logits as they are.
+        threads: CPU threads.
+
+    Returns:
+        The new spec. Its `metrics` hold `original_accuracy` of the same rows.
+
+    Raises:
+        ConfigError: the rows have other classes.
+        ModelError: the model cannot be read.
+    """
+    import onnx
+
+    original = ExpressionClassifier(model, threads=threads)
+    spec = original.spec
+    if spec.labels != calibration.classes:
+        raise ConfigError(
+            f"{model}: expected data with its classes {', '.join(spec.labels)}, found "
+            f"{', '.join(calibration.classes)}"
+        )
+    said = original.predict(list(calibration.images))
+    found = calibrate(calibration.labels, said.logits, spec.class_shares or shares)
+    right = said.probs.argmax(1) == calibration.labels
+    new = replace(
+        spec,
+        name=name or f"{spec.name}-calibrated",
+        version=version or spec.version,
+        temperature=found.temperature,
+        uncertain_below=found.uncertain_below,
+        class_shares=found.class_shares,
+        metrics={**found.metrics, "original_accuracy": float(right.mean())},
+        commit=current_commit(),
+        made_with=f"mien {mien.__version__}; weights: {spec.made_with}",
+    )
+    if spec.ferplus_temperature and calibration.votes is not None:
+        voters = ExpressionClassifier(model, threads=threads, classes="ferplus")
+        logits = voters.predict(list(calibration.images)).logits
+        votes = calibrate_votes(calibration.vote_shares(), logits)
+        new = replace(
+            new,
+            ferplus_temperature=votes.temperature,
+            ferplus_uncertain_below=votes.uncertain_below,
+            metrics={**new.metrics, **votes.metrics},
+        )
+    network = onnx.load_model_from_string(original.entry.read())
+    add_offsets(network, found.offsets)
+    save_model(network, new, file)
+    return new
