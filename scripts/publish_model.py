@@ -23,7 +23,8 @@ from mien.datasets import load_crops, load_pictures
 from mien.evaluate import (
     Evaluation,
     answer_crops,
-    answer_pictures,
+    answer_faces,
+    cut_faces,
     format_evaluation,
     of_pose,
     summarize,
@@ -101,11 +102,20 @@ def examine(file: Path, data: Path) -> list[Evaluation]:
         )
         for tta in (False, True)
     ]
+    if classifier.spec.ferplus_temperature:
+        voters = ExpressionClassifier(file, threads=2, classes="ferplus")
+        answers = answer_crops(voters, public.by_votes())
+        found.append(summarize(answers, voters.spec, data="fer2013", split="PublicTest"))
     for name, poses in (("ckplus", ("all",)), ("kdef", ("front", "turned"))):
-        answers = answer_pictures(analyzer, load_pictures(data / name))
-        for pose in poses:
-            examined = of_pose(answers, pose)
-            found.append(summarize(examined, classifier.spec, data=name, pose=pose))
+        faces = cut_faces(analyzer, load_pictures(data / name))
+        for balanced in (False, True):
+            answers = answer_faces(classifier, faces, balanced=balanced)
+            found += [
+                summarize(
+                    of_pose(answers, pose), classifier.spec, data=name, balanced=balanced, pose=pose
+                )
+                for pose in poses
+            ]
     for evaluation in found:
         print(format_evaluation(evaluation), end="\n\n", flush=True)
     return found

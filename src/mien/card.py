@@ -83,6 +83,7 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
         *_numbers(spec),
         f"| input | one grey face of {spec.input_px} x {spec.input_px} pixels, {_rule(spec)} |",
         f"| output | seven probabilities that sum to 1, at temperature {spec.temperature:.3f} |",
+        *_expectations(spec),
         f"| `uncertain` | below a confidence of {spec.uncertain_below:.3f}: chosen so that at "
         "least 85% of the other answers are right on PublicTest |",
         f"| training data | {spec.training_data} |",
@@ -132,6 +133,24 @@ def _numbers(spec: ModelSpec) -> list[str]:
     ]
 
 
+def _expectations(spec: ModelSpec) -> list[str]:
+    """Rows for what a model expects, and for the answers in FER+'s classes."""
+    rows = []
+    if spec.class_shares:
+        shares = ", ".join(
+            f"{name} {share:.1%}"
+            for name, share in zip(spec.labels, spec.class_shares, strict=True)
+        )
+        rows.append(f"| expects | {shares}; with `--expect balanced` all alike |")
+    if spec.ferplus_temperature:
+        rows.append(
+            "| `--classes ferplus` | eight shares of votes (with contempt), at temperature "
+            f"{spec.ferplus_temperature:.3f}; `uncertain` below "
+            f"{spec.ferplus_uncertain_below:.3f} |"
+        )
+    return rows
+
+
 def command_of(evaluation: Evaluation) -> str:
     """The arguments of `mien evaluate` that make this evaluation again."""
     words = [f"--data {evaluation.data}", f"--model {evaluation.model}"]
@@ -140,17 +159,23 @@ def command_of(evaluation: Evaluation) -> str:
         words.append(f"--pose {evaluation.pose}")
     if evaluation.views == "flip":
         words.append("--tta")
+    if evaluation.classes:
+        words.append(f"--classes {evaluation.classes}")
+    if evaluation.expect:
+        words.append(f"--expect {evaluation.expect}")
     if evaluation.deduplicated_n is not None:
         words.append(f"--train-data {evaluation.data}")
     return " ".join(words)
 
 
 def _data(evaluation: Evaluation) -> str:
+    expect = ", all expressions equally likely" if evaluation.expect else ""
     if evaluation.pipeline:
         pose = {"all": "", "front": ", front", "turned": ", turned"}[evaluation.pose]
-        return f"{evaluation.data}{pose}, whole pipeline"
+        return f"{evaluation.data}{pose}, whole pipeline{expect}"
     views = {"single": "one view", "flip": "with mirror image"}[evaluation.views]
-    return f"{evaluation.data} {evaluation.split}, {views}"
+    labels = ", FER+ classes" if evaluation.classes else ""
+    return f"{evaluation.data} {evaluation.split}{labels}, {views}{expect}"
 
 
 def _rule(spec: ModelSpec) -> str:

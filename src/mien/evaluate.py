@@ -29,7 +29,7 @@ from mien.metrics import (
 from mien.models import ModelSpec
 from mien.pipeline import Analyzer
 from mien.sources import open_source
-from mien.types import UInt8Array
+from mien.types import FERPLUS_EXPRESSIONS, UInt8Array
 
 #: Largest offset of the nose, in eye distances, of a face seen from the front. On KDEF, whose
 #: pictures are frontal or turned by 45 degrees, the two kinds leave a gap from 0.15 to 0.2.
@@ -57,6 +57,7 @@ class Evaluation:
         uncertain_below: the confidence below which the model calls itself uncertain.
         pose: which faces of the full pictures count: `all`, seen from the `front`, or `turned`.
         expect: `balanced` where all classes were taken for equally likely.
+        classes: `ferplus` where the answers and the truth are in FER+'s classes.
     """
 
     model: str
@@ -81,6 +82,7 @@ class Evaluation:
     pose: str = "all"
     uncertain_below: float = 0.0
     expect: str = ""
+    classes: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The evaluation as plain JSON types."""
@@ -306,6 +308,7 @@ def summarize(
         pose=pose or "all",
         uncertain_below=spec.uncertain_below,
         expect="balanced" if balanced else "",
+        classes="ferplus" if spec.labels == FERPLUS_EXPRESSIONS else "",
     )
 
 
@@ -346,5 +349,5 @@ def format_evaluation(evaluation: Evaluation) -> str:
 
 def _examined(e: Evaluation) -> str:
     if not e.pipeline:
-        return f"{e.data}, {e.split}"
+        return f"{e.data}, {e.split}" + (", FER+ labels" if e.classes else "")
     return f"{e.data}, {e.pose} poses, whole pipeline"

@@ -107,12 +107,11 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     if options.train_data:
         fresh = unseen(data, load_crops(options.train_data, "Training"))
     answers = answer_crops(classifier, data, tta=options.tta, balanced=balanced)
-    split = f"{options.split}, FER+ labels" if options.classes else options.split
     return answers, summarize(
         answers,
         classifier.spec,
         data=name,
-        split=split,
+        split=options.split,
         tta=options.tta,
         balanced=balanced,
         fresh=fresh,
