@@ -158,6 +158,12 @@ def test_the_card_names_the_command_of_each_figure(spec: ModelSpec) -> None:
         f"--data fer2013 --model {spec.name} --split PublicTest --tta --train-data fer2013"
     )
     assert command_of(full) == f"--data kdef --model {spec.name} --pipeline --pose front"
+    balanced = replace(full, expect="balanced")
+    assert command_of(balanced).endswith("--pose front --expect balanced")
+    voted = replace(crops, classes="ferplus")
+    assert "--classes ferplus" in command_of(voted)
+    assert "all expressions equally likely" in figures_table([balanced])[-1]
+    assert "FER+ classes" in figures_table([voted])[-1]
     table = figures_table([crops, full])
     assert "fer2013 PublicTest, with mirror image" in table[2]
     assert "kdef, front, whole pipeline" in table[3]

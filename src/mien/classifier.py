@@ -110,7 +110,7 @@ class ExpressionClassifier:
         if not spec.ferplus_temperature:
             raise ModelError(
                 f"{self.entry.path}: {spec.name} does not answer in the eight classes of FER+. "
-                "`mien models list` shows which models do"
+                "Choose a model that was exported with that head, such as mien-m"
             )
         self._head = "ferplus"
         self._members = [m for m in self._members if m.spec.ferplus_temperature]
