@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from mien.cli.analyze import add_answer_options
 from mien.cli.exits import GOOD, require_extra, say
 from mien.errors import ConfigError
 
@@ -24,6 +25,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (127.0.0.1)")
     add("--port", type=int, default=8080, metavar="N", help="on which port (8080); 0: a free one")
     add("--model", metavar="NAME_OR_FILE", help="expression model; see `mien models list`")
+    add_answer_options(parser)
     add(
         "--data",
         type=Path,
@@ -78,9 +80,8 @@ def run(options: argparse.Namespace) -> int:
     if options.certificate_key and not options.certificate:
         raise ConfigError("--certificate-key: needs --certificate")
     tls = Tls(options.certificate, options.certificate_key) if options.certificate else None
-    server = Server(
-        Analyzer(options.model, threads=1), settings, host=options.host, port=options.port, tls=tls
-    )
+    analyzer = Analyzer(options.model, classes=options.classes, expect=options.expect, threads=1)
+    server = Server(analyzer, settings, host=options.host, port=options.port, tls=tls)
     say(f"mien: open {server.address}")
     try:
         server.run()
