@@ -128,8 +128,8 @@ def _findings(found: dict[str, dict[str, Sliced]]) -> Iterator[str]:
         f"{peers(_AS_IT_IS)}. Where not said otherwise, the following is about FER2013's crops.\n"
     )
     yield (
-        f"- **Dark and flat pictures cost mien-s little**, because it standardizes every crop: at a "
-        f"tenth of the brightness {_right(crops, 'brightness 0.1')} are right, at a tenth of the "
+        f"- **Dark and flat pictures cost mien-s little**, because it standardizes every crop: at "
+        f"a tenth of the brightness {_right(crops, 'brightness 0.1')} are right, at a tenth of the "
         f"contrast {_right(crops, 'contrast 0.1')}. fer divides by 255 and falls to "
         f"{_right(peer, 'brightness 0.1')} and {_right(peer, 'contrast 0.1')}."
     )
@@ -154,17 +154,18 @@ def _findings(found: dict[str, dict[str, Sliced]]) -> Iterator[str]:
         f"and KDEF."
     )
     yield (
-        f"- **Rotation hurts crops, not pictures.** A crop is read as it lies: turned by 45 degrees, "
-        f"mien-s reads {_right(crops, 'rotation 45')} and fer {_right(peer, 'rotation 45')}. Out of "
-        f"a picture mien cuts the face upright, by its landmarks: {both('rotation 45')} of CK+ and "
-        f"KDEF. fer does not: {peers('rotation 45')}."
+        f"- **Rotation hurts crops, not pictures.** A crop is read as it lies: turned by 45 "
+        f"degrees, mien-s reads {_right(crops, 'rotation 45')} and fer "
+        f"{_right(peer, 'rotation 45')}. Out of a picture mien cuts the face upright, by its "
+        f"landmarks: {both('rotation 45')} of CK+ and KDEF. fer does not: {peers('rotation 45')}."
     )
     yield (
         f"- **A covered mouth costs most**, and both of them: with a bar of 35% of the face's side "
         f"mien-s reads {_right(crops, 'mouth covered 35')} (fer "
         f"{_right(peer, 'mouth covered 35')}), of CK+ and KDEF {both('mouth covered 35')}. Without "
-        f"the eyes (a bar of 30%) {_right(crops, 'eyes covered 30')} and {both('eyes covered 30')}, "
-        f"without half the face {_right(crops, 'side covered 50')} and {both('side covered 50')}."
+        f"the eyes (a bar of 30%) {_right(crops, 'eyes covered 30')} and "
+        f"{both('eyes covered 30')}, without half the face {_right(crops, 'side covered 50')} and "
+        f"{both('side covered 50')}."
     )
     yield (
         f"- **Half-profiles**: of KDEF's frontal faces mien-s reads "
@@ -175,10 +176,10 @@ def _findings(found: dict[str, dict[str, Sliced]]) -> Iterator[str]:
     same = [level for at, level in _levels(light) if at.startswith("light, same label")]
     steps = ", ".join(f"{level.accuracy:.0%} ({level.level})" for level in same)
     yield (
-        f"- **Side light changes labels.** A neutral face keeps the label that it has under frontal "
-        f"light in {steps} of the pictures, by the degrees between light and camera. Shadows may "
-        f"pass for folds. These crops are tighter than mien's own rule, so compare the rows, not their "
-        f"height."
+        f"- **Side light changes labels.** A neutral face keeps the label that it has under "
+        f"frontal light in {steps} of the pictures, by the degrees between light and camera. "
+        f"Shadows may pass for folds. These crops are tighter than mien's own rule, so compare the "
+        f"rows, not their height."
     )
     yield _promise(crops)
     yield _score(found)
@@ -193,11 +194,11 @@ def _promise(crops: Sliced) -> str:
         (broken if high < _PROMISED else kept).append(at)
     dark, blur = (dict(_levels(crops))[at] for at in ("brightness 0.1", "blur 4"))
     return (
-        f"- **`uncertain` helps, within limits.** The worse the picture, the fewer answers: blurred "
-        f"by 4%, mien-s answers {blur.answered / blur.n:.0%} and "
+        f"- **`uncertain` helps, within limits.** The worse the picture, the fewer answers: "
+        f"blurred by 4%, mien-s answers {blur.answered / blur.n:.0%} and "
         f"{blur.answered_right / blur.answered:.0%} of those are right; at a tenth of the "
-        f"brightness {dark.answered / dark.n:.0%} and {dark.answered_right / dark.answered:.0%}. Its "
-        f"threshold was set on pictures as they are, for {_PROMISED:.0%}. At {len(kept)} of "
+        f"brightness {dark.answered / dark.n:.0%} and {dark.answered_right / dark.answered:.0%}. "
+        f"Its threshold was set on pictures as they are, for {_PROMISED:.0%}. At {len(kept)} of "
         f"{len(kept) + len(broken)} levels the answers' interval reaches that; at the others "
         f"mien-s is sure and wrong too often: {', '.join(broken)}."
     )
