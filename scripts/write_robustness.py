@@ -67,8 +67,9 @@ _METHOD = """\
 - Amounts are in units of the face: a blur of 4 means a deviation of 4% of the face's longer side. A
   face that is smaller than the amount asked for stays as it is. What is covered is covered in the
   mean colour of the face, along its tilt, by its landmarks (in FER2013's crops, of 48 pixels, by
-  where landmarks are in the median); hands, masks and glasses may cost more or less. By chance (the
-  seed), a face is turned and covered from the left or from the right.
+  where landmarks are in the median); pixels on the edge of a bar are covered whole, which makes it
+  up to two pixels higher. Hands, masks and glasses may cost more or less. By chance (the seed), a
+  face is turned and covered from the left or from the right.
 - Intervals are 95% (Wilson) and take pictures for independent; people who are in a sample more than
   once make them a little too narrow. Every level shows the same pictures, so that a difference
   between two rows is surer than their intervals.

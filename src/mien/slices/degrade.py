@@ -193,7 +193,7 @@ def _covered(
     """A rectangle that is turned as the face is, in the mean colour of the face.
 
     So the picture's mean hardly changes: what is examined is what a face says without these
-    parts, not how a network takes a black bar.
+    parts, not how a network takes a black bar. Pixels that its edge touches are covered whole.
     """
     angle = roll_rad(face.points)
     right = np.array([np.cos(angle), np.sin(angle)])

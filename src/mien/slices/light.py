@@ -34,13 +34,15 @@ def slice_lights(readers: Sequence[Reader], faces: LitFaces, *, name: str) -> li
         name: what to call them.
 
     Raises:
-        DatasetError: nobody was taken under frontal light.
+        DatasetError: nobody was taken under frontal light, or nobody under another.
     """
     front = {person: i for i, person in enumerate(faces.people) if faces.angles[i] == 0}
     kept = np.array([i for i, person in enumerate(faces.people) if person in front])
     if not len(kept):
         raise DatasetError(f"{name}: no picture under frontal light (…_P00A+000E+00) to start from")
     people, angles = [faces.people[i] for i in kept], faces.angles[kept]
+    if not angles.any():
+        raise DatasetError(f"{name}: every picture is under frontal light. Add others to compare")
     lower = (0.0, *_LIMITS_DEG)
     levels = {AS_IT_IS: angles == 0}
     for low, high in zip(lower, _LIMITS_DEG, strict=False):

@@ -111,7 +111,10 @@ def read_sliced(file: str | Path) -> list[Sliced]:
         DatasetError: the file cannot be read, or holds something else.
     """
     try:
-        return [Sliced.from_dict(v) for v in json.loads(Path(file).read_text("utf-8"))]
+        values = json.loads(Path(file).read_text("utf-8"))
+        if not isinstance(values, list) or not values:
+            raise ValueError("no list of examinations")
+        return [Sliced.from_dict(v) for v in values]
     except OSError as error:
         raise DatasetError(f"{file}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, KeyError) as error:
