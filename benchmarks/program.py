@@ -70,6 +70,34 @@ def fer(_task: dict[str, Any]) -> Opened:
     return open_models, ["fer", "ai-edge-litert", "opencv-contrib-python"]
 
 
+def fer_classifier(task: dict[str, Any]) -> Opened:
+    """The classifier of fer alone: `FER(offsets=…).detect_emotions(frame, [box])`.
+
+    The task brings one box a frame, and how far fer should reach beyond it (its own default is 10
+    pixels). The class is that of fer's unrounded scores; `detect_emotions` rounds them.
+    """
+    _lite_instead_of_tensorflow()
+    cv2, package = import_module("cv2"), import_module("fer.fer")
+
+    def open_models() -> Read:
+        class Recording(package.FER):  # type: ignore[misc,name-defined]
+            def _classify_emotions(self, gray_faces: Any) -> Any:
+                self.scores = super()._classify_emotions(gray_faces)
+                return self.scores
+
+        reader = Recording(offsets=(task["reach"], task["reach"]))
+        labels = reader._get_labels()
+
+        def read(images: Iterable[Any]) -> Iterator[list[Face]]:
+            for image, box in zip(images, task["boxes"], strict=False):
+                (face,) = reader.detect_emotions(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [box])
+                yield [(_numbers(face["box"]), labels[int(reader.scores[0].argmax())])]
+
+        return read
+
+    return open_models, ["fer", "ai-edge-litert", "opencv-contrib-python"]
+
+
 def facex(_task: dict[str, Any]) -> Opened:
     """`PoolManager().predict(frame)`, as its documentation shows: a Haar cascade, too."""
     _lite_instead_of_tensorflow()
@@ -105,7 +133,7 @@ def _best(scores: dict[str, Any]) -> str:
     return max(scores, key=lambda name: float(scores[name]))
 
 
-PROGRAMS = {"mien": mien, "fer": fer, "facex": facex}
+PROGRAMS = {"mien": mien, "fer": fer, "fer-classifier": fer_classifier, "facex": facex}
 
 
 def frames_of(task: dict[str, Any]) -> Iterator[Any]:

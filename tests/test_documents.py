@@ -57,14 +57,16 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
-def test_the_results_are_made_of_the_measured_files() -> None:
-    spec = spec_from_file_location("write_results", REPOSITORY / "scripts" / "write_results.py")
+@pytest.mark.parametrize("name", ["results", "robustness"])
+def test_a_document_is_made_of_the_measured_files(name: str) -> None:
+    file = REPOSITORY / "scripts" / f"write_{name}.py"
+    spec = spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
     script = module_from_spec(spec)
     spec.loader.exec_module(script)
-    written = (REPOSITORY / "docs" / "results.md").read_text("utf-8")
-    assert written == script.results(), "run `python scripts/write_results.py`"
+    written = (REPOSITORY / "docs" / f"{name}.md").read_text("utf-8")
+    assert written == getattr(script, name)(), f"run `python scripts/{file.name}`"
 
 
 def test_documents_speak_of_the_project_alone() -> None:

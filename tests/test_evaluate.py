@@ -63,7 +63,13 @@ def test_figures_by_hand(spec: ModelSpec) -> None:
     assert (found.answered, found.answered_accuracy) == (0.5, 0.5)
     assert (found.deduplicated_n, found.deduplicated_accuracy) == (2, 0.5)
     assert found.nll == pytest.approx(-np.log([0.9, 0.2 / 6, 0.6, 0.5]).mean())
+    assert found.coverage == [
+        {"coverage": share, "accuracy": right}
+        for share, right in ((0.25, 1.0), (0.5, 0.5), (0.75, pytest.approx(2 / 3)), (1.0, 0.75))
+    ]
     assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    older = {key: value for key, value in found.to_dict().items() if key != "coverage"}
+    assert Evaluation.from_dict(older) == replace(found, coverage=[])
     text = format_evaluation(found)
     assert "75.00%" in text
     assert "deduplicated" in text
@@ -102,6 +108,7 @@ def test_a_face_that_is_not_found_is_wrong(
     assert answers.found.tolist() == [True, False, False]
     found = summarize(answers, spec, data="x", pose="all")
     assert (found.missed, found.pipeline) == (2, True)
+    assert [level["accuracy"] for level in found.coverage] == pytest.approx([1, 1 / 2, 1 / 3])
     assert found.accuracy == pytest.approx(1 / 3)
     assert "no face found" in format_evaluation(found)
     # The astronaut looks at us: the front keeps her, "turned" only the pictures without a face.

@@ -8,6 +8,7 @@ from sklearn.metrics import confusion_matrix as sk_confusion
 from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
 
 from mien.metrics import (
+    accuracy_at_coverage,
     accuracy_interval,
     confidence_for_accuracy,
     confusion_matrix,
@@ -35,6 +36,18 @@ def test_confusion_and_scores_agree_with_scikit_learn() -> None:
     for ours, theirs in zip(precision_recall_f1(confusion), expected[:3], strict=True):
         assert ours == pytest.approx(theirs)
     assert macro_f1(confusion) == pytest.approx(f1_score(LABELS, PROBS.argmax(1), average="macro"))
+
+
+def test_the_surest_answers_come_first() -> None:
+    confidence = np.array([0.5, 0.9, 0.7, 0.7, 0.6])
+    correct = np.array([False, True, True, False, True])
+    curve = accuracy_at_coverage(confidence, correct)
+    assert curve == [(0.2, 1.0), (0.4, 1.0), (0.6, 2 / 3), (0.8, 0.75), (1.0, 0.6)]
+    assert accuracy_at_coverage(confidence, correct, levels=2) == [(0.6, 2 / 3), (1.0, 0.6)]
+    assert accuracy_at_coverage(confidence[:0], correct[:0]) == []
+    full = accuracy_at_coverage(PROBS.max(1), PROBS.argmax(1) == LABELS)
+    assert [share for share, _ in full] == pytest.approx(np.arange(1, 11) / 10)
+    assert full[0][1] > full[-1][1] == pytest.approx((PROBS.argmax(1) == LABELS).mean())
 
 
 def test_likelihood_agrees_with_scikit_learn() -> None:

@@ -10,6 +10,7 @@ import onnx
 import page
 import peers
 import pytest
+import slices
 import tables
 from crowd import Portrait, crowd
 from limits import conv_macs
@@ -17,7 +18,7 @@ from onnx import TensorProto, helper
 from peers import Answer, PeerError, Program, found_and_false, read_rightly
 
 from mien.detection import FaceDetector
-from mien.types import Frame, UInt8Array
+from mien.types import EXPRESSIONS, Frame, UInt8Array
 
 TRUE = [100.0, 100.0, 80.0, 100.0]  # x, y, width, height
 
@@ -219,3 +220,38 @@ def test_paragraphs_are_wrapped_and_tables_are_not() -> None:
     long = "word " * 60
     assert max(map(len, tables.wrapped(long).splitlines())) <= 105
     assert tables.wrapped(f"| {long} |") == f"| {long} |"
+
+
+def test_fer_reads_the_boxes_of_our_detector(
+    portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fer itself is not here; what it would be given is, and what is made of its answer."""
+    tasks = []
+
+    def run(program: Program, task: Path, *, patience_s: float) -> Answer:
+        tasks.append(json.loads(task.read_text("utf-8")))
+        return Answer(1.0, [[(TRUE, "sad")], [(TRUE, "happy")]], 0.1, 0.2, 9.0, {"fer": version})
+
+    monkeypatch.setattr(slices, "run", run)
+    reader, version = slices.FerReader(sys.executable), slices.FerReader.version
+    face = FaceDetector().detect(Frame(portrait)).select([0])
+    crop = portrait[62:178, 168:284, 0]
+    for image, found in ((portrait, face), (crop, None)):
+        for _ in range(2):
+            reader.look(image, found)
+        probs = reader.answers()
+        assert [EXPRESSIONS[i] for i in probs.argmax(1)] == ["sad", "happy"]
+    pictures, crops = tasks
+    left, top, right, bottom = face.boxes[0]
+    assert pictures["boxes"][0] == pytest.approx([left, top, right - left, bottom - top], abs=1)
+    assert (pictures["reach"], pictures["sizes"]) == (10, [[512, 512]] * 2)
+    assert (crops["reach"], crops["boxes"]) == (0, [[0, 0, 116, 116]] * 2)
+
+    reader.look(crop, None)  # one picture, two answers
+    with pytest.raises(PeerError, match=r"1 answers, got 25\.10\.3 and 2"):
+        reader.answers()
+    version = "1"
+    for _ in range(2):
+        reader.look(crop, None)
+    with pytest.raises(PeerError, match=r"expected fer 25\.10\.3 and 2 answers, got 1 "):
+        reader.answers()

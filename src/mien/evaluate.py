@@ -8,7 +8,7 @@ alignment, classification; a picture whose face is not found counts as wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops, LabelledPicture
 from mien.errors import SourceError
 from mien.metrics import (
+    accuracy_at_coverage,
     accuracy_interval,
     confusion_matrix,
     expected_calibration_error,
@@ -53,6 +54,9 @@ class Evaluation:
         deduplicated_n, deduplicated_accuracy: without pictures that stand, pixel for pixel,
             among the training rows; None when no training rows were given.
         missed: full pictures in which no face was found (they count as wrong).
+        coverage: if only the surest tenth of the answers were given, two tenths, … all: for each
+            the `coverage`, and the `accuracy` of those answers. Pictures without a face found
+            come last. Empty in examinations saved before it was measured.
         pipeline: whether full pictures went through the whole pipeline, or crops straight in.
         uncertain_below: the confidence below which the model calls itself uncertain.
         pose: which faces of the full pictures count: `all`, seen from the `front`, or `turned`.
@@ -78,6 +82,7 @@ class Evaluation:
     deduplicated_n: int | None = None
     deduplicated_accuracy: float | None = None
     missed: int = 0
+    coverage: list[dict[str, float]] = field(default_factory=list)
     pipeline: bool = False
     pose: str = "all"
     uncertain_below: float = 0.0
@@ -304,6 +309,12 @@ def summarize(
             None if fresh is None or not fresh.any() else float(correct[fresh].mean())
         ),
         missed=int((~answers.found).sum()),
+        coverage=[
+            {"coverage": share, "accuracy": right}
+            for share, right in accuracy_at_coverage(
+                np.where(answers.found, answers.probs.max(1), 0.0), correct
+            )
+        ],
         pipeline=pose is not None,
         pose=pose or "all",
         uncertain_below=spec.uncertain_below,

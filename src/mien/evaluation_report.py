@@ -1,4 +1,5 @@
-"""One page out of an examination: figures, tables, mistakes. May import evaluate, plots, annotate.
+"""One page out of an examination: figures, tables, mistakes. May import evaluate, slices, plots,
+annotate.
 
 The page is plain HTML beside its PNG files; it needs nothing from the network.
 """
@@ -16,6 +17,7 @@ from mien import plots
 from mien.annotate import contact_sheet
 from mien.evaluate import Answers, Evaluation, format_evaluation
 from mien.sinks import save_picture
+from mien.slices import Sliced, describe, draw_sliced, format_sliced
 
 _MISTAKES: Final = 40  # pictures in the grid of the most confident ones
 _BATCH: Final = 32  # faces whose true and predicted labels are listed
@@ -113,3 +115,30 @@ def _batch(answers: Answers, names: Sequence[str], seed: int) -> Iterator[str]:
         answers_cell = ", ".join(cells) or "none in this batch"
         yield f'<tr><td>{escape(name)}<td style="text-align:left">{answers_cell}</tr>'
     yield "</table>"
+
+
+def write_slices_report(folder: Path, sliced: Sequence[Sliced]) -> None:
+    """Write `index.html` and `slices.png` into `folder`, replacing an earlier report there.
+
+    Args:
+        folder: is made if need be.
+        sliced: models examined on the same degraded pictures.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    draw_sliced(sliced, folder / "slices.png")
+    title = escape(f"Degraded pictures: {sliced[0].data}")
+    lines = [
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
+        '<meta name="viewport" content="width=device-width">',
+        f"<style>{_STYLE}</style><h1>{title}</h1>",
+        f"<p>{escape(describe(sliced))}</p>",
+        '<img src="slices.png" alt="Share of right answers against how much pictures are degraded, '
+        'as in the table below">',
+        '<h2>Figures</h2><div style="overflow-x: auto"><table>',
+    ]
+    head, _, *rows = format_sliced(sliced).splitlines()
+    for tag, row in [("th", head), *(("td", row) for row in rows)]:
+        cells = (escape(cell.strip().replace("**", "")) for cell in row.strip("|").split("|"))
+        lines.append("<tr>" + "".join(f"<{tag}>{cell}" for cell in cells) + "</tr>")
+    lines.append("</table></div></html>")
+    (folder / "index.html").write_text("\n".join(lines), encoding="utf-8")

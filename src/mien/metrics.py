@@ -69,6 +69,28 @@ def expected_calibration_error(labels: IntArray, probs: FloatArray, bins: int = 
     return float(np.abs(gap).sum() / max(counts.sum(), 1))
 
 
+def accuracy_at_coverage(
+    confidence: FloatArray, correct: npt.NDArray[np.bool_], levels: int = 10
+) -> list[tuple[float, float]]:
+    """How often answers are right when only the surest are given: the risk-coverage curve.
+
+    El-Yaniv & Wiener, "On the Foundations of Noise-free Selective Classification", JMLR 11, 2010.
+
+    Args:
+        confidence: `(N,)`, how sure each answer is; answers of the same confidence count in their
+            order.
+        correct: `(N,)`, whether it is right.
+        levels: how many shares to look at, equally far apart; the last is all answers.
+
+    Returns:
+        Pairs of a share of answers given, 0..1, and the share of those that are right; as many as
+        there are levels, or answers if there are fewer.
+    """
+    surest = correct[np.argsort(-confidence, kind="stable")]
+    counts = sorted({-(-len(surest) * i // levels) for i in range(1, levels + 1)} - {0})
+    return [(n / len(surest), float(surest[:n].mean())) for n in counts]
+
+
 def negative_log_likelihood(truth: IntArray | FloatArray, probs: FloatArray) -> float:
     """Mean of -log p(true class), in nats. The truth may be distributions `(N, K)` as well."""
     logs = -np.log(np.maximum(probs, 1e-12))

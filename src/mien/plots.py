@@ -26,15 +26,21 @@ def _figure(file: Path, width_in: float, height_in: float) -> Iterator[Any]:
 
 
 @contextmanager
-def _panels(file: Path, width_in: float, height_in: float, n: int) -> Iterator[Any]:
-    """The same with `n` axes below each other, which share their horizontal one."""
+def _panels(
+    file: Path, width_in: float, height_in: float, n: int, *, columns: int = 1
+) -> Iterator[Any]:
+    """The same with `n` axes: below each other they share their horizontal one, in columns not."""
     # The object interface: pyplot would open a window system and keep every figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0]
+    rows = -(-n // columns)
+    grid = figure.subplots(rows, columns, sharex=columns == 1, squeeze=False).ravel()
+    for empty in grid[n:]:
+        empty.remove()
+    panels = grid[:n]
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(colors=_INK)
@@ -143,6 +149,47 @@ def coverage_chart(
                 ha="right",
             )
         axes.set(xlim=(0, 1), xlabel="share of faces answered", ylabel="share of right answers")
+
+
+def slices_chart(
+    panels: Sequence[tuple[str, str, Sequence[str]]],
+    models: Mapping[str, Sequence[Mapping[str, Sequence[float]]]],
+    file: Path,
+) -> None:
+    """Small multiples: shares of right answers against how much pictures are degraded.
+
+    Args:
+        panels: for each way of degrading its title, its unit, and its amounts.
+        models: for each model and each panel, lists of as many numbers as there are amounts:
+            `right` with the ends of its interval, `low` and `high`; and where a model can be
+            uncertain, `answered` and `answered_right` (NaN where nothing was answered), 0..1.
+            What the first model answers is drawn as bars.
+        file: picture to write.
+    """
+    columns = min(3, len(panels))
+    height = 0.5 + 2.1 * -(-len(panels) // columns)
+    with _panels(file, 3.2 * columns, height, len(panels), columns=columns) as grid:
+        for i, (axes, (title, unit, amounts)) in enumerate(zip(grid, panels, strict=True)):
+            x = np.arange(len(amounts))
+            for m, (name, colour) in enumerate(zip(models, _SERIES * len(models), strict=False)):
+                own = models[name][i]
+                right = np.asarray(own["right"])
+                around = np.abs(np.array([own["low"], own["high"]]) - right)
+                place = x + 0.06 * (m - (len(models) - 1) / 2)  # so that intervals stay apart
+                if m == 0 and "answered" in own:
+                    axes.bar(x, own["answered"], 0.7, color="#dfe5f1", label=f"{name} answers")
+                axes.errorbar(place, right, around, color=colour, marker="o", markersize=3.5,
+                              linewidth=1.4, elinewidth=1, label=f"{name}, right")  # fmt: skip
+                if "answered_right" in own:
+                    axes.plot(place, own["answered_right"], ":", color=colour, linewidth=1.4,
+                              label=f"{name}, right of its answers")  # fmt: skip
+            axes.set(xticks=x, xticklabels=amounts, ylim=(0, 1), yticks=(0, 0.5, 1))
+            axes.tick_params(labelsize=8)
+            axes.set_title(title, loc="left", fontsize=10, color=_INK)
+            axes.set_xlabel(unit, fontsize=8)
+        handles, labels = grid[0].get_legend_handles_labels()
+        grid[0].figure.legend(handles, labels, ncols=3, frameon=False, fontsize=8,
+                              loc="outside lower center")  # fmt: skip
 
 
 def learning_curves(

@@ -26,7 +26,12 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = parser.add_argument
     add("--data", required=True, metavar="PATH", help="set of crops, or of full pictures")
     add("--split", default="all", metavar="NAME", help="Training, PublicTest, … (crops only)")
-    add("--model", metavar="NAME_OR_FILE", help="see `mien models list`")
+    add(
+        "--model",
+        action="append",
+        metavar="NAME_OR_FILE",
+        help="see `mien models list`; with --slices several of them, side by side",
+    )
     add("--tta", action="store_true", help="average with the mirror image")
     add_answer_options(parser)
     add("--train-data", metavar="PATH", help="also: accuracy without training duplicates")
@@ -37,6 +42,9 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         default="all",
         help="with --pipeline: only faces seen from the front, or only the others",
     )
+    add("--slices", action="store_true", help="also degraded: blurred, small, dark, covered, …")
+    add("--sample", type=int, metavar="N", help="with --slices: so many pictures, drawn at random")
+    add("--seed", type=int, default=0, metavar="N", help="with --sample: which ones (0)")
     add("--folds", choices=("subject",), help="train and examine in ten folds by subject instead")
     add("--recipe", metavar="FILE", help="with --folds: how to train")
     add("--init", metavar="NAME_OR_FILE", help="with --folds: start from this model's weights")
@@ -58,8 +66,16 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--classes: needs crops with FER+ votes. Leave out --pipeline")
     if bool(options.folds) != bool(options.recipe):
         raise ConfigError("--folds and --recipe: each needs the other")
+    if options.sample is not None and not options.slices:
+        raise ConfigError("--sample: a part of the pictures is drawn with --slices only")
+    if options.sample is not None and options.sample < 1:
+        raise ConfigError(f"--sample: expected at least 1, got {options.sample}")
     if options.report:
         require_extra("report", "matplotlib")
+    if options.slices:
+        return _slices(options)
+    if len(options.model or []) > 1:
+        raise ConfigError("--model: one at a time, or several with --slices. See `mien compare`")
     name = Path(options.data).resolve().stem
     examine = _folds if options.folds else _pictures if options.pipeline else _crops
     answers, evaluation = examine(options, name)
@@ -72,6 +88,73 @@ def run(options: argparse.Namespace) -> int:
     return GOOD
 
 
+def _model(options: argparse.Namespace) -> str | None:
+    """The one model, or None for the default."""
+    return options.model[0] if options.model else None
+
+
+def _slices(options: argparse.Namespace) -> int:
+    """Examine models on degraded pictures, print, and where it is asked for, write the report."""
+    from mien.classifier import ExpressionClassifier
+    from mien.console import Progress
+    from mien.datasets import load_crops, load_lights, load_pictures, shows_lights
+    from mien.slices import (
+        CropReader,
+        PictureReader,
+        describe,
+        format_sliced,
+        slice_crops,
+        slice_lights,
+        slice_pictures,
+    )
+
+    if options.folds or options.train_data:
+        raise ConfigError("--folds, --train-data: not with --slices")
+    if options.classes or options.expect:
+        raise ConfigError("--classes, --expect: not with --slices")
+    name, light = Path(options.data).resolve().stem, shows_lights(options.data)
+    if light and options.pipeline:
+        raise ConfigError(f"{options.data}: these crops are too tight to look for faces in them. "
+                          "Leave out --pipeline")  # fmt: skip
+    if light and (options.split != "all" or options.sample is not None):
+        raise ConfigError(f"{options.data}: faces under a moving light are examined together. "
+                          "Leave out --split, --sample")  # fmt: skip
+    kind = PictureReader if options.pipeline else CropReader
+    models = options.model or [None]
+    readers = [kind(ExpressionClassifier(m, threads=2), tta=options.tta) for m in models]
+    if len({reader.name for reader in readers}) < len(readers):
+        raise ConfigError("--model: two models of the same name. Give each once")
+    progress = Progress(None, "pictures", quiet=options.json)
+    sample, seed, update = options.sample, options.seed, progress.update
+    try:
+        if light:
+            sliced = slice_lights(readers, load_lights(options.data), name=name)
+        elif options.pipeline:
+            pictures = load_pictures(options.data)
+            sliced = slice_pictures(
+                readers, pictures, name=name, pose=options.pose,
+                sample=sample, seed=seed, progress=update,
+            )  # fmt: skip
+        else:
+            data = load_crops(options.data, options.split)
+            sliced = slice_crops(
+                readers, data, name=name, split=options.split,
+                sample=sample, seed=seed, progress=update,
+            )  # fmt: skip
+    finally:
+        progress.close()
+    if options.json:
+        print(json.dumps([s.to_dict() for s in sliced]))
+    else:
+        print(f"{describe(sliced)}\n\n{format_sliced(sliced)}")
+    if options.report:
+        from mien.evaluation_report import write_slices_report
+
+        write_slices_report(Path(options.report), sliced)
+        say(f"mien: {Path(options.report) / 'index.html'}")
+    return GOOD
+
+
 def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     from mien.console import Progress
     from mien.datasets import load_pictures
@@ -79,7 +162,7 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
     from mien.pipeline import Analyzer
 
     pictures = load_pictures(options.data)
-    analyzer, balanced = Analyzer(options.model, expect=options.expect), bool(options.expect)
+    analyzer, balanced = Analyzer(_model(options), expect=options.expect), bool(options.expect)
     progress = Progress(len(pictures), "pictures", quiet=options.json)
     try:
         everything = answer_pictures(
@@ -98,7 +181,7 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     from mien.datasets import load_crops
     from mien.evaluate import answer_crops, summarize, unseen
 
-    classifier = ExpressionClassifier(options.model, threads=2, classes=options.classes)
+    classifier = ExpressionClassifier(_model(options), threads=2, classes=options.classes)
     balanced = bool(options.expect)
     data = load_crops(options.data, options.split)
     if options.classes:

@@ -2,7 +2,8 @@
 from mien: errors, types, preprocess, picture.
 
 `rows.py` says what a row is, `layouts.py` reads every layout into rows, `crops.py` turns rows into
-arrays for training, and `pictures.py` into files for the whole pipeline.
+arrays for training, and `pictures.py` into files for the whole pipeline. `lights.py` reads faces
+that nobody labelled, under a light that moves.
 """
 
 from mien.datasets.crops import (
@@ -13,6 +14,7 @@ from mien.datasets.crops import (
     subject_folds,
 )
 from mien.datasets.layouts import read_rows
+from mien.datasets.lights import LitFaces, load_lights, shows_lights
 from mien.datasets.pictures import LabelledClip, LabelledPicture, load_clips, load_pictures
 from mien.datasets.rows import CLASS_ALIASES, FERPLUS_COLUMNS, SPLITS, Row, split_name
 
@@ -23,13 +25,16 @@ __all__ = [
     "FaceCrops",
     "LabelledClip",
     "LabelledPicture",
+    "LitFaces",
     "Row",
     "crop_frame",
     "load_clips",
     "load_crops",
+    "load_lights",
     "load_pictures",
     "load_training",
     "read_rows",
+    "shows_lights",
     "split_name",
     "subject_folds",
 ]
