@@ -1,0 +1,101 @@
+"""`mien evaluate --slices`: crops, pictures and lights from end to end, and wrong use."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mien.cli import main
+from mien.slices import SLICES, read_sliced
+from mien.types import UInt8Array
+from tests.test_slices import noise
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def crops(tmp_path: Path, portrait: UInt8Array) -> Path:
+    """Two happy crops and one that is called sad."""
+    face = Image.fromarray(portrait[62:178, 168:284]).convert("L").resize((48, 48))
+    for name in ("happy/a", "happy/b", "sad/a"):
+        file = tmp_path / "crops" / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        face.save(file)
+    return tmp_path / "crops"
+
+
+def test_crops_on_the_command_line(crops: Path, tmp_path: Path, capsys: Capture) -> None:
+    command = ["evaluate", "--data", str(crops), "--slices"]
+    models = ["--model", "mien-s", "--model", "mien-s-int8"]
+    assert main([*command, *models, "--json"]) == 0
+    text = capsys.readouterr().out
+    (tmp_path / "found.json").write_text(text)
+    found = read_sliced(tmp_path / "found.json")
+    assert [s.model for s in found] == ["mien-s", "mien-s-int8"]
+    for s in found:
+        assert [figures.name for figures in s.slices] == [part.name for part in SLICES]
+        plain = s.slices[0].levels[0]
+        assert (plain.level, plain.n, plain.right, plain.missed) == ("as it is", 3, 2, 0)
+        bright = s.slices[3].levels
+        assert [level.level for level in bright] == ["0.1", "0.3", "as it is", "2", "3"]
+    assert main([*command, "--tta", "--sample", "2", "--seed", "1"]) == 0
+    text = capsys.readouterr().out
+    assert "n = 2, drawn with seed 1, face crops, with mirror images" in text
+    assert "**mouth covered**" in text
+
+
+def test_pictures_on_the_command_line(
+    portrait: UInt8Array, tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "data" / "happy").mkdir(parents=True)
+    face = Image.fromarray(portrait[:300, 80:380])
+    face.save(tmp_path / "data" / "happy" / "a.png")
+    Image.new("RGB", (90, 90)).save(tmp_path / "data" / "happy" / "black.png")
+    command = ["evaluate", "--data", str(tmp_path / "data"), "--slices", "--pipeline"]
+    out = tmp_path / "report"
+    assert main([*command, "--model", "mien-s-int8", "--report", str(out)]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert lines[0] == "mien-s-int8 v2 on data, n = 2, the whole pipeline. In per cent."
+    assert "|  | as it is | 50 | 50 (9 to 91) | 50 | 100 (21 to 100) |" in lines
+    assert not any("pose" in line for line in lines)  # nobody is turned
+    assert "index.html" in printed.err
+    assert (out / "slices.png").is_file()
+    # Turned faces: there are none, only a picture in which no face is found.
+    assert main([*command, "--pose", "turned"]) == 2
+    assert "no picture has a face of the pose 'turned'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--sample", "5"], "--slices only"),
+        (["--slices", "--sample", "0"], "expected at least 1, got 0"),
+        (["--model", "mien-s", "--model", "mien-s-int8"], "several with --slices"),
+        (["--slices", "--model", "mien-s", "--model", "mien-s"], "same name"),
+        (["--slices", "--train-data", "x"], "not with --slices"),
+        (["--slices", "--folds", "subject", "--recipe", "x.toml"], "not with --slices"),
+        (["--slices", "--pose", "front"], "--pose"),
+        (["--slices", "--model", "nonesuch"], "nonesuch"),
+    ],
+)
+def test_wrong_use_is_told(crops: Path, capsys: Capture, options: list[str], said: str) -> None:
+    assert main(["evaluate", "--data", str(crops), *options]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--pipeline"], "Leave out --pipeline"), (["--sample", "3"], "--split, --sample")],
+)
+def test_lights_are_examined_together(
+    tmp_path: Path, capsys: Capture, options: list[str], said: str
+) -> None:
+    for angle in ("+000", "-070"):
+        Image.fromarray(noise(192, 168)).save(tmp_path / f"yaleB11_P00A{angle}E+00.png")
+    assert main(["evaluate", "--data", str(tmp_path), "--slices", *options]) == 2
+    assert said in capsys.readouterr().err
+    assert main(["evaluate", "--data", str(tmp_path), "--slices"]) == 0
+    assert "**light, same label**" in capsys.readouterr().out
