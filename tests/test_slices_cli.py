@@ -74,6 +74,7 @@ def test_pictures_on_the_command_line(
         (["--model", "mien-s", "--model", "mien-s-int8"], "several with --slices"),
         (["--slices", "--model", "mien-s", "--model", "mien-s"], "same name"),
         (["--slices", "--train-data", "x"], "not with --slices"),
+        (["--slices", "--expect", "balanced"], "not with --slices"),
         (["--slices", "--folds", "subject", "--recipe", "x.toml"], "not with --slices"),
         (["--slices", "--pose", "front"], "--pose"),
         (["--slices", "--model", "nonesuch"], "nonesuch"),
