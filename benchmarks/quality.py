@@ -238,7 +238,7 @@ def _auc(negative: Any, positive: Any) -> float:
 
 
 def from_the_detector(rows: FaceCrops, model: ExpressionClassifier, hard: int) -> None:
-    """Print what pose and the detector's score say, on PublicTest and on a few hard copies of it."""
+    """Print what pose and the detector's score say, on PublicTest and on hard copies of it."""
     print("\n| by the detector | of the faces | right | answered, of which right |")
     print("|---|---|---|---|")
     faces, found = detected(rows.images)
@@ -288,8 +288,9 @@ def check(folder: Path, step: int) -> None:
 def speed(gate: quality.QualityGate, crops: UInt8Array) -> None:
     """Print what a face costs, one alone and sixteen at once."""
     for n in (1, 16):
-        boxes = np.tile(np.float32([0, 0, 50, 50]), (n, 1))
-        points = np.tile(np.float32([[16, 20], [34, 20], [25, 29], [18, 36], [32, 36]]), (n, 1, 1))
+        boxes = np.tile(np.array([0, 0, 50, 50], np.float32), (n, 1))
+        five = np.array([[16, 20], [34, 20], [25, 29], [18, 36], [32, 36]], np.float32)
+        points = np.tile(five, (n, 1, 1))
         faces = Detections(boxes, np.ones(n, np.float32), points)
         took = []
         for _ in range(300):

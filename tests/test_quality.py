@@ -91,10 +91,10 @@ def test_pose_and_doubt_of_the_detector() -> None:
     crop = np.random.default_rng(0).integers(0, 255, (1, 44, 44)).astype(np.uint8)
     box = np.array([[0, 0, 60, 60]], np.float32)
     points = np.array([[[20, 25], [40, 25], [30, 35], [22, 45], [38, 45]]], np.float32)
-    (front,) = gate.rate(Detections(box, np.float32([0.9]), points), crop)
+    (front,) = gate.rate(Detections(box, np.array([0.9], np.float32), points), crop)
     assert not {"turned", "unsure-detection"} & set(front.reasons)
     points[0, 2, 0] += 8
-    (turned,) = gate.rate(Detections(box, np.float32([0.55]), points), crop)
+    (turned,) = gate.rate(Detections(box, np.array([0.55], np.float32), points), crop)
     assert {"turned", "unsure-detection"} <= set(turned.reasons)
     assert gate.rate(Detections.empty(), crop[:0]) == []
 

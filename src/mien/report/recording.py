@@ -1,4 +1,5 @@
-"""What a report knows of one recording: sums over short spans of time. Imports numpy, events, types.
+"""What a report knows of one recording: sums over short spans of time. May import numpy, events,
+types.
 
 A recording of any length becomes a few thousand spans for each face: `Spans` makes them wider as
 time goes on. Everything a report says is made of these sums, of segments and of counts.
