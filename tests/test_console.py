@@ -1,11 +1,12 @@
 """The terminal's table and bar."""
 
 import io
+from dataclasses import replace
 
 import pytest
 
 from mien.console import Progress, result_table
-from mien.types import EXPRESSIONS, FaceResult, FrameResult
+from mien.types import EXPRESSIONS, FaceQuality, FaceResult, FrameResult
 
 
 class Terminal(io.StringIO):
@@ -16,17 +17,21 @@ class Terminal(io.StringIO):
 def test_the_table_names_face_time_and_doubt() -> None:
     probs = dict.fromkeys(EXPRESSIONS, 1 / 7)
     face = FaceResult((1, 2, 3, 4), 0.9, ((0, 0),) * 5, "sad", 0.42, True, probs)
+    poor = replace(face, quality=FaceQuality(0.2, ("small", "turned")))
     results = [
         FrameResult("folder/a-very-long-name-of-a-holiday-picture.jpg", 0, 0.0, 9, 9, (face,)),
         FrameResult("b.mp4", 3, 1.25, 9, 9),
+        FrameResult("c.mp4", 4, 1.5, 9, 9, (poor,)),
     ]
-    _, first, second = result_table(results, is_video=True)
+    _, first, second, third = result_table(results, is_video=True)
     assert "sad?" in first
     assert "42%" in first
     assert "1, 2, 3, 4" in first
     assert "picture.jpg"[-9:] in first
     assert "1.250" in second
     assert "no face found" in second
+    assert first.endswith("90%")
+    assert third.endswith("90%  (small, turned)")
 
 
 def test_the_bar_shows_rate_and_what_is_left() -> None:

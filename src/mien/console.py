@@ -24,7 +24,7 @@ def result_table(
 ) -> Iterable[str]:
     """Lines of a table with one row per face, as results come in; in videos with its track.
 
-    With `identity`, whose face it is stands last.
+    With `identity`, whose face it is follows. What is wrong with a face stands last.
     """
     yield (
         f"{'source':28} {'time s':>8} {'face':>4}  {'expression':<10} {'sure':>5}  "
@@ -39,10 +39,12 @@ def result_table(
             mark = "?" if face.uncertain else ""
             number = index if face.track_id is None else face.track_id
             box = ", ".join(f"{value:.0f}" for value in face.box)
+            wrong = face.quality.reasons if face.quality is not None else ()
             yield (
                 f"{name:28} {when} {number:>4}  {face.expression + mark:<10} "
                 f"{face.confidence:>5.0%}  {box:<22} "
                 + (f"{face.score:<8.0%}  {face.person or '-'}" if identity else f"{face.score:.0%}")
+                + (f"  ({', '.join(wrong)})" if wrong else "")
             )
 
 

@@ -1,6 +1,6 @@
 """Everything together: `Analyzer` takes sources and yields results. The only room that composes.
 
-May import every stage: sources, detection, alignment, classifier, and what lies below them.
+May import every stage: sources, detection, alignment, classifier, quality; and what lies below.
 
 A video's frames pass three threads, each a frame or two ahead of the next: one decodes, one finds
 and follows the faces, and whoever asked for the results reads what they show.
@@ -25,6 +25,7 @@ from mien.detection import FaceDetector
 from mien.errors import ModelError
 from mien.following import Following, looking_near_pays, open_temporal
 from mien.identity import Gallery, Recognizer
+from mien.quality import QualityGate, is_doubtful
 from mien.shape import SCALE as MESH_SCALE
 from mien.shape import FaceMesh
 from mien.sources import MAX_PIXELS, Source, Span, open_source
@@ -33,6 +34,7 @@ from mien.tracking import LOOK_PX, FaceTracker, looks_of
 from mien.types import (
     Detections,
     FaceIdentity,
+    FaceQuality,
     FaceResult,
     FaceShape,
     Frame,
@@ -155,6 +157,7 @@ class Analyzer:
             min_score=min_score,
             threads=threads,
         )
+        self._gate = QualityGate()
         self._detector_px = detector_px
         self._tta = tta
         self._explain = explain
@@ -227,6 +230,8 @@ class Analyzer:
             predictions = self.classifier.balanced(predictions)
         heat = self._heat(faces, crops, predictions)
         began = self.times.add("classify", began)
+        qualities = self._gate.rate(faces, crops)
+        began = self.times.add("quality", began)
         shapes: Sequence[FaceShape | None] = [None] * len(faces)
         if self._mesh is not None:
             transforms = crop_transforms(
@@ -249,7 +254,7 @@ class Analyzer:
             time_s=frame.time_s,
             width=frame.width,
             height=frame.height,
-            faces=tuple(_faces(faces, numbers, predictions, shapes, identities, heat)),
+            faces=tuple(_faces(faces, numbers, predictions, qualities, shapes, identities, heat)),
         )
 
     def find(self, frame: Frame) -> Found:
@@ -273,8 +278,9 @@ class Analyzer:
         for picture in found:
             count = len(picture.faces)
             part = predictions.part(first, first + count)
+            rated = self._gate.rate(picture.faces, picture.crops)
             nothing = [None] * count
-            faces = tuple(_faces(picture.faces, (), part, nothing, nothing, nothing))
+            faces = tuple(_faces(picture.faces, (), part, rated, nothing, nothing, nothing))
             results.append(replace(picture.head, faces=faces))
             first += count
         return results
@@ -416,6 +422,7 @@ def _faces(
     faces: Detections,
     numbers: Sequence[int],
     predictions: Predictions,
+    qualities: Sequence[FaceQuality],
     shapes: Sequence[FaceShape | None],
     identities: Sequence[FaceIdentity | None],
     heat: Sequence[HeatMap | None],
@@ -430,9 +437,10 @@ def _faces(
             landmarks=tuple((float(x), float(y)) for x, y in faces.landmarks[i]),
             expression=predictions.labels[best],
             confidence=float(probs[best]),
-            uncertain=bool(predictions.uncertain[i]),
+            uncertain=bool(predictions.uncertain[i]) or is_doubtful(qualities[i]),
             probs=dict(zip(predictions.labels, map(float, probs), strict=True)),
             track_id=numbers[i] if numbers else None,
+            quality=qualities[i],
             shape=shapes[i],
             identity=identities[i],
             heat=heat[i],

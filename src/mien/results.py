@@ -15,9 +15,11 @@ from mien.errors import ConfigError, SourceError
 from mien.types import (
     IDENTITY_COLUMNS,
     LANDMARK_NAMES,
+    QUALITY_COLUMNS,
     SCHEMA_VERSION,
     SHAPE_COLUMNS,
     FaceIdentity,
+    FaceQuality,
     FaceResult,
     FaceShape,
     FrameResult,
@@ -72,6 +74,8 @@ def _from_object(values: Mapping[str, Any]) -> FrameResult:
                 **face,
                 "box": tuple(face["box"]),
                 "landmarks": tuple(tuple(point) for point in face["landmarks"]),
+                # Absent from what was written before there was such a thing, as are its columns.
+                "quality": FaceQuality.from_dict(face["quality"]) if "quality" in face else None,
                 "shape": FaceShape.from_dict(face["shape"]) if "shape" in face else None,
                 "identity": FaceIdentity(**face["identity"]) if "identity" in face else None,
             }
@@ -137,6 +141,9 @@ def _face(row: Mapping[str, Any]) -> FaceResult:
             if key.startswith("prob_")
         },
         track_id=None if number in ("", None) else int(number),
+        quality=FaceQuality.from_row(row)
+        if row.get(QUALITY_COLUMNS[0]) not in ("", None)
+        else None,
         shape=FaceShape.from_row(row) if row.get(SHAPE_COLUMNS[0]) not in ("", None) else None,
         identity=_identity(row) if IDENTITY_COLUMNS[0] in row else None,
     )

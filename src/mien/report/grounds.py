@@ -1,5 +1,5 @@
 """What a report stands on: the quality of the recordings, the method and its limits. Imports the
-siblings `charts`, `findings`, `intake`, `material`, `page`, `recording` and `words`.
+siblings `charts`, `findings`, `intake`, `material`, `page`, `recording` and `words`, and types.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from mien.report.material import Material, counted, percent
 from mien.report.page import Html, quiet, section, table, tag
 from mien.report.recording import Quality
 from mien.report.words import LIMITS, METHOD, NO_SHAPE
+from mien.types import QUALITY_REASONS
 
 _ROWS: Final = 60
 
@@ -82,6 +83,10 @@ def _amounts(total: Quality, *, timed: bool) -> Html:
         both = total.uncertain_turned_s
         rows.append(row(f"turned by more than {turned}", total.turned_s, face_s, of_faces))
         rows.append(row(f"uncertain and turned by more than {turned}", both, face_s, of_faces))
+    if total.rated_s > 0:
+        rows.append(row("hard to read, of that:", total.poor_s, face_s, of_faces))
+        reasons = zip(QUALITY_REASONS, total.reasons_s, strict=True)
+        rows += [row(reason, float(part), face_s, of_faces) for reason, part in reasons if part > 0]
     if timed:
         together = f", {clock(total.gap_s, fine=True)} together" if total.gaps else ""
         breaks = f"{total.gaps:,}{together}"

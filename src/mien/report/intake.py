@@ -34,7 +34,7 @@ from mien.report.recording import (
     span_at,
 )
 from mien.results import read_results
-from mien.types import FaceResult, FrameResult
+from mien.types import QUALITY_REASONS, FaceResult, FrameResult
 
 SMALL_PX: Final = 24.0  # the shorter side of a face's box below which it is read worse
 TURNED_DEG: Final = 30.0  # yaw or pitch beyond which a face counts as turned away
@@ -217,6 +217,11 @@ class _Intake:
         quality.face_s += lasted_s
         quality.small_s += lasted_s * small
         quality.turned_s += lasted_s * turned
+        if face.quality is not None:
+            reasons = face.quality.reasons
+            quality.rated_s += lasted_s
+            quality.poor_s += lasted_s * bool(reasons)
+            quality.reasons_s += [lasted_s * (reason in reasons) for reason in QUALITY_REASONS]
         if face.uncertain:
             quality.uncertain_s += lasted_s
             quality.uncertain_small_s += lasted_s * small

@@ -1,4 +1,5 @@
-"""What a report knows of one recording: sums over short spans of time. Imports numpy, events.
+"""What a report knows of one recording: sums over short spans of time. May import numpy, events,
+types.
 
 A recording of any length becomes a few thousand spans for each face: `Spans` makes them wider as
 time goes on. Everything a report says is made of these sums, of segments and of counts.
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.events import Segment
+from mien.types import QUALITY_REASONS
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -105,6 +107,8 @@ class Quality:
         uncertain_s, small_s, turned_s: of that, without a sure answer, with a small face, with a
             face turned away.
         uncertain_small_s, uncertain_turned_s: both at once.
+        rated_s, poor_s: of it, with a known quality, and with something wrong with it.
+        reasons_s: `(6,)` by reason, in the order of `QUALITY_REASONS`; a face may have several.
         shape_s: of it, with a known pose.
         gaps, gap_s: breaks in time, and how long they were together.
         longest_step_s: between two frames.
@@ -119,6 +123,9 @@ class Quality:
     turned_s: float = 0.0
     uncertain_small_s: float = 0.0
     uncertain_turned_s: float = 0.0
+    rated_s: float = 0.0
+    poor_s: float = 0.0
+    reasons_s: FloatArray = field(default_factory=lambda: np.zeros(len(QUALITY_REASONS)))
     shape_s: float = 0.0
     gaps: int = 0
     gap_s: float = 0.0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mien.types import SCHEMA_VERSION
+from mien.types import QUALITY_REASONS, SCHEMA_VERSION
 
 _NUMBER: Final = {"type": "number"}
 _INTEGER: Final = {"type": "integer"}
@@ -42,6 +42,7 @@ RESULT: Final = _object(
             confidence=_SHARE,
             uncertain={"type": "boolean"},
             probs={"type": "object", "additionalProperties": _SHARE},
+            quality=_object(score=_SHARE, reasons=_array({"enum": list(QUALITY_REASONS)})),
         )
     ),
 )

@@ -5,7 +5,16 @@ it becomes small objects (`FaceResult`, `FrameResult`) that print and serialise 
 Shapes are checked when an object is made, so a mistake shows where it happens.
 """
 
-from mien.types.faces import IDENTITY_COLUMNS, SHAPE_COLUMNS, FaceIdentity, FaceShape, HeatMap
+from mien.types.faces import (
+    IDENTITY_COLUMNS,
+    QUALITY_COLUMNS,
+    QUALITY_REASONS,
+    SHAPE_COLUMNS,
+    FaceIdentity,
+    FaceQuality,
+    FaceShape,
+    HeatMap,
+)
 from mien.types.frames import (
     EXPRESSIONS,
     FERPLUS_EXPRESSIONS,
@@ -26,12 +35,15 @@ __all__ = [
     "IDENTITY_COLUMNS",
     "LANDMARK_NAMES",
     "PICTURE_SUFFIXES",
+    "QUALITY_COLUMNS",
+    "QUALITY_REASONS",
     "RESULT_COLUMNS",
     "SCHEMA_VERSION",
     "SHAPE_COLUMNS",
     "VIDEO_SUFFIXES",
     "Detections",
     "FaceIdentity",
+    "FaceQuality",
     "FaceResult",
     "FaceShape",
     "Float32Array",

@@ -1,4 +1,5 @@
-"""What can be said of one face beside its expression: shape, identity, which places matter.
+"""What can be said of one face beside its expression: shape, identity, how well it can be read,
+which places matter.
 
 Imports numpy and the sibling frames.
 """
@@ -13,6 +14,47 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.types.frames import Float32Array
+
+
+@dataclass(frozen=True)
+class FaceQuality:
+    """How well a face can be read, and what is wrong with it. docs/quality.md has the measures.
+
+    Attributes:
+        score: 0..1: 1 where every measure is at least as good as in half of ordinary pictures, 0.5
+            where one of them is at the threshold of its reason, less beyond it.
+        reasons: words of `QUALITY_REASONS` in their order; empty for a face that is good enough.
+    """
+
+    score: float
+    reasons: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {"score": self.score, "reasons": list(self.reasons)}
+
+    def to_row(self) -> dict[str, float | str]:
+        """The same flat, with the keys of `QUALITY_COLUMNS`."""
+        values = (self.score, " ".join(self.reasons))
+        return dict(zip(QUALITY_COLUMNS, values, strict=True))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FaceQuality:
+        """Read back what `to_dict` gave."""
+        return cls(float(values["score"]), tuple(values["reasons"]))
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> FaceQuality:
+        """Read back what `to_row` gave, numbers or their text."""
+        score, reasons = (row[column] for column in QUALITY_COLUMNS)
+        return cls(float(score), tuple((reasons or "").split()))
+
+
+#: What can be wrong with a face, in the order in which it is said.
+QUALITY_REASONS: Final = ("small", "blurred", "turned", "badly-lit", "covered", "unsure-detection")
+
+#: The columns of a face's quality in tables: always the last two. Reasons lie between spaces.
+QUALITY_COLUMNS: Final = ("quality", "quality_reasons")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.types.faces import IDENTITY_COLUMNS, SHAPE_COLUMNS, FaceIdentity, FaceShape, HeatMap
+from mien.types.faces import (
+    IDENTITY_COLUMNS,
+    QUALITY_COLUMNS,
+    SHAPE_COLUMNS,
+    FaceIdentity,
+    FaceQuality,
+    FaceShape,
+    HeatMap,
+)
 from mien.types.frames import EXPRESSIONS, LANDMARK_NAMES, SCHEMA_VERSION
 
 if TYPE_CHECKING:  # pandas is an optional convenience, never imported by the runtime
@@ -26,6 +34,8 @@ class FaceResult:
         uncertain: True when the evidence is too thin to act on (see the model card).
         probs: calibrated probability per class, in `EXPRESSIONS` order; sums to 1.
         track_id: the same number for the same face over time; None for still pictures.
+        quality: how well it can be read, and why not better; None only where a table of before
+            there was such a column was read.
         shape: how it is turned and how far its parts are open, where that was asked for.
         identity: who it belongs to, where that was asked for.
         heat: which places of the face matter, where that was asked for. Not written to files.
@@ -39,6 +49,7 @@ class FaceResult:
     uncertain: bool
     probs: Mapping[str, float]
     track_id: int | None = None
+    quality: FaceQuality | None = None
     shape: FaceShape | None = None
     identity: FaceIdentity | None = None
     heat: HeatMap | None = field(default=None, compare=False)
@@ -60,6 +71,8 @@ class FaceResult:
             "uncertain": self.uncertain,
             "probs": dict(self.probs),
         }
+        if self.quality is not None:
+            values["quality"] = self.quality.to_dict()
         if self.shape is not None:
             values["shape"] = self.shape.to_dict()
         if self.identity is not None:
@@ -73,7 +86,8 @@ def result_columns(
     """Columns of every tabular sink: one row per face, and one for a frame without a face.
 
     `labels` are the classes of the model that answers; each gets a column `prob_<label>`. With
-    `shape`, those of the faces' shape follow, and with `identity`, whose faces they are.
+    `shape`, those of the faces' shape follow, and with `identity`, whose faces they are. How well a
+    face can be read stands last.
     """
     return (
         "schema",
@@ -96,6 +110,7 @@ def result_columns(
         *(f"prob_{name}" for name in labels),
         *(SHAPE_COLUMNS if shape else ()),
         *(IDENTITY_COLUMNS if identity else ()),
+        *QUALITY_COLUMNS,
     )
 
 
@@ -156,6 +171,8 @@ class FrameResult:
             if identity and face.identity is not None:
                 values = (face.identity.person, face.identity.similarity)
                 row |= dict(zip(IDENTITY_COLUMNS, values, strict=True))
+            if face.quality is not None:
+                row |= face.quality.to_row()
             rows.append(row)
         return rows
 

@@ -31,7 +31,12 @@ export class Bars {
     this.dot.style.background = face ? colourOf(face.expression) : "";
     this.dot.hidden = !face;
     this.dot.classList.toggle("unsure", uncertain);
-    this.doubt.textContent = uncertain ? "Uncertain: take it as no answer" : "";
+    const wrong = face?.quality?.reasons ?? [];
+    const said = [
+      uncertain ? "Uncertain: take it as no answer" : "",
+      wrong.length ? `Hard to read: ${wrong.join(", ")}` : "",
+    ];
+    this.doubt.textContent = said.filter(Boolean).join(". ");
     for (const [label, row] of this.rows) {
       setRow(row, face ? face.probs[label] : null, label === face?.expression);
     }

@@ -4,6 +4,7 @@ import { EXPRESSIONS, labelsOf } from "./expressions.js";
 
 const SCHEMA = "mien/1";
 const HEAD = ["schema", "source", "frame", "time_s", "width", "height"];
+const QUALITY = ["quality", "quality_reasons"];
 const POINTS = ["left_eye", "right_eye", "nose", "left_mouth", "right_mouth"];
 
 /** The columns of a table: `mien.types.RESULT_COLUMNS` where the labels are the seven. */
@@ -13,6 +14,7 @@ export function columns(labels = EXPRESSIONS) {
     ...POINTS.flatMap((name) => [`${name}_x`, `${name}_y`]),
     "expression", "confidence", "uncertain",
     ...labels.map((name) => `prob_${name}`),
+    ...QUALITY,
   ];
 }
 
@@ -34,6 +36,7 @@ function rowsOf(result, labels) {
     ...head, index, face.track_id, ...face.box, face.score, ...face.landmarks.flat(),
     face.expression, face.confidence, face.uncertain ? "True" : "False",
     ...labels.map((name) => face.probs[name]),
+    face.quality?.score, face.quality?.reasons.join(" "),
   ]);
 }
 
@@ -73,7 +76,8 @@ function fromJson(name, text, suffix) {
 
 function fromCsv(name, text) {
   const [names = [], ...rows] = cells(name, text);
-  const missing = columns([]).find((column) => !names.includes(column));
+  const needed = columns([]).filter((column) => !QUALITY.includes(column)); // older tables lack them
+  const missing = needed.find((column) => !names.includes(column));
   if (missing) throw new Error(`${name}: has no column ${missing}; expected a table of ${SCHEMA}`);
   const results = [];
   for (const [index, row] of rows.entries()) {
@@ -107,7 +111,13 @@ function faceOf(values) {
     confidence: Number(values.confidence),
     uncertain: values.uncertain === "True",
     probs: Object.fromEntries(probs.map(([column, p]) => [column.slice(5), Number(p)])),
+    ...(values.quality ? { quality: qualityOf(values) } : {}),
   };
+}
+
+function qualityOf(values) {
+  const reasons = values.quality_reasons.split(" ").filter(Boolean);
+  return { score: Number(values.quality), reasons };
 }
 
 /** The cells of a CSV text, row by row. */

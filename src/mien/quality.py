@@ -1,0 +1,160 @@
+"""How well a face can be read, and what is wrong with it: measures and their thresholds.
+
+May import numpy, and from mien: alignment, inference, preprocess, types. The thresholds were chosen
+on FER2013's PublicTest (benchmarks/quality.py); docs/quality.md says what each of them means.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mien.alignment import nose_offset
+from mien.inference import Network
+from mien.preprocess import gaussian_blur, network_input
+from mien.types import QUALITY_REASONS, Detections, FaceQuality, Float32Array, UInt8Array
+
+#: Side of the crop that the network of `covered` takes.
+COVER_PX: Final = 32
+
+#: Of each measure: where a face's score for it is 1, 0.5 and 0. The middle is the threshold of the
+#: reason; the first is what half of PublicTest's faces reach.
+ANCHORS: Final = {
+    "small": (41.0, 14.0, 0.0),
+    "blurred": (0.62, 0.22, 0.12),
+    "turned": (0.07, 0.3, 0.8),
+    "too bright": (0.0, 0.45, 1.0),
+    "too flat": (42.0, 2.1, 0.0),
+    "covered": (0.05, 0.8, 1.0),
+    "unsure-detection": (0.84, 0.6, 0.3),
+}
+
+#: Where an answer is not to be trusted even above the model's own threshold: measured.
+DOUBTFUL: Final = frozenset({"badly-lit", "covered"})
+
+_LIGHT: Final = ("too bright", "too flat")  # one reason, `badly-lit`
+_FILE: Final = Path(__file__).parent / "cover.onnx"  # made by scripts/train_cover.py
+_SIDE_PX: Final = 44  # at which sharpness is measured, whatever the model's crop is
+_FINE_PX, _COARSE_PX = 1.0, 3.0  # deviations of the two blurs
+_CLIPPED: Final = 250  # grey from which on a pixel counts as burnt out
+_DECIMALS: Final = 3
+
+
+class QualityGate:
+    """Rates faces.
+
+    Raises:
+        ModelError: the network that sees covers cannot be opened.
+    """
+
+    def __init__(self) -> None:
+        self._network = Network(_FILE.read_bytes(), str(_FILE))
+
+    def rate(self, faces: Detections, crops: UInt8Array) -> list[FaceQuality]:
+        """How well each of N faces can be read.
+
+        Args:
+            faces: where they are in their picture.
+            crops: the same, aligned and grey, `uint8 (N, S, S)`, by the classifier's crop rule.
+        """
+        if not len(faces):
+            return []
+        measures = {
+            "small": sides(faces),
+            "turned": np.abs(nose_offset(faces.landmarks)),
+            "unsure-detection": faces.scores,
+            "covered": self.covers(crops),
+            **crop_measures(crops),
+        }
+        scores = {name: scored(name, values) for name, values in measures.items()}
+        return [
+            _quality({name: float(values[i]) for name, values in scores.items()})
+            for i in range(len(faces))
+        ]
+
+    def covers(self, crops: UInt8Array) -> Float32Array:
+        """How likely something hides a part of each face `(N, S, S)`: `(N,)`, 0..1."""
+        pixels = network_input(_resized(crops, COVER_PX).round().astype(np.uint8))
+        return np.asarray(self._network.run(pixels)[0], np.float32)
+
+
+def is_doubtful(quality: FaceQuality) -> bool:
+    """Whether the answer for such a face is to be marked `uncertain` whatever its confidence."""
+    return not DOUBTFUL.isdisjoint(quality.reasons)
+
+
+def crop_measures(crops: UInt8Array) -> dict[str, Float32Array]:
+    """Of N aligned grey crops `(N, S, S)` what can be measured without a network, `(N,)` each.
+
+    `blurred` is sharpness: the deviation of what a small blur takes away over that of what a larger
+    one takes away of the rest, so that neither light nor contrast matters. `too bright` is the
+    share of pixels that are burnt out, 0..1, and `too flat` the deviation of the grey levels.
+    All of them look at an oval where the face is.
+    """
+    pixels = _resized(crops, _SIDE_PX)
+    inside = _oval(_SIDE_PX)
+    fine = gaussian_blur(pixels, _FINE_PX)
+    coarse = gaussian_blur(fine, _COARSE_PX)
+    lost, kept = _deviation(pixels - fine, inside), _deviation(fine - coarse, inside)
+    mean = (pixels * inside).sum((1, 2), keepdims=True)
+    burnt = ((pixels >= _CLIPPED) * inside).sum((1, 2))
+    return {
+        "blurred": lost / np.maximum(kept, np.float32(1e-3)),
+        "too bright": burnt,
+        "too flat": _deviation(pixels - mean, inside),
+    }
+
+
+def sides(faces: Detections) -> Float32Array:
+    """Longer side of each face in pixels of its picture: `(N,)`."""
+    return np.asarray((faces.boxes[:, 2:] - faces.boxes[:, :2]).max(1), np.float32)
+
+
+def scored(name: str, values: Float32Array) -> Float32Array:
+    """Measures `(N,)` as scores: 1 at best, 0.5 at the threshold, linear between the anchors."""
+    best, threshold, worst = ANCHORS[name]
+    along = (1.0, 0.5, 0.0)
+    if best > worst:
+        return np.asarray(np.interp(values, (worst, threshold, best), along[::-1]), np.float32)
+    return np.asarray(np.interp(values, (best, threshold, worst), along), np.float32)
+
+
+def _quality(scores: dict[str, float]) -> FaceQuality:
+    wrong = {"badly-lit" if name in _LIGHT else name for name, s in scores.items() if s < 0.5}
+    if "small" in wrong:
+        wrong.discard("blurred")  # so few pixels cannot be sharp: their number is the reason
+    reasons = tuple(reason for reason in QUALITY_REASONS if reason in wrong)
+    return FaceQuality(round(min(scores.values()), _DECIMALS), reasons)
+
+
+def _resized(crops: UInt8Array, size_px: int) -> Float32Array:
+    """Crops at another size, every pixel the mean of what it covers: a tenth of Pillow's time."""
+    pixels = crops.astype(np.float32)
+    if crops.shape[1] == size_px:
+        return pixels
+    means = _area_means(crops.shape[1], size_px)
+    return np.asarray(means @ pixels @ means.T, np.float32)
+
+
+@cache
+def _area_means(before_px: int, after_px: int) -> Float32Array:
+    """The matrix `(after, before)` that resizes a column of pixels."""
+    edges = np.arange(after_px + 1) * (before_px / after_px)
+    place = np.arange(before_px)
+    low, high = np.maximum(edges[:-1, None], place), np.minimum(edges[1:, None], place + 1)
+    return np.asarray((high - low).clip(0) * (after_px / before_px), np.float32)
+
+
+def _deviation(pixels: Float32Array, weights: Float32Array) -> Float32Array:
+    return np.asarray(np.sqrt((pixels * pixels * weights).sum((1, 2))), np.float32)
+
+
+@cache
+def _oval(size_px: int) -> Float32Array:
+    """Weights `(S, S)` that sum to 1, equal where a face fills its crop and 0 outside."""
+    square = ((np.arange(size_px) + 0.5) / size_px - 0.5) ** 2
+    inside = square[None, :] / 0.4**2 + square[:, None] / 0.45**2 < 1
+    return np.asarray(inside / inside.sum(), np.float32)

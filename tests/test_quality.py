@@ -1,0 +1,185 @@
+"""The face-quality gate: the right reasons, none for a good face, the same in every table."""
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+from pyarrow import parquet
+
+from mien import quality
+from mien.pipeline import Analyzer
+from mien.results import read_results
+from mien.sinks import open_sink
+from mien.types import (
+    QUALITY_COLUMNS,
+    QUALITY_REASONS,
+    RESULT_COLUMNS,
+    Detections,
+    FaceQuality,
+    FaceResult,
+    Frame,
+    FrameResult,
+    UInt8Array,
+)
+
+
+def blurred(image: Image.Image) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(8))
+
+
+def shrunk(image: Image.Image) -> Image.Image:
+    return image.resize((56, 56))
+
+
+def burnt(image: Image.Image) -> Image.Image:
+    return Image.fromarray((np.asarray(image) * 2.6).clip(0, 255).astype(np.uint8))
+
+
+def masked(image: Image.Image) -> Image.Image:
+    shown = image.copy()
+    ImageDraw.Draw(shown).rectangle((180, 124, 280, 190), fill=(120, 150, 170))
+    return shown
+
+
+def seen(analyzer: Analyzer, image: UInt8Array) -> FaceResult:
+    faces = analyzer.analyze_frame(Frame(image)).faces
+    return max(faces, key=lambda face: face.box[2] * face.box[3])
+
+
+def reasons(analyzer: Analyzer, image: UInt8Array) -> tuple[str, ...]:
+    face = seen(analyzer, image)
+    assert face.quality is not None
+    assert (face.quality.score < 0.5) == bool(face.quality.reasons)
+    return face.quality.reasons
+
+
+def test_a_good_face_has_no_reason(analyzer: Analyzer, portrait: UInt8Array) -> None:
+    assert reasons(analyzer, portrait) == ()
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "reason"),
+    [(blurred, "blurred"), (shrunk, "small"), (burnt, "badly-lit"), (masked, "covered")],
+)
+def test_a_spoilt_face_has_its_reason(
+    analyzer: Analyzer,
+    portrait: UInt8Array,
+    spoilt: Callable[[Image.Image], Image.Image],
+    reason: str,
+) -> None:
+    shown = np.asarray(spoilt(Image.fromarray(portrait)), np.uint8)
+    found = reasons(analyzer, shown)
+    assert reason in found
+    if reason == "small":
+        assert "blurred" not in found
+
+
+def test_light_and_contrast_that_a_network_does_not_mind_are_no_reason(
+    analyzer: Analyzer, portrait: UInt8Array
+) -> None:
+    assert reasons(analyzer, (portrait * 0.2).astype(np.uint8)) == ()
+    assert "badly-lit" in reasons(analyzer, (portrait * 0.02).astype(np.uint8) + np.uint8(90))
+
+
+def test_pose_and_doubt_of_the_detector() -> None:
+    gate = quality.QualityGate()
+    crop = np.random.default_rng(0).integers(0, 255, (1, 44, 44)).astype(np.uint8)
+    box = np.array([[0, 0, 60, 60]], np.float32)
+    points = np.array([[[20, 25], [40, 25], [30, 35], [22, 45], [38, 45]]], np.float32)
+    (front,) = gate.rate(Detections(box, np.array([0.9], np.float32), points), crop)
+    assert not {"turned", "unsure-detection"} & set(front.reasons)
+    points[0, 2, 0] += 8
+    (turned,) = gate.rate(Detections(box, np.array([0.55], np.float32), points), crop)
+    assert {"turned", "unsure-detection"} <= set(turned.reasons)
+    assert gate.rate(Detections.empty(), crop[:0]) == []
+
+
+@pytest.mark.parametrize("name", quality.ANCHORS)
+def test_scores_fall_from_best_to_worst(name: str) -> None:
+    anchors = np.array(quality.ANCHORS[name], np.float32)
+    assert quality.scored(name, anchors) == pytest.approx([1, 0.5, 0], abs=1e-6)
+    between = np.concatenate(
+        [np.linspace(*pair) for pair in ((anchors[0], anchors[1]), anchors[1:])]
+    )
+    assert (np.diff(quality.scored(name, between)) <= 0).all()
+
+
+def test_sharpness_does_not_mind_light(portrait: UInt8Array, analyzer: Analyzer) -> None:
+    _, crops = analyzer.find_faces(Frame(portrait))
+    dimmed = (crops * 0.5 + 60).astype(np.uint8)
+    plain, other = (quality.crop_measures(c)["blurred"][0] for c in (crops, dimmed))
+    assert other == pytest.approx(plain, rel=0.02)
+
+
+def test_many_at_once_are_as_one_by_one(analyzer: Analyzer, portrait: UInt8Array) -> None:
+    spoilt = [np.asarray(f(Image.fromarray(portrait)), np.uint8) for f in (blurred, burnt, masked)]
+    frames = [Frame(image) for image in (portrait, *spoilt)]
+    together = analyzer.classify_found([analyzer.find(frame) for frame in frames])
+    for frame, result in zip(frames, together, strict=True):
+        alone = analyzer.analyze_frame(frame)
+        assert [f.quality for f in result.faces] == [f.quality for f in alone.faces]
+        assert [f.uncertain for f in result.faces] == [f.uncertain for f in alone.faces]
+
+
+def test_some_reasons_make_an_answer_uncertain(
+    analyzer: Analyzer, portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where answers are recomputed over time, as in a video."""
+
+    def rate(because: Sequence[str]) -> None:
+        poor = FaceQuality(0.2, tuple(because))
+        monkeypatch.setattr(quality.QualityGate, "rate", lambda self, f, c: [poor] * len(f))
+
+    rate([])
+    assert not seen(analyzer, portrait).uncertain
+    for reason in QUALITY_REASONS:
+        rate([reason])
+        doubtful = reason in quality.DOUBTFUL
+        assert seen(analyzer, portrait).uncertain == doubtful
+        result = analyzer.analyze_frame(Frame(portrait), following=analyzer.following())
+        assert [face.uncertain for face in result.faces] == [doubtful] * len(result.faces)
+
+
+@pytest.fixture
+def rated(analyzer: Analyzer, portrait: UInt8Array) -> list[FrameResult]:
+    found = replace(analyzer.analyze_frame(Frame(portrait)), source="a.png")
+    poor = replace(found.faces[0], quality=FaceQuality(0.125, ("small", "badly-lit")))
+    return [
+        found,
+        replace(found, frame=1, faces=(poor, *found.faces)),
+        replace(found, frame=2, faces=()),
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "parquet"])
+def test_tables_keep_it(tmp_path: Path, rated: list[FrameResult], suffix: str) -> None:
+    with open_sink(tmp_path / f"t.{suffix}") as sink:
+        for result in rated:
+            sink.write(result)
+    assert list(read_results(tmp_path / f"t.{suffix}")) == rated
+
+
+def test_tables_of_before_are_read(tmp_path: Path, rated: list[FrameResult]) -> None:
+    old = [
+        replace(result, faces=tuple(replace(face, quality=None) for face in result.faces))
+        for result in rated
+    ]
+    columns = [column for column in RESULT_COLUMNS if column not in QUALITY_COLUMNS]
+    rows = [{c: row[c] for c in columns} for result in old for row in result.to_rows()]
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    import pyarrow
+
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "t.parquet")
+    lines = [json.dumps(result.to_dict()) for result in old]
+    assert not any("quality" in line for line in lines)
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    for suffix in ("csv", "parquet", "jsonl"):
+        assert list(read_results(tmp_path / f"t.{suffix}")) == old
