@@ -6,7 +6,8 @@ Exports the checkpoint, calibrates and examines it on PublicTest (one view, and 
 image), examines it through the whole pipeline on CK+ and KDEF, and writes into `models/`: the ONNX
 file, its evaluations (JSON), its card (Markdown), its training log, and its line in the registry.
 What `mien fuse … --out models/fusion.onnx` or `mien quantize` made is given by its file instead.
-`publish_model.py mien-s --again --data …` examines the published file anew, without its run.
+`publish_model.py mien-s --again --data …` examines the published file anew, without its run, and
+`--card` instead of `--again` writes its card out of the saved evaluations.
 """
 
 from __future__ import annotations
@@ -50,12 +51,18 @@ def main() -> None:
     parser.add_argument("--wheel", action="store_true", help="ship the model in the wheel")
     parser.add_argument("--default", action="store_true", help="make it the default model")
     parser.add_argument("--again", action="store_true", help="examine the published file again")
+    parser.add_argument("--card", action="store_true", help="only write its card again")
     options = parser.parse_args()
-    name = options.run if options.again else publish(Path(options.run), options)
+    old = options.again or options.card
+    name = options.run if old else publish(Path(options.run), options)
     file = MODELS / f"{name}.onnx"
-    evaluations = examine(file, options.data)
-    record = json.dumps([e.to_dict() for e in evaluations], indent=1)
-    file.with_suffix(".json").write_text(record + "\n", encoding="utf-8")
+    saved = file.with_suffix(".json")
+    if options.card:
+        evaluations = [Evaluation.from_dict(e) for e in json.loads(saved.read_text("utf-8"))]
+    else:
+        evaluations = examine(file, options.data)
+        record = json.dumps([e.to_dict() for e in evaluations], indent=1)
+        saved.write_text(record + "\n", encoding="utf-8")
     spec: ModelSpec = ExpressionClassifier(file).spec
     card = model_card(spec, file_sha256(file), evaluations)
     file.with_suffix(".md").write_text(card, encoding="utf-8")

@@ -12,6 +12,7 @@ from mien.alignment import crop_transforms
 from mien.annotate import annotate
 from mien.classifier import ExpressionClassifier, Predictions
 from mien.cli import main
+from mien.datasets import load_crops
 from mien.errors import ModelError
 from mien.geometry import transform_points
 from mien.models import find_model
@@ -45,24 +46,41 @@ def test_evidence_lies_where_the_answer_comes_from() -> None:
     assert np.abs(heat[:8, :8]).max() < 0.02
 
 
-def test_evidence_hangs_on_the_weights(portrait: UInt8Array, tmp_path: Path) -> None:
-    """Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018."""
+@pytest.fixture(scope="module")
+def shuffled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default model with the numbers of each of its layers in a random order."""
     model = onnx.load(find_model("mien-s").path)
     rng = np.random.default_rng(0)
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.ndim > 1:
-            shuffled = rng.permutation(values.ravel()).reshape(values.shape)
-            tensor.CopyFrom(numpy_helper.from_array(shuffled, tensor.name))
-    onnx.save(model, tmp_path / "shuffled.onnx")
+            mixed = rng.permutation(values.ravel()).reshape(values.shape)
+            tensor.CopyFrom(numpy_helper.from_array(mixed, tensor.name))
+    file = tmp_path_factory.mktemp("models") / "shuffled.onnx"
+    onnx.save(model, file)
+    return file
+
+
+def test_evidence_hangs_on_the_weights(portrait: UInt8Array, shuffled: Path) -> None:
+    """Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018."""
     crop = portrait[62:178, 168:284]
     (true,), (again,), (random,) = (
-        ExpressionClassifier(name).evidence([crop])
-        for name in ("mien-s", "mien-s", tmp_path / "shuffled.onnx")
+        ExpressionClassifier(name).evidence([crop]) for name in ("mien-s", "mien-s", shuffled)
     )
     assert (true == again).all()
     assert np.corrcoef(true.ravel(), random.ravel())[0, 1] < 0.7
     assert np.abs(random).max() < np.abs(true).max() / 4
+
+
+def test_evidence_hangs_on_the_weights_for_many_faces(data: Path, shuffled: Path) -> None:
+    """The same on the surest of 60 faces from anywhere: the maps do not resemble each other."""
+    rows = load_crops(data / "fer2013", "PublicTest").images[:60]
+    classifier = ExpressionClassifier("mien-s")
+    surest = rows[np.argsort(-classifier.predict(rows).probs.max(1))[:8]]
+    true, random = (c.evidence(surest) for c in (classifier, ExpressionClassifier(shuffled)))
+    alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(true, random, strict=True)]
+    assert np.mean(alike) < 0.3
+    assert (np.abs(random).max((1, 2)) < np.abs(true).max((1, 2)) / 4).all()
 
 
 def test_evidence_of_a_smile_is_the_mouth(portrait: UInt8Array) -> None:

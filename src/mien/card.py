@@ -110,6 +110,7 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
                 f"{e.deduplicated_accuracy:.1%} of {e.deduplicated_n:,} ({_data(e)}).",
                 "",
             ]
+    lines += _coverage(evaluations)
     for e in evaluations:
         lines += [f"### By class: {_data(e)}", ""]
         lines += ["| class | n | precision | recall | F1 |", "|---|---|---|---|---|"]
@@ -120,6 +121,21 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
         ]
         lines.append("")
     return "\n".join([*lines, _USE])
+
+
+def _coverage(evaluations: Sequence[Evaluation]) -> list[str]:
+    """How often the most confident answers are right; nothing for evaluations that do not say."""
+    known = [e for e in evaluations if e.coverage]
+    if not known:
+        return []
+    shares = " | ".join(f"{level['coverage']:.0%}" for level in known[0].coverage)
+    lines = ["### If only the most confident are answered", ""]
+    lines += [f"| data | {shares} |", "|---" * (len(known[0].coverage) + 1) + "|"]
+    lines += [
+        f"| {_data(e)} | " + " | ".join(f"{level['accuracy']:.1%}" for level in e.coverage) + " |"
+        for e in known
+    ]
+    return [*lines, ""]
 
 
 def _numbers(spec: ModelSpec) -> list[str]:
