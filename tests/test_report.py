@@ -21,7 +21,7 @@ from mien.report import VIEWS, write_report
 from mien.report.companions import Member, read_groups, read_markers
 from mien.report.intake import take_in
 from mien.report.recording import FloatArray
-from mien.types import EXPRESSIONS, FrameResult
+from mien.types import EXPRESSIONS, FaceQuality, FrameResult
 from tests.test_events import CROWD, face, film
 from tests.test_report_figures import HAPPY, save, smile, unsure
 
@@ -141,6 +141,21 @@ def test_what_single_views_promise(tmp_path: Path, everything: dict[str, Any]) -
     assert "Article 5(1)(f)" in learning
     assert "Best moments" in words("entertainment")
     assert "clip3.mp4" in words("research")
+
+
+def test_what_hinders_reading_is_counted(tmp_path: Path) -> None:
+    good, small = FaceQuality(0.9, ()), FaceQuality(0.2, ("small", "turned"))
+    rated = [
+        replace(face(1, "happy", 0.9), quality=quality) for quality in (good, good, good, small)
+    ]
+    table = save(tmp_path / "rated.jsonl", film(*([one] for one in rated * 10)))
+    found = page(tmp_path, [table])
+    rows = {row[0]: row for table in found.tables for row in table}
+    for reason in ("hard to read, of that:", "small", "turned"):
+        assert "25%" in " ".join(rows[reason])
+    assert "covered" not in rows
+    unrated = save(tmp_path / "old.jsonl", film(*([face(1, "happy", 0.9)] for _ in range(40))))
+    assert "hard to read" not in page(tmp_path, [unrated]).words
 
 
 def shares_in(polygons: Sequence[dict[str, str]]) -> FloatArray:
