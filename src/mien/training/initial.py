@@ -24,8 +24,8 @@ _HALF = "_half"
 def load_weights(network: ExpressionNetwork, entry: ModelEntry) -> list[str]:
     """Copy a model file's weights into a network of the same kind.
 
-    The heads are copied where they fit: another list of classes starts with a fresh head, and the
-    auxiliary head is not in the file.
+    The heads are copied where they fit and are in the file: another list of classes starts with a
+    fresh head, and the head for votes is there only if votes could calibrate it.
 
     Args:
         network: is changed in place.
