@@ -72,8 +72,14 @@ def _training_time(log: Path) -> str:
 def _comparison() -> Iterator[str]:
     file = ROOT / "results" / "comparison.json"
     if file.is_file():
+        comparison = Comparison.from_dict(json.loads(file.read_text()))
+        names = " ".join(row.name for row in comparison.models)
         yield "## Side by side\n"
-        yield format_comparison(Comparison.from_dict(json.loads(file.read_text()))) + "\n"
+        yield (
+            f"`mien compare {names} --data {comparison.data} --json`. Times are of one machine on one "
+            "day: compare them with one another only.\n"
+        )
+        yield format_comparison(comparison) + "\n"
 
 
 def _folds() -> Iterator[str]:
