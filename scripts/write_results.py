@@ -76,8 +76,8 @@ def _comparison() -> Iterator[str]:
         names = " ".join(row.name for row in comparison.models)
         yield "## Side by side\n"
         yield (
-            f"`mien compare {names} --data {comparison.data} --json`. Times are of one machine on one "
-            "day: compare them with one another only.\n"
+            f"`mien compare {names} --data {comparison.data} --json`. Times are of one machine on "
+            "one day: compare them with one another only.\n"
         )
         yield format_comparison(comparison) + "\n"
 
