@@ -131,6 +131,14 @@ def test_the_file_adds_what_the_calibration_found(model: Path, tmp_path: Path) -
     assert recalibrate(file, public, tmp_path / "twice.onnx").name == "again-calibrated"
 
 
+def test_a_head_keeps_its_calibration_where_there_are_no_votes(model: Path, tmp_path: Path) -> None:
+    unvoted = replace(drawn(56, 2), votes=None)
+    before = ExpressionClassifier(model).spec
+    after = recalibrate(model, unvoted, tmp_path / "unvoted.onnx")
+    assert after.ferplus_temperature == before.ferplus_temperature > 0
+    assert after.ferplus_uncertain_below == before.ferplus_uncertain_below
+
+
 def test_offsets_are_added_once_to_what_was_there(model: Path, tmp_path: Path) -> None:
     import onnx
 

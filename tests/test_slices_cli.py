@@ -75,6 +75,7 @@ def test_pictures_on_the_command_line(
         (["--slices", "--model", "mien-s", "--model", "mien-s"], "same name"),
         (["--slices", "--train-data", "x"], "not with --slices"),
         (["--slices", "--expect", "balanced"], "not with --slices"),
+        (["--folds", "subject", "--recipe", "x.toml", "--expect", "balanced"], "not with --folds"),
         (["--slices", "--folds", "subject", "--recipe", "x.toml"], "not with --slices"),
         (["--slices", "--pose", "front"], "--pose"),
         (["--slices", "--model", "nonesuch"], "nonesuch"),

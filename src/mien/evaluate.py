@@ -187,7 +187,6 @@ def answer_pictures(
     pictures: Sequence[LabelledPicture],
     *,
     tta: bool = False,
-    balanced: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Answers:
     """Show full pictures of one face each to the whole pipeline.
@@ -196,11 +195,10 @@ def answer_pictures(
         analyzer: the pipeline with its model.
         pictures: files and their labels. Where several faces are found, the largest counts.
         tta: average the logits of each crop and its mirror image.
-        balanced: take all classes for equally likely.
         progress: called with the number of pictures done and their total.
     """
     faces = cut_faces(analyzer, pictures, progress)
-    return answer_faces(analyzer.classifier, faces, tta=tta, balanced=balanced)
+    return answer_faces(analyzer.classifier, faces, tta=tta, balanced=analyzer.balanced)
 
 
 def cut_faces(

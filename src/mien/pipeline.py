@@ -149,8 +149,8 @@ class Analyzer:
         explain: Literal["", "evidence", "attention"] = "",
     ) -> None:
         self.classifier = ExpressionClassifier(model, threads=threads, classes=classes)
-        self._balanced = expect == "balanced"
-        if self._balanced:
+        self.balanced = expect == "balanced"
+        if self.balanced:
             self.classifier.require_shares()
         self.detector = FaceDetector(
             long_side_px=detector_px or _STILL_LONG_SIDE_PX,
@@ -226,7 +226,7 @@ class Analyzer:
             if following.baseline is not None:
                 probs = following.baseline.correct(numbers, probs, frame.time_s)
             predictions = self.classifier.with_probs(predictions, probs)
-        if self._balanced:
+        if self.balanced:
             predictions = self.classifier.balanced(predictions)
         heat = self._heat(faces, crops, predictions)
         began = self.times.add("classify", began)
@@ -270,7 +270,7 @@ class Analyzer:
         began = time.perf_counter()
         crops = [crop for picture in found for crop in picture.crops]
         predictions = self.classifier.predict(crops, tta=self._tta)
-        if self._balanced:
+        if self.balanced:
             predictions = self.classifier.balanced(predictions)
         self.times.add("classify", began)
         self.times.frames += len(found)

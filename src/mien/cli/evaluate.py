@@ -66,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--classes: needs crops with FER+ votes. Leave out --pipeline")
     if bool(options.folds) != bool(options.recipe):
         raise ConfigError("--folds and --recipe: each needs the other")
+    if options.folds and (options.classes or options.expect):
+        raise ConfigError("--classes, --expect: not with --folds")
     if options.sample is not None and not options.slices:
         raise ConfigError("--sample: a part of the pictures is drawn with --slices only")
     if options.sample is not None and options.sample < 1:
@@ -162,17 +164,15 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
     from mien.pipeline import Analyzer
 
     pictures = load_pictures(options.data)
-    analyzer, balanced = Analyzer(_model(options), expect=options.expect), bool(options.expect)
+    analyzer = Analyzer(_model(options), expect=options.expect)
     progress = Progress(len(pictures), "pictures", quiet=options.json)
     try:
-        everything = answer_pictures(
-            analyzer, pictures, tta=options.tta, balanced=balanced, progress=progress.update
-        )
+        everything = answer_pictures(analyzer, pictures, tta=options.tta, progress=progress.update)
     finally:
         progress.close()
     answers, spec = of_pose(everything, options.pose), analyzer.classifier.spec
     return answers, summarize(
-        answers, spec, data=name, tta=options.tta, balanced=balanced, pose=options.pose
+        answers, spec, data=name, tta=options.tta, balanced=analyzer.balanced, pose=options.pose
     )
 
 

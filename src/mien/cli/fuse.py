@@ -105,8 +105,6 @@ def _quantize(options: argparse.Namespace) -> int:
 
 def _calibrate(options: argparse.Namespace) -> int:
     require_extra("train", "torch", "onnx")
-    import numpy as np
-
     from mien.classifier import ExpressionClassifier
     from mien.datasets import load_crops, read_rows
     from mien.training.calibration import class_shares
@@ -133,7 +131,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         f"{figures['calibration_accuracy']:.2%} right (was {figures['original_accuracy']:.2%}), "
         f"temperature {spec.temperature:.3f}, uncertain below {spec.uncertain_below:.3f}"
     )
-    if not np.any(spec.class_shares):
+    if not spec.class_shares:
         say("mien: nobody knows how common the model expects its classes to be; left as they are")
     return GOOD
 

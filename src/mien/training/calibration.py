@@ -1,7 +1,7 @@
 """What a finished network's answers are worth: temperature, threshold, and how common classes are.
 
-May import numpy, onnx (inside functions), and from mien: metrics. Nothing is learned here but a
-few numbers, from rows that the network has not learned from.
+May import numpy, onnx (inside functions), and from mien: classifier, datasets, metrics, models.
+Nothing is learned here but a few numbers, from rows that the network has not learned from.
 
 Networks learn how common each class is, and answer the common ones when in doubt. FER2013's
 Training rows hold 436 faces of disgust and 7,215 happy ones; the world does not. A part of that is
@@ -12,12 +12,15 @@ taken back by offsets on the logits (Menon et al., "Long-tail learning via logit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from mien.classifier import ExpressionClassifier
+from mien.datasets import FaceCrops
 from mien.metrics import (
     FloatArray,
     IntArray,
@@ -27,6 +30,7 @@ from mien.metrics import (
     macro_f1,
     softmax,
 )
+from mien.models import ModelSpec
 
 #: Answers that are given (not `uncertain`) are right this often on the calibration rows.
 ANSWER_ACCURACY: Final = 0.85
@@ -131,6 +135,29 @@ def calibrate_votes(shares: FloatArray, logits: FloatArray) -> VoteCalibration:
             "ferplus_accuracy": float((probs.argmax(1) == majority).mean()),
             "ferplus_answered_share": float((probs.max(1) >= threshold).mean()),
         },
+    )
+
+
+def calibrate_votes_of(
+    model: str | Path, rows: FaceCrops, *, threads: int
+) -> VoteCalibration | None:
+    """The same for a model file; None where the model has no such head, or the rows no votes."""
+    if rows.votes is None or not ExpressionClassifier(model).spec.ferplus_temperature:
+        return None
+    voters = ExpressionClassifier(model, threads=threads, classes="ferplus")
+    return calibrate_votes(rows.vote_shares(), voters.predict(list(rows.images)).logits)
+
+
+def calibrated(spec: ModelSpec, found: Calibration, votes: VoteCalibration | None) -> ModelSpec:
+    """A model's description with what was found; what was not looked for stays as it was."""
+    return replace(
+        spec,
+        temperature=found.temperature,
+        uncertain_below=found.uncertain_below,
+        class_shares=found.class_shares or spec.class_shares,
+        ferplus_temperature=votes.temperature if votes else spec.ferplus_temperature,
+        ferplus_uncertain_below=(votes.uncertain_below if votes else spec.ferplus_uncertain_below),
+        metrics=found.metrics | (votes.metrics if votes else {}),
     )
 
 

@@ -28,6 +28,7 @@ from mien.training.calibration import (
     add_offsets,
     calibrate,
     calibrate_votes,
+    calibrated,
 )
 from mien.training.checkpoint import BEST, CHECKPOINT
 from mien.training.fit import predict_outputs
@@ -135,22 +136,19 @@ def export(
         background=recipe.data.background,
         crop_scale=recipe.data.crop_scale,
         crop_upright=recipe.data.crop_upright,
-        temperature=found.temperature,
-        uncertain_below=found.uncertain_below,
-        class_shares=found.class_shares,
-        ferplus_temperature=votes.temperature if votes else 0.0,
-        ferplus_uncertain_below=votes.uncertain_below if votes else 0.0,
+        temperature=1.0,
+        uncertain_below=0.0,
         training_data=training_data,
         licence=licence,
         parameters=count_parameters(network),
         macs=count_macs(network, size),
-        metrics=found.metrics | (votes.metrics if votes else {}),
         recipe=recipe.to_dict(),
         data_sha256=data_sha256,
         commit=current_commit(),
         made_with=f"mien {mien.__version__}, torch {torch.__version__}",
         labels=calibration.classes,
     )
+    spec = calibrated(spec, found, votes)
     write_onnx(network, spec, file, offsets=found.offsets, half=half)
     return spec
 

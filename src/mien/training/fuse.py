@@ -37,6 +37,7 @@ from mien.training.calibration import (
     add_offsets,
     calibrate,
     calibrate_votes,
+    calibrated,
     class_shares,
 )
 from mien.training.export import OPSET, current_commit, save_model
@@ -114,18 +115,14 @@ def fuse(
         normalization=first.normalization,
         crop_scale=first.crop_scale,
         crop_upright=first.crop_upright,
-        temperature=found.temperature,
-        uncertain_below=found.uncertain_below,
-        class_shares=found.class_shares,
-        ferplus_temperature=votes.temperature if votes else 0.0,
-        ferplus_uncertain_below=votes.uncertain_below if votes else 0.0,
+        temperature=1.0,
+        uncertain_below=0.0,
         training_data=first.training_data,
         licence=first.licence,
         parameters=sum(m.spec.parameters for m in members)
         + sum(p.numel() for p in head.parameters()),
         macs=sum(member.spec.macs for member in members),
         labels=first.labels,
-        metrics=found.metrics | (votes.metrics if votes else {}),
         recipe={
             "name": name,
             "network": {"name": f"fusion of {', '.join(m.spec.name for m in members)} ({method})"},
@@ -140,6 +137,7 @@ def fuse(
             for member, entry in zip(members, entries, strict=True)
         ),
     )
+    spec = calibrated(spec, found, votes)
     _write(head, found.offsets, spec, file)
     return spec
 

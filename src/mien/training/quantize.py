@@ -28,7 +28,7 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.models import ModelSpec
-from mien.training.calibration import calibrate, calibrate_votes
+from mien.training.calibration import calibrate, calibrate_votes_of, calibrated
 from mien.training.export import current_commit, drop_idle_biases, save_model
 
 _ROWS: Final = 512  # that show the ranges
@@ -94,26 +94,12 @@ def quantize(
         trial = Path(folder) / "trial.onnx"
         save_model(rounded, new, trial)
         after = ExpressionClassifier(trial, threads=threads).predict(list(calibration.images))
-        if spec.ferplus_temperature and calibration.votes is not None:
-            voters = ExpressionClassifier(trial, threads=threads, classes="ferplus")
-            said = voters.predict(list(calibration.images)).logits
-            votes = calibrate_votes(calibration.vote_shares(), said)
-            new = replace(
-                new,
-                ferplus_temperature=votes.temperature,
-                ferplus_uncertain_below=votes.uncertain_below,
-            )
-    found = calibrate(calibration.labels, after.logits)
-    metrics = found.metrics
+        votes = calibrate_votes_of(trial, calibration, threads=threads)
+    new = calibrated(new, calibrate(calibration.labels, after.logits), votes)
     same = before.probs.argmax(1) == after.probs.argmax(1)
-    metrics["original_accuracy"] = float((before.probs.argmax(1) == calibration.labels).mean())
-    metrics["same_answers"] = float(same.mean())
-    new = replace(
-        new,
-        temperature=found.temperature,
-        uncertain_below=found.uncertain_below,
-        metrics=metrics,
-    )
+    right = before.probs.argmax(1) == calibration.labels
+    comparison = {"original_accuracy": float(right.mean()), "same_answers": float(same.mean())}
+    new = replace(new, metrics={**new.metrics, **comparison})
     save_model(rounded, new, file)
     return new
 

@@ -14,7 +14,7 @@ from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.metrics import FloatArray
 from mien.models import ModelSpec
-from mien.training.calibration import add_offsets, calibrate, calibrate_votes
+from mien.training.calibration import add_offsets, calibrate, calibrate_votes_of, calibrated
 from mien.training.export import current_commit, save_model
 
 
@@ -59,27 +59,15 @@ def recalibrate(
     said = original.predict(list(calibration.images))
     found = calibrate(calibration.labels, said.logits, spec.class_shares or shares)
     right = said.probs.argmax(1) == calibration.labels
+    new = calibrated(spec, found, calibrate_votes_of(model, calibration, threads=threads))
     new = replace(
-        spec,
+        new,
         name=name or f"{spec.name}-calibrated",
         version=version or spec.version,
-        temperature=found.temperature,
-        uncertain_below=found.uncertain_below,
-        class_shares=found.class_shares,
-        metrics={**found.metrics, "original_accuracy": float(right.mean())},
+        metrics={**new.metrics, "original_accuracy": float(right.mean())},
         commit=current_commit(),
         made_with=f"mien {mien.__version__}; weights: {spec.made_with}",
     )
-    if spec.ferplus_temperature and calibration.votes is not None:
-        voters = ExpressionClassifier(model, threads=threads, classes="ferplus")
-        logits = voters.predict(list(calibration.images)).logits
-        votes = calibrate_votes(calibration.vote_shares(), logits)
-        new = replace(
-            new,
-            ferplus_temperature=votes.temperature,
-            ferplus_uncertain_below=votes.uncertain_below,
-            metrics={**new.metrics, **votes.metrics},
-        )
     network = onnx.load_model_from_string(original.entry.read())
     add_offsets(network, found.offsets)
     save_model(network, new, file)
