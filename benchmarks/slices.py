@@ -43,7 +43,7 @@ from mien.slices import (
     slice_lights,
     slice_pictures,
 )
-from mien.types import EXPRESSIONS, Detections, UInt8Array
+from mien.types import EXPRESSIONS, Detections, UInt8Array, Views
 
 HERE = Path(__file__).parent
 _REACH_PX = 10  # fer's own default
@@ -59,7 +59,7 @@ class FerReader:
 
     name, version = "fer", "25.10.3"
     uncertain_below = 0.0
-    views = "single"
+    views: Views = "single"
 
     def __init__(self, python: str) -> None:
         def command(task: str, started: str) -> list[str]:

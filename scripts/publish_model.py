@@ -2,9 +2,10 @@
 
     python scripts/publish_model.py runs/mien-s --data ../shared/data --wheel --default
 
-Exports the checkpoint, calibrates and examines it on PublicTest (one view, and with its mirror
-image), examines it through the whole pipeline on CK+ and KDEF, and writes into `models/`: the ONNX
-file, its evaluations (JSON), its card (Markdown), its training log, and its line in the registry.
+Exports the checkpoint, calibrates and examines it on PublicTest (one view, with its mirror image,
+and 18 views), examines it through the whole pipeline on CK+ and KDEF, and writes into `models/`:
+the ONNX file, its evaluations (JSON), its card (Markdown), its training log, and its line in the
+registry.
 What `mien fuse … --out models/fusion.onnx` or `mien quantize` made is given by its file instead.
 `publish_model.py mien-s --again --data …` examines the published file anew, without its run, and
 `--card` instead of `--again` writes its card out of the saved evaluations.
@@ -35,9 +36,11 @@ from mien.models import ModelSpec, file_sha256, find_model
 from mien.pipeline import Analyzer
 from mien.training.calibration import class_shares
 from mien.training.export import export, load_trained
+from mien.types import Views
 
 #: Marks in the README around the table that this script writes.
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+VIEWS: tuple[Views, ...] = ("single", "flip", "shifts")
 MODELS = Path(__file__).parents[1] / "models"
 
 
@@ -100,14 +103,14 @@ def examine(file: Path, data: Path) -> list[Evaluation]:
     fresh = unseen(public, training)
     found = [
         summarize(
-            answer_crops(classifier, public, tta=tta),
+            answer_crops(classifier, public, views=views),
             classifier.spec,
             data="fer2013",
             split="PublicTest",
-            tta=tta,
+            views=views,
             fresh=fresh,
         )
-        for tta in (False, True)
+        for views in VIEWS
     ]
     if classifier.spec.ferplus_temperature:
         voters = ExpressionClassifier(file, threads=2, classes="ferplus")

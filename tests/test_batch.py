@@ -176,8 +176,8 @@ def test_a_full_disk_while_a_table_is_written(
 def test_other_settings_are_refused(tmp_path: Path, pictures: Path, inline: list[int]) -> None:
     out = tmp_path / "out"
     batch([str(pictures)], out)
-    with pytest.raises(ConfigError, match=r"begun with tta = False, and now it is True.*--out"):
-        batch([str(pictures)], out, settings=Settings(detector_px=96, tta=True))
+    with pytest.raises(ConfigError, match=r"begun with views = single, and now it is flip.*--out"):
+        batch([str(pictures)], out, settings=Settings(detector_px=96, views="flip"))
     copy = tmp_path / "other.onnx"
     copy.write_bytes(_altered_model())
     with pytest.raises(ConfigError, match="begun with model_sha256"):

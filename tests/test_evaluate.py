@@ -87,9 +87,9 @@ def test_crops_are_answered_as_the_classifier_answers() -> None:
     classifier = ExpressionClassifier()
     images = np.random.default_rng(0).integers(0, 256, (5, 48, 48), np.uint8)
     data = FaceCrops(images, np.arange(5), None, tuple("abcde"))
-    for tta in (False, True):
-        answers = answer_crops(classifier, data, tta=tta)
-        assert (answers.probs == classifier.predict(images, tta=tta).probs).all()
+    for views in ("single", "flip"):
+        answers = answer_crops(classifier, data, views=views)
+        assert (answers.probs == classifier.predict(images, views=views).probs).all()
         assert (answers.correct == (answers.predicted == data.labels)).all()
 
 
@@ -158,7 +158,7 @@ def test_the_report_on_the_command_line(tmp_path: Path, capsys: Capture) -> None
 def test_the_card_names_the_command_of_each_figure(spec: ModelSpec) -> None:
     answers = answers_of([3, 3, 4, 6], [3, 4, 4, 6], [0.9, 0.8, 0.6, 0.5])
     crops = summarize(
-        answers, spec, data="fer2013", split="PublicTest", tta=True, fresh=np.ones(4, bool)
+        answers, spec, data="fer2013", split="PublicTest", views="flip", fresh=np.ones(4, bool)
     )
     full = summarize(answers, spec, data="kdef", pose="front")
     assert command_of(crops) == (

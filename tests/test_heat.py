@@ -19,14 +19,14 @@ from mien.models import find_model
 from mien.pipeline import Analyzer
 from mien.training.export import export
 from mien.training.zoo import build_network
-from mien.types import EXPRESSIONS, FaceResult, Frame, HeatMap, UInt8Array
+from mien.types import EXPRESSIONS, FaceResult, Frame, HeatMap, UInt8Array, Views
 from tests.test_training import drawn, tiny
 
 
 class Corner(ExpressionClassifier):
     """Says `angry` the surer, the brighter the lower right quarter of a crop is."""
 
-    def predict(self, crops: object, *, tta: bool = False) -> Predictions:
+    def predict(self, crops: object, *, views: Views = "single") -> Predictions:
         bright = np.array([crop[-22:, -22:].mean() / 255 for crop in crops])  # type: ignore[attr-defined]
         probs = np.zeros((len(bright), 7))
         probs[:, 0], probs[:, 1] = bright, 1 - bright

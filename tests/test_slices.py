@@ -34,7 +34,7 @@ from mien.slices import (
     slice_lights,
 )
 from mien.slices.examine import drawn, read_level
-from mien.types import EXPRESSIONS, Detections, UInt8Array
+from mien.types import EXPRESSIONS, Detections, UInt8Array, Views
 
 RESULTS = sorted((Path(__file__).parents[1] / "results" / "slices").glob("*.json"))
 HAPPY, SAD, NEUTRAL = (EXPRESSIONS.index(name) for name in ("happy", "sad", "neutral"))
@@ -172,7 +172,8 @@ def test_bars_lie_where_the_landmarks_are(degrees: float, shape: tuple[int, ...]
 class Fixed:
     """A reader that always gives the same answers."""
 
-    name, version, uncertain_below, views = "fixed", "1", 0.6, "single"
+    name, version, uncertain_below = "fixed", "1", 0.6
+    views: Views = "single"
 
     def __init__(self, said: Iterable[tuple[int, float]]) -> None:
         self.said = list(said)

@@ -18,7 +18,7 @@ from mien.training.augment import draw_variations, varied_views
 from mien.training.data import make_batch, training_rows
 from mien.training.recipe import AugmentRecipe, Recipe, recipe_from_dict
 from mien.training.teachers import fold_numbers, opinions
-from mien.types import EXPRESSIONS, UInt8Array
+from mien.types import EXPRESSIONS, UInt8Array, Views
 
 Crops = UInt8Array | Sequence[UInt8Array]
 
@@ -92,9 +92,9 @@ def test_only_teachers_that_have_not_seen_a_row_are_asked(
     asked: list[int] = []
 
     class Teacher(ExpressionClassifier):
-        def predict(self, crops: Crops, *, tta: bool = False) -> Predictions:
+        def predict(self, crops: Crops, *, views: Views = "single") -> Predictions:
             asked.append(len(crops))
-            return super().predict(crops, tta=tta)
+            return super().predict(crops, views=views)
 
     calls = [str(file)]
     monkeypatch.setattr(teachers, "_unseen", unseen)

@@ -490,8 +490,8 @@ def test_export_agrees_with_torch(tmp_path: Path) -> None:
     alone = np.concatenate([classifier.predict(image[None]).logits for image in data.images])
     assert alone == pytest.approx(together.logits, abs=1e-5)
     assert together.probs.sum(1) == pytest.approx(1)
-    mirrored = classifier.predict(data.images[:, :, ::-1], tta=True)
-    assert mirrored.logits == pytest.approx(classifier.predict(data.images, tta=True).logits)
+    mirrored = classifier.predict(data.images[:, :, ::-1], views="flip")
+    assert mirrored.logits == pytest.approx(classifier.predict(data.images, views="flip").logits)
 
 
 def saved(data: FaceCrops, folder: Path) -> Path:

@@ -173,8 +173,8 @@ def command_of(evaluation: Evaluation) -> str:
     words.append("--pipeline" if evaluation.pipeline else f"--split {evaluation.split}")
     if evaluation.pose != "all":
         words.append(f"--pose {evaluation.pose}")
-    if evaluation.views == "flip":
-        words.append("--tta")
+    if evaluation.views != "single":
+        words.append("--tta" if evaluation.views == "flip" else f"--views {evaluation.views}")
     if evaluation.classes:
         words.append(f"--classes {evaluation.classes}")
     if evaluation.expect:
@@ -189,9 +189,9 @@ def _data(evaluation: Evaluation) -> str:
     if evaluation.pipeline:
         pose = {"all": "", "front": ", front", "turned": ", turned"}[evaluation.pose]
         return f"{evaluation.data}{pose}, whole pipeline{expect}"
-    views = {"single": "one view", "flip": "with mirror image"}[evaluation.views]
+    views = {"single": "one view", "flip": "with mirror image", "shifts": "18 views"}
     labels = ", FER+ classes" if evaluation.classes else ""
-    return f"{evaluation.data} {evaluation.split}{labels}, {views}{expect}"
+    return f"{evaluation.data} {evaluation.split}{labels}, {views[evaluation.views]}{expect}"
 
 
 def _rule(spec: ModelSpec) -> str:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,12 @@ from mien.inference import Network
 from mien.metrics import log_softmax, softmax
 from mien.models import ModelSpec, find_member, find_model
 from mien.preprocess import network_input, resize_crop, to_gray
-from mien.types import FERPLUS_EXPRESSIONS, Float32Array, UInt8Array
+from mien.types import FERPLUS_EXPRESSIONS, Float32Array, UInt8Array, Views
 
 _BATCH = 64  # crops per run: enough to fill the caches, little enough to hold them
 _COVER = 0.45  # of `evidence`: side of the square that covers a place, in sides of the crop
 _PLACES = 9  # along each side of the crop
+_SHIFT = 1 / 16  # of the view `shifts`: in sides of the crop
 
 
 @dataclass(frozen=True)
@@ -130,14 +132,15 @@ class ExpressionClassifier:
         return "attention" in self._network.outputs
 
     def predict(
-        self, crops: UInt8Array | Sequence[UInt8Array], *, tta: bool = False
+        self, crops: UInt8Array | Sequence[UInt8Array], *, views: Views = "single"
     ) -> Predictions:
         """Classify face crops, in batches.
 
         Args:
             crops: `uint8 (N, S, S)`, or a sequence of grey `(H, W)` or RGB `(H, W, 3)` crops of
                 any size. A crop shows one upright face that fills it.
-            tta: also look at the mirror image and average the logits (twice the work).
+            views: how often to look at each crop; the logits are averaged. `flip` also looks at
+                the mirror image (twice the work), `shifts` at both in nine places (18 times).
 
         Returns:
             One answer per crop, in order. The same crop gets the same answer in any batch.
@@ -146,11 +149,7 @@ class ExpressionClassifier:
         answers = []
         for start in range(0, len(gray), _BATCH):
             batch = gray[start : start + _BATCH]
-            answer = self._answer(batch)
-            if tta:
-                mirrored = self._answer([np.ascontiguousarray(crop[:, ::-1]) for crop in batch])
-                answer = answer.mean_with(mirrored)
-            answers.append(answer)
+            answers.append(_mean([self._look(batch, view) for view in _LOOKS[views]]))
         return self._predictions(answers)
 
     def with_probs(self, predictions: Predictions, probs: npt.NDArray[np.float64]) -> Predictions:
@@ -186,7 +185,7 @@ class ExpressionClassifier:
         return np.maximum(np.asarray(self.spec.class_shares, np.float64), 1e-6)
 
     def evidence(
-        self, crops: UInt8Array | Sequence[UInt8Array], *, tta: bool = False
+        self, crops: UInt8Array | Sequence[UInt8Array], *, views: Views = "single"
     ) -> Float32Array:
         """How much each place of a crop speaks for its answer: `float32 (N, S, S)`.
 
@@ -196,7 +195,7 @@ class ExpressionClassifier:
         for any model, at the price of 81 more looks at each face.
 
         Args:
-            crops, tta: as for `predict`. S is the model's own input size.
+            crops, views: as for `predict`. S is the model's own input size.
         """
         size = self.spec.input_px
         reach = _COVER / 2 * size
@@ -211,7 +210,7 @@ class ExpressionClassifier:
             covered = np.repeat(whole[None], len(squares), axis=0)
             for picture, square in zip(covered, squares, strict=True):
                 picture[square] = round(float(whole.mean()))
-            probs = self.predict([whole, *covered], tta=tta).probs
+            probs = self.predict([whole, *covered], views=views).probs
             answer = probs[0].argmax()
             times = np.zeros_like(loss)
             for p, square in zip(probs[1:, answer], squares, strict=True):
@@ -231,6 +230,13 @@ class ExpressionClassifier:
             illumination=spec.illumination,
             background=spec.background,
         )
+
+    def _look(self, crops: Sequence[UInt8Array], look: _Look) -> _Answer:
+        """What is said about grey crops, seen in one way; its maps lie as the crops do."""
+        answer = self._answer([_seen(crop, look) for crop in crops])
+        if look.mirrored and answer.attention is not None:
+            return replace(answer, attention=answer.attention[:, :, ::-1])
+        return answer
 
     def _answer(self, crops: Sequence[UInt8Array]) -> _Answer:
         """What the network, or the fused networks, say about grey crops of any size."""
@@ -285,14 +291,43 @@ class _Answer:
     embedding: Float32Array
     attention: Float32Array | None
 
-    def mean_with(self, mirrored: _Answer) -> _Answer:
-        """The mean with the answer for the mirror images, whose maps are turned back."""
-        half = np.float32(0.5)
-        attention = None
-        if self.attention is not None and mirrored.attention is not None:
-            attention = half * (self.attention + mirrored.attention[:, :, ::-1])
-        return _Answer(
-            half * (self.logits + mirrored.logits),
-            half * (self.embedding + mirrored.embedding),
-            attention,
-        )
+
+@dataclass(frozen=True)
+class _Look:
+    """One way to look at a crop: shifted by parts of its side, then perhaps mirrored."""
+
+    right: float = 0.0
+    down: float = 0.0
+    mirrored: bool = False
+
+
+_LOOKS: Final[dict[Views, tuple[_Look, ...]]] = {
+    "single": (_Look(),),
+    "flip": (_Look(), _Look(mirrored=True)),
+    "shifts": tuple(
+        _Look(right, down, mirrored)
+        for right, down in product((-_SHIFT, 0.0, _SHIFT), repeat=2)
+        for mirrored in (False, True)
+    ),
+}
+
+
+def _seen(crop: UInt8Array, look: _Look) -> UInt8Array:
+    """A grey crop `(H, W)` as it is looked at; its outermost pixels go on beyond its edges."""
+    height, width = crop.shape
+    down, right = round(look.down * height), round(look.right * width)
+    if down or right:
+        rows = np.clip(np.arange(height) - down, 0, height - 1)
+        columns = np.clip(np.arange(width) - right, 0, width - 1)
+        crop = crop[np.ix_(rows, columns)]
+    return np.ascontiguousarray(crop[:, ::-1]) if look.mirrored else crop
+
+
+def _mean(answers: Sequence[_Answer]) -> _Answer:
+    """The mean of several answers for the same crops."""
+    maps = [answer.attention for answer in answers if answer.attention is not None]
+    return _Answer(
+        np.mean([answer.logits for answer in answers], axis=0),
+        np.mean([answer.embedding for answer in answers], axis=0),
+        np.mean(maps, axis=0) if maps else None,
+    )

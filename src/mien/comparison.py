@@ -19,6 +19,7 @@ from mien.datasets import SPLITS, load_crops
 from mien.errors import DatasetError
 from mien.evaluate import Answers, answer_crops
 from mien.metrics import accuracy_interval, mcnemar_p
+from mien.types import Views
 
 _TIMED: Final = 60  # single crops whose median time is reported
 
@@ -106,7 +107,7 @@ def compare(
     models: Sequence[str | Path],
     data: str | Path,
     *,
-    tta: bool = False,
+    views: Views = "single",
     note: Callable[[str], None] = lambda text: None,
 ) -> Comparison:
     """Examine models on every split that a set has, and test whether they differ.
@@ -114,7 +115,7 @@ def compare(
     Args:
         models: names or files.
         data: a set of face crops.
-        tta: average the logits with those of the mirror image.
+        views: how often to look at each crop: see `ExpressionClassifier.predict`.
         note: called with a line on what is going on.
 
     Raises:
@@ -137,7 +138,7 @@ def compare(
         answers: dict[str, Answers] = {}
         for split, crops in splits.items():
             note(f"{name} on {len(crops):,} rows of {split}")
-            answers[split] = answer_crops(classifier, crops, tta=tta)
+            answers[split] = answer_crops(classifier, crops, views=views)
         correct[name] = answers[judge].correct
         rows.append(
             ComparedModel(
@@ -146,7 +147,7 @@ def compare(
                 {s: accuracy_interval(int(a.correct.sum()), len(a)) for s, a in answers.items()},
                 classifier.spec.parameters,
                 classifier.spec.macs,
-                _time_ms(model, splits[judge].images, tta=tta),
+                _time_ms(model, splits[judge].images, views=views),
             )
         )
     names = list(correct)
@@ -155,17 +156,17 @@ def compare(
         for i, a in enumerate(names)
         for b in names[i + 1 :]
     ]
-    return Comparison(
-        Path(data).resolve().stem, "flip" if tta else "single", judge, rows, differences
-    )
+    return Comparison(Path(data).resolve().stem, views, judge, rows, differences)
 
 
-def _time_ms(model: str | Path, images: np.ndarray[Any, np.dtype[np.uint8]], *, tta: bool) -> float:
+def _time_ms(
+    model: str | Path, images: np.ndarray[Any, np.dtype[np.uint8]], *, views: Views
+) -> float:
     classifier = ExpressionClassifier(model, threads=1)
     times = []
     for image in images[:_TIMED]:
         began = time.perf_counter()
-        classifier.predict(image[None], tta=tta)
+        classifier.predict(image[None], views=views)
         times.append(time.perf_counter() - began)
     return 1000 * float(np.median(times))
 

@@ -30,7 +30,7 @@ from mien.metrics import (
 from mien.models import ModelSpec
 from mien.pipeline import Analyzer
 from mien.sources import open_source
-from mien.types import FERPLUS_EXPRESSIONS, UInt8Array
+from mien.types import FERPLUS_EXPRESSIONS, UInt8Array, Views
 
 #: Largest offset of the nose, in eye distances, of a face seen from the front. On KDEF, whose
 #: pictures are frontal or turned by 45 degrees, the two kinds leave a gap from 0.15 to 0.2.
@@ -152,28 +152,32 @@ class Answers(LabelledFaces):
 
 
 def answer_crops(
-    classifier: ExpressionClassifier, data: FaceCrops, *, tta: bool = False, balanced: bool = False
+    classifier: ExpressionClassifier,
+    data: FaceCrops,
+    *,
+    views: Views = "single",
+    balanced: bool = False,
 ) -> Answers:
     """Show face crops to a model.
 
     Args:
         classifier: the model.
         data: the crops.
-        tta: average the logits with those of the mirror image.
+        views: how often to look at each crop: see `ExpressionClassifier.predict`.
         balanced: take all classes for equally likely.
     """
-    return answer_faces(classifier, LabelledFaces.of(data), tta=tta, balanced=balanced)
+    return answer_faces(classifier, LabelledFaces.of(data), views=views, balanced=balanced)
 
 
 def answer_faces(
     classifier: ExpressionClassifier,
     faces: LabelledFaces,
     *,
-    tta: bool = False,
+    views: Views = "single",
     balanced: bool = False,
 ) -> Answers:
     """As `answer_crops`. Where no face was found, its answer is a class that is wrong."""
-    predictions = classifier.predict(faces.crops, tta=tta)
+    predictions = classifier.predict(faces.crops, views=views)
     if balanced:
         predictions = classifier.balanced(predictions)
     probs = predictions.probs.copy()
@@ -186,7 +190,7 @@ def answer_pictures(
     analyzer: Analyzer,
     pictures: Sequence[LabelledPicture],
     *,
-    tta: bool = False,
+    views: Views = "single",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Answers:
     """Show full pictures of one face each to the whole pipeline.
@@ -194,11 +198,11 @@ def answer_pictures(
     Args:
         analyzer: the pipeline with its model.
         pictures: files and their labels. Where several faces are found, the largest counts.
-        tta: average the logits of each crop and its mirror image.
+        views: how often to look at each crop: see `ExpressionClassifier.predict`.
         progress: called with the number of pictures done and their total.
     """
     faces = cut_faces(analyzer, pictures, progress)
-    return answer_faces(analyzer.classifier, faces, tta=tta, balanced=analyzer.balanced)
+    return answer_faces(analyzer.classifier, faces, views=views, balanced=analyzer.balanced)
 
 
 def cut_faces(
@@ -261,7 +265,7 @@ def summarize(
     *,
     data: str,
     split: str = "all",
-    tta: bool = False,
+    views: Views = "single",
     balanced: bool = False,
     pose: str | None = None,
     fresh: npt.NDArray[np.bool_] | None = None,
@@ -272,7 +276,7 @@ def summarize(
         answers: what the model said.
         spec: the model.
         data, split: what to call the rows.
-        tta: whether the mirror image was averaged in.
+        views: how often each crop was looked at.
         balanced: whether all classes were taken for equally likely.
         pose: which faces of full pictures count; None for crops.
         fresh: from `unseen`, for the deduplicated accuracy.
@@ -291,7 +295,7 @@ def summarize(
         version=spec.version,
         data=data,
         split=split,
-        views="flip" if tta else "single",
+        views=views,
         n=len(answers),
         accuracy=float(correct.mean()),
         accuracy_ci95=accuracy_interval(int(correct.sum()), len(answers)),

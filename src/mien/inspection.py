@@ -189,7 +189,7 @@ def _voters_disagree(row: Row) -> str:
 def _disbelieved(
     rows: Sequence[Row], crops: Sequence[UInt8Array], classifier: ExpressionClassifier
 ) -> Iterable[Finding]:
-    probs = classifier.predict(crops, tta=True).probs
+    probs = classifier.predict(crops, views="flip").probs
     labels = classifier.spec.labels
     for row, p in zip(rows, probs, strict=True):
         best = int(p.argmax())

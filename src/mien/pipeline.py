@@ -41,6 +41,7 @@ from mien.types import (
     FrameResult,
     HeatMap,
     UInt8Array,
+    Views,
 )
 
 #: What may be given as a source: a path, an RGB `uint8 (H, W, 3)` array, or a `Frame`.
@@ -101,7 +102,8 @@ class Analyzer:
         min_score: detector confidence in 0..1 below which a face is dropped.
         detector_px: longer side of the picture that the detector sees; None chooses 640 for
             still pictures and 480 for video.
-        tta: classify each crop and its mirror image (slower, slightly more accurate).
+        views: how often to look at each crop; more are slower and slightly more accurate: see
+            `ExpressionClassifier.predict`.
         classes: `ferplus` for the eight classes of FER+ (with contempt), where the model has them.
         expect: `balanced` to take all classes for equally likely, as in sets of posed expressions;
             otherwise they are taken to be about as common as where the model learned.
@@ -134,7 +136,7 @@ class Analyzer:
         *,
         min_score: float = 0.5,
         detector_px: int | None = None,
-        tta: bool = False,
+        views: Views = "single",
         classes: Literal["", "ferplus"] = "",
         expect: Literal["", "balanced"] = "",
         threads: int = 2,
@@ -159,7 +161,7 @@ class Analyzer:
         )
         self._gate = QualityGate()
         self._detector_px = detector_px
-        self._tta = tta
+        self._views = views
         self._explain = explain
         if explain == "attention" and not self.classifier.attends:
             raise ModelError(
@@ -218,7 +220,7 @@ class Analyzer:
         """The second half: what they show."""
         frame, faces, crops, numbers = seen.frame, seen.faces, seen.crops, seen.numbers
         began = time.perf_counter()
-        predictions = self.classifier.predict(crops, tta=self._tta)
+        predictions = self.classifier.predict(crops, views=self._views)
         if following is not None:
             probs = following.over_time.update(
                 numbers, predictions.probs, predictions.embeddings, frame.time_s
@@ -269,7 +271,7 @@ class Analyzer:
         """
         began = time.perf_counter()
         crops = [crop for picture in found for crop in picture.crops]
-        predictions = self.classifier.predict(crops, tta=self._tta)
+        predictions = self.classifier.predict(crops, views=self._views)
         if self.balanced:
             predictions = self.classifier.balanced(predictions)
         self.times.add("classify", began)
@@ -353,7 +355,7 @@ class Analyzer:
     ) -> Sequence[HeatMap | None]:
         maps = predictions.attention
         if self._explain == "evidence":
-            maps = self.classifier.evidence(crops, tta=self._tta)
+            maps = self.classifier.evidence(crops, views=self._views)
         if not self._explain or maps is None:
             return [None] * len(faces)
         spec = self.classifier.spec

@@ -15,7 +15,7 @@ from mien.errors import ConfigError
 from mien.models import file_sha256, find_member, find_model
 from mien.pipeline import Analyzer
 from mien.sources import MAX_PIXELS, Span
-from mien.types import SCHEMA_VERSION, result_columns
+from mien.types import SCHEMA_VERSION, Views, result_columns
 
 #: Videos are cut into parts of about so many seconds, and the parts read side by side.
 SEGMENT_S: Final = 120.0
@@ -30,8 +30,8 @@ class Settings:
     """What `Analyzer` takes, and what is a batch's own.
 
     Attributes:
-        model, min_score, detector_px, tta, classes, expect, max_pixels, shape, smooth_s, temporal:
-            as of `Analyzer`.
+        model, min_score, detector_px, views, classes, expect, max_pixels, shape, smooth_s,
+            temporal: as of `Analyzer`.
         threads: CPU threads of each worker's networks and of its video decoder.
         start_s, end_s, every, fps: as of `Span`.
         segment_s: length of the parts into which long videos are cut, seconds; 0 for none.
@@ -41,7 +41,7 @@ class Settings:
     model: str | None = None
     min_score: float = 0.5
     detector_px: int | None = None
-    tta: bool = False
+    views: Views = "single"
     classes: Literal["", "ferplus"] = ""
     expect: Literal["", "balanced"] = ""
     threads: int = 1
@@ -77,7 +77,7 @@ class Settings:
             self.model,
             min_score=self.min_score,
             detector_px=self.detector_px,
-            tta=self.tta,
+            views=self.views,
             classes=self.classes,
             expect=self.expect,
             threads=self.threads,

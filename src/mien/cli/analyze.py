@@ -98,7 +98,7 @@ def add_analysis_options(parser: argparse.ArgumentParser, *, threads: int) -> No
     add = parser.add_argument
     add("--model", metavar="NAME_OR_FILE", help="expression model; see `mien models list`")
     add("--shape", action="store_true", help="how each face is turned, and its eyes, brows, mouth")
-    add("--tta", action="store_true", help="classify each mirror image too")
+    add_view_options(parser)
     add_answer_options(parser)
     add("--min-score", type=float, default=0.5, metavar="P", help="detector threshold (0.5)")
     add("--detector-px", type=int, metavar="N", help="longer side that the detector sees")
@@ -135,6 +135,19 @@ class _Tally:
     faces: int = 0
     # Words, not errors: those hold on to the pictures that were being read.
     failures: list[tuple[str, str]] = field(default_factory=list)
+
+
+def add_view_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say how often to look at each face."""
+    parser.add_argument(
+        "--views",
+        choices=("single", "flip", "shifts"),
+        default="single",
+        help="flip: each mirror image too; shifts: both, in nine places (18 times the work)",
+    )
+    parser.add_argument(
+        "--tta", action="store_const", dest="views", const="flip", help="short for --views flip"
+    )
 
 
 def add_answer_options(parser: argparse.ArgumentParser) -> None:
@@ -244,7 +257,7 @@ def analysis_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "model": options.model,
         "min_score": options.min_score,
         "detector_px": options.detector_px,
-        "tta": options.tta,
+        "views": options.views,
         "classes": options.classes,
         "expect": options.expect,
         "threads": options.threads,

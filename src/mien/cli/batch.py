@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         model=options.model,
         min_score=options.min_score,
         detector_px=options.detector_px,
-        tta=options.tta,
+        views=options.views,
         classes=options.classes,
         expect=options.expect,
         threads=options.threads,

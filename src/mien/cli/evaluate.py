@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.cli.analyze import add_answer_options
+from mien.cli.analyze import add_answer_options, add_view_options
 from mien.cli.exits import GOOD, require_extra, say
 from mien.errors import ConfigError
 
@@ -32,7 +32,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="NAME_OR_FILE",
         help="see `mien models list`; with --slices several of them, side by side",
     )
-    add("--tta", action="store_true", help="average with the mirror image")
+    add_view_options(parser)
     add_answer_options(parser)
     add("--train-data", metavar="PATH", help="also: accuracy without training duplicates")
     add("--pipeline", action="store_true", help="full pictures: CK+ or a folder per class")
@@ -123,7 +123,7 @@ def _slices(options: argparse.Namespace) -> int:
                           "Leave out --split, --sample")  # fmt: skip
     kind = PictureReader if options.pipeline else CropReader
     models = options.model or [None]
-    readers = [kind(ExpressionClassifier(m, threads=2), tta=options.tta) for m in models]
+    readers = [kind(ExpressionClassifier(m, threads=2), views=options.views) for m in models]
     if len({reader.name for reader in readers}) < len(readers):
         raise ConfigError("--model: two models of the same name. Give each once")
     progress = Progress(None, "pictures", quiet=options.json)
@@ -167,12 +167,14 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
     analyzer = Analyzer(_model(options), expect=options.expect)
     progress = Progress(len(pictures), "pictures", quiet=options.json)
     try:
-        everything = answer_pictures(analyzer, pictures, tta=options.tta, progress=progress.update)
+        everything = answer_pictures(
+            analyzer, pictures, views=options.views, progress=progress.update
+        )
     finally:
         progress.close()
     answers, spec = of_pose(everything, options.pose), analyzer.classifier.spec
     return answers, summarize(
-        answers, spec, data=name, tta=options.tta, balanced=analyzer.balanced, pose=options.pose
+        answers, spec, data=name, views=options.views, balanced=analyzer.balanced, pose=options.pose
     )
 
 
@@ -189,13 +191,13 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     fresh = None
     if options.train_data:
         fresh = unseen(data, load_crops(options.train_data, "Training"))
-    answers = answer_crops(classifier, data, tta=options.tta, balanced=balanced)
+    answers = answer_crops(classifier, data, views=options.views, balanced=balanced)
     return answers, summarize(
         answers,
         classifier.spec,
         data=name,
         split=options.split,
-        tta=options.tta,
+        views=options.views,
         balanced=balanced,
         fresh=fresh,
     )

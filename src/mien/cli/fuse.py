@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from mien.cli.analyze import add_view_options
 from mien.cli.exits import GOOD, require_extra, say
 from mien.errors import ConfigError
 
@@ -54,7 +55,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = compare.add_argument
     add("model", nargs="+", help="names or files")
     add("--data", required=True, metavar="PATH", help="a data set, see docs/training.md")
-    add("--tta", action="store_true", help="average with the mirror image")
+    add_view_options(compare)
     add("--json", action="store_true", help="as one JSON object")
     compare.set_defaults(run=_compare)
 
@@ -139,6 +140,6 @@ def _calibrate(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     from mien.comparison import compare, format_comparison
 
-    comparison = compare(options.model, options.data, tta=options.tta, note=say)
+    comparison = compare(options.model, options.data, views=options.views, note=say)
     print(json.dumps(comparison.to_dict()) if options.json else format_comparison(comparison))
     return GOOD

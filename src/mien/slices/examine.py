@@ -20,7 +20,7 @@ from mien.evaluate import FRONT_NOSE_OFFSET
 from mien.slices.degrade import SLICES, STANDARD_FACE, FacePlace, Slice, sides
 from mien.slices.result import AS_IT_IS, LevelFigures, Sliced, SliceFigures
 from mien.sources import open_source
-from mien.types import EXPRESSIONS, Detections, Frame, UInt8Array
+from mien.types import EXPRESSIONS, Detections, Frame, UInt8Array, Views
 
 Progress = Callable[[int, int], None]
 
@@ -35,7 +35,7 @@ class Reader(Protocol):
     name: str
     version: str
     uncertain_below: float
-    views: str
+    views: Views
 
     def look(self, image: UInt8Array, face: Detections | None) -> None:
         """See a picture `(H, W, 3)` with its one face, or a crop `(S, S)` and None."""
@@ -51,7 +51,7 @@ class _Classifier:
         ModelError: its classes are not the seven expressions.
     """
 
-    def __init__(self, classifier: ExpressionClassifier, *, tta: bool = False) -> None:
+    def __init__(self, classifier: ExpressionClassifier, *, views: Views = "single") -> None:
         spec = classifier.spec
         if spec.labels != EXPRESSIONS:
             raise ModelError(
@@ -60,12 +60,12 @@ class _Classifier:
             )
         self.name, self.version = spec.name, spec.version
         self.uncertain_below = spec.uncertain_below
-        self.views = "flip" if tta else "single"
-        self._classifier, self._tta = classifier, tta
+        self.views: Views = views
+        self._classifier = classifier
         self._crops: list[UInt8Array] = []
 
     def answers(self) -> npt.NDArray[np.float64]:
-        probs = self._classifier.predict(self._crops, tta=self._tta).probs
+        probs = self._classifier.predict(self._crops, views=self.views).probs
         self._crops = []
         return probs
 

@@ -61,7 +61,7 @@ class Sliced:
 
     Attributes:
         model, version, data, split: what was examined, and on what.
-        views: `single`, or `flip` where the mirror image was averaged in.
+        views: how often each face was looked at, as of `ExpressionClassifier.predict`.
         pipeline, pose: as in `Evaluation`.
         sample, seed: how many pictures were drawn (None: all of them), and which.
         uncertain_below: the confidence below which the model calls itself uncertain; 0 for a
@@ -188,7 +188,7 @@ def describe(sliced: Sequence[Sliced]) -> str:
     pose = "" if first.pose == "all" else f", {first.pose} poses"
     drawn = f", drawn with seed {first.seed}" if first.sample else ""
     models = ", ".join(f"{s.model} v{s.version}" for s in sliced)
-    view = ", with mirror images" if first.views == "flip" else ""
+    view = {"single": "", "flip": ", with mirror images", "shifts": ", 18 views"}[first.views]
     return f"{models} on {first.data}{split}{pose}, n = {n:,}{drawn}, {rows}{view}. In per cent."
 
 

@@ -20,10 +20,12 @@ from mien.training.export import export, load_trained
 from mien.training.fit import fit, make_fabric
 from mien.training.recipe import Recipe
 from mien.training.zoo import count_macs
+from mien.types import Views
 
 Note = Callable[[str], None]
 
 _TRIAL: Final = "trial.json"
+_VIEWS: Final[tuple[Views, ...]] = ("single", "flip")
 #: Forward, and backward through weights and through inputs: each is as much work as the other.
 _PASSES: Final = 3
 
@@ -138,9 +140,9 @@ class _Bench:
         analyzer = Analyzer(file, threads=2)
         name = self.data.resolve().stem
         found = []
-        for tta in (False, True):
-            answers = answer_crops(analyzer.classifier, watched, tta=tta)
-            found.append(summarize(answers, spec, data=name, split="PublicTest", tta=tta))
+        for views in _VIEWS:
+            answers = answer_crops(analyzer.classifier, watched, views=views)
+            found.append(summarize(answers, spec, data=name, split="PublicTest", views=views))
         correct = "".join("01"[int(right)] for right in answers.correct)
         for path in self.pictures:
             shown = answer_faces(analyzer.classifier, self._cut(analyzer, path))

@@ -75,7 +75,7 @@ def opinions(
         rows = np.nonzero(mine)[0]
         images = torch.from_numpy(train.images[rows])
         for views in varied_views(images, _VIEWS, AugmentRecipe().calmed(), seed=0):
-            logits = model.predict(views.numpy(), tta=True).logits
+            logits = model.predict(views.numpy(), views="flip").logits
             total[rows] += log_softmax(logits / model.spec.temperature)
         note(f"  {model.spec.name} has answered")
     probs = np.exp(log_softmax(total / (_VIEWS * asked.sum(0)[:, None])))

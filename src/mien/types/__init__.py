@@ -26,6 +26,7 @@ from mien.types.frames import (
     Float32Array,
     Frame,
     UInt8Array,
+    Views,
 )
 from mien.types.results import RESULT_COLUMNS, FaceResult, FrameResult, result_columns
 
@@ -51,5 +52,6 @@ __all__ = [
     "FrameResult",
     "HeatMap",
     "UInt8Array",
+    "Views",
     "result_columns",
 ]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
+
+#: How often a model looks at a face: once; also at its mirror image; at both in nine places.
+Views = Literal["single", "flip", "shifts"]
 
 SCHEMA_VERSION: Final = "mien/1"
 
