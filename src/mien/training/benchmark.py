@@ -22,7 +22,8 @@ from mien.datasets import FaceCrops
 from mien.training.augment import draw_variations
 from mien.training.checkpoint import EpochReport
 from mien.training.data import Batch, make_batch, training_rows
-from mien.training.fit import batch_loss, channels_last, fit, make_fabric, make_optimizer
+from mien.training.fit import batch_loss, channels_last, fit, make_fabric
+from mien.training.optimizer import make_optimizer
 from mien.training.recipe import Recipe
 from mien.training.zoo import build_network, count_macs
 

@@ -45,6 +45,7 @@ from mien.training.data import (
 )
 from mien.training.distributed import my_rows, sync_batch_norms
 from mien.training.initial import load_weights
+from mien.training.optimizer import make_optimizer
 from mien.training.recipe import FitRecipe, Recipe
 from mien.training.zoo import ExpressionNetwork, Output, build_network
 from mien.types import UInt8Array
@@ -60,12 +61,7 @@ def make_fabric(precision: str = "auto") -> Fabric:
     """
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
-        native = (
-            torch.cuda.is_bf16_supported()
-            if accelerator == "cuda"
-            else torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        )
-        precision = "bf16-mixed" if native else "32-true"
+        precision = "bf16-mixed" if _computes_in_bfloat16() else "32-true"
     local = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE", "1")))
     world = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))
     fabric = Fabric(
@@ -77,6 +73,12 @@ def make_fabric(precision: str = "auto") -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def _computes_in_bfloat16() -> bool:
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def fit(
@@ -142,7 +144,8 @@ def fit(
         average.load_state_dict(state["average"])
         first, best = state["epoch"], state["best_accuracy"]
         note(f"resuming after epoch {first} of {fitting.epochs}")
-    network, optimizer = fabric.setup(bare, make_optimizer(bare, fitting))
+    matrix_dtype = torch.bfloat16 if _computes_in_bfloat16() else torch.float32
+    network, optimizer = fabric.setup(bare, make_optimizer(bare, fitting, matrix_dtype))
     if state is not None:
         optimizer.load_state_dict(state["optimizer"])
     log = Log(out / LOG, first) if leads else None
@@ -236,21 +239,6 @@ def _require_finite(total: Tensor, out: Path, epoch: int, step: int) -> None:
             f"{out}: the loss became {float(total)} in epoch {epoch + 1}, before step {step + 2}. "
             "Lower fit.learning_rate and train again; the last checkpoint is sound"
         )
-
-
-def make_optimizer(network: nn.Module, fitting: FitRecipe) -> torch.optim.SGD:
-    """SGD with Nesterov momentum; only matrices decay."""
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    return torch.optim.SGD(
-        [
-            {"params": matrices, "weight_decay": fitting.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
-        lr=fitting.learning_rate,
-        momentum=fitting.momentum,
-        nesterov=True,
-    )
 
 
 def _learning_rate(fitting: FitRecipe, step: int, total: int) -> float:

@@ -105,6 +105,7 @@ class FitRecipe:
     batch: int = 128
     learning_rate: float = 0.1
     momentum: float = 0.9
+    muon_rate: float = 0.0  # peak learning rate of Muon, for filters; 0: SGD for them too
     weight_decay: float = 5e-4  # on weight matrices only
     warmup: float = 0.05  # share of all steps
     ema: float = 0.999  # decay per step of the averaged weights that are exported

@@ -1,0 +1,95 @@
+"""Muon: orthogonal steps for filters, SGD's for all else, and a state that goes on where it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mien.training.fit import fit
+from mien.training.optimizer import Muon, make_optimizer, orthogonal
+from mien.training.recipe import FitRecipe
+from tests.test_training import drawn, tiny
+
+
+def small() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, bias=False), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(96, 3)
+    )
+
+
+def steps(network: nn.Module, optimizer: torch.optim.Optimizer, number: int = 3) -> None:
+    for i in range(number):
+        pixels = torch.randn(8, 1, 6, 6, generator=torch.Generator().manual_seed(i))
+        optimizer.zero_grad()
+        network(pixels).square().mean().backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("shape", [(8, 30), (30, 8), (9, 9)])
+def test_singular_values_become_one_and_directions_stay(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    u, s, v = torch.linalg.svd(matrix, full_matrices=False)
+    assert s.max() / s.min() > 1.5
+    turned = u.T @ orthogonal(matrix) @ v.T
+    values = turned.diagonal()
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+    assert turned == pytest.approx(torch.diag(values), abs=1e-4)
+
+
+def test_a_gradient_of_zero_moves_nothing() -> None:
+    assert orthogonal(torch.zeros(4, 9)).abs().sum() == 0
+
+
+def plain_groups(network: nn.Module) -> list[dict[str, Any]]:
+    return make_optimizer(network, FitRecipe(weight_decay=0.01)).param_groups
+
+
+def test_all_but_filters_move_as_with_sgd() -> None:
+    fitting = FitRecipe(learning_rate=0.1, weight_decay=0.01)
+    one, other = small(), small()
+    plain = make_optimizer(one, fitting)
+    assert isinstance(plain, torch.optim.SGD)
+    groups = [{key: g[key] for key in ("params", "weight_decay")} for g in plain_groups(other)]
+    muon = Muon(groups, lr=0.1, momentum=0.9)
+    steps(one, plain)
+    steps(other, muon)
+    for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        assert mine.detach().numpy() == pytest.approx(theirs.detach().numpy(), abs=1e-6)
+
+
+def test_filters_keep_their_length_and_step_by_the_rate() -> None:
+    network = small()
+    optimizer = make_optimizer(network, FitRecipe(muon_rate=0.03))
+    steps(network, optimizer, 1)
+    filters = network[0].weight
+    assert isinstance(filters, Tensor)
+    before = filters.detach() * (len(filters) ** 0.5 / filters.detach().norm())
+    steps(network, optimizer, 1)
+    moved = (filters.detach() - before).reshape(6, 9)
+    values = torch.linalg.svdvals(moved)
+    assert values.max() == pytest.approx(0.03, rel=0.3)
+    assert values.min() == pytest.approx(0.03, rel=0.4)
+
+
+def test_a_run_with_muon_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
+    data = drawn(28, 0)
+    recipe = tiny(epochs=2, batch=8, muon_rate=0.05)
+    whole = fit(recipe, data, data, tmp_path / "whole").state_dict()
+
+    class KilledError(Exception):
+        pass
+
+    def kill(report: object) -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        fit(recipe, data, data, tmp_path / "halved", report=kill)
+    halved = fit(recipe, data, data, tmp_path / "halved", resume=True).state_dict()
+    assert whole.keys() == halved.keys()
+    assert all(torch.equal(whole[name], halved[name]) for name in whole)
