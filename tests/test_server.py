@@ -304,7 +304,7 @@ def test_kinds_of_work_take_turns() -> None:
         workers.submit("live", partial(done.append, f"live {number}"))
     with pytest.raises(Full):
         workers.submit("picture", lambda: None)
-    assert workers.lines() == {"live": 3.0, "picture": 3.0, "video": 0.0}
+    assert workers.lines() == {"live": 3.0, "picture": 3.0, "report": 0.0, "video": 0.0}
     go.set()
     workers.close()
     assert done == ["live 0", "picture 0", "live 1", "picture 1", "live 2", "picture 2"]

@@ -68,7 +68,7 @@ class Reports:
                     tables = await self._store(request, Path(folder))
                     out = Path(folder) / "report.html"
                     work = partial(write_report, tables, out, view=view, purpose=purpose)
-                    await asyncio.wrap_future(self._workers.submit("picture", work))
+                    await asyncio.wrap_future(self._workers.submit("report", work))
             except TimeoutError:
                 limit = f"{self._settings.timeout:g} seconds, the limit"
                 raise Refusal(503, f"not done within {limit}") from None
