@@ -227,7 +227,8 @@ def test_other_sites_may_not_use_a_reader(
     client: httpx.Client, pictures: dict[str, bytes], analyzer: Analyzer, tmp_path: Path
 ) -> None:
     file = {"file": ("f.png", pictures["f.png"])}
-    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1.evil"):
+    foreign = ("https://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1.evil")
+    for origin in (*foreign, "http://[", "http://127.0.0.1:x"):
         answer = client.post("/v1/analyze", files=file, headers={"Origin": origin})
         assert answer.status_code == 403, origin
     own = str(client.base_url).rstrip("/")
@@ -254,6 +255,7 @@ def test_other_sites_may_not_use_a_reader(
         (["--host", "nonesuch.invalid", "--insecure"], "cannot listen there"),
         (["--max-live", "0"], "--max-live: expected a positive number, got 0"),
         (["--allow-origin", "example.org/x"], "--allow-origin: expected an address like https"),
+        (["--allow-origin", "http://["], "--allow-origin: expected an address like https"),
         (["--certificate", "nonesuch.pem"], "--certificate: cannot be used"),
         (["--model", "nonesuch"], "nonesuch: no model of that name"),
     ],
