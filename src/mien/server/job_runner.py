@@ -8,6 +8,7 @@ turn among the workers, so that a long video does not hold up a live camera.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from contextlib import ExitStack
@@ -148,7 +149,10 @@ class JobRunner:
             state = "cancelled"
         except MienError as failure:
             # Sinks name their file; where it lies is nobody's business.
-            state, error = "failed", str(failure).replace(f"{self._jobs.folder_of(job)}/", "")
+            state, error = (
+                "failed",
+                str(failure).replace(f"{self._jobs.folder_of(job)}{os.sep}", ""),
+            )
         except OSError as failure:
             reason = failure.strerror or failure
             state, error = "failed", f"the server's folder cannot be used ({reason})"

@@ -7,6 +7,7 @@ settings.
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -76,7 +77,7 @@ class Reports:
                 raise Refusal(503, "too much is waiting. Try again in seconds") from None
             except MienError as error:
                 # Where the tables lay is nobody's business.
-                raise Refusal(422, str(error).replace(f"{folder}/", "")) from None
+                raise Refusal(422, str(error).replace(f"{folder}{os.sep}", "")) from None
             return Response(out.read_bytes(), media_type="text/html", headers=ALONE)
 
     async def _store(self, request: Request, folder: Path) -> list[Path]:
