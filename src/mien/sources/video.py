@@ -24,6 +24,8 @@ _MISSING_S: Final = 1.0
 _MISSING_SHARE: Final = 0.05
 #: A source's clock that goes back by more than this was set anew.
 BACK_S: Final = 1.0
+#: FFmpeg's mark of formats whose frames carry no times (AVFMT_NOTIMESTAMPS).
+_NO_TIMES: Final = 0x80
 
 
 def open_video(
@@ -113,7 +115,7 @@ def _video_frames(
     clock = _Clock(1 / float(stream.average_rate) if stream.average_rate else 0.04)
     wanted = span.picker()
     try:
-        stamped = not container.format.flags & av.format.Flags.no_timestamps.value
+        stamped = not container.format.flags & _NO_TIMES
         if span.start_s and stream.time_base and stamped:
             # To the key frame before; what lies between is decoded and dropped. Where nothing can
             # be sought (a pipe, bare frames), that is everything.
