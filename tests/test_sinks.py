@@ -277,6 +277,7 @@ def test_the_sound_of_joined_recordings_ends_with_the_first(tmp_path: Path) -> N
     write_talkie(tmp_path / "v.mkv", 2)
     with av.open(str(tmp_path / "v.mkv")) as film, av.open(str(tmp_path / "v.ts"), "w") as out:
         tone = out.add_stream("aac", rate=16_000, layout="mono")
+        assert isinstance(tone, av.AudioStream)
         for frame in film.decode(audio=0):
             out.mux(tone.encode(frame))
         out.mux(tone.encode(None))
