@@ -292,6 +292,9 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     csv.write_text("emotion,pixels,Usage\n1,0 1 2,Training\n")
     with pytest.raises(DatasetError, match=r"x\.csv:1: not a square"):
         load_crops(csv, "all")
+    csv.write_text("emotion,pixels,Usage\n1\n")  # cut off
+    with pytest.raises(DatasetError, match=r"x\.csv:1: not a square"):
+        load_crops(csv, "all")
     csv.write_text("a,b\n1,2\n")
     with pytest.raises(DatasetError, match="expected columns emotion, pixels, Usage"):
         load_crops(csv, "all")

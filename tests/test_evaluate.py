@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -24,9 +25,9 @@ from mien.evaluate import (
     unseen,
 )
 from mien.evaluation_report import write_report
-from mien.models import ModelSpec
+from mien.models import METADATA_KEY, ModelSpec, find_model
 from mien.pipeline import Analyzer
-from mien.types import EXPRESSIONS
+from mien.types import EXPRESSIONS, UInt8Array
 
 Capture = pytest.CaptureFixture[str]
 REPOSITORY = Path(__file__).parents[1]
@@ -44,6 +45,44 @@ def answers_of(labels: list[int], predicted: list[int], confidence: list[float])
     crops = np.random.default_rng(0).integers(0, 256, (n, 48, 48), np.uint8)
     names = tuple(map(str, range(n)))
     return Answers(np.array(labels), crops, names, np.ones(n, bool), np.zeros(n, np.float32), probs)
+
+
+@pytest.fixture
+def of_ones_own(tmp_path: Path) -> Path:
+    """The default model with other names for its classes: `happy` is `glad`."""
+    model = onnx.load_model_from_string(find_model().read())
+    (row,) = (row for row in model.metadata_props if row.key == METADATA_KEY)
+    values = json.loads(row.value)
+    values |= {
+        "name": "own",
+        "labels": ["glad" if x == "happy" else f"no {x}" for x in EXPRESSIONS],
+    }
+    row.value = json.dumps(values)
+    onnx.save_model(model, tmp_path / "own.onnx")
+    return tmp_path / "own.onnx"
+
+
+def test_a_model_is_examined_on_its_own_classes(
+    of_ones_own: Path, portrait: UInt8Array, tmp_path: Path, capsys: Capture
+) -> None:
+    smile = Image.fromarray(portrait).convert("L").crop((180, 60, 270, 180))
+    for name in ("glad", "no sad"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        smile.save(tmp_path / "set" / name / "x.png")
+    data, model = str(tmp_path / "set"), str(of_ones_own)
+    assert main(["evaluate", "--model", model, "--data", data, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["n"], found["accuracy"]) == (2, 0.5)
+    assert found["per_class"]["glad"]["recall"] == 1
+    assert main(["compare", model, "--data", data]) == 0
+    assert "| **own** | 50.0 " in capsys.readouterr().out
+    assert main(["compare", model, "mien-s", "--data", data]) == 2
+    assert "mien-s: answers in other classes than own" in capsys.readouterr().err
+    assert main(["evaluate", "--model", model, "--data", data, "--pipeline"]) == 2
+    assert "Examine it on crops" in capsys.readouterr().err
+    (tmp_path / "seven" / "happy").mkdir(parents=True)
+    smile.save(tmp_path / "seven" / "happy" / "x.png")
+    assert main(["data", "check", str(tmp_path / "seven"), "--model", model]) == 0
 
 
 def test_figures_by_hand(spec: ModelSpec) -> None:

@@ -81,6 +81,16 @@ def test_two_faces_and_two_films_are_kept_apart() -> None:
     ]  # fmt: skip
 
 
+def test_the_table_keeps_to_one_film_at_a_time(tmp_path: Path) -> None:
+    """A smile that lasts to the end of a film is written before the next film's first one."""
+    late, early = [[]] * 5 + show("sad", *[0.9] * 5), show("happy", *[0.9] * 5)
+    with open_sink(tmp_path / "t.segments.csv") as sink:
+        for result in [*film(*late), *film(*early, *[[]] * 9, source="w.mp4")]:
+            sink.write(result)
+    rows = (tmp_path / "t.segments.csv").read_text("utf-8").splitlines()[1:]
+    assert [row.partition(",")[0] for row in rows] == ["v.mp4", "w.mp4"]
+
+
 def test_pictures_have_no_segments() -> None:
     assert find_segments(film(*[[face(None, "happy", 0.9)]] * 5)) == []
     with pytest.raises(ValueError, match="leave <= enter"):

@@ -80,6 +80,12 @@ def test_threshold_reaches_its_accuracy() -> None:
     assert confidence_for_accuracy(np.array([1]), np.array([[0.9, 0.1]]), 0.85) == 1.0
 
 
+def test_answers_of_one_confidence_stay_together() -> None:
+    probs = np.array([[0.9, 0.1], [0.6, 0.4], [0.6, 0.4], [0.6, 0.4]])
+    assert confidence_for_accuracy(np.array([0, 0, 1, 1]), probs, 0.85) == 0.9
+    assert confidence_for_accuracy(np.array([0, 0, 0, 0]), probs, 0.85) == 0.6
+
+
 @given(
     st.lists(st.lists(st.floats(-500, 500), min_size=7, max_size=7), min_size=1, max_size=5),
     st.floats(0.05, 20),

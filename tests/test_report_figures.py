@@ -15,8 +15,9 @@ from mien.report.contrasts import audience, differences, reactions, sessions
 from mien.report.findings import overall, shares_of, transitions, units_of
 from mien.report.intake import take_in
 from mien.report.recording import MOST_SPANS, Recording, Spans
+from mien.report.sections import meaning
 from mien.sinks import open_sink
-from mien.types import EXPRESSIONS, FaceResult, FaceShape, FrameResult
+from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, FaceResult, FaceShape, FrameResult
 from tests.test_events import face, film
 
 HAPPY, SAD, NEUTRAL = (EXPRESSIONS.index(name) for name in ("happy", "sad", "neutral"))
@@ -190,3 +191,9 @@ def test_an_audience_is_laid_over_each_other(tmp_path: Path) -> None:
     assert found.times_s[found.moments[0]] >= 10
     assert set(found.lifted) == {HAPPY}
     assert len(found.moments) == 2  # at least 5 s apart, and only where there is something
+
+
+def test_sums_are_named_by_what_they_hold() -> None:
+    assert meaning("unpleasant", EXPRESSIONS) == "angry, disgust, fear, sad"
+    assert meaning("unpleasant", FERPLUS_EXPRESSIONS) == "sad, angry, disgust, fear, contempt"
+    assert meaning("expressive", EXPRESSIONS) == "anything but neutral"

@@ -16,7 +16,7 @@ from mien.errors import ConfigError
 from mien.report import write_report
 from mien.report.intake import take_in
 from mien.report.recording import FloatArray
-from mien.report.thumbnails import cut_out, find_videos
+from mien.report.thumbnails import _picture, cut_out, find_videos
 from tests.test_report import Page
 from tests.test_report_figures import save, smile
 
@@ -61,6 +61,14 @@ def pictures(page: str) -> list[FloatArray]:
         data = b64decode(image["src"].removeprefix("data:image/jpeg;base64,"))
         found.append(np.asarray(Image.open(BytesIO(data)).convert("RGB"), np.float64))
     return found
+
+
+def test_a_face_that_has_left_the_picture_is_cut_out_all_the_same() -> None:
+    """Its box has no size, and lies on the edge."""
+    gone = replace(smile(n=1)[0].faces[0], box=(128.0, 128.0, 0.0, 0.0))
+    result = replace(smile(n=1)[0], faces=[gone])
+    image = np.zeros((128, 128, 3), np.uint8)
+    assert _picture(image, result, 1, blur=True).startswith("data:image/jpeg")
 
 
 def test_the_peak_is_shown(clip: Path, table: Path, tmp_path: Path) -> None:

@@ -227,7 +227,8 @@ def test_other_sites_may_not_use_a_reader(
     client: httpx.Client, pictures: dict[str, bytes], analyzer: Analyzer, tmp_path: Path
 ) -> None:
     file = {"file": ("f.png", pictures["f.png"])}
-    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1.evil"):
+    foreign = ("https://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1.evil")
+    for origin in (*foreign, "http://[", "http://127.0.0.1:x"):
         answer = client.post("/v1/analyze", files=file, headers={"Origin": origin})
         assert answer.status_code == 403, origin
     own = str(client.base_url).rstrip("/")
@@ -254,6 +255,7 @@ def test_other_sites_may_not_use_a_reader(
         (["--host", "nonesuch.invalid", "--insecure"], "cannot listen there"),
         (["--max-live", "0"], "--max-live: expected a positive number, got 0"),
         (["--allow-origin", "example.org/x"], "--allow-origin: expected an address like https"),
+        (["--allow-origin", "http://["], "--allow-origin: expected an address like https"),
         (["--certificate", "nonesuch.pem"], "--certificate: cannot be used"),
         (["--model", "nonesuch"], "nonesuch: no model of that name"),
     ],
@@ -304,7 +306,7 @@ def test_kinds_of_work_take_turns() -> None:
         workers.submit("live", partial(done.append, f"live {number}"))
     with pytest.raises(Full):
         workers.submit("picture", lambda: None)
-    assert workers.lines() == {"live": 3.0, "picture": 3.0, "video": 0.0}
+    assert workers.lines() == {"live": 3.0, "picture": 3.0, "report": 0.0, "video": 0.0}
     go.set()
     workers.close()
     assert done == ["live 0", "picture 0", "live 1", "picture 1", "live 2", "picture 2"]

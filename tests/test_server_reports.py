@@ -1,12 +1,15 @@
 """Reports of tables that a client sends: the page, and what is refused."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import httpx
 import pytest
 
-from mien.pipeline import Analyzer
+from mien.pipeline import Analyzer, Found
+from mien.server.pictures import Pictures
 from mien.sinks import to_json
 from mien.types import Frame, UInt8Array
 from tests.servers import running
@@ -73,3 +76,36 @@ def test_nothing_is_kept(analyzer: Analyzer, table: bytes, tmp_path: Path) -> No
         before = {path.name for path in tmp_path.rglob("*")}
         assert ask(client, ("x.jsonl", table)).status_code == 200
         assert {path.name for path in tmp_path.rglob("*")} == before
+
+
+def test_a_picture_does_not_wait_for_a_report(
+    analyzer: Analyzer, table: bytes, portrait_file: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A picture's faces may wait for pictures behind it, which see to them; a report does not."""
+    entered, go, find = Event(), Event(), Pictures._find
+
+    def held(self: Pictures, name: str, data: bytes) -> Found:
+        entered.set()
+        assert go.wait(60)
+        return find(self, name, data)
+
+    monkeypatch.setattr(Pictures, "_find", held)
+    picture = {"file": ("p.png", portrait_file.read_bytes())}
+    with (
+        running(analyzer, tmp_path, workers=1, timeout=20.0) as client,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        seen = threads.submit(client.post, "/v1/analyze", files=picture)
+        assert entered.wait(60)
+        told = threads.submit(ask, client, ("x.jsonl", table))
+        while "} 1.0" not in waiting(client):
+            pass
+        go.set()
+        assert seen.result().status_code == 200, seen.result().text
+        assert told.result().status_code == 200, told.result().text
+
+
+def waiting(client: httpx.Client) -> str:
+    lines = client.get("/metrics").text.splitlines()
+    return "\n".join(line for line in lines if line.startswith("mien_waiting{"))

@@ -19,6 +19,7 @@ from mien.following import Following
 from mien.pipeline import Analyzer
 from mien.server.job_runner import FILES
 from mien.server.jobs import UPLOAD, Jobs
+from mien.sinks import open_sink
 from mien.types import Frame, FrameResult, UInt8Array
 from tests.films import write_film
 from tests.servers import running
@@ -319,13 +320,15 @@ def test_what_a_killed_server_left_is_never_lost_in_silence(tmp_path: Path, clip
     assert (job.state, job.attempts) == ("waiting", 1)
     assert not orphan.exists()
     assert jobs.begin_next() is not None
+    table = open_sink(jobs.folder_of(job) / "results.parquet")
+    table.write(FrameResult("clip.mp4", 0, 0.0, 4, 4))  # and killed before it is complete
     jobs.close()
 
     jobs = Jobs(tmp_path, 1000)  # the second time it is the video that is suspected
     job = jobs.get(job_id)
     assert job is not None
     assert (job.state, job.error) == ("failed", "the server was ended 2 times while working on it")
-    assert not (jobs.folder_of(job) / UPLOAD).exists()
+    assert list(jobs.folder_of(job).iterdir()) == []
     other = begun(jobs)
     (jobs.folder / other / UPLOAD).unlink()
     jobs.close()

@@ -153,6 +153,25 @@ def test_a_folder_keeps_every_source_apart(tmp_path: Path) -> None:
         assert len(list(container.decode(video=0))) == 2
 
 
+def test_a_name_that_says_nothing_becomes_what_came(tmp_path: Path) -> None:
+    """A camera, standard input, a file without suffix: one frame is a picture, more are a film."""
+    with open_sink(f"{tmp_path}/out/") as sink:
+        for name, count in (("-", 1), ("0", 3), ("rtsp://host/stream", 2), ("d/Clip", 2), ("", 1)):
+            for i in range(count):
+                sink.write(FrameResult(name, i, i / 10, 64, 48), SHADE)
+    written = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert written == ["-.png", "0.mp4", "Clip.mp4", "array.png", "stream.mp4"]
+    with av.open(str(tmp_path / "out" / "0.mp4")) as container:
+        assert len(list(container.decode(video=0))) == 3
+
+
+def test_copies_stay_apart_where_letters_have_no_size(tmp_path: Path) -> None:
+    with open_sink(f"{tmp_path}/out/") as sink:
+        for name in ("a/x.JPG", "b/X.jpg"):
+            sink.write(FrameResult(name, 0, 0.0, 64, 48), SHADE)
+    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["X-2.jpg", "x.jpg"]
+
+
 @pytest.mark.parametrize("name", ["r.jsonl", "r.json", "r.csv", "r.parquet", "r.mp4"])
 def test_an_interrupted_run_leaves_a_readable_file(tmp_path: Path, name: str) -> None:
     target = tmp_path / name
@@ -212,11 +231,11 @@ def test_a_full_disk_is_an_error_with_a_name(
         sink.write(RESULTS[0])
 
 
-def write_talkie(path: Path, seconds: float) -> None:
+def write_talkie(path: Path, seconds: float, *, rate: int = 16_000) -> None:
     """A grey film with a tone of 440 Hz."""
     with av.open(str(path), "w") as container:
         film = container.add_stream("libx264", rate=25)
-        tone = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        tone = container.add_stream("pcm_s16le", rate=rate, layout="mono")
         assert isinstance(film, av.VideoStream)
         assert isinstance(tone, av.AudioStream)
         film.width = film.height = 64
@@ -224,16 +243,20 @@ def write_talkie(path: Path, seconds: float) -> None:
         for i in range(round(25 * seconds)):
             grey = np.full((64, 64, 3), 90, np.uint8)
             container.mux(film.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
-            wave = 8000 * np.sin(2 * np.pi * 440 * (np.arange(640) + 640 * i) / 16_000)
+            n = rate // 25
+            wave = 8000 * np.sin(2 * np.pi * 440 * (np.arange(n) + n * i) / rate)
             frame = av.AudioFrame.from_ndarray(wave[None].astype(np.int16), "s16", "mono")
-            frame.sample_rate, frame.pts = 16_000, 640 * i
+            frame.sample_rate, frame.pts = rate, n * i
             container.mux(tone.encode(frame))
         container.mux([*film.encode(None), *tone.encode(None)])
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
-def test_an_annotated_copy_keeps_its_sound(tmp_path: Path, suffix: str) -> None:
-    write_talkie(tmp_path / "v.mkv", 2)
+@pytest.mark.parametrize(
+    ("suffix", "rate"),
+    [(".mp4", 16_000), (".mkv", 16_000), (".webm", 16_000), (".mp4", 22_250), (".webm", 44_100)],
+)
+def test_an_annotated_copy_keeps_its_sound(tmp_path: Path, suffix: str, rate: int) -> None:
+    write_talkie(tmp_path / "v.mkv", 2, rate=rate)
     picture = np.full((64, 64, 3), 90, np.uint8)
     with open_sink(tmp_path / f"copy{suffix}") as sink:
         for i in range(15, 45):  # from 0.6 to 1.8 s
@@ -247,3 +270,33 @@ def test_an_annotated_copy_keeps_its_sound(tmp_path: Path, suffix: str) -> None:
     spectrum = np.abs(np.fft.rfft(wave - wave.mean()))
     loudest_hz = spectrum.argmax() * heard[0][2] / len(wave)
     assert loudest_hz == pytest.approx(440, abs=5)
+
+
+def test_the_sound_of_joined_recordings_ends_with_the_first(tmp_path: Path) -> None:
+    """Its clock begins anew where the film's goes on; the copy is written all the same."""
+    write_talkie(tmp_path / "v.mkv", 2)
+    with av.open(str(tmp_path / "v.mkv")) as film, av.open(str(tmp_path / "v.ts"), "w") as out:
+        tone = out.add_stream("aac", rate=16_000, layout="mono")
+        assert isinstance(tone, av.AudioStream)
+        for frame in film.decode(audio=0):
+            out.mux(tone.encode(frame))
+        out.mux(tone.encode(None))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(2 * (tmp_path / "v.ts").read_bytes())
+    with open_sink(tmp_path / "copy.mp4") as sink:
+        for i in range(40):
+            sink.write(FrameResult(str(joined), i, i / 10, 64, 48), SHADE)
+    with av.open(str(tmp_path / "copy.mp4")) as container:
+        assert len(list(container.decode(video=0))) == 40
+        container.seek(0)
+        assert max(f.time or 0 for f in container.decode(audio=0)) < 2.5
+
+
+def test_a_codecs_failure_has_the_files_name(tmp_path: Path) -> None:
+    nothing = np.zeros((1, 1, 3), np.uint8)  # too small for every codec
+    with (
+        pytest.raises(SinkError, match=r"r\.mp4: cannot be written"),
+        open_sink(tmp_path / "r.mp4") as sink,
+    ):
+        sink.write(FrameResult("v", 0, 0.0, 1, 1), nothing)
+    assert not (tmp_path / "r.mp4").exists()

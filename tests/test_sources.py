@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mien.errors import SourceError
-from mien.sources import expand_source, open_source
+from mien.sources import Span, expand_source, is_video, open_source
 from mien.types import Frame, UInt8Array
 from tests.films import write_film
 
@@ -127,6 +127,8 @@ def test_arrays_and_frames() -> None:
         open_source(np.zeros((4, 4, 2), np.uint8))
     with pytest.raises(ValueError, match="uint8"):
         open_source(np.zeros((4, 4, 3), np.float32))
+    with pytest.raises(ValueError, match="at least one pixel"):
+        open_source(np.zeros((0, 4, 3), np.uint8))
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -151,6 +153,12 @@ def test_a_huge_picture_is_refused_by_its_header(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"60 x 40 .* limit of 2,399"):
         read(tmp_path / "small.png", max_pixels=2_399)
     assert read(tmp_path / "small.png", max_pixels=2_400).shape == (40, 60, 3)
+
+
+def test_a_large_picture_without_suffix_is_one_in_silence(tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    file.write_bytes(png_header(10_000, 10_000))  # Pillow warns of so many pixels
+    assert not is_video(str(file))
 
 
 def test_pillows_own_limit_does_not_interfere(
@@ -209,6 +217,24 @@ def test_video_times_are_the_containers(tmp_path: Path) -> None:
     assert [frame.index for frame in frames] == list(range(len(times)))
     levels = [frame.image.mean() for frame in frames]
     assert levels == pytest.approx([10 * i for i in range(len(times))], abs=4)
+
+
+def test_the_clock_goes_on_where_recordings_were_joined(tmp_path: Path) -> None:
+    part, joined = tmp_path / "part.ts", tmp_path / "joined.ts"
+    write_film(part, [np.full((64, 64, 3), 90, np.uint8)] * 40, fps=20)
+    joined.write_bytes(2 * part.read_bytes())
+    with open_source(joined) as source:
+        times = [frame.time_s for frame in source]
+    assert times == pytest.approx([times[0] + i / 20 for i in range(80)], abs=1e-3)
+
+
+def test_a_part_of_a_film_without_timestamps(tmp_path: Path) -> None:
+    bare = tmp_path / "bare.h264"
+    write_film(bare, [np.full((64, 64, 3), i, np.uint8) for i in range(50)], fps=25)
+    with open_source(bare, span=Span(start_s=1.0)) as source:
+        found = [(frame.index, frame.time_s) for frame in source]
+    assert [index for index, _ in found] == list(range(25))
+    assert [time_s for _, time_s in found] == pytest.approx([1 + i / 25 for i in range(25)])
 
 
 def test_a_video_without_suffix_and_a_gif(tmp_path: Path) -> None:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from mien.classifier import ExpressionClassifier
 from mien.cli import main
 from mien.errors import ConfigError
-from mien.study import format_study, load_study, read_result
+from mien.evaluate import summarize
+from mien.study import StudyResult, Trial, format_study, load_study, read_result
 from mien.study.bench import run_study
+from tests.test_evaluate import answers_of
 from tests.test_training import write_splits
 
 Capture = pytest.CaptureFixture[str]
@@ -144,3 +147,14 @@ def test_a_broken_result_is_named(tmp_path: Path) -> None:
 def test_every_study_in_the_repository_loads() -> None:
     for file in (Path(__file__).parents[1] / "recipes" / "studies").glob("*.toml"):
         assert list(load_study(file).trials())
+
+
+def test_a_reference_that_failed_leaves_the_others_their_rows() -> None:
+    answers = answers_of([3, 4], [3, 3], [0.9, 0.8])
+    examined = summarize(answers, ExpressionClassifier().spec, data="crops")
+    failed = Trial("reference", 0, 0, 0, 0, 0.0, 0.0, (), "", "the loss became nan")
+    good = Trial("other", 0, 3, 1000, 1000, 1.0, 1.0, (examined, examined), "10")
+    table = format_study(StudyResult("s", "Why?", (failed, good)))
+    assert "| reference | failed: the loss became infinite |" in table
+    assert "| other | 50.0% | no seed in common |" in table
+    assert "Every variant failed" in format_study(StudyResult("s", "Why?", (failed,)))

@@ -66,11 +66,11 @@ def test_opinions_are_those_of_the_teachers(tmp_path: Path, portrait_file: Path)
     data.images[0] = np.asarray(face)
     found = opinions(["mien-s"], data, tmp_path)
     assert found.shape == (6, 7)
-    assert found.sum(1) == pytest.approx(1, abs=1e-5)
+    assert found.sum(1) == pytest.approx(1, abs=2e-3)
     assert EXPRESSIONS[found[0].argmax()] == "happy"
     assert len(list(tmp_path.glob("opinions-*.npz"))) == 1
     again = opinions(["mien-s"], data, tmp_path)  # now out of the file
-    assert again == pytest.approx(found, abs=1e-3)
+    assert np.array_equal(again, found)
     with pytest.raises(ModelError, match="no model of that name"):
         opinions(["nobody"], data, tmp_path)
     with pytest.raises(ConfigError, match="other classes"):

@@ -169,3 +169,5 @@ def test_plot_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main([*command, str(tmp_path / "t.png"), "--overwrite"]) == 0
     assert main([*command, str(tmp_path / "t.doc")]) == 2
     assert "expected .png" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "r.csv" / "t.html")]) == 2
+    assert "cannot be written" in capsys.readouterr().err

@@ -92,6 +92,22 @@ def test_recipe_mistakes_are_named(tmp_path: Path) -> None:
     file.write_text("name = 'x'\n[fit]\nepochs = 'many'\n")
     with pytest.raises(ConfigError, match=r"fit\.epochs: expected int"):
         load_recipe(file)
+    for line, says in (
+        ("widths = ['a', 2, 3, 4]", r"network\.widths: expected int, found 'a'"),
+        ("widths = 32", r"network\.widths: expected tuple, found 32"),
+    ):
+        file.write_text(f"name = 'x'\n[network]\n{line}\n")
+        with pytest.raises(ConfigError, match=says):
+            load_recipe(file)
+    for line, says in (
+        ("resolutions = [[0.5, 32], 1.0]", r"fit\.resolutions: expected tuple, found 1\.0"),
+        ("resolutions = [[0.5, 32, 4]]", r"fit\.resolutions: expected 2 values"),
+        ("batch = 0", r"fit\.batch: expected at least 1, found 0"),
+        ("epochs = -1", r"fit\.epochs: expected at least 1, found -1"),
+    ):
+        file.write_text(f"name = 'x'\n[fit]\n{line}\n")
+        with pytest.raises(ConfigError, match=says):
+            load_recipe(file)
     file.write_text("name = ")
     with pytest.raises(ConfigError, match="not valid TOML"):
         load_recipe(file)

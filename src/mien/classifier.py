@@ -29,11 +29,11 @@ _SHIFT = 1 / 16  # of the view `shifts`: in sides of the crop
 
 @dataclass(frozen=True)
 class Predictions:
-    """The answers for N crops, as arrays.
+    """The answers for N crops in K classes, as arrays.
 
     Attributes:
-        probs: calibrated probabilities `float64 (N, 7)`; each row sums to 1.
-        logits: the network's raw answers `float32 (N, 7)`.
+        probs: calibrated probabilities `float64 (N, K)`; each row sums to 1.
+        logits: the network's raw answers `float32 (N, K)`.
         embeddings: `float32 (N, D)`, the features behind the answer.
         uncertain: `bool (N,)`, True where the confidence is below the model's threshold.
         labels: the classes, in the order of the columns.

@@ -16,7 +16,7 @@ import numpy as np
 
 from mien.classifier import ExpressionClassifier
 from mien.datasets import SPLITS, load_crops
-from mien.errors import DatasetError
+from mien.errors import ConfigError, DatasetError
 from mien.evaluate import Answers, answer_crops
 from mien.metrics import accuracy_interval, mcnemar_p
 from mien.types import Views
@@ -119,21 +119,29 @@ def compare(
         note: called with a line on what is going on.
 
     Raises:
-        DatasetError: the set has none of FER2013's splits.
+        ConfigError: the models answer in different classes.
+        DatasetError: no such set, or no picture of these classes in it.
         ModelError: a model cannot be read.
     """
+    classifiers = [ExpressionClassifier(model, threads=2) for model in models]
+    labels = classifiers[0].spec.labels
+    for classifier in classifiers:
+        if classifier.spec.labels != labels:
+            raise ConfigError(
+                f"{classifier.spec.name}: answers in other classes than {classifiers[0].spec.name}."
+                " Compare models of the same classes"
+            )
     splits = {}
     for split in SPLITS:
         try:
-            splits[split] = load_crops(data, split)
+            splits[split] = load_crops(data, split, classes=labels)
         except DatasetError:
             continue
     if not splits:
-        splits["all"] = load_crops(data, "all")
+        splits["all"] = load_crops(data, "all", classes=labels)
     judge = next(name for name in ("PublicTest", "PrivateTest", *splits) if name in splits)
     rows, correct = [], {}
-    for model in models:
-        classifier = ExpressionClassifier(model, threads=2)
+    for model, classifier in zip(models, classifiers, strict=True):
         name = classifier.spec.name
         answers: dict[str, Answers] = {}
         for split, crops in splits.items():

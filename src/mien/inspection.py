@@ -18,7 +18,7 @@ from mien.datasets import SPLITS, Row, read_rows
 from mien.datasets.crops import pixel_hash
 from mien.errors import DatasetError
 from mien.preprocess import resize_crop
-from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, UInt8Array
+from mien.types import FERPLUS_EXPRESSIONS, UInt8Array
 
 #: What `check` may find, and what it means.
 KINDS: Final[Mapping[str, str]] = {
@@ -162,7 +162,7 @@ def check(
             suspicion = _voters_disagree(row)
             if suspicion:
                 findings.append(_finding("mislabelled", row, suspicion))
-            elif classifier is not None and row.expression in EXPRESSIONS:
+            elif classifier is not None and row.expression in classifier.spec.labels:
                 doubtful.append(row)
                 crops.append(resize_crop(image, classifier.spec.input_px))
     findings += _twin_findings(twins)

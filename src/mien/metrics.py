@@ -170,10 +170,11 @@ def confidence_for_accuracy(labels: IntArray, probs: FloatArray, accuracy: float
 
     Returns 1.0 if no threshold reaches it.
     """
-    confidence = probs.max(1)
-    order = np.argsort(-confidence, kind="stable")
+    order = np.argsort(-probs.max(1), kind="stable")
+    confidence = probs.max(1)[order]
     correct = (probs.argmax(1) == labels)[order]
     reached = np.cumsum(correct) / np.arange(1, len(labels) + 1) >= accuracy
+    reached[:-1] &= confidence[1:] < confidence[:-1]  # all answers of one confidence, or none
     if not reached.any():
         return 1.0
-    return float(confidence[order][np.nonzero(reached)[0][-1]])
+    return float(confidence[np.nonzero(reached)[0][-1]])

@@ -1,6 +1,6 @@
 """From an aligned face crop to the network's input: the one copy, for training and inference.
 
-Imports numpy and Pillow only. Whatever is decided here travels in the `ModelSpec`, so a model
+Imports numpy, Pillow and types. Whatever is decided here travels in the `ModelSpec`, so a model
 always meets the pixels that it was trained on.
 """
 

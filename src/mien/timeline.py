@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from mien import plots
 from mien.annotate import css_colours
-from mien.errors import SourceError
+from mien.errors import SinkError, SourceError
 from mien.events import Segment, SegmentFinder
 from mien.types import FrameResult
 
@@ -35,7 +35,7 @@ class FaceTimeline:
     Attributes:
         track_id: which.
         times_s: `(N,)`, ascending; NaN where it was out of sight.
-        probs: `(N, K)`, means over the time since the point before.
+        probs: `(N, K)`, means over the frames of which a point is made.
         seen_s: how long it was in sight.
         segments: what it showed.
     """
@@ -130,8 +130,21 @@ def _face_timeline(
 
 
 def write_timeline(timeline: Timeline, file: Path) -> None:
-    """Draw a timeline: `.png` (or another picture), or `.html` for a page."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Draw a timeline: `.png` (or another picture), or `.html` for a page.
+
+    Raises:
+        SinkError: it cannot be written there.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _write(timeline, file)
+    except OSError as error:
+        raise SinkError(
+            f"{file}: cannot be written ({error.strerror}). Check the folder and the disk's space"
+        ) from error
+
+
+def _write(timeline: Timeline, file: Path) -> None:
     if file.suffix.lower() in (".html", ".htm"):
         file.write_text("\n".join(_page(timeline)), encoding="utf-8")
         return

@@ -162,9 +162,16 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
     from mien.datasets import load_pictures
     from mien.evaluate import answer_pictures, of_pose, summarize
     from mien.pipeline import Analyzer
+    from mien.types import EXPRESSIONS
 
-    pictures = load_pictures(options.data)
     analyzer = Analyzer(_model(options), expect=options.expect)
+    if analyzer.classifier.spec.labels != EXPRESSIONS:
+        raise ConfigError(
+            f"--pipeline: full pictures are labelled with {', '.join(EXPRESSIONS)}, and "
+            f"{analyzer.classifier.spec.name} answers {', '.join(analyzer.classifier.spec.labels)}."
+            " Examine it on crops"
+        )
+    pictures = load_pictures(options.data)
     progress = Progress(len(pictures), "pictures", quiet=options.json)
     try:
         everything = answer_pictures(
@@ -182,15 +189,18 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     from mien.classifier import ExpressionClassifier
     from mien.datasets import load_crops
     from mien.evaluate import answer_crops, summarize, unseen
+    from mien.types import EXPRESSIONS
 
     classifier = ExpressionClassifier(_model(options), threads=2, classes=options.classes)
     balanced = bool(options.expect)
-    data = load_crops(options.data, options.split)
+    # Votes are for rows of the seven, whatever the eight classes are that people chose.
+    labels = EXPRESSIONS if options.classes else classifier.spec.labels
+    data = load_crops(options.data, options.split, classes=labels)
     if options.classes:
         data = data.by_votes()
     fresh = None
     if options.train_data:
-        fresh = unseen(data, load_crops(options.train_data, "Training"))
+        fresh = unseen(data, load_crops(options.train_data, "Training", classes=labels))
     answers = answer_crops(classifier, data, views=options.views, balanced=balanced)
     return answers, summarize(
         answers,

@@ -145,7 +145,7 @@ def _fer2013_csv(path: Path) -> Iterator[Row]:
                 side = int(np.sqrt(len(pixels)))
                 image = pixels.reshape(side, side)
                 label = int(row[header["emotion"]])
-            except (ValueError, OverflowError) as error:
+            except (AttributeError, TypeError, ValueError, OverflowError) as error:
                 raise DatasetError(f"{name}: not a square grey picture ({error})") from error
             ballot = None
             if ballots is not None:
@@ -183,7 +183,10 @@ def _fer2013(label: int, name: str) -> str:
 def _ckplus(path: Path) -> Iterator[Row]:
     """One row a labelled sequence: its last frame, at the peak of the expression."""
     for label_file in sorted((path / "Emotion").rglob("*_emotion.txt")):
-        expression = _CKPLUS[int(float(label_file.read_text()))]
+        try:
+            expression = _CKPLUS[int(float(label_file.read_text(encoding="utf-8")))]
+        except (ValueError, KeyError) as error:
+            raise DatasetError(f"{label_file}: expected a class from 1 to 7 ({error})") from error
         within = label_file.relative_to(path / "Emotion").parent
         frame = label_file.name.removesuffix("_emotion.txt")
         folder = path / "cohn-kanade-images" / within

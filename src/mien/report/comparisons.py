@@ -50,7 +50,7 @@ from mien.report.material import (
 )
 from mien.report.page import Html, folded, quiet, section, table, tag, with_ends
 from mien.report.recording import OFFSETS_S, STEP_S
-from mien.report.sections import POINTS, SUMS
+from mien.report.sections import POINTS, meaning
 from mien.report.statistics import Estimate
 
 _FEW: Final = 10  # units in a group below which its intervals are rough
@@ -200,12 +200,15 @@ def over_sessions(material: Material) -> Iterator[Html]:
     if not dated:
         content.append(quiet("Days are those on which the tables were last changed."))
     for name in summed(material.labels):
-        content += _course(found, name, slopes[name], good)
+        heading = f"{name.capitalize()} ({meaning(name, material.labels)})"
+        content += _course(heading, found, name, slopes[name], good)
     content.append(_session_table(material, found))
     yield section("trends", "From session to session", *content)
 
 
-def _course(found: list[Session], name: str, slope: Estimate, good: int) -> Iterator[Html]:
+def _course(
+    heading: str, found: list[Session], name: str, slope: Estimate, good: int
+) -> Iterator[Html]:
     days = [session.day.toordinal() for session in found]
     places = [(day - days[0]) / max(days[-1] - days[0], 1) for day in days]
     estimates = [None if s.shares is None else s.shares.of(name) for s in found]
@@ -221,7 +224,7 @@ def _course(found: list[Session], name: str, slope: Estimate, good: int) -> Iter
     chart = dots(places, estimates, [session.enough for session in found], label=label)
     ends = found[0].day, found[-1].day
     ticks = [(place, day.isoformat()) for place, day in zip((0, 1), ends, strict=True)]
-    yield tag("h3", f"{name.capitalize()} ({SUMS[name]})")
+    yield tag("h3", heading)
     yield tag("figure", plot(chart, _PERCENT, axis(ticks)), tag("figcaption", said))
 
 

@@ -6,7 +6,7 @@ Each function writes one section of the page, and nothing where there is nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import Final
 
@@ -35,12 +35,12 @@ _MOMENTS: Final = 20  # strongest ones in a table
 _BARS: Final = 200  # segments below a timeline
 _FEW: Final = 10  # units that say little about others
 
-#: What the sums of classes mean, for readers.
-SUMS: Final = {
-    "expressive": "anything but neutral",
-    "pleasant": "happy",
-    "unpleasant": "angry, disgust, fear, sad",
-}
+
+def meaning(name: str, labels: Sequence[str]) -> str:
+    """What a sum of these classes holds, for readers."""
+    if name == "expressive":
+        return f"anything but {NEUTRAL}"
+    return ", ".join(labels[i] for i in summed(labels)[name])
 
 
 def summary(material: Material) -> Iterator[Html]:
@@ -151,9 +151,11 @@ def _share_table(material: Material, found: Shares) -> Html:
     weighted = dict(zip(material.labels, map(percent, found.weighted), strict=True))
     rows = []
     classes = [label for label, _ in found.ordered(material.labels)]
-    for label in (*classes, "uncertain", *summed(material.labels)):
+    sums = summed(material.labels)
+    for label in (*classes, "uncertain", *sums):
         estimate, mark = found.of(label), material.mark(label)
-        note = tag("span", f" ({SUMS[label]})", class_="quiet") if label in SUMS else ""
+        held = f" ({meaning(label, material.labels)})" if label in sums else ""
+        note = tag("span", held, class_="quiet") if held else ""
         name = join((tag("span", class_=f"chip {mark}"), label, note))
         bar = tag("div", share_bar(estimate, mark, top), class_="bar")
         ends_of_it = interval(estimate, bare=True)

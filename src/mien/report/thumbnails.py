@@ -159,10 +159,10 @@ def _picture(image: UInt8Array, result: FrameResult, track_id: int, *, blur: boo
         for face in result.faces:
             _hide(image, face.box)
     height, width = image.shape[:2]
-    side = min(max(w, h) * (_AROUND_BLURRED if blur else _AROUND), width, height)
+    side = max(1.0, min(max(w, h) * (_AROUND_BLURRED if blur else _AROUND), width, height))
     left = min(max(x + w / 2 - side / 2, 0.0), width - side)
     top = min(max(y + h / 2 - side / 2, 0.0), height - side)
-    edges = (left, top, left + max(side, 1.0), top + max(side, 1.0))
+    edges = (left, top, left + side, top + side)
     file = BytesIO()
     Image.fromarray(image).resize(
         (_SIDE_PX, _SIDE_PX), Image.Resampling.LANCZOS, box=edges, reducing_gap=2.0

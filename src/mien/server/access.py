@@ -100,8 +100,9 @@ class Guard:
         origin = headers.get("origin")
         if origin is None:
             return True
-        return (
-            urlsplit(origin.lower()).netloc == host or origin_of(origin) in self._settings.origins
+        known = origin_of(origin)
+        return known != "" and (
+            urlsplit(origin.lower()).netloc == host or known in self._settings.origins
         )
 
     def _add_headers(self, scope: Scope, headers: MutableHeaders) -> None:

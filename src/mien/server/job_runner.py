@@ -8,7 +8,7 @@ turn among the workers, so that a long video does not hold up a live camera.
 from __future__ import annotations
 
 import logging
-import shutil
+import os
 import threading
 import time
 from contextlib import ExitStack
@@ -24,7 +24,7 @@ from mien.annotate import annotate
 from mien.errors import MienError, SourceError
 from mien.pipeline import Analyzer
 from mien.report import write_report
-from mien.server.jobs import UPLOAD, Job, Jobs, State
+from mien.server.jobs import UPLOAD, Job, Jobs, State, delete
 from mien.server.meters import Meters
 from mien.server.settings import Settings
 from mien.server.workers import Workers
@@ -149,7 +149,10 @@ class JobRunner:
             state = "cancelled"
         except MienError as failure:
             # Sinks name their file; where it lies is nobody's business.
-            state, error = "failed", str(failure).replace(f"{self._jobs.folder_of(job)}/", "")
+            state, error = (
+                "failed",
+                str(failure).replace(f"{self._jobs.folder_of(job)}{os.sep}", ""),
+            )
         except OSError as failure:
             reason = failure.strerror or failure
             state, error = "failed", f"the server's folder cannot be used ({reason})"
@@ -178,11 +181,9 @@ class JobRunner:
     def _analyze(self, job: Job) -> None:
         folder = self._jobs.folder_of(job)
         upload = folder / UPLOAD
-        for file in folder.iterdir():  # of an attempt before this one
-            if file.is_dir():  # Parquet's groups
-                shutil.rmtree(file)
-            elif file != upload:
-                file.unlink()
+        for path in folder.iterdir():  # of an attempt before this one
+            if path != upload:
+                delete(path)
         labels = self._analyzer.classifier.spec.labels
         with ExitStack() as stack:
             source = stack.enter_context(self._open(job, upload))

@@ -199,8 +199,8 @@ class Jobs:
     def end(self, job: Job, state: State, error: str | None = None) -> None:
         """Note how a job ended, and delete its upload and what is not complete."""
         folder = self.folder_of(job)
-        for file in [folder / UPLOAD, *folder.glob(".*")]:
-            file.unlink(missing_ok=True)
+        for path in [folder / UPLOAD, *folder.glob(".*")]:
+            delete(path)
         values = (state, self._now_s(), error, _size(folder))
         self._set(job, "state = ?, ended_s = ?, error = ?, bytes = ?", values)
 
@@ -267,6 +267,14 @@ class Jobs:
         except sqlite3.OperationalError as error:
             full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
             raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
+
+
+def delete(path: Path) -> None:
+    """Delete a file, or the folder in which Parquet's groups lie until they are joined."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _steady_s() -> float:

@@ -7,6 +7,7 @@ settings.
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -68,7 +69,7 @@ class Reports:
                     tables = await self._store(request, Path(folder))
                     out = Path(folder) / "report.html"
                     work = partial(write_report, tables, out, view=view, purpose=purpose)
-                    await asyncio.wrap_future(self._workers.submit("picture", work))
+                    await asyncio.wrap_future(self._workers.submit("report", work))
             except TimeoutError:
                 limit = f"{self._settings.timeout:g} seconds, the limit"
                 raise Refusal(503, f"not done within {limit}") from None
@@ -76,7 +77,7 @@ class Reports:
                 raise Refusal(503, "too much is waiting. Try again in seconds") from None
             except MienError as error:
                 # Where the tables lay is nobody's business.
-                raise Refusal(422, str(error).replace(f"{folder}/", "")) from None
+                raise Refusal(422, str(error).replace(f"{folder}{os.sep}", "")) from None
             return Response(out.read_bytes(), media_type="text/html", headers=ALONE)
 
     async def _store(self, request: Request, folder: Path) -> list[Path]:

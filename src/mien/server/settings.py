@@ -112,9 +112,11 @@ def option(limit: str) -> str:
 
 
 def origin_of(address: str) -> str:
-    """`scheme://host[:port]` of an address, in lower case and without the scheme's own port."""
-    parts = urlsplit(address.lower())
+    """`scheme://host[:port]` of an address, in lower case and without the scheme's own port; empty
+    where it is none.
+    """
     try:
+        parts = urlsplit(address.lower())
         port = parts.port
     except ValueError:
         return ""

@@ -1,7 +1,7 @@
 """A few threads that compute for everybody, by turns. May import the standard library only.
 
-Three kinds of work wait in a line each: frames of live cameras, pictures, frames of videos. A free
-thread serves the kind that was served longest ago, so that none starves another.
+Four kinds of work wait in a line each: frames of live cameras, pictures, reports, frames of videos.
+A free thread serves the kind that was served longest ago, so that none starves another.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Literal, TypeVar, get_args
 
-Kind = Literal["live", "picture", "video"]
+Kind = Literal["live", "picture", "report", "video"]
 
 _T = TypeVar("_T")
 

@@ -21,7 +21,7 @@ from mien.sinks.parquet import ParquetSink
 from mien.sinks.segments import SegmentCsvSink, SubRipSink, WebVttSink
 from mien.sinks.sink import FileSink, Sink
 from mien.sinks.tables import CsvSink, JsonLinesSink, JsonSink, to_json
-from mien.types import EXPRESSIONS, PICTURE_SUFFIXES, FrameResult, UInt8Array
+from mien.types import EXPRESSIONS, PICTURE_SUFFIXES, VIDEO_SUFFIXES, FrameResult, UInt8Array
 
 __all__ = ["FolderSink", "Sink", "make_folder", "open_sink", "save_picture", "to_json"]
 
@@ -38,32 +38,57 @@ class FolderSink(Sink):
         self._overwrite = overwrite
         self._source: str | None = None
         self._copy: Sink | None = None
+        #: The only frame so far of a source whose name does not say whether it is a picture.
+        self._first: tuple[FrameResult, UInt8Array | None] | None = None
         self._taken: set[str] = set()
 
     def write(self, result: FrameResult, image: UInt8Array | None = None) -> None:
         """Add one frame; a new `result.source` ends the copy before it."""
-        if self._copy is None or result.source != self._source:
+        under_way = self._copy is not None or self._first is not None
+        if not under_way or result.source != self._source:
             self.close()
-            self._source, self._copy = result.source, self._copy_for(result.source)
+            self._source, suffix = result.source, _copy_suffix(result.source)
+            if not suffix:
+                self._first = result, image
+                return
+            self._copy = self._copy_for(result.source, suffix)
+        self._write_first(".mp4")
+        assert self._copy is not None
         self._copy.write(result, image)
 
     def close(self) -> None:
         """Complete the copy that is under way."""
+        self._write_first(".png")
         copy, self._copy = self._copy, None
         if copy is not None:
             copy.close()
 
-    def _copy_for(self, source: str) -> Sink:
-        name = Path(source or "array")
-        suffix = name.suffix.lower()
-        if suffix not in PICTURE_SUFFIXES:
-            suffix = suffix if suffix in _VIDEO_SUFFIXES else ".mp4" if suffix else ".png"
-        # Pictures of one name from several folders all keep their copy.
-        file, number = f"{name.stem}{suffix}", 2
-        while file in self._taken:
-            file, number = f"{name.stem}-{number}{suffix}", number + 1
-        self._taken.add(file)
+    def _write_first(self, suffix: str) -> None:
+        """Now it is known: a second frame makes a video, the end a picture."""
+        first, self._first = self._first, None
+        if first is not None:
+            self._copy = self._copy_for(first[0].source, suffix)
+            self._copy.write(*first)
+
+    def _copy_for(self, source: str, suffix: str) -> Sink:
+        stem = Path(source or "array").stem
+        # Pictures of one name from several folders all keep their copy, also where a system takes
+        # large and small letters for the same.
+        file, number = f"{stem}{suffix}", 2
+        while file.casefold() in self._taken:
+            file, number = f"{stem}-{number}{suffix}", number + 1
+        self._taken.add(file.casefold())
         return open_sink(self.target / file, overwrite=self._overwrite)
+
+
+def _copy_suffix(source: str) -> str:
+    """The suffix of a source's copy; empty where its name does not say what it is."""
+    suffix = Path(source).suffix.lower()
+    if not source:  # an array
+        return ".png"
+    if suffix in PICTURE_SUFFIXES or suffix in _VIDEO_SUFFIXES:
+        return suffix
+    return ".mp4" if suffix in VIDEO_SUFFIXES else ""
 
 
 def make_folder(name: str | os.PathLike[str]) -> Path:

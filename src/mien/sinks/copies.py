@@ -15,6 +15,8 @@ from mien.sinks.sink import FileSink
 from mien.types import FrameResult, UInt8Array
 
 _CLOCK: Final = Fraction(1, 90_000)  # s; the time base in which video frames are stamped
+_RATE: Final = 48_000  # samples a second of sound whose own rate the encoder does not take
+_BACK_S: Final = 1.0  # sound whose clock goes back by more belongs to another recording
 
 
 class PictureSink(FileSink):
@@ -48,7 +50,9 @@ class _Sound:
         self._source = av.open(file, metadata_errors="ignore")
         (heard, *_) = self._source.streams.audio
         codec = "libopus" if "webm" in copy.format.name else "aac"
-        rate = 48_000 if codec == "libopus" else heard.codec_context.sample_rate
+        rate = heard.codec_context.sample_rate
+        if rate not in (av.Codec(codec, "w").audio_rates or ()):
+            rate = _RATE
         layout = "mono" if heard.codec_context.channels == 1 else "stereo"
         stream = copy.add_stream(codec, rate=rate, layout=layout)
         assert isinstance(stream, av.AudioStream)
@@ -80,7 +84,8 @@ class _Sound:
                 frame = next(self._frames, None)
             except av.error.FFmpegError:
                 frame = None
-            if frame is None or frame.time is None:
+            # Where recordings were joined, the sound's clock begins anew, and the film's goes on.
+            if frame is None or frame.time is None or frame.time < self._now_s - _BACK_S:
                 self._now_s = np.inf
                 return
             self._now_s = frame.time
@@ -102,12 +107,10 @@ class VideoSink(FileSink):
     """The annotated copy of one video: H.264 and its sound, each frame at the time it had."""
 
     needs_image = True
+    _errors = (OSError, av.error.FFmpegError)
 
     def _open(self) -> None:
-        try:
-            self._container = av.open(str(self._partial), "w")
-        except (av.error.FFmpegError, ValueError) as error:
-            raise self._failed(error) from error
+        self._container = av.open(str(self._partial), "w")
         self._stream: av.VideoStream | None = None
         self._sound: _Sound | None = None
         self._last = -1
@@ -137,12 +140,9 @@ class VideoSink(FileSink):
         # A second source starts at time zero again: its frames follow those of the first.
         self._last = max(self._last + 1, round(result.time_s / _CLOCK))
         frame.pts, frame.time_base = self._last, _CLOCK
-        try:
-            self._container.mux(self._stream.encode(frame))
-            if self._sound is not None:
-                self._sound.play_to(result.time_s)
-        except av.error.FFmpegError as error:
-            raise self._failed(error) from error
+        self._container.mux(self._stream.encode(frame))
+        if self._sound is not None:
+            self._sound.play_to(result.time_s)
 
     def _close(self) -> None:
         if self._sound is not None:

@@ -15,15 +15,20 @@ from mien.types import FrameResult, UInt8Array
 
 
 class SegmentSink(FileSink):
-    """What happened when, in order of the beginning: see `mien.events`."""
+    """What happened when, source by source, in order of the beginning: see `mien.events`."""
 
     def _open(self) -> None:
         self._file = self._partial.open("w", encoding="utf-8", newline="")
+        self._begun: str | None = None  # the source that is under way
         self._finder, self._waiting = SegmentFinder(), list[Segment]()
         self._count = 0
         self._file.write(self._head())
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        if result.source != self._begun:  # the clock of the one before ends with it
+            self._waiting += self._finder.finish()
+            self._release(None)
+            self._begun = result.source
         self._waiting += self._finder.update(result)
         self._release(self._finder.earliest_s())
 

@@ -46,6 +46,8 @@ class Sink(ABC):
 class FileSink(Sink):
     """A sink with one target file, written under another name until it is complete."""
 
+    _errors: tuple[type[Exception], ...] = (OSError,)  #: what writing fails with
+
     def __init__(
         self,
         target: Path,
@@ -67,7 +69,7 @@ class FileSink(Sink):
                 self._open()
                 self._opened = True
             self._write(result, image)
-        except OSError as error:
+        except self._errors as error:
             raise self._failed(error) from error
 
     def close(self) -> None:
@@ -76,13 +78,13 @@ class FileSink(Sink):
             return
         self._opened = False
         if self._broken:  # there may be a gap in what is written: it never gets the target's name
-            with suppress(OSError):
+            with suppress(*self._errors):
                 self._close()
             return
         try:
             self._close()
             self._partial.replace(self.target)
-        except OSError as error:
+        except self._errors as error:
             raise self._failed(error) from error
 
     def _failed(self, error: BaseException) -> SinkError:

@@ -82,7 +82,9 @@ def is_video(name: str) -> bool:
 
 def _is_picture(path: Path) -> bool:
     try:
-        with warnings.catch_warnings(), Image.open(path):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is large
+            Image.open(path).close()
             return True
     except Image.DecompressionBombError:
         return True

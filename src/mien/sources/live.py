@@ -27,7 +27,7 @@ import av
 from mien.errors import SourceError
 from mien.picture import read_picture
 from mien.sources.source import Source, Span
-from mien.sources.video import open_container, open_video, reason, upright_rgb
+from mien.sources.video import BACK_S, open_container, open_video, reason, upright_rgb
 from mien.types import Frame
 
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
@@ -35,8 +35,7 @@ _OPEN_S: Final = 10.0  # patience with a server that does not answer
 _READ_S: Final = 10.0  # and with one that stops sending
 _RETRIES: Final = 6  # in a row, with growing pauses: about half a minute
 _LONGEST_PAUSE_S: Final = 8.0
-#: A source's clock that goes back, or forth, by more than this was set anew.
-_BACK_S: Final = 1.0
+#: A live source's clock that goes forth by more than this was set anew.
 _FORTH_S: Final = 10.0
 #: How the still pictures begin that people pipe.
 _PICTURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*")
@@ -228,4 +227,4 @@ def _was_set(passed_s: float, waited_s: float) -> bool:
         passed_s: how much later the second is, by the source's clock.
         waited_s: how much later it came.
     """
-    return not -_BACK_S <= passed_s <= max(waited_s, 0.0) + _FORTH_S
+    return not -BACK_S <= passed_s <= max(waited_s, 0.0) + _FORTH_S

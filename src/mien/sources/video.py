@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from math import isinf
 from typing import Any, Final
 
@@ -21,6 +22,10 @@ from mien.types import Frame, UInt8Array
 #: A video that ends this much before its announced end is reported as truncated.
 _MISSING_S: Final = 1.0
 _MISSING_SHARE: Final = 0.05
+#: A source's clock that goes back by more than this was set anew.
+BACK_S: Final = 1.0
+#: FFmpeg's mark of formats whose frames carry no times (AVFMT_NOTIMESTAMPS).
+_NO_TIMES: Final = 0x80
 
 
 def open_video(
@@ -107,19 +112,17 @@ def _video_frames(
     name: str, container: av.container.InputContainer, stream: av.VideoStream, span: Span
 ) -> Iterator[Frame]:
     index, time_s = span.first, 0.0
-    step_s = 1 / float(stream.average_rate) if stream.average_rate else 0.04
+    clock = _Clock(1 / float(stream.average_rate) if stream.average_rate else 0.04)
     wanted = span.picker()
     try:
-        if span.start_s and stream.time_base:
+        stamped = not container.format.flags & _NO_TIMES
+        if span.start_s and stream.time_base and stamped:
             # To the key frame before; what lies between is decoded and dropped. Where nothing can
-            # be sought (a pipe), that is everything.
+            # be sought (a pipe, bare frames), that is everything.
             with suppress(av.error.FFmpegError):
                 container.seek(round(span.start_s / stream.time_base), stream=stream)
         for picture in container.decode(stream):
-            if picture.pts is not None:
-                time_s = float(picture.time)
-            elif index > span.first:  # a frame without a timestamp follows its predecessor
-                time_s += step_s
+            time_s = clock.read(picture.time)
             if time_s >= span.end_s:
                 break
             if time_s < span.start_s:
@@ -146,6 +149,31 @@ def _video_frames(
             f"{name}: ends at {time_s:.3f} s of {end_s:.3f} s: cut off or damaged. The results "
             "before it are complete"
         )
+
+
+@dataclass
+class _Clock:
+    """When each frame in turn is shown, seconds: by its timestamp, and never before the last one.
+
+    A frame without a timestamp follows its predecessor. Where the timestamps begin anew, as in
+    recordings that were joined end to end, the clock goes on.
+    """
+
+    step_s: float
+    _last_s: float | None = None
+    _added_s: float = 0.0
+
+    def read(self, stamp_s: float | None) -> float:
+        if self._last_s is None:
+            self._last_s = 0.0 if stamp_s is None else float(stamp_s)
+            return self._last_s
+        following_s = self._last_s + self.step_s
+        time_s = following_s if stamp_s is None else float(stamp_s) + self._added_s
+        if time_s < self._last_s - BACK_S:
+            self._added_s += following_s - time_s
+            time_s = following_s
+        self._last_s = max(time_s, self._last_s)
+        return self._last_s
 
 
 def upright_rgb(picture: av.VideoFrame) -> UInt8Array:

@@ -97,9 +97,12 @@ def format_study(result: StudyResult) -> str:
     """The study as Markdown. Means over seeds; differences are paired, row by row."""
     variants = list(dict.fromkeys(trial.variant for trial in result.trials))
     groups = {v: [t for t in result.trials if t.variant == v and not t.failure] for v in variants}
-    sets = [e.data for e in result.trials[0].evaluations[2:]]
+    examined = next((trial.evaluations for trial in result.trials if not trial.failure), ())
+    if not examined:
+        return f"{result.question}\n\nEvery variant failed: the loss became infinite."
+    sets = [e.data for e in examined[2:]]
     seeds = len({trial.seed for trial in result.trials})
-    rare = _rarest(result)
+    rare = _rarest(examined[1])
     heads = [
         "variant",
         "PublicTest",
@@ -137,18 +140,18 @@ def format_study(result: StudyResult) -> str:
             f"{fmean(trial.core_hours for trial in trials):.2f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    n = result.trials[0].evaluations[1].n if result.trials[0].evaluations else 0
     lines += [
         "",
-        f"PublicTest (n = {n:,}) with the mirror image; {', '.join(sets) or 'no pictures'} with "
-        f"one view; {seeds} seed{'s' if seeds > 1 else ''} each. Differences in points with their "
+        f"PublicTest (n = {examined[1].n:,}) with the mirror image; "
+        f"{', '.join(sets) or 'no pictures'} with one view; "
+        f"{seeds} seed{'s' if seeds > 1 else ''} each. Differences in points with their "
         "95% interval over the rows: it does not hold what another seed would change.",
     ]
     return "\n".join(lines)
 
 
-def _rarest(result: StudyResult) -> str:
-    counts = result.trials[0].evaluations[1].per_class
+def _rarest(evaluation: Evaluation) -> str:
+    counts = evaluation.per_class
     return min(counts, key=lambda name: counts[name]["n"])
 
 

@@ -300,6 +300,6 @@ def current_commit() -> str:
             timeout=10,
             check=False,
         )
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return ""
     return answer.stdout.strip()

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from mien.errors import ConfigError
 from mien.preprocess import BACKGROUNDS, ILLUMINATIONS, NORMALIZATIONS
@@ -141,6 +141,11 @@ class Recipe:
             if value not in known:
                 raise ConfigError(
                     f"data.{name}: expected one of {', '.join(known)}, found {value!r}"
+                )
+        for name in ("epochs", "batch"):
+            if getattr(self.fit, name) < 1:
+                raise ConfigError(
+                    f"fit.{name}: expected at least 1, found {getattr(self.fit, name)}"
                 )
         if len(self.network.widths) != len(self.network.depths):
             raise ConfigError("network.widths and network.depths: expected equal lengths")
@@ -281,15 +286,21 @@ def _fill(default: Any, table: Mapping[str, Any], where: str, prefix: str) -> An
                 raise ConfigError(f"{where}: {name}: expected a section, found {value!r}")
             values[key] = _fill(known[key], value, where, f"{name}.")
         else:
-            values[key] = _convert(hints[key], known[key], value, f"{where}: {name}")
+            values[key] = _convert(hints[key], value, f"{where}: {name}")
     return replace(default, **values)
 
 
-def _convert(hint: Any, default: Any, value: Any, where: str) -> Any:
-    if isinstance(default, tuple) and isinstance(value, list | tuple):
-        return tuple(tuple(item) if isinstance(item, list) else item for item in value)
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+        kinds = get_args(hint)
+        if kinds[-1] is Ellipsis:
+            kinds = kinds[:1] * len(value)
+        if len(value) != len(kinds):
+            raise ConfigError(f"{where}: expected {len(kinds)} values, found {value!r}")
+        return tuple(_convert(kind, each, where) for kind, each in zip(kinds, value, strict=True))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if type(value) is not type(default):
-        raise ConfigError(f"{where}: expected {type(default).__name__}, found {value!r}")
+    kind = get_origin(hint) or hint
+    if type(value) is not kind:
+        raise ConfigError(f"{where}: expected {kind.__name__}, found {value!r}")
     return value

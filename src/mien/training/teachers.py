@@ -79,9 +79,10 @@ def opinions(
             total[rows] += log_softmax(logits / model.spec.temperature)
         note(f"  {model.spec.name} has answered")
     probs = np.exp(log_softmax(total / (_VIEWS * asked.sum(0)[:, None])))
+    probs = probs.astype(np.float16)  # as they are kept: a run that is resumed learns the same
     cache.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".part.npz")
-    np.savez_compressed(partial, probs=probs.astype(np.float16))
+    np.savez_compressed(partial, probs=probs)
     partial.replace(file)
     return probs.astype(np.float32)
 

@@ -87,6 +87,8 @@ class Frame:
         require_shape("Frame.image", self.image, (None, None, 3))
         if self.image.dtype != np.uint8:
             raise ValueError(f"Frame.image: expected dtype uint8, got {self.image.dtype}")
+        if not self.image.size:
+            raise ValueError(f"Frame.image: expected at least one pixel, got {self.image.shape}")
 
     @property
     def width(self) -> int:

@@ -32,7 +32,7 @@ class FaceResult:
         expression: the most probable class.
         confidence: its calibrated probability, 0..1.
         uncertain: True when the evidence is too thin to act on (see the model card).
-        probs: calibrated probability per class, in `EXPRESSIONS` order; sums to 1.
+        probs: calibrated probability per class, in the order of the model's classes; sums to 1.
         track_id: the same number for the same face over time; None for still pictures.
         quality: how well it can be read, and why not better; None only where a table of before
             there was such a column was read.
