@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from pyarrow import parquet
 
-from mien import quality
+from mien import quality, weights
+from mien.errors import ModelError
 from mien.pipeline import Analyzer
 from mien.results import read_results
 from mien.sinks import open_sink
@@ -114,6 +116,15 @@ def test_sharpness_does_not_mind_light(portrait: UInt8Array, analyzer: Analyzer)
     dimmed = (crops * 0.5 + 60).astype(np.uint8)
     plain, other = (quality.crop_measures(c)["blurred"][0] for c in (crops, dimmed))
     assert other == pytest.approx(plain, rel=0.02)
+
+
+def test_an_altered_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(weights.PACKAGE / weights.SUMS, tmp_path)
+    data = (weights.PACKAGE / "cover.onnx").read_bytes()
+    (tmp_path / "cover.onnx").write_bytes(data.replace(b"covered", b"uncover"))
+    monkeypatch.setattr(quality, "PACKAGE", tmp_path)
+    with pytest.raises(ModelError, match=r"cover\.onnx: altered"):
+        quality.QualityGate()
 
 
 def test_many_at_once_are_as_one_by_one(analyzer: Analyzer, portrait: UInt8Array) -> None:
