@@ -309,6 +309,11 @@ def find_member(member: Member, fusion: Path) -> ModelEntry:
     )
 
 
+def signature(name: str, sha256: str) -> str:
+    """How results name the model that they come from: a name may stand for other files later."""
+    return f"{name}@{sha256[:12]}"
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

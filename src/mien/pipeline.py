@@ -25,6 +25,7 @@ from mien.detection import FaceDetector
 from mien.errors import ModelError
 from mien.following import Following, looking_near_pays, open_temporal
 from mien.identity import Gallery, Recognizer
+from mien.models import file_sha256, signature
 from mien.quality import QualityGate, is_doubtful
 from mien.shape import SCALE as MESH_SCALE
 from mien.shape import FaceMesh
@@ -172,6 +173,11 @@ class Analyzer:
         self._smooth_s = smooth_s
         self._baseline_s = baseline_s
         self.temporal = open_temporal(temporal, self.classifier) if smooth_s is None else None
+        self._model = signature(self.classifier.spec.name, self.classifier.entry.digest)
+        self._video_model = self._model
+        if self.temporal is not None:
+            over_time = signature(self.temporal.spec.name, file_sha256(self.temporal.path))
+            self._video_model = f"{self._model} + {over_time}"
         self.following()  # finds what is wrong with these before the first frame
         self._mesh = FaceMesh(threads=threads) if shape else None
         self.times = StageTimes()
@@ -248,19 +254,12 @@ class Analyzer:
                 identities = self.recognizer.follow(frame, faces, crops, numbers, known)
             self.times.add("identity", began)
         self.times.frames += 1
-        return FrameResult(
-            source=frame.source,
-            frame=frame.index,
-            time_s=frame.time_s,
-            width=frame.width,
-            height=frame.height,
-            faces=tuple(_faces(faces, numbers, predictions, qualities, shapes, identities, heat)),
-        )
+        found = tuple(_faces(faces, numbers, predictions, qualities, shapes, identities, heat))
+        return replace(self._head(frame, following), faces=found)
 
     def find(self, frame: Frame) -> Found:
         """The first half of `analyze_frame` for a still picture: see `classify_found`."""
-        head = FrameResult(frame.source, frame.index, frame.time_s, frame.width, frame.height)
-        return Found(head, *self.find_faces(frame))
+        return Found(self._head(frame, None), *self.find_faces(frame))
 
     def classify_found(self, found: Sequence[Found]) -> list[FrameResult]:
         """The second half, for several pictures at once: their faces are classified in one batch.
@@ -291,6 +290,17 @@ class Analyzer:
         faces = self.detector.detect(frame)
         self.times.add("detect", began)
         return faces, self._crops(frame, faces)
+
+    def _head(self, frame: Frame, following: Following | None) -> FrameResult:
+        """A frame's result without its faces."""
+        return FrameResult(
+            source=frame.source,
+            frame=frame.index,
+            time_s=frame.time_s,
+            width=frame.width,
+            height=frame.height,
+            model=self._model if following is None else self._video_model,
+        )
 
     def find_faces_in(self, picture: Path) -> tuple[Frame, Detections]:
         """A picture file and the faces in it. Raises `SourceError` where it cannot be read."""
