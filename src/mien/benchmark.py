@@ -184,7 +184,7 @@ def _measured(analyzer: Analyzer, paths: Sequence[str]) -> dict[str, Any]:
             frames += 1
             faces += len(result.faces)
     took_s = time.perf_counter() - began
-    stages, peak_mb = analyzer.times.seconds, _peak_mb()
+    stages, peak_mb = dict(analyzer.times.seconds), _peak_mb()  # of these frames alone
     latency_ms = _latencies(analyzer, paths)
     began = time.perf_counter()
     for path in paths:
