@@ -32,6 +32,7 @@ NEEDED = (
     "mien/py.typed",
     "mien/cli/portrait.jpg",
     "mien/server/page/index.html",
+    "mien/SHA256SUMS",
     "mien/assets/SHA256SUMS",
     "mien/assets/centerface-LICENSE.txt",
     "mien/assets/face_mesh-LICENSE.txt",
@@ -64,10 +65,11 @@ def problems(wheel: Path) -> list[str]:
                 found.append(f"{name}: has no place in a wheel")
         needed = {name.format(info=info) for name in NEEDED}
         sums: dict[str, str] = {}
-        if "mien/assets/SHA256SUMS" in names:
-            for line in archive.read("mien/assets/SHA256SUMS").decode().splitlines():
-                digest, file = line.split()
-                sums[f"mien/assets/{file}"] = digest
+        for folder in ("mien", "mien/assets"):
+            if f"{folder}/SHA256SUMS" in names:
+                for line in archive.read(f"{folder}/SHA256SUMS").decode().splitlines():
+                    digest, file = line.split()
+                    sums[f"{folder}/{file}"] = digest
         if "mien/shipped_models/registry.json" in names:
             for row in json.loads(archive.read("mien/shipped_models/registry.json")):
                 if row["wheel"]:

@@ -10,6 +10,7 @@ one core; the same seed gives the same network on the same machine.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import warnings
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from mien.datasets import load_crops
 from mien.quality import COVER_PX
 from mien.training.export import OPSET, drop_idle_biases
 from mien.training.occluders import draw_occluders, occlude
+from mien.weights import PACKAGE, SUMS
 
-FILE = Path(__file__).resolve().parent.parent / "src" / "mien" / "cover.onnx"
+FILE = PACKAGE / "cover.onnx"
 _BATCH = 256
 _GLASSES, _CLEAR = 1, 0.5  # of the dice: glasses whose fourth number is above this are clear ones
 
@@ -154,6 +156,9 @@ def main() -> None:
             flush=True,
         )
     export(network, options.out)
+    if options.out == FILE:
+        digest = hashlib.sha256(FILE.read_bytes()).hexdigest()
+        (PACKAGE / SUMS).write_text(f"{digest}  {FILE.name}\n", encoding="utf-8")
     print(f"{options.out}: {options.out.stat().st_size:,} bytes")
 
 

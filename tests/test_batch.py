@@ -1,6 +1,7 @@
 """Batches: whatever happens to them, the union of their rows stays the same."""
 
 import errno
+import json
 import os
 import shutil
 import sys
@@ -22,7 +23,7 @@ from mien.batch.schedule import AnalyzePart, Outcome, Schedule
 from mien.cli import main as cli
 from mien.errors import ConfigError, SinkError
 from mien.sinks.parquet import result_fields, write_parquet_rows
-from mien.types import RESULT_COLUMNS
+from mien.types import QUALITY_COLUMNS, RESULT_COLUMNS
 from tests.batches import (
     QUICK,
     Row,
@@ -188,6 +189,42 @@ def test_other_settings_are_refused(tmp_path: Path, pictures: Path, inline: list
         batch([str(table)], out)
     again = batch([str(pictures)], out, settings=Settings(detector_px=96, threads=2))
     assert again.before == 9
+
+
+#: The columns of before faces were rated.
+UNRATED = tuple(column for column in RESULT_COLUMNS if column not in QUALITY_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        (UNRATED, r"without quality, quality_reasons\)"),
+        ((*RESULT_COLUMNS, "mood"), r"with mood\)"),
+        ((*UNRATED, "mood"), r"without quality, quality_reasons and with mood\)"),
+        (RESULT_COLUMNS[::-1], r"in another order\)"),
+        (None, "not written down then"),
+    ],
+)
+def test_rows_of_another_version_are_not_mixed(
+    tmp_path: Path,
+    pictures: Path,
+    inline: list[int],
+    columns: tuple[str, ...] | None,
+    says: str,
+) -> None:
+    """Stopped under a version whose rows had other columns, and continued by this one."""
+    out = tmp_path / "out"
+    inline[0] = 1
+    with pytest.raises(KeyboardInterrupt):
+        batch([str(pictures)], out, part_size=3)
+    file = out / ".mien/job.json"
+    job = json.loads(file.read_text("utf-8"))
+    assert tuple(job.pop("own_columns")) == RESULT_COLUMNS
+    file.write_text(json.dumps(job | ({"own_columns": columns} if columns else {})))
+    before = sorted(out.rglob("*"))
+    with pytest.raises(ConfigError, match=rf"out: .*other columns.*{says}.*--out"):
+        batch([str(pictures)], out, part_size=3)
+    assert sorted(out.rglob("*")) == before
 
 
 def _altered_model() -> bytes:

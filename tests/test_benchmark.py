@@ -1,6 +1,8 @@
 """`mien benchmark run` as a user meets it, and the arithmetic behind its medians."""
 
 import json
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from mien import benchmark
 from mien.benchmark import Repetition, benchmark_run, format_speed
 from mien.cli import main
+from mien.pipeline import Analyzer
 from mien.types import UInt8Array
 from tests.films import write_film
 
@@ -44,6 +47,18 @@ def test_pictures_are_measured_without_following(portrait_file: Path, capsys: Ca
     assert "frames: 1, faces: 1, repetitions: 1" in out
     assert "shape" in out
     assert "track" not in out
+
+
+def test_the_look_at_latencies_does_not_count_among_the_stages(
+    portrait_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(analyzer: Analyzer, _paths: Sequence[str]) -> tuple[float, ...]:
+        analyzer.times.add("detect", time.perf_counter() - 1000)
+        return (1.0,)
+
+    monkeypatch.setattr(benchmark, "_latencies", slow)
+    measured = benchmark._measured(Analyzer(), [str(portrait_file)])
+    assert 0 < measured["stages"]["detect"] <= measured["took_s"]
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,8 @@ def test_two_faces_and_two_films_are_kept_apart() -> None:
 
 def test_the_table_keeps_to_one_film_at_a_time(tmp_path: Path) -> None:
     """A smile that lasts to the end of a film is written before the next film's first one."""
-    late, early = [[]] * 5 + show("sad", *[0.9] * 5), show("happy", *[0.9] * 5)
+    empty: list[list[FaceResult]] = [[]]
+    late, early = empty * 5 + show("sad", *[0.9] * 5), show("happy", *[0.9] * 5)
     with open_sink(tmp_path / "t.segments.csv") as sink:
         for result in [*film(*late), *film(*early, *[[]] * 9, source="w.mp4")]:
             sink.write(result)

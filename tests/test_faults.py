@@ -407,17 +407,30 @@ def test_a_model_file_cut_off(tmp_path: Path, share: float) -> None:
         ExpressionClassifier(file)
 
 
-@pytest.mark.parametrize("name", ["centerface.onnx", "face_mesh.onnx", "face_recognition.onnx"])
-def test_weights_altered_by_one_byte(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    data = bytearray(read_weights(name))
+@pytest.mark.parametrize(
+    ("home", "name"),
+    [
+        (weights.ASSETS, "centerface.onnx"),
+        (weights.ASSETS, "face_mesh.onnx"),
+        (weights.ASSETS, "face_recognition.onnx"),
+        (weights.PACKAGE, "cover.onnx"),
+    ],
+)
+def test_weights_altered_by_one_byte(tmp_path: Path, home: Path, name: str) -> None:
+    data = bytearray(read_weights(name, home))
     data[len(data) // 2] ^= 1
     (tmp_path / name).write_bytes(data)
-    shutil.copy(weights.ASSETS / "SHA256SUMS", tmp_path)
-    monkeypatch.setattr(weights, "ASSETS", tmp_path)
+    shutil.copy(home / weights.SUMS, tmp_path)
     with pytest.raises(ModelError, match="altered or incomplete: expected SHA-256"):
-        read_weights(name)
+        read_weights(name, tmp_path)
+
+
+def test_every_network_in_the_package_has_its_hash() -> None:
+    shipped = weights.PACKAGE / "shipped_models"  # these stand in the registry
+    files = [file for file in weights.PACKAGE.rglob("*.onnx") if file.parent != shipped]
+    assert len(files) >= 4
+    for file in files:
+        read_weights(file.name, file.parent)
 
 
 def model_with_outside_weights(location: str) -> bytes:

@@ -1,17 +1,22 @@
 """Model files describe themselves; altered ones and strangers are refused."""
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mien import models
 from mien.classifier import ExpressionClassifier
+from mien.cli import main
 from mien.errors import ModelError
-from mien.models import METADATA_KEY, ModelEntry, ModelSpec, find_model, list_models
+from mien.models import METADATA_KEY, ModelEntry, ModelSpec, _metadata, find_model, list_models
 from mien.temporal import TemporalModel
 
 LARGEST_BYTES = 12_000_000  # of a model in the wheel
@@ -30,7 +35,11 @@ def test_the_registry_is_sound() -> None:
         else:
             assert ExpressionClassifier(entry.name).spec.name == entry.name
         assert entry.path.with_suffix(".md").is_file(), "every model has a card"
-        assert set(entry.to_dict()) == {"name", "default", "file", "sha256", "size"}
+        assert list(entry.to_dict()) == [
+            "name", "default", "file", "sha256", "size", "members", "size_with_members",
+        ]  # fmt: skip
+        metadata = onnx.load(str(entry.path)).metadata_props
+        assert _metadata(entry.path) == {each.key: each.value for each in metadata}
 
 
 def test_the_default_is_small_enough_to_ship() -> None:
@@ -87,6 +96,38 @@ def test_a_folder_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [entry.name for entry in list_models()][-1] == "mine"
     assert find_model("mine").sha256 is None
     assert ExpressionClassifier("mine").spec.name == find_model().name
+
+
+def test_a_fusion_takes_what_its_members_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fusion, *members = (find_model(name) for name in ("mien-m", "mien-s", "mien-v"))
+    sizes = [entry.path.stat().st_size for entry in (fusion, *members)]
+    described = fusion.to_dict()
+    assert described["members"] == ["mien-s", "mien-v"]
+    assert (described["size"], described["size_with_members"]) == (sizes[0], sum(sizes))
+    alone = members[0].to_dict()
+    assert (alone["members"], alone["size_with_members"]) == ([], sizes[1])
+
+    shutil.copy(fusion.path, tmp_path / "mine.onnx")
+    (tmp_path / "no-network.onnx").write_bytes(b"\xff" * 20)
+    monkeypatch.setenv("MIEN_MODELS", str(tmp_path))
+    assert find_model("mine").size_with_members == sum(sizes)  # by their names, wherever they lie
+    assert find_model("no-network").size_with_members == 20
+    shutil.copy(members[0].path, tmp_path)
+    monkeypatch.setattr(models, "_registry", tuple)
+    assert find_model("mine").size_with_members is None
+    assert main(["models", "list"]) == 0
+    assert re.search(r"mine +in part +fusion", capsys.readouterr().out)
+    shutil.copy(members[1].path, tmp_path)
+    assert find_model("mine").size_with_members == sum(sizes)
+
+
+@given(st.binary())
+def test_any_file_is_listed(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.onnx"
+    file.write_bytes(data)
+    assert ModelEntry("any", file, None).to_dict()["members"] == []
 
 
 def test_no_default_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

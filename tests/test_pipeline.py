@@ -14,7 +14,9 @@ import mien
 from mien.annotate import annotate, anonymize
 from mien.classifier import ExpressionClassifier
 from mien.errors import SourceError
+from mien.models import file_sha256, find_model
 from mien.pipeline import Analyzer
+from mien.results import read_results
 from mien.sources import Source
 from mien.types import EXPRESSIONS, RESULT_COLUMNS, Frame, FrameResult, UInt8Array
 
@@ -78,6 +80,35 @@ def test_no_face_is_an_empty_list_and_a_row(analyzer: Analyzer) -> None:
     assert row["width"] == 120
     frame = result.to_pandas()
     assert len(frame) == 1
+
+
+def test_results_name_their_model(tmp_path: Path, analyzer: Analyzer, portrait: UInt8Array) -> None:
+    """By name and file; in a video also what read the answers over time. In every sink."""
+
+    def named(model: str) -> str:
+        return f"{model}@{file_sha256(find_model(model).path)[:12]}"
+
+    def of_frame(analyzer: Analyzer, *, in_video: bool) -> FrameResult:
+        following = analyzer.following() if in_video else None
+        return analyzer.analyze_frame(Frame(portrait, "a"), following=following)
+
+    still, moving = (of_frame(analyzer, in_video=in_video) for in_video in (False, True))
+    assert still.model == named("mien-s")
+    assert analyzer.classify_found([analyzer.find(Frame(portrait, "a"))]) == [still]
+    assert moving.model == f"{named('mien-s')} + {named('mien-s-temporal')}"
+    file = tmp_path / "copy.onnx"
+    file.write_bytes(find_model("mien-s-int8").path.read_bytes())
+    unsmoothed = of_frame(Analyzer(file, smooth_s=0), in_video=True)
+    assert unsmoothed.model == named("mien-s-int8")  # whatever the file is called
+
+    nobody = replace(still, source="b", faces=())
+    assert list(nobody.to_dict())[-2:] == ["model", "faces"]
+    assert nobody.to_rows()[0]["model"] == still.model
+    for suffix in ("jsonl", "json", "csv", "parquet"):
+        with mien.open_sink(tmp_path / f"t.{suffix}") as sink:
+            for result in (moving, nobody):
+                sink.write(result)
+        assert list(read_results(tmp_path / f"t.{suffix}")) == [moving, nobody]
 
 
 def test_results_survive_json(portrait_file: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from pyarrow import parquet
 
-from mien import quality
+from mien import quality, weights
+from mien.errors import ModelError
 from mien.pipeline import Analyzer
 from mien.results import read_results
 from mien.sinks import open_sink
@@ -116,6 +118,15 @@ def test_sharpness_does_not_mind_light(portrait: UInt8Array, analyzer: Analyzer)
     assert other == pytest.approx(plain, rel=0.02)
 
 
+def test_an_altered_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(weights.PACKAGE / weights.SUMS, tmp_path)
+    data = (weights.PACKAGE / "cover.onnx").read_bytes()
+    (tmp_path / "cover.onnx").write_bytes(data.replace(b"covered", b"uncover"))
+    monkeypatch.setattr(quality, "PACKAGE", tmp_path)
+    with pytest.raises(ModelError, match=r"cover\.onnx: altered"):
+        quality.QualityGate()
+
+
 def test_many_at_once_are_as_one_by_one(analyzer: Analyzer, portrait: UInt8Array) -> None:
     spoilt = [np.asarray(f(Image.fromarray(portrait)), np.uint8) for f in (blurred, burnt, masked)]
     frames = [Frame(image) for image in (portrait, *spoilt)]
@@ -166,10 +177,12 @@ def test_tables_keep_it(tmp_path: Path, rated: list[FrameResult], suffix: str) -
 
 def test_tables_of_before_are_read(tmp_path: Path, rated: list[FrameResult]) -> None:
     old = [
-        replace(result, faces=tuple(replace(face, quality=None) for face in result.faces))
+        replace(
+            result, faces=tuple(replace(face, quality=None) for face in result.faces), model=None
+        )
         for result in rated
     ]
-    columns = [column for column in RESULT_COLUMNS if column not in QUALITY_COLUMNS]
+    columns = [c for c in RESULT_COLUMNS if c not in (*QUALITY_COLUMNS, "model")]
     rows = [{c: row[c] for c in columns} for result in old for row in result.to_rows()]
     with (tmp_path / "t.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)

@@ -88,6 +88,22 @@ def everything(tmp_path: Path) -> dict[str, Any]:
     return {"tables": tables, "markers": markers, "groups": groups}
 
 
+def test_the_method_names_the_models(tmp_path: Path) -> None:
+    def saved(name: str, models: Sequence[str | None]) -> Path:
+        results = film(*[[face(1, "happy", 0.9)]] * len(models), source=f"{name}.mp4")
+        named = [replace(r, model=model) for r, model in zip(results, models, strict=True)]
+        return save(tmp_path / f"{name}.jsonl", named)
+
+    unknown = "Not all tables say which model answered"
+    first, second = saved("a", ["m@1<b>", "m@1<b>", "n@2"]), saved("b", ["n@2"] * 3)
+    found = page(tmp_path, [first, second])
+    assert "m@1<b>, n@2: name @ how" in found.words
+    assert unknown not in found.words
+    assert unknown in page(tmp_path, [first, saved("c", [None] * 3)]).words
+    many = saved("d", [f"m@{i}" for i in range(100)])  # a table may come from anywhere
+    assert "m@7: name" in page(tmp_path, [many]).words
+
+
 def check_page(found: Page) -> None:
     """No script, nothing from elsewhere, and readable by those who do not see it."""
     for tag, attributes in found.elements:

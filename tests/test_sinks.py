@@ -89,7 +89,7 @@ def test_a_model_of_other_classes_has_other_columns(tmp_path: Path) -> None:
             for result in results:
                 sink.write(result)
     rows = parquet.read_table(tmp_path / "r.parquet").to_pylist()
-    assert list(rows[0])[-4:-2] == ["prob_bored", "prob_focused"]
+    assert list(rows[0])[-5:-3] == ["prob_bored", "prob_focused"]
     assert (rows[0]["prob_bored"], rows[1]["prob_bored"]) == (0.8, None)
     assert list(pd.read_csv(tmp_path / "r.csv").columns) == list(rows[0])
     assert results[0].to_pandas()["prob_focused"].tolist() == [0.2]

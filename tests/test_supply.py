@@ -88,6 +88,8 @@ def wheel(path: Path, script: ModuleType, changes: dict[str, bytes | None]) -> P
     files: dict[str, bytes | None] = {name.format(info=info): b"x" for name in script.NEEDED}
     files |= {
         f"{info}/RECORD": b"",
+        "mien/SHA256SUMS": f"{sha256(network).hexdigest()}  cover.onnx\n".encode(),
+        "mien/cover.onnx": network,
         "mien/assets/SHA256SUMS": f"{sha256(network).hexdigest()}  face.onnx\n".encode(),
         "mien/assets/face.onnx": network,
         "mien/shipped_models/registry.json": json.dumps(registry).encode(),
@@ -123,6 +125,8 @@ def test_a_sound_wheel(tmp_path: Path, scripts: Any) -> None:
         ("mien/assets/face_mesh-LICENSE.txt", None, "missing"),
         ("mien-0.1.0.dist-info/licenses/LICENSE", None, "missing"),
         ("mien/assets/face.onnx", b"other", "altered"),
+        ("mien/cover.onnx", None, "missing"),
+        ("mien/cover.onnx", b"other", "altered"),
         ("mien/shipped_models/m.onnx", b"other", "altered"),
         ("mien/assets/stray.onnx", b"network", "without a known hash"),
     ],

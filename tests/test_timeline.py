@@ -3,6 +3,7 @@
 import json
 import re
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from mien.errors import SourceError
 from mien.results import read_results
 from mien.sinks import open_sink
 from mien.timeline import build_timeline, write_timeline
-from mien.types import EXPRESSIONS, FaceResult, FrameResult
+from mien.types import EXPRESSIONS, FaceIdentity, FaceResult, FrameResult
 from tests.test_events import CROWD, face, film
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
@@ -153,6 +154,39 @@ def test_the_page_holds_everything_and_nothing_else(tmp_path: Path) -> None:
     assert page.count("<polygon") == 14
     assert page.count("<rect") == 3
     assert "face 2, 0.8 s in sight: neutral 50%, sad 37%" in page
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_faces_have_their_names(tmp_path: Path, suffix: str) -> None:
+    """A name is corrected by what comes later; who was never recognized keeps a number."""
+
+    def of(person: str | None, expression: str) -> FaceResult:
+        return replace(face(1, expression, 0.9), identity=FaceIdentity(person, None))
+
+    stranger = replace(face(2, "sad", 0.9), identity=FaceIdentity(None, None))
+    names = [None] * 5 + ["person-1"] * 10 + ["A<b> & $x$ $"] * 10 + [None] * 5
+    results = film(*[[of(name, "happy"), stranger] for name in names])
+    with open_sink(tmp_path / f"r{suffix}", identity=True) as sink:
+        for result in results:
+            sink.write(result)
+    timeline = build_timeline(read_results(tmp_path / f"r{suffix}"))
+    assert [face.person for face in timeline.faces] == ["A<b> & $x$ $", None]
+    write_timeline(timeline, tmp_path / "t.html")
+    page = (tmp_path / "t.html").read_text()
+    assert "<h2>A&lt;b&gt; &amp; $x$ $ (face 1), 2.9 s in sight" in page
+    assert "<h2>face 2, 2.9 s in sight" in page
+    assert "<td>A&lt;b&gt; &amp; $x$ $ (1)<td>happy" in page
+    assert "<td>2<td>sad" in page
+    assert "A<b>" not in page
+    write_timeline(timeline, tmp_path / "t.svg")
+    drawn = (tmp_path / "t.svg").read_text()
+    assert "<!-- A&lt;b&gt; &amp; $x$ $ (face 1), 2.9 s" in drawn
+
+
+def test_names_in_any_script_can_be_drawn(tmp_path: Path) -> None:
+    shown = replace(face(1, "happy", 0.9), identity=FaceIdentity("李小龍 $\\frac", None))
+    write_timeline(build_timeline(film(*[[shown]] * 9)), tmp_path / "t.png")
+    assert (tmp_path / "t.png").is_file()
 
 
 def test_plot_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

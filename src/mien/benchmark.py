@@ -26,7 +26,7 @@ import numpy as np
 
 from mien.console import stage_lines
 from mien.errors import MienError, SourceError
-from mien.pipeline import Analyzer, StageTimes
+from mien.pipeline import Analyzer
 
 _LATENCY_FRAMES: Final = 300  # of each repetition, at most
 _PERCENTILES: Final = (50, 95, 99)
@@ -176,7 +176,7 @@ def _work(line: Connection, paths: list[str], arguments: dict[str, Any]) -> None
 
 def _measured(analyzer: Analyzer, paths: Sequence[str]) -> dict[str, Any]:
     """The values of a `Repetition` but for its start."""
-    analyzer.times = StageTimes()
+    analyzer.times.clear()
     frames = faces = 0
     began = time.perf_counter()
     for path in paths:
@@ -184,7 +184,7 @@ def _measured(analyzer: Analyzer, paths: Sequence[str]) -> dict[str, Any]:
             frames += 1
             faces += len(result.faces)
     took_s = time.perf_counter() - began
-    stages, peak_mb = analyzer.times.seconds, _peak_mb()
+    stages, peak_mb = dict(analyzer.times.seconds), _peak_mb()  # of these frames alone
     latency_ms = _latencies(analyzer, paths)
     began = time.perf_counter()
     for path in paths:

@@ -21,6 +21,7 @@ from mien.errors import ModelError
 from mien.types import EXPRESSIONS
 
 METADATA_KEY: Final = "mien"
+_METADATA_PROPS: Final = 14  # the field's number in ONNX's ModelProto
 _PACKAGE: Final = Path(__file__).parent
 
 #: Searched in this order for `registry.json` and the files it names: the installed package, and
@@ -190,6 +191,29 @@ class ModelEntry:
             )
         return data
 
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Of a fusion, the models that it refers to; none of others, and of what cannot be read."""
+        try:
+            return ModelSpec.from_metadata(_metadata(self.path), str(self.path)).members
+        except (OSError, LookupError, ValueError, ModelError):
+            return ()
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of its file; None where it is not here."""
+        return self.path.stat().st_size if self.available else None
+
+    @property
+    def size_with_members(self) -> int | None:
+        """Bytes that it takes on disk: of a fusion its members' too. None where one is missing."""
+        try:
+            files = [find_member(member, self.path) for member in self.members]
+        except ModelError:
+            return None
+        sizes = [self.size, *(file.size_with_members for file in files)]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
     def to_dict(self) -> dict[str, Any]:
         """The entry as plain JSON types."""
         return {
@@ -197,7 +221,9 @@ class ModelEntry:
             "default": self.default,
             "file": str(self.path),
             "sha256": self.sha256,
-            "size": self.path.stat().st_size if self.available else None,
+            "size": self.size,
+            "members": [member.name for member in self.members],
+            "size_with_members": self.size_with_members,
         }
 
 
@@ -283,6 +309,50 @@ def find_member(member: Member, fusion: Path) -> ModelEntry:
     )
 
 
+def signature(name: str, sha256: str) -> str:
+    """How results name the model that they come from: a name may stand for other files later."""
+    return f"{name}@{sha256[:12]}"
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What an ONNX file says about itself: its `metadata_props`, read without opening its network.
+
+    Raises:
+        OSError: it cannot be read.
+        LookupError, ValueError: not an ONNX file.
+    """
+    model = memoryview(path.read_bytes())
+    entries = [
+        dict(_fields(field)) for number, field in _fields(model) if number == _METADATA_PROPS
+    ]
+    return {bytes(entry[1]).decode(): bytes(entry[2]).decode() for entry in entries}
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Numbers and contents of the fields with a length in a message of Protocol Buffers."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        number, kind = tag >> 3, tag & 7
+        length, at = _varint(message, at)
+        if kind == 2:
+            yield number, message[at : at + length]
+            at += length
+        elif kind != 0:  # a number, read already; ONNX has no other kinds here
+            raise ValueError("not an ONNX file")
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    """The whole number at a place, seven bits a byte from the lowest on, and where it ends."""
+    value = 0
+    for shift in range(0, 70, 7):
+        value |= (message[at] & 0x7F) << shift
+        at += 1
+        if message[at - 1] < 0x80:
+            return value, at
+    raise ValueError("not an ONNX file")

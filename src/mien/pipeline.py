@@ -1,6 +1,6 @@
 """Everything together: `Analyzer` takes sources and yields results. The only room that composes.
 
-May import every stage: sources, detection, alignment, classifier, quality; and what lies below.
+May import every stage: sources, finding, classifier, quality, shape, identity; and what lies below.
 
 A video's frames pass three threads, each a frame or two ahead of the next: one decodes, one finds
 and follows the faces, and whoever asked for the results reads what they show.
@@ -12,25 +12,27 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from mien.ahead import ahead
-from mien.alignment import align_faces, crop_transforms
+from mien.alignment import crop_transforms
 from mien.classifier import ExpressionClassifier, Predictions
-from mien.detection import FaceDetector
 from mien.errors import ModelError
-from mien.following import Following, looking_near_pays, open_temporal
+from mien.finding import FaceFinder
+from mien.following import Following, open_temporal
 from mien.identity import Gallery, Recognizer
+from mien.models import file_sha256, signature
 from mien.quality import QualityGate, is_doubtful
 from mien.shape import SCALE as MESH_SCALE
 from mien.shape import FaceMesh
 from mien.sources import MAX_PIXELS, Source, Span, open_source
 from mien.temporal import Baseline, OverTime, Smoother
-from mien.tracking import LOOK_PX, FaceTracker, looks_of
+from mien.timing import StageTimes
+from mien.tracking import FaceTracker
 from mien.types import (
     Detections,
     FaceIdentity,
@@ -47,26 +49,9 @@ from mien.types import (
 #: What may be given as a source: a path, an RGB `uint8 (H, W, 3)` array, or a `Frame`.
 SourceLike = str | os.PathLike[str] | UInt8Array | Frame
 
-_STILL_LONG_SIDE_PX = 640
-_VIDEO_LONG_SIDE_PX = 480  # half the work; misses only faces under about 30 pixels in 720p
-
 #: Time constant of the answers in a video, seconds, where there is no temporal model. It takes away
 #: four fifths of their changes (benchmarks/flicker.py).
 SMOOTH_S = 0.2
-
-
-@dataclass
-class StageTimes:
-    """Seconds spent in each stage so far, for `--profile`."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    frames: int = 0
-
-    def add(self, stage: str, since: float) -> float:
-        """Book the time since `since` (of `time.perf_counter`) and return the time now."""
-        now = time.perf_counter()
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - since
-        return now
 
 
 @dataclass(frozen=True)
@@ -154,13 +139,16 @@ class Analyzer:
         self.balanced = expect == "balanced"
         if self.balanced:
             self.classifier.require_shares()
-        self.detector = FaceDetector(
-            long_side_px=detector_px or _STILL_LONG_SIDE_PX,
+        self.times = StageTimes()
+        self._finder = FaceFinder(
+            self.classifier.spec,
+            self.times,
             min_score=min_score,
+            detector_px=detector_px,
             threads=threads,
         )
+        self.detector = self._finder.detector
         self._gate = QualityGate()
-        self._detector_px = detector_px
         self._views = views
         self._explain = explain
         if explain == "attention" and not self.classifier.attends:
@@ -174,9 +162,13 @@ class Analyzer:
         self._smooth_s = smooth_s
         self._baseline_s = baseline_s
         self.temporal = open_temporal(temporal, self.classifier) if smooth_s is None else None
+        self._model = signature(self.classifier.spec.name, self.classifier.entry.digest)
+        self._video_model = self._model
+        if self.temporal is not None:
+            over_time = signature(self.temporal.spec.name, file_sha256(self.temporal.path))
+            self._video_model = f"{self._model} + {over_time}"
         self.following()  # finds what is wrong with these before the first frame
         self._mesh = FaceMesh(threads=threads) if shape else None
-        self.times = StageTimes()
         self.recognizer: Recognizer | None = None
         if identity or gallery is not None:
             self.recognizer = Recognizer(threads=threads)
@@ -213,8 +205,8 @@ class Analyzer:
     def _see(self, frame: Frame, following: Following | None) -> _Seen:
         """The first half of `analyze_frame`: where the faces are."""
         if following is None:
-            return _Seen(frame, *self.find_faces(frame))
-        return _Seen(frame, *self._follow(frame, following))
+            return _Seen(frame, *self._finder.find(frame))
+        return _Seen(frame, *self._finder.follow(frame, following))
 
     def _read(self, seen: _Seen, following: Following | None) -> FrameResult:
         """The second half: what they show."""
@@ -250,19 +242,12 @@ class Analyzer:
                 identities = self.recognizer.follow(frame, faces, crops, numbers, known)
             self.times.add("identity", began)
         self.times.frames += 1
-        return FrameResult(
-            source=frame.source,
-            frame=frame.index,
-            time_s=frame.time_s,
-            width=frame.width,
-            height=frame.height,
-            faces=tuple(_faces(faces, numbers, predictions, qualities, shapes, identities, heat)),
-        )
+        found = tuple(_faces(faces, numbers, predictions, qualities, shapes, identities, heat))
+        return replace(self._head(frame, following), faces=found)
 
     def find(self, frame: Frame) -> Found:
         """The first half of `analyze_frame` for a still picture: see `classify_found`."""
-        head = FrameResult(frame.source, frame.index, frame.time_s, frame.width, frame.height)
-        return Found(head, *self.find_faces(frame))
+        return Found(self._head(frame, None), *self.find_faces(frame))
 
     def classify_found(self, found: Sequence[Found]) -> list[FrameResult]:
         """The second half, for several pictures at once: their faces are classified in one batch.
@@ -289,66 +274,24 @@ class Analyzer:
 
     def find_faces(self, frame: Frame) -> tuple[Detections, UInt8Array]:
         """The faces in one picture and their aligned grey crops `uint8 (N, S, S)`."""
-        began = time.perf_counter()
-        faces = self.detector.detect(frame)
-        self.times.add("detect", began)
-        return faces, self._crops(frame, faces)
+        return self._finder.find(frame)
+
+    def _head(self, frame: Frame, following: Following | None) -> FrameResult:
+        """A frame's result without its faces."""
+        return FrameResult(
+            source=frame.source,
+            frame=frame.index,
+            time_s=frame.time_s,
+            width=frame.width,
+            height=frame.height,
+            model=self._model if following is None else self._video_model,
+        )
 
     def find_faces_in(self, picture: Path) -> tuple[Frame, Detections]:
         """A picture file and the faces in it. Raises `SourceError` where it cannot be read."""
         with open_source(picture, max_pixels=self._max_pixels) as source:
             frame = next(iter(source))
         return frame, self.detector.detect(frame)
-
-    def _follow(
-        self, frame: Frame, following: Following
-    ) -> tuple[Detections, UInt8Array, Sequence[int]]:
-        """As `find_faces`, in a video: with the number of each face.
-
-        The whole frame is searched a few times a second, when a face is lost and while there is
-        none; in between, only where faces are expected.
-        """
-        began = time.perf_counter()
-        expected = following.tracker.expected(frame.time_s)
-        search = self._detector_px or _VIDEO_LONG_SIDE_PX
-        faces = Detections.empty()
-        if following.may_wait(frame, len(expected), search):
-            faces, _ = self.detector.detect_near(frame, expected)
-        if len(faces) < len(expected) or not len(expected):
-            faces = self._search(frame, search)
-            following.searched_s = frame.time_s
-        self.times.add("detect", began)
-        began = time.perf_counter()
-        looks = looks_of(self._cut(frame, faces, LOOK_PX))
-        numbers, faces = following.tracker.update(faces, looks, frame.time_s)
-        faces = faces.inside(frame.width, frame.height)
-        self.times.add("track", began)
-        return faces, self._crops(frame, faces), numbers
-
-    def _search(self, frame: Frame, long_side_px: int) -> Detections:
-        """The faces in a whole frame of a video, each measured as `detect_near` measures it.
-
-        Boxes would otherwise jump by some per cent between a search and the frames after it.
-        """
-        faces = self.detector.detect(frame, long_side_px=long_side_px)
-        if not looking_near_pays(frame, len(faces), long_side_px):
-            return faces
-        near, owners = self.detector.detect_near(frame, faces.boxes)
-        lost = [i for i in range(len(faces)) if i not in owners]
-        return Detections.concatenate([near, faces.select(lost)])
-
-    def _crops(self, frame: Frame, faces: Detections) -> UInt8Array:
-        """The faces as the classifier wants them."""
-        began = time.perf_counter()
-        crops = self._cut(frame, faces, self.classifier.spec.input_px)
-        self.times.add("align", began)
-        return crops
-
-    def _cut(self, frame: Frame, faces: Detections, size_px: int) -> UInt8Array:
-        spec = self.classifier.spec
-        return align_faces(
-            frame.image, faces, scale=spec.crop_scale, upright=spec.crop_upright, size_px=size_px
-        )
 
     def _heat(
         self, faces: Detections, crops: UInt8Array, predictions: Predictions

@@ -6,6 +6,7 @@ is a number, one colour where there is one quantity.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,9 @@ def _panels(
         axes.tick_params(colors=_INK)
     yield panels
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=130)
+    with warnings.catch_warnings():  # names in scripts that the font does not have become boxes
+        warnings.filterwarnings("ignore", message="Glyph ")
+        figure.savefig(file, dpi=130)
 
 
 def count_chart(counts: Mapping[str, Mapping[str, int]], splits: Sequence[str], file: Path) -> None:
@@ -241,7 +244,8 @@ def timeline_chart(
                 colour = colours[labels.index(name)]
                 axes.barh(-0.08, end - start, 0.1, start, color=colour, linewidth=0)
             axes.set(xlim=(0, max(end_s, 1e-3)), ylim=(-0.15, 1), yticks=(0, 0.5, 1))
-            axes.set_title(title, loc="left", fontsize=10, color=_INK)
+            # A title holds a person's name, which may hold dollars; it is no formula.
+            axes.set_title(title, loc="left", fontsize=10, color=_INK, parse_math=False)
         panels[-1].set_xlabel("seconds")
         figure = panels[-1].figure
         figure.legend(areas, labels, ncols=len(labels), frameon=False, loc="outside lower center")

@@ -1,13 +1,13 @@
 """How well a face can be read, and what is wrong with it: measures and their thresholds.
 
-May import numpy, and from mien: alignment, inference, preprocess, types. The thresholds were chosen
-on FER2013's PublicTest (benchmarks/quality.py); docs/quality.md says what each of them means.
+May import numpy, and from mien: alignment, inference, preprocess, types, weights. The thresholds
+were chosen on FER2013's PublicTest (benchmarks/quality.py); docs/quality.md says what each of them
+means.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from mien.alignment import nose_offset
 from mien.inference import Network
 from mien.preprocess import gaussian_blur, network_input
 from mien.types import QUALITY_REASONS, Detections, FaceQuality, Float32Array, UInt8Array
+from mien.weights import PACKAGE, read_weights
 
 #: Side of the crop that the network of `covered` takes.
 COVER_PX: Final = 32
@@ -36,7 +37,7 @@ ANCHORS: Final = {
 DOUBTFUL: Final = frozenset({"badly-lit", "covered"})
 
 _LIGHT: Final = ("too bright", "too flat")  # one reason, `badly-lit`
-_FILE: Final = Path(__file__).parent / "cover.onnx"  # made by scripts/train_cover.py
+_WEIGHTS: Final = "cover.onnx"  # made by scripts/train_cover.py
 _SIDE_PX: Final = 44  # at which sharpness is measured, whatever the model's crop is
 _FINE_PX, _COARSE_PX = 1.0, 3.0  # deviations of the two blurs
 _CLIPPED: Final = 250  # grey from which on a pixel counts as burnt out
@@ -47,11 +48,11 @@ class QualityGate:
     """Rates faces.
 
     Raises:
-        ModelError: the network that sees covers cannot be opened.
+        ModelError: the network that sees covers is missing or altered.
     """
 
     def __init__(self) -> None:
-        self._network = Network(_FILE.read_bytes(), str(_FILE))
+        self._network = Network(read_weights(_WEIGHTS, PACKAGE), _WEIGHTS)
 
     def rate(self, faces: Detections, crops: UInt8Array) -> list[FaceQuality]:
         """How well each of N faces can be read.

@@ -83,7 +83,8 @@ def _from_object(values: Mapping[str, Any]) -> FrameResult:
         for face in values["faces"]
     )
     names = ("source", "frame", "time_s", "width", "height")
-    return FrameResult(**{name: values[name] for name in names}, faces=faces)
+    head = {name: values[name] for name in names}
+    return FrameResult(**head, faces=faces, model=values.get("model"))
 
 
 def _json_array(file: TextIO) -> Iterator[Any]:
@@ -121,6 +122,7 @@ def _from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[FrameResult]:
             int(first["width"]),
             int(first["height"]),
             tuple(_face(row) for row in lines if row["face"] not in ("", None)),
+            first.get("model") or None,
         )
 
 

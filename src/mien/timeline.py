@@ -38,6 +38,7 @@ class FaceTimeline:
         probs: `(N, K)`, means over the frames of which a point is made.
         seen_s: how long it was in sight.
         segments: what it showed.
+        person: whose it is, where results say so; the latest name, which corrects those before.
     """
 
     track_id: int
@@ -45,6 +46,7 @@ class FaceTimeline:
     probs: npt.NDArray[np.float64]
     seen_s: float
     segments: tuple[Segment, ...]
+    person: str | None = None
 
     def shares(self) -> dict[str, float]:
         """Share of the time in sight that was taken by each expression's segments."""
@@ -76,6 +78,7 @@ def build_timeline(
     finder = finder or SegmentFinder()
     seen: dict[int, list[tuple[float, list[float]]]] = defaultdict(list)
     segments: dict[int, list[Segment]] = defaultdict(list)
+    people: dict[int, str] = {}
     source, end_s = "", 0.0
     labels: tuple[str, ...] = ()
     for number, result in enumerate(results):
@@ -89,6 +92,8 @@ def build_timeline(
             if face.track_id is not None:
                 labels = tuple(face.probs)
                 seen[face.track_id].append((result.time_s, list(face.probs.values())))
+                if face.person:
+                    people[face.track_id] = face.person
         for segment in finder.update(result):
             segments[segment.track_id].append(segment)
     for segment in finder.finish():
@@ -98,7 +103,7 @@ def build_timeline(
             f"{source or 'results'}: no face over time. A timeline needs a video's results"
         )
     faces = [
-        _face_timeline(number, rows, segments[number], finder.patience_s)
+        _face_timeline(number, rows, segments[number], finder.patience_s, people.get(number))
         for number, rows in seen.items()
     ]
     faces.sort(key=lambda face: -face.seen_s)
@@ -110,6 +115,7 @@ def _face_timeline(
     rows: Sequence[tuple[float, list[float]]],
     segments: Sequence[Segment],
     gap_s: float,
+    person: str | None,
 ) -> FaceTimeline:
     times = np.array([time_s for time_s, _ in rows])
     probs = np.array([values for _, values in rows])
@@ -126,7 +132,7 @@ def _face_timeline(
     times = np.insert(times, gaps, np.nan)
     probs = np.insert(probs, gaps, np.nan, axis=0)
     ordered = tuple(sorted(segments, key=lambda segment: segment.start_s))
-    return FaceTimeline(number, times, probs, seen_s, ordered)
+    return FaceTimeline(number, times, probs, seen_s, ordered, person)
 
 
 def write_timeline(timeline: Timeline, file: Path) -> None:
@@ -163,7 +169,8 @@ def _write(timeline: Timeline, file: Path) -> None:
 def _title(face: FaceTimeline) -> str:
     shares = sorted(face.shares().items(), key=lambda item: -item[1])
     shown = ", ".join(f"{name} {share:.0%}" for name, share in shares if share >= 0.005)
-    return f"face {face.track_id}, {face.seen_s:.1f} s in sight" + (f": {shown}" if shown else "")
+    whose = f"{face.person} (face {face.track_id})" if face.person else f"face {face.track_id}"
+    return f"{whose}, {face.seen_s:.1f} s in sight" + (f": {shown}" if shown else "")
 
 
 _STYLE: Final = """
@@ -250,9 +257,10 @@ def _page(timeline: Timeline) -> Iterator[str]:
     heads = ("face", "expression", "from s", "peak s", "to s", "mean", "peak")
     yield "<h2>Segments</h2><table><tr>" + "".join(f"<th>{head}" for head in heads)
     for face in timeline.faces:
+        whose = escape(f"{face.person} ({face.track_id})" if face.person else f"{face.track_id}")
         for s in face.segments:
             yield (
-                f"<tr><td>{s.track_id}<td>{escape(s.expression)}<td>{s.start_s:.2f}<td>{s.peak_s:.2f}"
+                f"<tr><td>{whose}<td>{escape(s.expression)}<td>{s.start_s:.2f}<td>{s.peak_s:.2f}"
                 f"<td>{s.end_s:.2f}<td>{s.mean:.0%}<td>{s.peak:.0%}"
             )
     yield "</table>"

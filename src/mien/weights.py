@@ -1,4 +1,8 @@
-"""Third-party weights that the build has brought in (hatch_build.py). Imports errors only."""
+"""Weights that mien cannot do without, checked before they are used. Imports errors only.
+
+Third-party ones are brought into `assets/` by the build (hatch_build.py); mien's own lie in the
+package. In both places `SHA256SUMS` beside them says what they must be.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,23 @@ from typing import Final
 
 from mien.errors import ModelError
 
-ASSETS: Final = Path(__file__).parent / "assets"
+PACKAGE: Final = Path(__file__).parent
+ASSETS: Final = PACKAGE / "assets"
+SUMS: Final = "SHA256SUMS"
 
 
-def read_weights(name: str) -> bytes:
-    """The bytes of `assets/<name>`, after checking them against the hash written by the build.
+def read_weights(name: str, folder: Path | None = None) -> bytes:
+    """The bytes of a file with weights, after checking them against the hash that stands beside it.
+
+    Args:
+        name: of the file.
+        folder: where it lies; None for `ASSETS`.
 
     Raises:
         ModelError: missing or altered.
     """
-    file, sums = ASSETS / name, ASSETS / "SHA256SUMS"
+    folder = folder or ASSETS
+    file, sums = folder / name, folder / SUMS
     if not file.is_file() or not sums.is_file():
         raise ModelError(
             f"{file}: these weights are missing. They come in when mien is installed: run "

@@ -111,7 +111,7 @@ class BatchFolder:
         """Make the folder one of this job, or find that it is. Returns the job it was begun with.
 
         Raises:
-            ConfigError: it was begun with other settings.
+            ConfigError: it was begun with other settings, or by a version with other columns.
             SinkError: it cannot be made.
         """
         try:
@@ -137,6 +137,7 @@ class BatchFolder:
         try:
             values = json.loads((self._own / "job.json").read_bytes())
             values["labels"] = tuple(values["labels"])
+            values["own_columns"] = tuple(values.get("own_columns", ()))
             return Job(**values)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{self.path}: not the folder of a batch ({error})") from error

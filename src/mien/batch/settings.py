@@ -5,7 +5,7 @@ A batch's folder keeps what its answers depend on, so that it is never continued
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import inf
 from typing import Any, Final, Literal
@@ -99,12 +99,14 @@ class Job:
         shape: whether faces' shape is asked for.
         columns: names and kinds (`string`, `int64`, `float64`, `bool`) of the columns that a
             manifest adds to the results'.
+        own_columns: the results' own, in order; empty in folders of before they were written down.
     """
 
     settings: Mapping[str, Any]
     labels: tuple[str, ...]
     shape: bool
     columns: Mapping[str, str]
+    own_columns: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings, columns: Mapping[str, str]) -> Job:
@@ -128,12 +130,13 @@ class Job:
             "mien": mien.__version__,
             "schema": SCHEMA_VERSION,
         }
-        taken = sorted(columns.keys() & set(result_columns(spec.labels, shape=settings.shape)))
+        own_columns = result_columns(spec.labels, shape=settings.shape)
+        taken = sorted(columns.keys() & set(own_columns))
         if taken:
             raise ConfigError(
                 f"the manifest's column {taken[0]!r} has the name of one of mien's own. Rename it"
             )
-        return cls(chosen, spec.labels, settings.shape, dict(columns))
+        return cls(chosen, spec.labels, settings.shape, dict(columns), own_columns)
 
     def require_continued_by(self, other: Job, folder: str) -> None:
         """Refuse to go on in another way.
@@ -150,9 +153,27 @@ class Job:
                 )
         if self.labels != other.labels:
             raise ConfigError(f"{folder}: was begun with a model of other classes")
+        if self.own_columns != other.own_columns:
+            raise ConfigError(
+                f"{folder}: was begun by a version of mien whose results have other columns "
+                f"({_difference(self.own_columns, other.own_columns)}), and one folder holds one "
+                "table. Finish it with that version, or give another folder (--out)"
+            )
         for column, kind in other.columns.items():
             if self.columns.get(column) != kind:
                 raise ConfigError(
                     f"{folder}: was begun without the manifest's column {column!r} ({kind}). Give "
                     "the same manifest, or another folder (--out)"
                 )
+
+
+def _difference(before: Sequence[str], now: Sequence[str]) -> str:
+    """In what the columns of then are not those of now."""
+    if not before:
+        return "which were not written down then"
+    differences = {
+        "without": [column for column in now if column not in before],
+        "with": [column for column in before if column not in now],
+    }
+    words = [f"{how} {', '.join(names)}" for how, names in differences.items() if names]
+    return " and ".join(words) or "in another order"

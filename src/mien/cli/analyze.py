@@ -18,8 +18,9 @@ from mien.cli.exits import GOOD, PARTLY, UNUSABLE, say
 from mien.errors import ConfigError, SinkError, SourceError
 
 if TYPE_CHECKING:
-    from mien.pipeline import Analyzer, StageTimes
+    from mien.pipeline import Analyzer
     from mien.sinks import Sink
+    from mien.timing import StageTimes
     from mien.types import FaceResult, UInt8Array
 
 

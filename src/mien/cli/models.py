@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
 from mien.cli.exits import GOOD, UNUSABLE
 from mien.errors import ModelError
+
+if TYPE_CHECKING:
+    from mien.models import ModelEntry
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,10 +36,18 @@ def _list(options: argparse.Namespace) -> int:
         print(json.dumps([entry.to_dict() for entry in entries], indent=1))
         return GOOD
     for entry in entries:
-        size = f"{entry.path.stat().st_size / 1e6:.1f} MB" if entry.available else "not here"
-        kind = "over time" if entry.continues else ""
-        print(f"{'*' if entry.default else ' '} {entry.name:16} {size:>9}  {kind:9}  {entry.path}")
+        kind = "over time" if entry.continues else "fusion" if entry.members else ""
+        mark = "*" if entry.default else " "
+        print(f"{mark} {entry.name:16} {_size(entry):>9}  {kind:9}  {entry.path}")
     return GOOD
+
+
+def _size(entry: ModelEntry) -> str:
+    """What it takes on disk."""
+    if not entry.available:
+        return "not here"
+    size = entry.size_with_members
+    return "in part" if size is None else f"{size / 1e6:.1f} MB"
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from mien.report.intake import GAP_S, SMALL_PX, TURNED_DEG
 from mien.report.material import Material, counted, percent
 from mien.report.page import Html, quiet, section, table, tag
 from mien.report.recording import Quality
-from mien.report.words import LIMITS, METHOD, NO_SHAPE
+from mien.report.words import LIMITS, METHOD, NO_MODEL, NO_SHAPE
 from mien.types import QUALITY_REASONS
 
 _ROWS: Final = 60
@@ -111,6 +111,15 @@ def _recordings(material: Material) -> Html:
     return table(heads, rows, caption=f"Recording by recording{more}", class_="names")
 
 
+def _models(material: Material) -> str:
+    """Whose answers they are."""
+    named = {model: None for recording in material.recordings for model in recording.models}
+    said = [f"{', '.join(named)}: name @ how its file's SHA-256 begins."] if named else []
+    if not all(recording.models for recording in material.recordings):
+        said.append(NO_MODEL)
+    return " ".join(said)
+
+
 def method(material: Material) -> Iterator[Html]:
     """How the figures came about, and what they cannot say."""
     frames = counted(sum(recording.quality.frames for recording in material.recordings), "frame")
@@ -124,7 +133,12 @@ def method(material: Material) -> Iterator[Html]:
         "trends": any(member.day for member in material.members)
         or "trends" in material.view.asks_for,
     }
-    listing = [tag("dt", "Answers"), tag("dd", answers)]
+    listing = [
+        tag("dt", "Answers"),
+        tag("dd", answers),
+        tag("dt", "Model"),
+        tag("dd", _models(material)),
+    ]
     for heading, needed_by, text in METHOD:
         said = not needed_by or needed_by in material.view.sections
         if said and given.get(needed_by, True):

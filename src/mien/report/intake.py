@@ -42,6 +42,7 @@ GAP_STEPS: Final = 4.0  # a step so many times the usual one is a break
 GAP_S: Final = 0.5  # and at least so long
 _LATEST_S: Final = 1e11  # some streams count from 1970
 _LOOK_AHEAD: Final = 100  # frames by which the usual step is known
+_MODELS: Final = 8  # of one recording, at most so many are named
 
 
 def take_in(table: Path, markers: Sequence[Marker] = ()) -> list[Recording]:
@@ -98,6 +99,7 @@ class _Intake:
         self._markers = sorted(markers, key=lambda marker: marker.time_s)
         self._marked_s = [marker.time_s for marker in self._markers]
         self._responses: dict[int, FloatArray] = {}  # by marker: (T, 1 + K)
+        self._models: list[str] = []
 
     def add(self, result: FrameResult) -> None:
         """Take one frame."""
@@ -105,6 +107,8 @@ class _Intake:
         if not self._quality.frames:
             self._start_s = result.time_s
         self._quality.frames += 1
+        if result.model and result.model not in self._models and len(self._models) < _MODELS:
+            self._models.append(str(result.model))
         self._last_s = result.time_s
         self._waiting.append(result)
         if self._step_s and len(self._waiting) == 2:
@@ -136,6 +140,7 @@ class _Intake:
                 Response(self._markers[i].label, self._markers[i].time_s, sums[:, 0], sums[:, 1:])
                 for i, sums in sorted(self._responses.items())
             ),
+            tuple(self._models),
         )
 
     def _check(self, result: FrameResult) -> None:

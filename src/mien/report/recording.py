@@ -163,6 +163,7 @@ class Recording:
         tracks: its faces, those longest in sight first.
         quality: how usable it was.
         responses: to the markers that concern it.
+        models: whose answers they are, as far as the table says.
     """
 
     table: Path
@@ -175,6 +176,7 @@ class Recording:
     tracks: tuple[Track, ...]
     quality: Quality
     responses: tuple[Response, ...]
+    models: tuple[str, ...]
 
     @property
     def name(self) -> str:

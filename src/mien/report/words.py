@@ -79,13 +79,12 @@ NO_SHAPE: Final = (
     "How faces were turned is not known: these tables have no shape columns (mien analyze --shape)."
 )
 
+NO_MODEL: Final = (
+    "Not all tables say which model answered. mien models list shows what is installed."
+)
+
 #: How figures come about: a heading, the section that needs it (empty: all), and what is done.
 METHOD: Final[tuple[tuple[str, str, str], ...]] = (
-    (
-        "Model",
-        "",
-        "The tables do not say which model wrote them. mien models list shows what is installed.",
-    ),
     (
         "Smoothing",
         "",

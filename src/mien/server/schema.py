@@ -32,6 +32,7 @@ RESULT: Final = _object(
     time_s=_NUMBER,
     width=_INTEGER,
     height=_INTEGER,
+    model=_TEXT,
     faces=_array(
         _object(
             track_id={"type": ["integer", "null"]},

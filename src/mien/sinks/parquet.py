@@ -68,7 +68,7 @@ def result_fields(
     from arro3.core import DataType, Field
 
     def kind(column: str) -> Any:
-        if column in ("schema", "source", "expression", "person", "quality_reasons"):
+        if column in ("schema", "source", "expression", "person", "quality_reasons", "model"):
             return DataType.string()
         if column in ("frame", "width", "height", "face", "track_id"):
             return DataType.int64()

@@ -87,7 +87,7 @@ def result_columns(
 
     `labels` are the classes of the model that answers; each gets a column `prob_<label>`. With
     `shape`, those of the faces' shape follow, and with `identity`, whose faces they are. How well a
-    face can be read stands last.
+    face can be read and which model answered stand last.
     """
     return (
         "schema",
@@ -111,6 +111,7 @@ def result_columns(
         *(SHAPE_COLUMNS if shape else ()),
         *(IDENTITY_COLUMNS if identity else ()),
         *QUALITY_COLUMNS,
+        "model",
     )
 
 
@@ -120,7 +121,15 @@ RESULT_COLUMNS: Final[tuple[str, ...]] = result_columns()
 
 @dataclass(frozen=True)
 class FrameResult:
-    """Everything found in one frame. `faces` is empty when nobody is in the picture."""
+    """Everything found in one frame.
+
+    Attributes:
+        source, frame, time_s: which frame, counted from 0, and when, in seconds.
+        width, height: of it, in pixels.
+        faces: empty when nobody is in the picture.
+        model: who answered: `name@` and the first digits of its file's SHA-256, with ` + ` between
+            an expression model and the temporal model that went on from it; None where nobody says.
+    """
 
     source: str
     frame: int
@@ -128,6 +137,7 @@ class FrameResult:
     width: int
     height: int
     faces: Sequence[FaceResult] = field(default_factory=tuple)
+    model: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The object that is written to JSON, `schema` first."""
@@ -138,6 +148,7 @@ class FrameResult:
             "time_s": self.time_s,
             "width": self.width,
             "height": self.height,
+            **({} if self.model is None else {"model": self.model}),
             "faces": [face.to_dict() for face in self.faces],
         }
 

@@ -27,9 +27,10 @@ export class Recording {
   add(result) {
     this.begin_s ??= result.time_s;
     const time_s = result.time_s - this.begin_s;
-    const { width, height, faces } = result;
+    const { width, height, model, faces } = result;
     const frame = this.results.length;
-    this.results.push({ schema: "mien/1", source: this.head.name, frame, time_s, width, height, faces });
+    const source = this.head.name;
+    this.results.push({ schema: "mien/1", source, frame, time_s, width, height, model, faces });
     for (const face of faces) this.faces.add(face.track_id);
     Object.assign(this.head, { frames: frame + 1, seconds: time_s, faces: this.faces.size });
     if (this.results.length - this.written >= PART_FRAMES) this.write();

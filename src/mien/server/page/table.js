@@ -4,7 +4,7 @@ import { EXPRESSIONS, labelsOf } from "./expressions.js";
 
 const SCHEMA = "mien/1";
 const HEAD = ["schema", "source", "frame", "time_s", "width", "height"];
-const QUALITY = ["quality", "quality_reasons"];
+const LAST = ["quality", "quality_reasons", "model"]; // older tables lack them
 const POINTS = ["left_eye", "right_eye", "nose", "left_mouth", "right_mouth"];
 
 /** The columns of a table: `mien.types.RESULT_COLUMNS` where the labels are the seven. */
@@ -14,7 +14,7 @@ export function columns(labels = EXPRESSIONS) {
     ...POINTS.flatMap((name) => [`${name}_x`, `${name}_y`]),
     "expression", "confidence", "uncertain",
     ...labels.map((name) => `prob_${name}`),
-    ...QUALITY,
+    ...LAST,
   ];
 }
 
@@ -31,12 +31,14 @@ export function toCsv(results, labels = labelsOf(results)) {
 
 function rowsOf(result, labels) {
   const head = [SCHEMA, ...HEAD.slice(1).map((name) => result[name])];
-  if (!result.faces.length) return [[...head, ...columns(labels).slice(HEAD.length).map(() => null)]];
+  if (!result.faces.length) {
+    return [[...head, ...columns(labels).slice(HEAD.length, -1).map(() => null), result.model]];
+  }
   return result.faces.map((face, index) => [
     ...head, index, face.track_id, ...face.box, face.score, ...face.landmarks.flat(),
     face.expression, face.confidence, face.uncertain ? "True" : "False",
     ...labels.map((name) => face.probs[name]),
-    face.quality?.score, face.quality?.reasons.join(" "),
+    face.quality?.score, face.quality?.reasons.join(" "), result.model,
   ]);
 }
 
@@ -76,7 +78,7 @@ function fromJson(name, text, suffix) {
 
 function fromCsv(name, text) {
   const [names = [], ...rows] = cells(name, text);
-  const needed = columns([]).filter((column) => !QUALITY.includes(column)); // older tables lack them
+  const needed = columns([]).filter((column) => !LAST.includes(column));
   const missing = needed.find((column) => !names.includes(column));
   if (missing) throw new Error(`${name}: has no column ${missing}; expected a table of ${SCHEMA}`);
   const results = [];
@@ -97,7 +99,8 @@ function fromCsv(name, text) {
 
 function frameOf(values) {
   const numbers = HEAD.slice(2).map((column) => [column, Number(values[column])]);
-  return { schema: SCHEMA, source: values.source, ...Object.fromEntries(numbers), faces: [] };
+  const model = values.model ? { model: values.model } : {};
+  return { schema: SCHEMA, source: values.source, ...Object.fromEntries(numbers), ...model, faces: [] };
 }
 
 function faceOf(values) {

@@ -1,0 +1,106 @@
+"""Where a frame's faces are, and their crops. Which face is which, in a video.
+
+May import numpy, and from mien: alignment, detection, tracking, following; and what lies below.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from mien.alignment import align_faces
+from mien.detection import FaceDetector
+from mien.following import Following, looking_near_pays
+from mien.models import ModelSpec
+from mien.timing import StageTimes
+from mien.tracking import LOOK_PX, looks_of
+from mien.types import Detections, Frame, UInt8Array
+
+_STILL_LONG_SIDE_PX = 640
+_VIDEO_LONG_SIDE_PX = 480  # half the work; misses only faces under about 30 pixels in 720p
+
+
+class FaceFinder:
+    """Finds faces and cuts them out as an expression model wants them.
+
+    Args:
+        spec: of the expression model: its crop rule and the side of its input.
+        min_score, detector_px, threads: as of `mien.Analyzer`.
+        times: is told how long each stage takes.
+
+    Attributes:
+        detector: what finds them in a whole picture.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        times: StageTimes,
+        *,
+        min_score: float = 0.5,
+        detector_px: int | None = None,
+        threads: int = 1,
+    ) -> None:
+        self.detector = FaceDetector(
+            long_side_px=detector_px or _STILL_LONG_SIDE_PX,
+            min_score=min_score,
+            threads=threads,
+        )
+        self._spec, self._times = spec, times
+        self._search_px = detector_px or _VIDEO_LONG_SIDE_PX
+
+    def find(self, frame: Frame) -> tuple[Detections, UInt8Array]:
+        """The faces in one picture and their aligned grey crops `uint8 (N, S, S)`."""
+        began = time.perf_counter()
+        faces = self.detector.detect(frame)
+        self._times.add("detect", began)
+        return faces, self._crops(frame, faces)
+
+    def follow(
+        self, frame: Frame, following: Following
+    ) -> tuple[Detections, UInt8Array, Sequence[int]]:
+        """As `find`, in a video: with the number of each face.
+
+        The whole frame is searched a few times a second, when a face is lost and while there is
+        none; in between, only where faces are expected.
+        """
+        began = time.perf_counter()
+        expected = following.tracker.expected(frame.time_s)
+        faces = Detections.empty()
+        if following.may_wait(frame, len(expected), self._search_px):
+            faces, _ = self.detector.detect_near(frame, expected)
+        if len(faces) < len(expected) or not len(expected):
+            faces = self._search(frame)
+            following.searched_s = frame.time_s
+        self._times.add("detect", began)
+        began = time.perf_counter()
+        looks = looks_of(self._cut(frame, faces, LOOK_PX))
+        numbers, faces = following.tracker.update(faces, looks, frame.time_s)
+        faces = faces.inside(frame.width, frame.height)
+        self._times.add("track", began)
+        return faces, self._crops(frame, faces), numbers
+
+    def _search(self, frame: Frame) -> Detections:
+        """The faces in a whole frame of a video, each measured as `detect_near` measures it.
+
+        Boxes would otherwise jump by some per cent between a search and the frames after it.
+        """
+        faces = self.detector.detect(frame, long_side_px=self._search_px)
+        if not looking_near_pays(frame, len(faces), self._search_px):
+            return faces
+        near, owners = self.detector.detect_near(frame, faces.boxes)
+        lost = [i for i in range(len(faces)) if i not in owners]
+        return Detections.concatenate([near, faces.select(lost)])
+
+    def _crops(self, frame: Frame, faces: Detections) -> UInt8Array:
+        """The faces as the classifier wants them."""
+        began = time.perf_counter()
+        crops = self._cut(frame, faces, self._spec.input_px)
+        self._times.add("align", began)
+        return crops
+
+    def _cut(self, frame: Frame, faces: Detections, size_px: int) -> UInt8Array:
+        spec = self._spec
+        return align_faces(
+            frame.image, faces, scale=spec.crop_scale, upright=spec.crop_upright, size_px=size_px
+        )
