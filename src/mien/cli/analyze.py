@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -166,6 +166,8 @@ def run(options: argparse.Namespace) -> int:
         found, errors = expand_source(argument)
         paths += found
         tally.failures += [(argument, str(error)) for error in errors]
+    if options.overwrite:
+        _spare_sources(options.out, paths)
     if paths:
         with ExitStack() as stack:
             analyzer = Analyzer(
@@ -265,6 +267,25 @@ def _check(options: argparse.Namespace) -> None:
     require(twice is None, "--out", "different files", f"{twice} twice")
 
 
+def _spare_sources(outs: Sequence[str], paths: Sequence[str]) -> None:
+    """Refuse outputs that would replace what is analysed: nobody could undo it.
+
+    Raises:
+        SinkError: there is one.
+    """
+    sources = {os.path.realpath(path): path for path in paths if os.path.isfile(path)}
+    folders = {os.path.dirname(file): path for file, path in sources.items()}
+    for out in outs:
+        target = os.path.realpath(out)
+        if target in sources:
+            raise SinkError(f"{out}: is itself to be analysed. Choose another name")
+        if (os.path.isdir(out) or out.endswith("/")) and target in folders:
+            raise SinkError(
+                f"{out}: holds {folders[target]}, which is to be analysed and could be replaced by "
+                "a copy. Choose another folder"
+            )
+
+
 def _analyze_all(
     options: argparse.Namespace,
     analyzer: Analyzer,
@@ -351,13 +372,19 @@ def _write_failures(options: argparse.Namespace, tally: _Tally) -> None:
     if options.out:
         first = Path(options.out[0])
         folder = first if first.is_dir() else first.parent
-    file = folder / "failures.jsonl"
+    file, number = folder / "failures.jsonl", 2
+    while file.is_file() and not options.overwrite:  # an earlier run's
+        file, number = folder / f"failures-{number}.jsonl", number + 1
+    partial = folder / f".{file.stem}.part.jsonl"
     rows = [{"source": source, "error": error} for source, error in tally.failures]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     failed = _counted(len(rows), "input")
     try:
-        file.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
         raise SinkError(
             f"{file}: cannot be written ({error.strerror}). {failed} failed, as said above; the "
             "others are complete"
@@ -374,5 +401,6 @@ def _profile(times: StageTimes, took_s: float) -> str:
     from mien.console import stage_lines
 
     stage_ms = {stage: 1000 * spent / times.frames for stage, spent in times.seconds.items()}
-    rate = f"{times.frames:,} frames in {took_s:.2f} s, {times.frames / took_s:.1f} frames/s"
+    counted = _counted(times.frames, "frame")
+    rate = f"{counted} in {took_s:.2f} s, {times.frames / took_s:.1f} frames/s"
     return "\n".join([rate, *stage_lines(stage_ms)])
