@@ -32,10 +32,14 @@ def _list(options: argparse.Namespace) -> int:
         print(json.dumps([entry.to_dict() for entry in entries], indent=1))
         return GOOD
     for entry in entries:
-        size = f"{entry.path.stat().st_size / 1e6:.1f} MB" if entry.available else "not here"
+        size = _size(entry.path.stat().st_size) if entry.available else "not here"
         kind = "over time" if entry.continues else ""
         print(f"{'*' if entry.default else ' '} {entry.name:16} {size:>9}  {kind:9}  {entry.path}")
     return GOOD
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 
 def _show(options: argparse.Namespace) -> int:
