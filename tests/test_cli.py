@@ -97,12 +97,12 @@ def test_bad_files_do_not_cost_the_others(folder: Path, capsys: Capture) -> None
         (["analyze", "{}/text.jpg"], "not a picture"),
         (["analyze", "{}/huge.png"], "more than the limit"),
         (["analyze", "{}/a.png", "--max-pixels", "100"], "more than the limit of 100"),
-        (["analyze", "{}/*.tiff"], "matches no picture"),
+        (["analyze", "{}/*.tiff"], "Check the pattern"),
         (["analyze", "{}/a.png", "--out", "{}/b.jpg"], "already there"),
         (["analyze", "{}/a.png", "--out", "{}/r.xls"], "suffix"),
         (["analyze", "{}/a.png", "--out", "{}/r.csv", "--out", "{}/./r.csv"], "twice"),
         (["analyze", "{}/a.png", "--model", "nonesuch"], "no model of that name"),
-        (["analyze", "{}/a.png", "--model", "{}/text.jpg"], "not a usable ONNX"),
+        (["analyze", "{}/a.png", "--model", "{}/text.jpg"], "Use a model made by `mien export`"),
         (["analyze", "{}/a.png", "--min-score", "2"], "between 0 and 1"),
         (["analyze", "{}/a.png", "--threads", "0"], "at least 1"),
         (["analyze", "{}/a.png", "--detector-px", "8"], "at least 32"),
@@ -122,6 +122,35 @@ def test_one_line_for_a_mistake(
     assert out == ""
     assert len(err.splitlines()) == 1
     assert says in err
+
+
+def test_overwriting_spares_what_is_analysed(folder: Path, capsys: Capture) -> None:
+    """`--overwrite` replaces results of before, never the pictures that they come from."""
+    before = (folder / "a.png").read_bytes()
+    for out, says in (
+        (folder / "a.png", "is itself to be analysed"),
+        (f"{folder}/", "could be replaced by a copy"),
+        (folder / "gone" / ".." / "a.png", "is itself to be analysed"),
+    ):
+        arguments = ["analyze", str(folder / "a.png"), "--out", str(out), "--overwrite"]
+        assert main(arguments) == 2
+        out_text, err = capsys.readouterr()
+        assert (out_text, len(err.splitlines())) == ("", 1)
+        assert says in err
+    assert (folder / "a.png").read_bytes() == before
+
+
+def test_a_list_of_failures_is_not_overwritten_unasked(folder: Path, capsys: Capture) -> None:
+    (folder / "failures.jsonl").write_text("of an earlier run\n")
+    arguments = ["analyze", str(folder / "b.jpg"), str(folder / "empty.jpg"), "--out"]
+    assert main([*arguments, str(folder / "r.jsonl")]) == 3
+    assert f"listed in {folder / 'failures.jsonl'}" in capsys.readouterr().err
+    assert (folder / "failures-1.jsonl").read_text() == "of an earlier run\n"
+    (row,) = (folder / "failures.jsonl").read_text("utf-8").splitlines()
+    assert "empty" in json.loads(row)["error"]
+    assert main([*arguments, str(folder / "r.jsonl"), "--overwrite"]) == 3
+    assert json.loads((folder / "failures.jsonl").read_text("utf-8"))["error"]
+    assert not list(folder.glob(".*"))
 
 
 def test_an_unknown_recipe_key(tmp_path: Path, capsys: Capture) -> None:
@@ -278,6 +307,13 @@ def test_it_leaves_nothing_behind(portrait_file: Path, tmp_path: Path) -> None:
     assert (process.returncode, err) == (0, "")
     assert json.loads(out)["faces"][0]["expression"] == "happy"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_python_m_mien() -> None:
+    """The module is the command."""
+    command = [sys.executable, "-m", "mien", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"mien {mien.__version__}\n"
 
 
 def test_the_demo(tmp_path: Path, capsys: Capture) -> None:

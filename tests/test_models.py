@@ -144,3 +144,8 @@ def test_temperature_does_not_change_the_answer() -> None:
     warm = classifier.predict(crops)
     assert cold.expressions == warm.expressions
     assert (warm.probs.max(1) < cold.probs.max(1)).all()
+
+
+def test_a_crop_without_pixels_is_the_callers_mistake() -> None:
+    with pytest.raises(ValueError, match="with pixels"):
+        ExpressionClassifier().predict([np.zeros((0, 48), np.uint8)])

@@ -269,7 +269,7 @@ def test_audio_alone_is_no_video(tmp_path: Path) -> None:
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    with pytest.raises(SourceError, match=r"no video stream \(streams: audio\)"):
+    with pytest.raises(SourceError, match=r"no video stream \(streams: audio\)\. Give"):
         open_source(tmp_path / "a.mp4")
 
 

@@ -57,7 +57,10 @@ class Network:
             )
         except Exception as error:  # ONNX Runtime raises many kinds, none of them exported
             reason = str(error).splitlines()[0]
-            raise ModelError(f"{name}: not a usable ONNX model ({reason})") from error
+            raise ModelError(
+                f"{name}: not a usable ONNX model ({reason}). Use a model made by `mien export`, "
+                "or copy the file again"
+            ) from error
         self._input_name = self._session.get_inputs()[0].name
         self.outputs = [output.name for output in self._session.get_outputs()]
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map

@@ -32,7 +32,13 @@ _CONTRAST_LIMIT: Final = 2.0  # of `clahe`: a grey level's count, in those of an
 
 
 def to_gray(image: UInt8Array) -> UInt8Array:
-    """RGB `(H, W, 3)` or grey `(H, W)` to grey `(H, W)`, `uint8`, ITU-R BT.601 luma."""
+    """RGB `(H, W, 3)` or grey `(H, W)` to grey `(H, W)`, `uint8`, ITU-R BT.601 luma.
+
+    Raises:
+        ValueError: another shape, or no pixels.
+    """
+    if image.size == 0:
+        raise ValueError(f"expected an image with pixels, got {image.shape}")
     if image.ndim == 2:
         return image
     if image.ndim == 3 and image.shape[2] == 3:

@@ -8,8 +8,9 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -180,6 +181,8 @@ def run(options: argparse.Namespace) -> int:
         found, errors = expand_source(argument)
         paths += found
         tally.failures += [(argument, str(error)) for error in errors]
+    if options.overwrite:
+        _spare_sources(options.out, paths)
     if paths:
         with ExitStack() as stack:
             analyzer = Analyzer(
@@ -279,6 +282,25 @@ def _check(options: argparse.Namespace) -> None:
     require(twice is None, "--out", "different files", f"{twice} twice")
 
 
+def _spare_sources(outs: Sequence[str], paths: Sequence[str]) -> None:
+    """Refuse outputs that would replace what is analysed: nobody could undo it.
+
+    Raises:
+        SinkError: there is one.
+    """
+    sources = {os.path.realpath(path): path for path in paths if os.path.isfile(path)}
+    folders = {os.path.dirname(file): path for file, path in sources.items()}
+    for out in outs:
+        target = os.path.realpath(out)
+        if target in sources:
+            raise SinkError(f"{out}: is itself to be analysed. Choose another name")
+        if (os.path.isdir(out) or out.endswith("/")) and target in folders:
+            raise SinkError(
+                f"{out}: holds {folders[target]}, which is to be analysed and could be replaced by "
+                "a copy. Choose another folder"
+            )
+
+
 def _analyze_all(
     options: argparse.Namespace,
     analyzer: Analyzer,
@@ -360,23 +382,38 @@ def _say_who_is_known(options: argparse.Namespace, analyzer: Analyzer) -> None:
 
 
 def _write_failures(options: argparse.Namespace, tally: _Tally) -> None:
-    """List what failed beside the first output (or here), where a script can find it."""
+    """List what failed beside the first output (or here), where a script can find it.
+
+    The list of an earlier run steps aside, so that the name always means the latest.
+    """
     folder = Path()
     if options.out:
         first = Path(options.out[0])
         folder = first if first.is_dir() else first.parent
     file = folder / "failures.jsonl"
+    partial = folder / f".{file.stem}.part.jsonl"
     rows = [{"source": source, "error": error} for source, error in tally.failures]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     failed = _counted(len(rows), "input")
     try:
-        file.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
+        if file.is_file() and not options.overwrite:
+            file.rename(_free(folder, "failures"))
+        partial.replace(file)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
         raise SinkError(
             f"{file}: cannot be written ({error.strerror}). {failed} failed, as said above; the "
             "others are complete"
         ) from error
     say(f"mien: {failed} failed, listed in {file}; the others are complete")
+
+
+def _free(folder: Path, stem: str) -> Path:
+    """The first of `stem-1.jsonl`, `stem-2.jsonl`, … that is not there."""
+    names = (folder / f"{stem}-{number}.jsonl" for number in count(1))
+    return next(file for file in names if not file.exists())
 
 
 def _counted(number: int, thing: str) -> str:
@@ -388,5 +425,6 @@ def _profile(times: StageTimes, took_s: float) -> str:
     from mien.console import stage_lines
 
     stage_ms = {stage: 1000 * spent / times.frames for stage, spent in times.seconds.items()}
-    rate = f"{times.frames:,} frames in {took_s:.2f} s, {times.frames / took_s:.1f} frames/s"
+    counted = _counted(times.frames, "frame")
+    rate = f"{counted} in {took_s:.2f} s, {times.frames / took_s:.1f} frames/s"
     return "\n".join([rate, *stage_lines(stage_ms)])

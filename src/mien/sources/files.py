@@ -23,7 +23,10 @@ def expand_source(argument: str) -> tuple[list[str], list[SourceError]]:
 
         def note(error: OSError) -> None:
             errors.append(
-                SourceError(f"{error.filename}: folder cannot be listed ({error.strerror})")
+                SourceError(
+                    f"{error.filename}: folder cannot be listed ({error.strerror}). Ask for access "
+                    "to it, or leave it out"
+                )
             )
 
         files = []
@@ -42,7 +45,12 @@ def expand_source(argument: str) -> tuple[list[str], list[SourceError]]:
     if not os.path.exists(argument) and glob.has_magic(argument):
         found = _known(glob.glob(argument, recursive=True))
         if not found:
-            return [], [SourceError(f"{argument}: matches no picture or video")]
+            return [], [
+                SourceError(
+                    f"{argument}: matches no picture or video. Check the pattern; ** stands for "
+                    "any folders between"
+                )
+            ]
         return found, []
     return [argument], []
 

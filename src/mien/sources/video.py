@@ -65,14 +65,16 @@ def open_container(
     except (av.error.FFmpegError, ValueError) as error:
         raise SourceError(
             f"{name}: neither a picture nor a video that can be read "
-            f"({reason(error)}). It may be damaged, cut off or of another kind"
+            f"({reason(error)}). Copy it again if it is damaged or cut off; otherwise convert it"
         ) from error
     try:
         streams = [s for s in container.streams.video if not _is_cover(s)]
         # FFmpeg reads text files as "tty" pictures of their letters.
         if not streams or container.format.name == "tty":
             kinds = ", ".join(sorted({s.type for s in container.streams})) or "none"
-            raise SourceError(f"{name}: holds no video stream (streams: {kinds})")
+            raise SourceError(
+                f"{name}: holds no video stream (streams: {kinds}). Give a file with pictures"
+            )
         stream = streams[0]
         codec = stream.codec_context
         if not codec:  # there is no decoder of that name
@@ -141,7 +143,7 @@ def _video_frames(
             raise SourceError(
                 f"{name}: ends at {time_s:.3f} s, before {span.start_s:g} s (--start)"
             )
-        raise SourceError(f"{name}: no frame could be decoded. It may be damaged or cut off")
+        raise SourceError(f"{name}: no frame could be decoded: damaged or cut off. Copy it again")
     if not isinf(span.end_s) or end_s is None:
         return
     if end_s - time_s > max(_MISSING_S, _MISSING_SHARE * end_s):
