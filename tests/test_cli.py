@@ -140,6 +140,16 @@ def test_overwriting_spares_what_is_analysed(folder: Path, capsys: Capture) -> N
     assert (folder / "a.png").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["one.png", "one.vtt", "one.srt"])
+def test_an_output_for_one_source_is_refused_before_several_begin(
+    folder: Path, capsys: Capture, name: str
+) -> None:
+    outs = ["--out", str(folder / "r.jsonl"), "--out", str(folder / name)]
+    assert main(["analyze", str(folder / "a.png"), str(folder / "b.jpg"), *outs]) == 2
+    assert f"{name}: belongs to one source, and there are 2" in capsys.readouterr().err
+    assert not list(folder.glob("*.jsonl"))
+
+
 def test_a_list_of_failures_is_not_overwritten_unasked(folder: Path, capsys: Capture) -> None:
     (folder / "failures.jsonl").write_text("of an earlier run\n")
     arguments = ["analyze", str(folder / "b.jpg"), str(folder / "empty.jpg"), "--out"]

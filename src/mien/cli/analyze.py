@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import count
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.cli.exits import GOOD, PARTLY, UNUSABLE, say
-from mien.errors import ConfigError, SinkError, SourceError
+from mien.cli.exits import GOOD, PARTLY, UNUSABLE, counted, say
+from mien.cli.outputs import list_failures, require_room_for_all, spare_sources
+from mien.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
     from mien.pipeline import Analyzer
@@ -182,7 +181,9 @@ def run(options: argparse.Namespace) -> int:
         paths += found
         tally.failures += [(argument, str(error)) for error in errors]
     if options.overwrite:
-        _spare_sources(options.out, paths)
+        spare_sources(options.out, paths)
+    if len(paths) > 1:
+        require_room_for_all(options.out, len(paths))
     if paths:
         with ExitStack() as stack:
             analyzer = Analyzer(
@@ -213,13 +214,13 @@ def run(options: argparse.Namespace) -> int:
     for _, failure in tally.failures:
         say(f"mien: {failure}")
     if options.out and tally.succeeded and not options.quiet:
-        summary = f"{_counted(tally.frames, 'frame')}, {_counted(tally.faces, 'face')}"
+        summary = f"{counted(tally.frames, 'frame')}, {counted(tally.faces, 'face')}"
         say(f"mien: {summary}: {', '.join(options.out)}")
     if not tally.failures:
         return GOOD
     if not tally.succeeded:
         return UNUSABLE
-    _write_failures(options, tally)
+    list_failures(options.out, tally.failures, overwrite=options.overwrite)
     return PARTLY
 
 
@@ -280,25 +281,6 @@ def _check(options: argparse.Namespace) -> None:
     targets = [os.path.abspath(out) for out in options.out]
     twice = next((out for out in options.out if targets.count(os.path.abspath(out)) > 1), None)
     require(twice is None, "--out", "different files", f"{twice} twice")
-
-
-def _spare_sources(outs: Sequence[str], paths: Sequence[str]) -> None:
-    """Refuse outputs that would replace what is analysed: nobody could undo it.
-
-    Raises:
-        SinkError: there is one.
-    """
-    sources = {os.path.realpath(path): path for path in paths if os.path.isfile(path)}
-    folders = {os.path.dirname(file): path for file, path in sources.items()}
-    for out in outs:
-        target = os.path.realpath(out)
-        if target in sources:
-            raise SinkError(f"{out}: is itself to be analysed. Choose another name")
-        if (os.path.isdir(out) or out.endswith("/")) and target in folders:
-            raise SinkError(
-                f"{out}: holds {folders[target]}, which is to be analysed and could be replaced by "
-                "a copy. Choose another folder"
-            )
 
 
 def _analyze_all(
@@ -372,7 +354,7 @@ def _say_who_is_known(options: argparse.Namespace, analyzer: Analyzer) -> None:
         say(f"mien: gallery: {problem}")
     if not options.quiet:
         names = len(recognizer.gallery.people) if recognizer.gallery else 0
-        known = f", {_counted(names, 'name')} known" if recognizer.gallery else ""
+        known = f", {counted(names, 'name')} known" if recognizer.gallery else ""
         say(f"mien: faces are told apart (--identity{known}): this is biometric data")
         if options.gallery and not (Path(options.gallery) / CONSENT).is_file():
             say(
@@ -381,50 +363,11 @@ def _say_who_is_known(options: argparse.Namespace, analyzer: Analyzer) -> None:
             )
 
 
-def _write_failures(options: argparse.Namespace, tally: _Tally) -> None:
-    """List what failed beside the first output (or here), where a script can find it.
-
-    The list of an earlier run steps aside, so that the name always means the latest.
-    """
-    folder = Path()
-    if options.out:
-        first = Path(options.out[0])
-        folder = first if first.is_dir() else first.parent
-    file = folder / "failures.jsonl"
-    partial = folder / f".{file.stem}.part.jsonl"
-    rows = [{"source": source, "error": error} for source, error in tally.failures]
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    failed = _counted(len(rows), "input")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        if file.is_file() and not options.overwrite:
-            file.rename(_free(folder, "failures"))
-        partial.replace(file)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise SinkError(
-            f"{file}: cannot be written ({error.strerror}). {failed} failed, as said above; the "
-            "others are complete"
-        ) from error
-    say(f"mien: {failed} failed, listed in {file}; the others are complete")
-
-
-def _free(folder: Path, stem: str) -> Path:
-    """The first of `stem-1.jsonl`, `stem-2.jsonl`, … that is not there."""
-    names = (folder / f"{stem}-{number}.jsonl" for number in count(1))
-    return next(file for file in names if not file.exists())
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 def _profile(times: StageTimes, took_s: float) -> str:
     """How long it took, and where."""
     from mien.console import stage_lines
 
     stage_ms = {stage: 1000 * spent / times.frames for stage, spent in times.seconds.items()}
-    counted = _counted(times.frames, "frame")
-    rate = f"{counted} in {took_s:.2f} s, {times.frames / took_s:.1f} frames/s"
+    frames = counted(times.frames, "frame")
+    rate = f"{frames} in {took_s:.2f} s, {times.frames / took_s:.1f} frames/s"
     return "\n".join([rate, *stage_lines(stage_ms)])

@@ -23,7 +23,15 @@ from mien.sinks.sink import FileSink, Sink
 from mien.sinks.tables import CsvSink, JsonLinesSink, JsonSink, to_json
 from mien.types import EXPRESSIONS, PICTURE_SUFFIXES, VIDEO_SUFFIXES, FrameResult, UInt8Array
 
-__all__ = ["FolderSink", "Sink", "make_folder", "open_sink", "save_picture", "to_json"]
+__all__ = [
+    "FolderSink",
+    "Sink",
+    "holds_one_source",
+    "make_folder",
+    "open_sink",
+    "save_picture",
+    "to_json",
+]
 
 _VIDEO_SUFFIXES: Final = (".mp4", ".mkv", ".mov", ".webm")
 
@@ -157,6 +165,14 @@ def open_sink(
     if not target.parent.is_dir():
         raise SinkError(f"{name}: there is no folder {target.parent}. Create it first")
     return kinds[suffix](target, labels, shape=shape, identity=identity)
+
+
+def holds_one_source(path: str | os.PathLike[str]) -> bool:
+    """Whether what `open_sink` makes of this name is a picture's or a video's alone."""
+    name = os.fspath(path)
+    suffix = Path(name).suffix.lower()
+    is_folder = name.endswith(("/", os.sep)) or Path(name).is_dir()
+    return not is_folder and suffix in (*PICTURE_SUFFIXES, ".vtt", ".srt")
 
 
 def save_picture(image: UInt8Array, path: str | os.PathLike[str], *, overwrite: bool) -> None:

@@ -1,0 +1,92 @@
+"""Outputs of `mien analyze` that could do harm, and the list of what failed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from mien.cli.exits import counted, say
+from mien.errors import SinkError
+
+
+def spare_sources(outs: Sequence[str], paths: Sequence[str]) -> None:
+    """Refuse outputs that would replace what is analysed: nobody could undo it.
+
+    Raises:
+        SinkError: there is one.
+    """
+    sources = {os.path.realpath(path): path for path in paths if os.path.isfile(path)}
+    folders = {os.path.dirname(file): path for file, path in sources.items()}
+    for out in outs:
+        target = os.path.realpath(out)
+        if target in sources:
+            raise SinkError(f"{out}: is itself to be analysed. Choose another name")
+        if (os.path.isdir(out) or out.endswith("/")) and target in folders:
+            raise SinkError(
+                f"{out}: holds {folders[target]}, which is to be analysed and could be replaced by "
+                "a copy. Choose another folder"
+            )
+
+
+def require_room_for_all(outs: Sequence[str], sources: int) -> None:
+    """Refuse outputs for one source before several are begun, whose other results would be cut.
+
+    Raises:
+        SinkError: there is one.
+    """
+    from mien.sinks import holds_one_source
+
+    for out in filter(holds_one_source, outs):
+        raise SinkError(
+            f"{out}: belongs to one source, and there are {sources:,}. Give a folder (a name that "
+            "ends in /) for annotated copies, .segments.csv for what happened when"
+        )
+
+
+def list_failures(
+    outs: Sequence[str], failures: Sequence[tuple[str, str]], *, overwrite: bool
+) -> None:
+    """List what failed beside the first output (or here), where a script can find it.
+
+    The list of an earlier run steps aside, so that the name always means the latest.
+
+    Args:
+        outs: what was given as outputs.
+        failures: sources, and what was wrong with them.
+        overwrite: replace an earlier run's list instead.
+
+    Raises:
+        SinkError: it cannot be written.
+    """
+    folder = Path()
+    if outs:
+        first = Path(outs[0])
+        folder = first if first.is_dir() else first.parent
+    file = folder / "failures.jsonl"
+    partial = folder / f".{file.stem}.part.jsonl"
+    rows = [{"source": source, "error": error} for source, error in failures]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    failed = counted(len(rows), "input")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        if file.is_file() and not overwrite:
+            file.rename(_free(folder, "failures"))
+        partial.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise SinkError(
+            f"{file}: cannot be written ({error.strerror}). {failed} failed, as said above; the "
+            "others are complete"
+        ) from error
+    say(f"mien: {failed} failed, listed in {file}; the others are complete")
+
+
+def _free(folder: Path, stem: str) -> Path:
+    """The first of `stem-1.jsonl`, `stem-2.jsonl`, … that is not there."""
+    names = (folder / f"{stem}-{number}.jsonl" for number in count(1))
+    return next(file for file in names if not file.exists())
