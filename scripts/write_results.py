@@ -107,9 +107,12 @@ def _studies() -> Iterator[str]:
         result = read_result(file)
         yield f"### {result.name.capitalize()}\n"
         yield format_study(result)
+        # After the crops' two evaluations, one for each set of pictures that it was given.
+        sets = {e.data: None for trial in result.trials for e in trial.evaluations[2:]}
+        pictures = "".join(f"--pictures {name} " for name in sets)
         yield (
-            f"\n`mien study recipes/studies/{file.stem}.toml --data fer2013 --pictures ckplus "
-            f"--pictures kdef --out runs/{file.stem}`\n"
+            f"\n`mien study recipes/studies/{file.stem}.toml --data fer2013 {pictures}"
+            f"--out runs/{file.stem}`\n"
         )
 
 
