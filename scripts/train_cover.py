@@ -10,12 +10,12 @@ one core; the same seed gives the same network on the same machine.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
+from package_sums import record
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,7 +23,7 @@ from mien.datasets import load_crops
 from mien.quality import COVER_PX
 from mien.training.export import OPSET, drop_idle_biases
 from mien.training.occluders import draw_occluders, occlude
-from mien.weights import PACKAGE, SUMS
+from mien.weights import PACKAGE
 
 FILE = PACKAGE / "cover.onnx"
 _BATCH = 256
@@ -156,9 +156,7 @@ def main() -> None:
             flush=True,
         )
     export(network, options.out)
-    if options.out == FILE:
-        digest = hashlib.sha256(FILE.read_bytes()).hexdigest()
-        (PACKAGE / SUMS).write_text(f"{digest}  {FILE.name}\n", encoding="utf-8")
+    record(options.out)
     print(f"{options.out}: {options.out.stat().st_size:,} bytes")
 
 

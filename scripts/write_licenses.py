@@ -45,6 +45,38 @@ def shipped_models() -> list[dict[str, Any]]:
     return [row for row in registry if row["wheel"]]
 
 
+class Own(NamedTuple):
+    """Weights of the package that mien made.
+
+    Attributes:
+        name, sha256: of the file in `src/mien/`.
+        title: what they are.
+        source: what they were made by.
+        terms: their licence.
+    """
+
+    name: str
+    sha256: str
+    title: str
+    source: str
+    terms: str
+
+
+def own_weights() -> list[Own]:
+    """The weights that lie in the package itself."""
+    known = {
+        "centerface-int8.onnx": (
+            "CenterFace weights of 8 bits, for searching videos",
+            "scripts/quantize_detector.py",
+            "MIT (the original's)",
+        ),
+        "cover.onnx": ("sees covered faces", "scripts/train_cover.py", "MIT (mien's)"),
+    }
+    sums = (REPOSITORY / "src" / "mien" / "SHA256SUMS").read_text(encoding="utf-8")
+    rows = (line.split() for line in sums.splitlines())
+    return [Own(name, digest, *known[name]) for digest, name in rows]
+
+
 def weights() -> Iterator[str]:
     """What ships in the wheel, as Markdown."""
     from mien.classifier import ExpressionClassifier
@@ -57,6 +89,11 @@ def weights() -> Iterator[str]:
         yield (
             f"| `mien/assets/{asset.name}` | {asset.title}, {asset.home} | `{asset.member}` in "
             f"`{asset.package}` | `{asset.sha256}` (of that file) | {asset.terms} |"
+        )
+    for own in own_weights():
+        yield (
+            f"| `mien/{own.name}` | {own.title} | made by `{own.source}` | `{own.sha256}` | "
+            f"{own.terms} |"
         )
     for row in shipped_models():
         entry = find_model(row["name"])

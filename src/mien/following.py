@@ -1,5 +1,5 @@
 """What is known of a video from its earlier frames. May import the rooms that remember: tracking,
-temporal, identity; and errors, models, classifier, detection, types.
+temporal, identity; and errors, models, classifier, detection, scenery, types.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from mien.detection import FaceDetector
 from mien.errors import ModelError
 from mien.identity import Sightings
 from mien.models import find_model, find_temporal
+from mien.scenery import Scenery
 from mien.temporal import Baseline, OverTime, TemporalModel
 from mien.tracking import FaceTracker
-from mien.types import Frame
+from mien.types import Detections, Float32Array, Frame
 
-#: How often the whole frame of a video is searched for faces that have come in.
+#: How often the whole frame of a video is searched for faces that have come in: while something
+#: changes where nobody is known to be, and while nothing does.
 _SEARCH_EVERY_S: Final = 0.2
+_SEARCH_STILL_S: Final = 1.0
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Following:
     over_time: OverTime
     baseline: Baseline | None  # None where the model has no class neutral
     searched_s: float = -inf  # when the whole frame was last searched
+    scenery: Scenery | None = None  # of that frame
     sightings: Sightings = field(default_factory=Sightings)  # filled where identity is asked for
 
     def learn_baseline(self, seconds: float) -> None:
@@ -42,10 +46,27 @@ class Following:
             raise ValueError("the model has no class neutral, which a baseline needs")
         self.baseline.learn(seconds)
 
-    def may_wait(self, frame: Frame, faces: int, search_px: int) -> bool:
-        """Whether looking where faces are expected will do for this frame, and is less work."""
-        recent = 0 <= frame.time_s - self.searched_s < _SEARCH_EVERY_S
-        return recent and looking_near_pays(frame, faces, search_px)
+    def may_wait(self, frame: Frame, faces: Float32Array, search_px: int) -> bool:
+        """Whether looking where faces are expected will do for this frame, and is less work.
+
+        Args:
+            frame: the frame.
+            faces: where they are expected, `(N, 4)`, xyxy.
+            search_px: longer side at which the whole frame would be searched.
+        """
+        since_s = frame.time_s - self.searched_s
+        if since_s < 0 or not looking_near_pays(frame, len(faces), search_px):
+            return False
+        if since_s < _SEARCH_EVERY_S:
+            return True
+        if since_s >= _SEARCH_STILL_S or self.scenery is None:
+            return False
+        return not Scenery.of(frame.image, faces).differs(self.scenery)
+
+    def searched(self, frame: Frame, faces: Detections) -> None:
+        """The whole frame was searched, and these were found."""
+        self.searched_s = frame.time_s
+        self.scenery = Scenery.of(frame.image, faces.boxes)
 
 
 def looking_near_pays(frame: Frame, faces: int, search_px: int) -> bool:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import io
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 from onnxruntime import quantization
 
@@ -35,6 +36,7 @@ _ROWS: Final = 512  # that show the ranges
 _BATCH: Final = 64
 _PERCENTILE: Final = 99.99  # of the activations: the few beyond are clipped, for finer steps
 _ROUNDED: Final = ("Conv", "MaxPool", "Relu")
+_OPSET: Final = 17  # of ONNX; before 13, weights had one step size for all filters
 
 
 def quantize(
@@ -81,7 +83,15 @@ def quantize(
     chosen = np.random.default_rng(seed).permutation(len(train.images))[:_ROWS]
     note(f"{len(chosen)} Training rows show the ranges of the activations")
     shown = original.pixels([train.images[i] for i in chosen])
-    rounded = _rounded(original.entry.read(), _Shown(shown))
+    # All batches alike: a remainder is not shown.
+    size = min(_BATCH, len(shown))
+    starts = range(0, len(shown) - size + 1, size)
+    rounded = round_network(
+        original.entry.read(),
+        [shown[i : i + size] for i in starts],
+        kinds=_ROUNDED,
+        percentile=_PERCENTILE,
+    )
     new = replace(
         spec,
         name=name or f"{spec.name}-int8",
@@ -104,25 +114,36 @@ def quantize(
     return new
 
 
-class _Shown(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """Inputs for the quantizer, in batches."""
+def round_network(
+    data: bytes,
+    shown: Sequence[npt.NDArray[np.float32]],
+    *,
+    kinds: Sequence[str],
+    percentile: float | None = None,
+) -> Any:
+    """A network with numbers of 8 bits, as an ONNX model.
 
-    def __init__(self, pixels: Any) -> None:
-        size = min(_BATCH, len(pixels))  # all batches alike; a remainder is not shown
-        starts = range(0, len(pixels) - size + 1, size)
-        self._batches = iter([{"pixels": pixels[i : i + size]} for i in starts])
+    The first convolution and those that give the answer keep floating point.
 
-    def get_next(self) -> dict[str, Any] | None:
-        return next(self._batches, None)
-
-
-def _rounded(data: bytes, shown: _Shown) -> Any:
-    """The ONNX model with quantized convolutions."""
+    Args:
+        data: the network, an ONNX file with one input.
+        shown: inputs that show how large the activations get, all of one shape.
+        kinds: of the ONNX operators that are rounded.
+        percentile: of the activations that fit the range; None for all that were shown.
+    """
     import onnx
 
     model = onnx.load_model_from_string(data)
     drop_idle_biases(model)
-    with tempfile.TemporaryDirectory() as folder:
+    model = onnx.version_converter.convert_version(
+        model, max(_OPSET, model.opset_import[0].version)
+    )
+    for i, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{i}"
+    method = quantization.CalibrationMethod.MinMax
+    if percentile is not None:
+        method = quantization.CalibrationMethod.Percentile
+    with tempfile.TemporaryDirectory() as folder, _silence():
         plain, folded, rounded = (Path(folder) / f"{i}.onnx" for i in range(3))
         onnx.save_model(model, plain)
         options = onnxruntime.SessionOptions()
@@ -131,23 +152,43 @@ def _rounded(data: bytes, shown: _Shown) -> Any:
         options.optimized_model_filepath = str(folded)
         options.log_severity_level = 4
         onnxruntime.InferenceSession(str(plain), options, providers=["CPUExecutionProvider"])
-        convolutions = [n.name for n in onnx.load_model(folded).graph.node if n.op_type == "Conv"]
-        with _silence():
-            quantization.quantize_static(
-                folded,
-                rounded,
-                shown,
-                quant_format=quantization.QuantFormat.QDQ,
-                op_types_to_quantize=_ROUNDED,
-                nodes_to_exclude=convolutions[:1],
-                per_channel=True,
-                reduce_range=True,
-                activation_type=quantization.QuantType.QUInt8,
-                weight_type=quantization.QuantType.QInt8,
-                calibrate_method=quantization.CalibrationMethod.Percentile,
-                extra_options={"CalibPercentile": _PERCENTILE},
-            )
+        quantization.quantize_static(
+            folded,
+            rounded,
+            _Shown(model.graph.input[0].name, shown),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=list(kinds),
+            nodes_to_exclude=_exact(onnx.load_model(folded).graph),
+            per_channel=True,
+            reduce_range=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=method,
+            extra_options={} if percentile is None else {"CalibPercentile": percentile},
+        )
         return onnx.load_model(rounded)
+
+
+def _exact(graph: Any) -> list[str]:
+    """The names of the convolutions that keep floating point."""
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    answers = {output.name for output in graph.output}
+    for node in reversed(graph.node):
+        if node.op_type == "Sigmoid" and node.output[0] in answers:
+            answers.add(node.input[0])
+    return [
+        node.name for node in convolutions if node is convolutions[0] or node.output[0] in answers
+    ]
+
+
+class _Shown(quantization.CalibrationDataReader):  # type: ignore[misc]
+    """Inputs for the quantizer."""
+
+    def __init__(self, name: str, shown: Sequence[npt.NDArray[np.float32]]) -> None:
+        self._batches = iter([{name: batch} for batch in shown])
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._batches, None)
 
 
 @contextmanager
