@@ -20,6 +20,7 @@ from mien.batch.inputs import Input
 from mien.batch.partitions import is_whole, read_record
 from mien.batch.plan import plan_parts
 from mien.batch.schedule import AnalyzePart, Outcome, Schedule
+from mien.batch.worker import Order, Worker
 from mien.cli import main as cli
 from mien.errors import ConfigError, SinkError
 from mien.sinks.parquet import result_fields, write_parquet_rows
@@ -352,6 +353,12 @@ def test_a_ray_that_is_not_there(
     arguments = ["batch", str(own), "--out", str(tmp_path / "out"), "--engine", "ray"]
     assert cli([*arguments, "--detector-px", "96"]) == 2
     assert "pip install 'mien[ray]'" in capsys.readouterr().err
+
+
+def test_a_worker_of_another_version_refuses(tmp_path: Path) -> None:
+    order = Order(Settings(), str(tmp_path), str(tmp_path), version="0.0.1")
+    with pytest.raises(ConfigError, match=r"but 0\.0\.1 where the batch was started"):
+        Worker(order)
 
 
 def test_numbers_of_settings() -> None:

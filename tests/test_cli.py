@@ -20,6 +20,7 @@ from pyarrow import parquet
 import mien
 from mien.cli import main
 from mien.types import RESULT_COLUMNS
+from tests.test_quality import masked
 from tests.test_sources import png_header, write_video
 
 Capture = pytest.CaptureFixture[str]
@@ -50,9 +51,23 @@ def test_a_table_on_a_terminal(
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert main(["analyze", str(portrait_file)]) == 0
-    header, row = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    header, row = out.splitlines()
     assert "expression" in header
-    assert "happy" in row
+    assert "happy " in row
+    assert err == ""
+
+
+def test_the_table_says_what_a_question_mark_means(
+    tmp_path: Path, portrait_file: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with Image.open(portrait_file) as portrait:
+        masked(portrait.convert("RGB")).save(tmp_path / "masked.png")
+    assert main(["analyze", str(portrait_file), str(tmp_path / "masked.png")]) == 0
+    out, err = capsys.readouterr()
+    assert "?" in out.splitlines()[2]
+    assert "? uncertain:" in err
 
 
 def test_every_output_at_once(folder: Path, capsys: Capture) -> None:

@@ -20,7 +20,7 @@ from mien.datasets import (
     load_training,
     subject_folds,
 )
-from mien.errors import DatasetError
+from mien.errors import ConfigError, DatasetError
 from mien.types import EXPRESSIONS, UInt8Array
 
 USAGES = ("Training", "Training", "PublicTest", "PrivateTest")
@@ -227,6 +227,9 @@ def test_rows_to_watch_are_held_out(tmp_path: Path) -> None:
     for subject in range(6):
         for i in range(3):
             save(tmp_path / "subjects" / "happy" / f"S{subject:03}_001_{i:08}.png")
+    for folder in ("plain", "subjects"):
+        with pytest.raises(ConfigError, match=r"data\.holdout: expected a share between 0 and 1"):
+            load_training(tmp_path / folder, holdout=0.0)
     train, watched = load_training(tmp_path / "subjects")
     assert not set(train.groups) & set(watched.groups)
     assert len(set(watched.groups)) in (1, 2)

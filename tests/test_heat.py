@@ -1,7 +1,9 @@
 """Heat maps: what an answer hangs on, at the right place, and nothing without a cause."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,7 +21,7 @@ from mien.models import find_model
 from mien.pipeline import Analyzer
 from mien.training.export import export
 from mien.training.zoo import build_network
-from mien.types import EXPRESSIONS, FaceResult, Frame, HeatMap, UInt8Array, Views
+from mien.types import EXPRESSIONS, FaceResult, Float32Array, Frame, HeatMap, UInt8Array, Views
 from tests.test_training import drawn, tiny
 
 
@@ -44,6 +46,35 @@ def test_evidence_lies_where_the_answer_comes_from() -> None:
     # Covered by 64 in the mean, the answer loses up to three quarters of its probability.
     assert 0.3 < heat.max() < 0.75
     assert np.abs(heat[:8, :8]).max() < 0.02
+
+
+def test_evidence_can_be_asked_of_another_answer() -> None:
+    crop = np.zeros((44, 44), np.uint8)
+    crop[-22:, -22:] = 255
+    own, same, other = (Corner().evidence(crop[None], answers=a) for a in (None, [0], [1]))
+    assert (own == same).all()
+    assert other == pytest.approx(-own, abs=1e-6)  # of two, one loses what the other gains
+
+
+def test_evidence_is_of_the_answer_that_is_shown(
+    portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Balanced answers, or earlier frames, may have chosen another than the frame's own."""
+    asked: list[Sequence[int] | None] = []
+    original = ExpressionClassifier.evidence
+
+    def noted(self: ExpressionClassifier, crops: UInt8Array, **options: Any) -> Float32Array:
+        asked.append(options["answers"])
+        return original(self, crops, **options)
+
+    monkeypatch.setattr(ExpressionClassifier, "evidence", noted)
+    analyzer = Analyzer(explain="evidence", smooth_s=1e6)
+    following = analyzer.following()
+    covered = portrait.copy()
+    covered[124:190, 180:280] = 90
+    for i, image in enumerate((portrait, covered)):
+        (face,) = analyzer.analyze_frame(Frame(image, "v", i, i / 30), following=following).faces
+        assert asked[-1] == [EXPRESSIONS.index(face.expression)]
 
 
 @pytest.fixture(scope="module")

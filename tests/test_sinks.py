@@ -16,6 +16,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from mien.errors import SinkError
+from mien.results import read_results
 from mien.sinks import open_sink, to_json
 from mien.sinks.tables import JsonLinesSink
 from mien.types import EXPRESSIONS, RESULT_COLUMNS, FaceResult, FrameResult, UInt8Array
@@ -79,6 +80,15 @@ def test_tables_agree_with_each_other(tmp_path: Path) -> None:
     assert frame["prob_happy"].dropna().tolist() == [1 / 3, 0.9]
     expected = pd.concat([result.to_pandas() for result in RESULTS], ignore_index=True)
     assert list(expected.columns) == list(RESULT_COLUMNS)
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.parquet"])
+def test_a_picture_given_twice_stays_two_results(tmp_path: Path, name: str) -> None:
+    """Its rows follow each other with the same source and frame."""
+    twice = [RESULTS[0], RESULTS[0], RESULTS[-1], RESULTS[-1]]
+    write(tmp_path / name, twice)
+    found = list(read_results(tmp_path / name))
+    assert [len(result.faces) for result in found] == [len(result.faces) for result in twice]
 
 
 def test_a_model_of_other_classes_has_other_columns(tmp_path: Path) -> None:

@@ -185,9 +185,13 @@ class ExpressionClassifier:
         return np.maximum(np.asarray(self.spec.class_shares, np.float64), 1e-6)
 
     def evidence(
-        self, crops: UInt8Array | Sequence[UInt8Array], *, views: Views = "single"
+        self,
+        crops: UInt8Array | Sequence[UInt8Array],
+        *,
+        views: Views = "single",
+        answers: Sequence[int] | None = None,
     ) -> Float32Array:
-        """How much each place of a crop speaks for its answer: `float32 (N, S, S)`.
+        """How much each place of a crop speaks for an answer: `float32 (N, S, S)`.
 
         A square is laid over the crop, place by place (Zeiler & Fergus, "Visualizing and
         Understanding Convolutional Networks", ECCV 2014). A pixel's value is the probability that
@@ -196,6 +200,8 @@ class ExpressionClassifier:
 
         Args:
             crops, views: as for `predict`. S is the model's own input size.
+            answers: for each crop the number of the class that is asked about; None for the one
+                that the classifier gives it.
         """
         size = self.spec.input_px
         reach = _COVER / 2 * size
@@ -205,13 +211,13 @@ class ExpressionClassifier:
         ]
         squares = [(rows, columns) for rows in spans for columns in spans]
         maps = np.zeros((len(crops), size, size), np.float32)
-        for crop, loss in zip(crops, maps, strict=True):
+        for i, (crop, loss) in enumerate(zip(crops, maps, strict=True)):
             whole = resize_crop(to_gray(np.asarray(crop)), size)
             covered = np.repeat(whole[None], len(squares), axis=0)
             for picture, square in zip(covered, squares, strict=True):
                 picture[square] = round(float(whole.mean()))
             probs = self.predict([whole, *covered], views=views).probs
-            answer = probs[0].argmax()
+            answer = probs[0].argmax() if answers is None else answers[i]
             times = np.zeros_like(loss)
             for p, square in zip(probs[1:, answer], squares, strict=True):
                 loss[square] += probs[0, answer] - p

@@ -18,6 +18,11 @@ _SILENT_S = 2.0  # a bar for work that ends sooner would only flicker
 _REFRESH_S = 0.1
 _BAR_CHARS = 24
 
+#: What the mark behind an expression means; to stand below a table that has one.
+UNCERTAIN_NOTE = (
+    "? uncertain: too often wrong at such confidence, or the face is covered or badly lit"
+)
+
 
 def result_table(
     results: Iterable[FrameResult], *, is_video: bool, identity: bool = False

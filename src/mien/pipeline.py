@@ -298,7 +298,9 @@ class Analyzer:
     ) -> Sequence[HeatMap | None]:
         maps = predictions.attention
         if self._explain == "evidence":
-            maps = self.classifier.evidence(crops, views=self._views)
+            # Of the answer that is shown: earlier frames, or `expect`, may have chosen another.
+            answers = [int(best) for best in predictions.probs.argmax(1)]
+            maps = self.classifier.evidence(crops, views=self._views, answers=answers)
         if not self._explain or maps is None:
             return [None] * len(faces)
         spec = self.classifier.spec

@@ -111,8 +111,7 @@ def _json_array(file: TextIO) -> Iterator[Any]:
 
 def _from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[FrameResult]:
     """One result for the rows of each frame, which follow each other."""
-    for _, group in groupby(rows, key=lambda row: (row["source"], row["frame"])):
-        lines = list(group)
+    for lines in _frames(rows):
         first = lines[0]
         _require_schema(first["schema"])
         yield FrameResult(
@@ -124,6 +123,18 @@ def _from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[FrameResult]:
             tuple(_face(row) for row in lines if row["face"] not in ("", None)),
             first.get("model") or None,
         )
+
+
+def _frames(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """The rows of one frame at a time. A picture may have been given twice, one after the other."""
+    for _, group in groupby(rows, key=lambda row: (row["source"], row["frame"])):
+        lines: list[Mapping[str, Any]] = []
+        for row in group:
+            if lines and (row["face"] in ("", None) or int(row["face"]) == 0):
+                yield lines
+                lines = []
+            lines.append(row)
+        yield lines
 
 
 def _face(row: Mapping[str, Any]) -> FaceResult:

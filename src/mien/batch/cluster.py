@@ -26,9 +26,9 @@ class _Actor:
     """A worker as Ray holds it: in a process of its own, on whatever node has room."""
 
     def __init__(self, order: Order) -> None:
-        limit_memory(order.settings.memory_mb)
         self._worker: Worker | MienError
         try:
+            limit_memory(order.settings.memory_mb)
             self._worker = Worker(order)
         except MienError as error:
             self._worker = error

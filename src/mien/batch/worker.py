@@ -7,6 +7,7 @@ but the engines.
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Final
 
+import mien
 from mien.batch.folder import BatchFolder, Trying, durable
 from mien.batch.partitions import Done, PartitionWriter
 from mien.batch.remote import is_remote, open_remote, read_remote
@@ -39,11 +41,13 @@ class Order:
         settings: how to analyse.
         folder: the batch's, absolute.
         home: from where relative paths count.
+        version: of the mien that gives the order.
     """
 
     settings: Settings
     folder: str
     home: str
+    version: str = mien.__version__
 
 
 class Worker:
@@ -53,10 +57,16 @@ class Worker:
         order: how, and where.
 
     Raises:
+        ConfigError: this machine has another version of mien.
         ModelError: the model is missing or altered.
     """
 
     def __init__(self, order: Order) -> None:
+        if order.version != mien.__version__:
+            raise ConfigError(
+                f"mien {mien.__version__} on {platform.node()}, but {order.version} where the "
+                "batch was started. Install the same version on all machines"
+            )
         self._settings = order.settings
         os.chdir(order.home)
         self._folder = BatchFolder(order.folder)
@@ -229,7 +239,11 @@ def limit_memory(memory_mb: int | None) -> None:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     if memory_mb is not None:
-        import resource
-
+        try:
+            import resource
+        except ImportError as error:
+            raise ConfigError(
+                "--worker-memory: this system (Windows) cannot limit a process. Leave it out"
+            ) from error
         most = memory_mb * 2**20
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))

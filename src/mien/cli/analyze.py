@@ -292,7 +292,7 @@ def _analyze_all(
 ) -> None:
     """Analyse every path into every sink and onto stdout."""
     from mien.annotate import annotate, anonymize
-    from mien.console import Progress, result_table
+    from mien.console import UNCERTAIN_NOTE, Progress, result_table
     from mien.sinks import to_json
 
     def draw(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
@@ -301,7 +301,7 @@ def _analyze_all(
     on_terminal = sys.stdout.isatty()
     as_json = options.json or not (on_terminal or sinks)
     with_images = any(sink.needs_image for sink in sinks)
-    header = True
+    header, doubts = True, False
     unit = "files" if len(paths) > 1 else "frames"
     progress = Progress(len(paths) if len(paths) > 1 else None, unit, quiet=options.quiet)
     for number, path in enumerate(paths):
@@ -330,6 +330,7 @@ def _analyze_all(
                         lines = list(table)
                         print("\n".join(lines if header else lines[1:]), flush=True)
                         header = False
+                        doubts |= any(face.uncertain for face in result.faces)
                     if len(paths) == 1:
                         progress.update(result.frame + 1, source.frame_count)
                     else:
@@ -342,6 +343,8 @@ def _analyze_all(
             why = "needs more memory than there is. Make it smaller, or refuse it by --max-pixels"
             tally.failures.append((path, f"{path}: {why}"))
     progress.close()
+    if doubts:
+        say(f"mien: {UNCERTAIN_NOTE}")
 
 
 def _say_who_is_known(options: argparse.Namespace, analyzer: Analyzer) -> None:

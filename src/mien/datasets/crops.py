@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mien.datasets.layouts import read_rows
 from mien.datasets.rows import FERPLUS_COLUMNS, split_name
-from mien.errors import DatasetError
+from mien.errors import ConfigError, DatasetError
 from mien.preprocess import resize_crop
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, Frame, UInt8Array
 
@@ -174,16 +174,22 @@ def load_training(
     Args:
         path: a file or folder in one of the layouts of `mien.datasets.layouts`.
         classes: the classes to keep.
-        holdout: share of the rows to hold out, 0..1.
+        holdout: share of the rows to hold out, between 0 and 1.
         seed: which rows.
 
     Raises:
+        ConfigError: another holdout, where the set has no split of its own.
         DatasetError: no such set, or nothing to learn from.
     """
     splits = {row.split for row in read_rows(path)}
     if {"Training", "PublicTest"} <= splits:
         train, watched = (load_crops(path, s, classes=classes) for s in ("Training", "PublicTest"))
         return train, watched
+    if not 0 < holdout < 1:
+        raise ConfigError(
+            f"data.holdout: expected a share between 0 and 1, found {holdout}: {path} has no rows "
+            "of its own to watch"
+        )
     rows = load_crops(path, "Training" if "Training" in splits else "all", classes=classes)
     if all(rows.groups) and len(set(rows.groups)) > 1:
         folds = min(len(set(rows.groups)), max(2, round(1 / holdout)))
