@@ -75,7 +75,9 @@ brackets. `fer` and `facex` run on LiteRT instead of TensorFlow, of which they u
 `face-api` and `human` run on WebAssembly, on one thread, as node starts it: `face-api` with its
 default detector (SSD) and with its tiny one, and with landmarks; `human` with face detector, mesh
 and emotion network alone, and in videos with its default caches, by which it looks anew at a face
-only now and then. mien runs with two threads a network, as it does by default."""
+only now and then. mien runs with two threads a network, as it does by default; `mien, int8` is mien
+with `--model mien-s-int8`. The camera stands still, which spares mien most searches of the whole
+frame, as it would in a conversation and not in a street (docs/video.md)."""
 
 
 def machine() -> str:

@@ -100,7 +100,10 @@ def add_program_options(parser: argparse.ArgumentParser) -> None:
 
 def programs_of(options: argparse.Namespace) -> tuple[list[Program], list[str]]:
     """The programs that are to be measured, mien first, and the names of those left out."""
-    found = [_python("mien", options.mien)]
+    found = [
+        _python("mien", options.mien),
+        _python("mien, int8", options.mien, "mien-int8"),
+    ]
     absent = []
     for name in ("fer", "facex"):
         python = getattr(options, name)
@@ -120,12 +123,12 @@ def programs_of(options: argparse.Namespace) -> tuple[list[Program], list[str]]:
     return found, absent
 
 
-def _python(name: str, python: str) -> Program:
+def _python(name: str, python: str, way: str | None = None) -> Program:
     # Not resolved: an environment's python is a link to that which it was made with.
     folder = Path(python).absolute().parent.parent
 
     def command(task: str, started: str) -> list[str]:
-        return [python, str(HERE / "program.py"), name, task, started]
+        return [python, str(HERE / "program.py"), way or name, task, started]
 
     return Program(name, command, folder)
 

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from types import ModuleType, SimpleNamespace
@@ -26,14 +27,14 @@ Read = Callable[[Iterable[Any]], Iterator[list[Face]]]
 Opened = tuple[Callable[[], Read], list[str]]  # opens the models; packages whose version matters
 
 
-def mien(task: dict[str, Any]) -> Opened:
-    """`Analyzer()`: a video as a video, pictures one by one."""
+def mien(task: dict[str, Any], model: str | None = None) -> Opened:
+    """`Analyzer(model)`: a video as a video, pictures one by one."""
     package = import_module("mien")
     types, sources = import_module("mien.types"), import_module("mien.sources")
     import_module("mien.pipeline")  # `import mien` loads nothing
 
     def open_models() -> Read:
-        analyzer = package.Analyzer()
+        analyzer = package.Analyzer(model)
 
         def read(images: Iterable[Any]) -> Iterator[list[Face]]:
             frames = (types.Frame(im, "", i, i / task["fps"]) for i, im in enumerate(images))
@@ -133,7 +134,13 @@ def _best(scores: dict[str, Any]) -> str:
     return max(scores, key=lambda name: float(scores[name]))
 
 
-PROGRAMS = {"mien": mien, "fer": fer, "fer-classifier": fer_classifier, "facex": facex}
+PROGRAMS: dict[str, Callable[[dict[str, Any]], Opened]] = {
+    "mien": mien,
+    "mien-int8": partial(mien, model="mien-s-int8"),
+    "fer": fer,
+    "fer-classifier": fer_classifier,
+    "facex": facex,
+}
 
 
 def frames_of(task: dict[str, Any]) -> Iterator[Any]:
