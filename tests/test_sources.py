@@ -177,7 +177,8 @@ def test_pillows_own_limit_does_not_interfere(
         ("text.jpg", b"this is no picture\n" * 20, "not a picture"),
         ("text.mp4", b"this is no video\n" * 20, "neither a picture nor a video"),
         ("text.txt", b"letters that FFmpeg would draw\n" * 20, "no video|neither"),
-        ("cut.png", b"\x89PNG\r\n\x1a\n", "damaged|not a picture"),
+        ("cut.png", b"\x89PNG\r\n\x1a\n", "damaged or cut off .* as PNG does"),
+        ("noise.jpg", b"\xff\xd8\xff" + b"no segments\n" * 20, "damaged or cut off .* as JPEG"),
     ],
 )
 def test_bad_files_say_why(tmp_path: Path, name: str, content: bytes, says: str) -> None:

@@ -24,6 +24,13 @@ MAX_PIXELS: Final = 100_000_000
 
 _PILLOW_LIMIT = threading.Lock()
 
+_SIGNATURES: Final = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "TIFF": (b"II*\0", b"MM\0*"),
+}
+
 
 def read_picture(
     file: str | Path | BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS
@@ -45,6 +52,11 @@ def read_picture(
         try:
             picture = Image.open(file)
         except UnidentifiedImageError as error:
+            if form := _begins_as(file):
+                raise SourceError(
+                    f"{name}: damaged or cut off (it begins as {form} does, and nothing after that "
+                    "can be read). Copy or download it again"
+                ) from error
             raise SourceError(
                 f"{name}: not a picture that can be read (its content is no known format). "
                 "Convert it to JPEG or PNG"
@@ -69,6 +81,16 @@ def read_picture(
             raise SourceError(
                 f"{name}: damaged or cut off ({error}). Copy or download it again"
             ) from error
+
+
+def _begins_as(file: str | Path | BinaryIO) -> str:
+    """The format whose signature a file begins with; empty for none."""
+    if isinstance(file, str | Path):
+        with Path(file).open("rb") as opened:
+            return _begins_as(opened)
+    file.seek(0)
+    start = file.read(12)
+    return next((name for name, marks in _SIGNATURES.items() if start.startswith(marks)), "")
 
 
 def require_pixels(name: str, width: int, height: int, max_pixels: int) -> None:
