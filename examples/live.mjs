@@ -20,29 +20,37 @@ export function smiling(result) {
  * Connect, and call `react(result)` for every answer. Resolves, once the server has said hello, to
  * `{hello, send, close}`. `send(time_s, picture)` takes seconds since the beginning and the bytes of
  * a JPEG, PNG or WebP (ArrayBuffer or Uint8Array), and resolves when that picture is answered: wait
- * for it before you send the next one, and no picture is ever dropped.
+ * for it before you send the next one, and no picture is ever dropped. Both reject when the server
+ * will not, or no longer, answer.
  */
 export function follow(address, react, complain = console.error) {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(address);
-    let answered = () => {};
+    let waiting = { resolve, reject }; // whoever waits for the server's next word
+    let refusal = "";
     const send = (time_s, picture) => {
+      if (socket.readyState !== WebSocket.OPEN) return Promise.reject(new Error(ended()));
       const bytes = new Uint8Array(picture);
       const message = new Uint8Array(8 + bytes.length);
       new DataView(message.buffer).setFloat64(0, time_s, true);
       message.set(bytes, 8);
       socket.send(message);
-      return new Promise((done) => (answered = done));
+      return new Promise((resolve, reject) => (waiting = { resolve, reject }));
     };
+    const ended = () => refusal || `${address} does not answer any more. Is mien serve running?`;
+    let greeted = false;
     socket.onmessage = (event) => {
       const said = JSON.parse(event.data);
-      if (said.type === "hello") return resolve({ hello: said, send, close: () => socket.close() });
+      if (said.type === "hello") {
+        greeted = true;
+        return resolve({ hello: said, send, close: () => socket.close() });
+      }
+      if (!greeted) return (refusal = said.message); // it has no room, and will close
       if (said.type === "result") react(said.result);
       else complain(said.message);
-      return answered();
+      return waiting.resolve();
     };
-    socket.onerror = () => reject(new Error(`${address} does not answer. Is mien serve running?`));
-    socket.onclose = () => answered();
+    socket.onclose = () => waiting.reject(new Error(ended()));
   });
 }
 
@@ -76,6 +84,11 @@ async function main(files) {
   connection.close();
 }
 
-if (typeof process !== "undefined" && import.meta.url === `file://${process.argv[1]}`) {
-  await main(process.argv.slice(2));
+/** Whether node was told to run this very file. */
+async function isProgram() {
+  if (typeof process === "undefined" || !process.argv[1]) return false;
+  const { pathToFileURL } = await import("node:url");
+  return import.meta.url === pathToFileURL(process.argv[1]).href;
 }
+
+if (await isProgram()) await main(process.argv.slice(2));

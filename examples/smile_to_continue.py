@@ -61,6 +61,8 @@ def results(source: str, address: str) -> Iterator[dict[str, Any]]:
     headers = {"Authorization": f"Bearer {key}"} if key else None
     with connect(address, additional_headers=headers) as socket, mien.open_source(source) as frames:
         hello = json.loads(socket.recv())
+        if hello["type"] == "error":  # no room for one more
+            raise SystemExit(hello["message"])
         for frame in frames:
             picture = Image.fromarray(frame.image)
             picture.thumbnail((hello["max_px"], hello["max_px"]))

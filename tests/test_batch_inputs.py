@@ -98,6 +98,26 @@ def test_each_input_once(tmp_path: Path, own: Path) -> None:
     assert len(nothing.failures) == 3
 
 
+def test_a_row_that_names_no_file_costs_only_itself(
+    tmp_path: Path, own: Path, inline: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address of no known kind, and what would be a camera as an argument of `analyze`."""
+    (own / "list.csv").write_text("path\n100.png\nrtsp://camera/1\n0\n110.png\n")
+    monkeypatch.chdir(own)
+    summary = batch(["list.csv"], tmp_path / "out")
+    assert (summary.totals.inputs, summary.totals.failed) == (4, 2)
+    assert [row["path"] for row in rows(tmp_path / "out")] == ["100.png", "110.png"]
+    failures = (tmp_path / "out/failures.jsonl").read_text()
+    assert "no kind of address that is known" in failures
+    assert "./0: cannot be read" in failures
+
+
+def test_one_file_written_in_two_ways(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(own.parent)
+    listing = list_inputs([own.name, str(own)])
+    assert len(listing.inputs) == len(list_inputs([own.name]).inputs)
+
+
 def test_nothing_at_all(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="matches no picture"):
         batch([str(tmp_path / "*.png")], tmp_path / "out")
@@ -123,7 +143,7 @@ def test_addresses(tmp_path: Path, pictures: Path, inline: list[int]) -> None:
     assert there.totals.frames == 7
     with pytest.raises(SourceError, match="there is nothing"):
         batch(["memory://elsewhere"], tmp_path / "nothing")
-    with pytest.raises(ConfigError, match="no kind of address that is known"):
+    with pytest.raises(SourceError, match="no kind of address that is known"):
         batch(["nonesuch://x"], tmp_path / "nothing")
 
 

@@ -205,6 +205,7 @@ def test_models(capsys: Capture) -> None:
     assert main(["models", "list"]) == 0
     out = capsys.readouterr().out
     assert "* mien-s" in out
+    assert re.search(r"^  mien-s-temporal .* over time +for research ", out, re.M)
     (fusion,) = (row for row in rows if row["name"] == "mien-m")
     assert re.search(rf"^  mien-m +{fusion['size_with_members'] / 1e6:.1f} MB  fusion ", out, re.M)
     assert fusion["size_with_members"] > 10_000_000

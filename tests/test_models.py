@@ -36,7 +36,7 @@ def test_the_registry_is_sound() -> None:
             assert ExpressionClassifier(entry.name).spec.name == entry.name
         assert entry.path.with_suffix(".md").is_file(), "every model has a card"
         assert list(entry.to_dict()) == [
-            "name", "default", "file", "sha256", "size", "members", "size_with_members",
+            "name", "default", "file", "sha256", "size", "members", "size_with_members", "terms",
         ]  # fmt: skip
         metadata = onnx.load(str(entry.path)).metadata_props
         assert _metadata(entry.path) == {each.key: each.value for each in metadata}
@@ -127,7 +127,8 @@ def test_a_fusion_takes_what_its_members_take(
 def test_any_file_is_listed(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     file = tmp_path_factory.getbasetemp() / "any.onnx"
     file.write_bytes(data)
-    assert ModelEntry("any", file, None).to_dict()["members"] == []
+    described = ModelEntry("any", file, None).to_dict()
+    assert (described["members"], described["terms"]) == ([], "")
 
 
 def test_no_default_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,14 @@ def test_a_video_elsewhere(clip: Path, table: Path, tmp_path: Path) -> None:
         find_videos(two, [moved])
 
 
+def test_a_video_beside_the_table_wherever_both_lie(
+    clip: Path, table: Path, tmp_path: Path
+) -> None:
+    """The source was `videos/clip.mp4`, seen from a folder that is not there any more."""
+    recordings = [replace(each, source=f"gone/videos/{clip.name}") for each in take_in(table)]
+    assert find_videos(recordings, []) == {0: table.parent / clip.name}
+
+
 def test_another_video_is_noticed(clip: Path, table: Path, tmp_path: Path) -> None:
     text = table.read_text().replace('"width": 128', '"width": 64')
     table.write_text(text)

@@ -64,3 +64,41 @@ def test_javascript_without_packages(
         )
     assert done.stdout == "off  empty.png: nobody\nON   face.png: happy\n"
     assert done.stderr == "live: not a picture. Expected JPEG, PNG or WebP\n"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+@pytest.mark.parametrize(
+    ("server", "says"),
+    [
+        ("socket.say({type: 'error', message: 'full'}); socket.close()", "full"),
+        ("socket.close()", "ws://x does not answer any more"),
+        ("socket.say({type: 'hello'}); setTimeout(() => socket.close())", "does not answer any"),
+    ],
+)
+def test_javascript_learns_that_nobody_answers(tmp_path: Path, server: str, says: str) -> None:
+    """Before the hello, and while a picture waits; run from a folder with a blank in its name."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    stub = folder / "stub.mjs"
+    stub.write_text(f"""
+        globalThis.WebSocket = class {{
+          static OPEN = 1;
+          readyState = 1;
+          constructor() {{ setTimeout(() => {{ const socket = this; {server}; }}); }}
+          say(message) {{ this.onmessage({{ data: JSON.stringify(message) }}); }}
+          send() {{}}
+          close() {{ this.readyState = 3; this.onclose(); }}
+        }};
+    """)
+    shutil.copy(EXAMPLES / "live.mjs", folder)
+    (folder / "face.jpg").write_bytes(b"-")
+    done = subprocess.run(
+        ["node", "--import", str(stub), str(folder / "live.mjs"), "face.jpg"],
+        cwd=folder,
+        env=os.environ | {"MIEN_LIVE": "ws://x"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert says in done.stderr

@@ -1,5 +1,6 @@
 """Pictures and videos of every kind come in right; bad ones are refused with a reason."""
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -30,7 +31,7 @@ def gradient() -> UInt8Array:
     return image
 
 
-def write_video(path: Path, times_s: Sequence[float], *, size: int = 64, rotation: int = 0) -> None:
+def write_video(path: Path, times_s: Sequence[float], *, size: int = 64) -> None:
     """A video whose frame i is of grey level 10 * i, shown at times_s[i]."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=30)
@@ -195,6 +196,44 @@ def test_missing_and_folder(tmp_path: Path) -> None:
         open_source(tmp_path / "nowhere.jpg")
     with pytest.raises(SourceError, match="is a folder"):
         open_source(tmp_path)
+
+
+def write_still(path: Path, image: UInt8Array, pixels: str) -> None:
+    """A video of one frame, in a pixel format of FFmpeg's."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width = image.shape[:2]
+        stream.pix_fmt, stream.options = pixels, {"crf": "1"}
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le"])
+def test_odd_pixel_formats_of_videos(tmp_path: Path, pixels: str) -> None:
+    image = np.repeat(gradient()[:, :, :1], 3, axis=2)
+    write_still(tmp_path / "v.mp4", image, pixels)
+    assert np.abs(read(tmp_path / "v.mp4").astype(int) - image).max() <= 6
+
+
+@pytest.mark.parametrize(
+    ("turns", "matrix"), [(1, (0, 1, -1, 0)), (2, (-1, 0, 0, -1)), (3, (0, -1, 1, 0))]
+)
+def test_videos_of_a_phone_held_sideways_come_upright(
+    tmp_path: Path, turns: int, matrix: tuple[int, int, int, int]
+) -> None:
+    """The track's header says how the picture is turned: clockwise, by quarters."""
+    write_still(tmp_path / "v.mp4", gradient(), "yuv444p")
+    plain = read(tmp_path / "v.mp4")
+
+    def header(a: int, b: int, c: int, d: int) -> bytes:
+        rows = [a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30]
+        return struct.pack(">9i", *rows)
+
+    before, unity, after = (tmp_path / "v.mp4").read_bytes().rpartition(header(1, 0, 0, 1))
+    (tmp_path / "v.mp4").write_bytes(before + header(*matrix) + after)
+    assert unity
+    assert np.array_equal(read(tmp_path / "v.mp4"), np.rot90(plain, -turns))
 
 
 def test_a_truncated_jpeg_is_refused(tmp_path: Path) -> None:

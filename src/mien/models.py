@@ -200,6 +200,16 @@ class ModelEntry:
             return ()
 
     @property
+    def terms(self) -> str:
+        """On which terms it may be used, by its own file; empty for what cannot be read."""
+        try:
+            texts = _metadata(self.path).values()
+            said = [text for text in texts if text.startswith("{") and '"licence"' in text]
+            return str(json.loads(said[0])["licence"])
+        except (OSError, LookupError, ValueError, TypeError):
+            return ""
+
+    @property
     def size(self) -> int | None:
         """Bytes of its file; None where it is not here."""
         return self.path.stat().st_size if self.available else None
@@ -224,6 +234,7 @@ class ModelEntry:
             "size": self.size,
             "members": [member.name for member in self.members],
             "size_with_members": self.size_with_members,
+            "terms": self.terms,
         }
 
 

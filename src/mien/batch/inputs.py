@@ -35,7 +35,7 @@ class Input:
     @property
     def key(self) -> str:
         """The same for every way to write one path."""
-        return self.path if is_remote(self.path) else os.path.normpath(self.path)
+        return self.path if is_remote(self.path) else os.path.abspath(self.path)
 
 
 @dataclass
@@ -130,6 +130,8 @@ def _read_manifest(name: str) -> tuple[dict[str, str], list[Input]]:
         # As a URL's or a path's own rules would: what is absolute stays.
         if base and not is_remote(path):
             path = f"{base}/{path}" if is_remote(base) else os.path.join(base, path)
+        if path == "-" or path.isdecimal():  # a file, never what is live
+            path = os.path.join(os.curdir, path)
         inputs.append(Input(path, row))
     return columns, inputs
 

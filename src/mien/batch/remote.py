@@ -76,8 +76,10 @@ def _reach(address: str) -> tuple[Any, str]:
         package = _PACKAGES.get(protocol)
         hint = f"this needs {package}: pip install {package}" if package else str(error)
         raise ConfigError(f"{address}: {hint}") from error
-    except ValueError as error:
-        raise ConfigError(f"{address}: no kind of address that is known ({error})") from error
+    except ValueError as error:  # its own fault: the next address may be a good one
+        raise SourceError(
+            f"{address}: no kind of address that is known ({error}). Check how it begins"
+        ) from error
     except Exception as error:
         raise _failed(address, "reached", error) from error
     return system, path

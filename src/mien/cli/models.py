@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from typing import TYPE_CHECKING
 
 from mien.cli.exits import GOOD, UNUSABLE
@@ -38,8 +39,15 @@ def _list(options: argparse.Namespace) -> int:
     for entry in entries:
         kind = "over time" if entry.continues else "fusion" if entry.members else ""
         mark = "*" if entry.default else " "
-        print(f"{mark} {entry.name:16} {_size(entry):>9}  {kind:9}  {entry.path}")
+        print(
+            f"{mark} {entry.name:16} {_size(entry):>9}  {kind:9}  {_terms(entry):12}  {entry.path}"
+        )
     return GOOD
+
+
+def _terms(entry: ModelEntry) -> str:
+    """What its terms say of the weights, in a word or two; the card has the whole."""
+    return re.split("[;.]", entry.terms.removeprefix("weights: "))[0]
 
 
 def _size(entry: ModelEntry) -> str:

@@ -71,7 +71,8 @@ def _at_source(recording: Recording) -> Path | None:
     if "://" in source or "\0" in source or Path(source).suffix.lower() not in VIDEO_SUFFIXES:
         return None
     try:
-        places = (Path(source), recording.table.parent / source)
+        beside = recording.table.parent
+        places = (Path(source), beside / source, beside / Path(source).name)
         return next((place for place in places if place.is_file()), None)
     except OSError:  # a name that cannot be
         return None

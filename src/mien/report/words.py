@@ -48,8 +48,7 @@ TRANSITIONS: Final = (
 REACTIONS: Final = (
     "The change of each expression's probability, against its mean in the second before the "
     "moment. The dashed line is the moment; the band is a 95% interval for the mean. Answers "
-    "in videos are averaged over the recent past, 0.2 seconds if not said otherwise, which "
-    "delays them by about as much."
+    "in videos look back over the recent past, which delays them by one or two tenths of a second."
 )
 
 NO_MARKERS: Final = (
@@ -88,8 +87,9 @@ METHOD: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "Smoothing",
         "",
-        "Answers in videos are averaged over a face's recent past, 0.2 seconds if not said "
-        "otherwise (mien analyze --smooth). The tables do not say what was chosen.",
+        "Answers in videos look back over a face's recent past: by a temporal model, where the "
+        "model's name above ends in one (… + …); else as averages, over 0.2 seconds if not said "
+        "otherwise (mien analyze --smooth; tables do not say how long).",
     ),
     (
         "Faces",
@@ -149,7 +149,8 @@ LIMITS: Final = (
     "the same kind. They do not hold the model's own errors.",
     "The shipped models learned from FER2013: pictures found on the web in 2013, whose labels "
     "are disputed (ten later annotators agree with them on 64%), without record of age, skin "
-    "colour or origin. How accuracy differs between groups of people has not been measured: a "
+    "colour or origin. Temporal models learned also from posed expressions before a camera (KDEF, "
+    "CK+). How accuracy differs between groups of people has not been measured: a "
     "difference between groups may be the model's.",
     "Turned or covered faces, strong side light and faces under about 24 pixels are read worse. "
     "Speaking moves a mouth, and looks like an expression.",
