@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from pyarrow import parquet
 
 import mien
 from mien.cli import main
-from mien.types import RESULT_COLUMNS
+from mien.pipeline import Analyzer
+from mien.results import read_results
+from mien.types import RESULT_COLUMNS, FrameResult
 from tests.test_quality import masked
 from tests.test_sources import png_header, write_video
 
@@ -313,6 +316,67 @@ def test_interrupting_leaves_complete_files(tmp_path: Path, number: signal.Signa
     with open_source(tmp_path / "copy.mkv") as source:
         assert abs(sum(1 for _ in source) - len(lines)) <= 1
     assert not list(tmp_path.glob(".*.part.*"))
+
+
+def test_interrupting_an_idle_pipe(tmp_path: Path) -> None:
+    """The pipe stays open and says nothing more: what it said is complete, and soon."""
+    write_video(tmp_path / "v.ts", [i / 10 for i in range(60)])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mien.cli", "analyze", "-", "--out", str(tmp_path / "r.jsonl")],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    process.stdin.write((tmp_path / "v.ts").read_bytes())
+    process.stdin.flush()
+    for _ in range(600):
+        if (tmp_path / ".r.part.jsonl").is_file():
+            break
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 130  # before the pipe is closed
+    process.communicate()
+    assert (tmp_path / "r.jsonl").read_text("utf-8").count("\n") > 0
+
+
+def test_an_interrupted_run_lists_what_failed(
+    folder: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    analyze_frame = Analyzer.analyze_frame
+
+    def interrupted(self: Analyzer, *arguments: Any, **options: Any) -> FrameResult:
+        if said := capsys.readouterr().err:  # it was said before the next one began
+            assert "a.jpg: not a picture" in said
+            raise KeyboardInterrupt
+        return analyze_frame(self, *arguments, **options)
+
+    monkeypatch.setattr(Analyzer, "analyze_frame", interrupted)
+    pictures = [str(tmp_path / "a.jpg"), str(folder / "b.jpg")]
+    assert main(["analyze", *pictures, "--out", str(tmp_path / "r.jsonl")]) == 130
+    (line,) = (tmp_path / "failures.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(line)["source"].endswith("a.jpg")
+
+
+def test_names_that_are_no_text(portrait_file: Path, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "in").mkdir()
+    odd, bad = (tmp_path / "in" / os.fsdecode(name) for name in (b"caf\xe9.png", b"t\xe9.jpg"))
+    try:
+        shutil.copy(portrait_file, odd)
+    except OSError:
+        pytest.skip("this file system takes text only")
+    bad.write_bytes(b"no picture")
+    shutil.copy(portrait_file, tmp_path / "in" / "z.png")
+    names = ("r.jsonl", "r.json", "r.csv", "r.parquet")
+    outs = [part for name in names for part in ("--out", str(tmp_path / name))]
+    assert main(["analyze", str(tmp_path / "in"), *outs]) == 3
+    capsys.readouterr()
+    for name in names:
+        found = [Path(result.source).name for result in read_results(tmp_path / name)]
+        assert found == [r"caf\xe9.png", "z.png"]
+    (line,) = (tmp_path / "failures.jsonl").read_text("utf-8").splitlines()
+    assert os.fsencode(json.loads(line)["source"]).endswith(b"t\xe9.jpg")
 
 
 def test_a_closed_pipe_is_no_error(folder: Path) -> None:

@@ -134,6 +134,29 @@ def test_a_video_and_a_picture_on_standard_input(
         open_source("-")
 
 
+def test_a_pipe_that_begins_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three bytes, then the rest: still the MP4 that it is."""
+    write_video(tmp_path / "v.mp4", TIMES)
+    data = (tmp_path / "v.mp4").read_bytes()
+    parts = [data[:3], data[3:]]
+
+    class Slow(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            part = parts.pop(0) if parts else b""
+            taken, rest = part[: len(buffer)], part[len(buffer) :]
+            if rest:
+                parts.insert(0, rest)
+            buffer[: len(taken)] = taken
+            return len(taken)
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Slow())))
+    with open_source("-") as source:
+        assert len(list(source)) == 30
+
+
 def test_names_of_live_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("-", "0", "rtsp://host/a?b=*", "HTTP://host/x.mp4"):
@@ -243,6 +266,24 @@ def test_a_file_on_a_server_is_read_to_its_end(clip: Path) -> None:
     with server([clip.read_bytes()] * 9) as (address, _), open_source(f"{address}/v.mkv") as source:
         assert not source.is_live
         assert len(list(source)) == 30
+
+
+def test_a_file_on_a_server_that_says_no_duration(tmp_path: Path) -> None:
+    """As browsers record it: it is not a stream that ended and must be opened again."""
+    with av.open(str(tmp_path / "v.mkv"), "w", format="matroska", options={"live": "1"}) as film:
+        stream = film.add_stream("libx264", rate=10)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(9):
+            picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            film.mux(stream.encode(picture))
+        film.mux(stream.encode(None))
+    sent = (tmp_path / "v.mkv").read_bytes()
+    with av.open(str(tmp_path / "v.mkv")) as film:
+        assert film.duration is None
+    with server([sent] * 9) as (address, _), open_source(f"{address}/v.mkv") as source:
+        assert not source.is_live
+        assert len(list(source)) == 9
 
 
 def test_a_stream_that_breaks_off_is_opened_again(

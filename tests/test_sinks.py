@@ -105,6 +105,28 @@ def test_a_model_of_other_classes_has_other_columns(tmp_path: Path) -> None:
     assert results[0].to_pandas()["prob_focused"].tolist() == [0.2]
 
 
+def test_columns_of_other_classes_are_refused(tmp_path: Path) -> None:
+    bored = replace(face(), expression="bored", probs={"bored": 0.8, "focused": 0.2})
+    results = [replace(RESULTS[0], faces=(bored,))]
+    with pytest.raises(ValueError, match=r"labels: expected the classes .* bored, focused"):
+        write(tmp_path / "r.csv", results)
+
+
+def test_one_copy_holds_one_video(tmp_path: Path) -> None:
+    second = [replace(result, source="other.mp4") for result in RESULTS]
+    with pytest.raises(SinkError, match=r"is the copy of ä,b\.mp4, and other\.mp4 follows"):
+        write(tmp_path / "v.mp4", [*RESULTS, *second])
+
+
+def test_the_same_again_has_its_own_copy(tmp_path: Path) -> None:
+    """A picture given twice, and arrays, which have no name."""
+    with open_sink(f"{tmp_path}/out/") as sink:
+        for name in ("a.jpg", "a.jpg", "", ""):
+            sink.write(FrameResult(name, 0, 0.0, 64, 48), SHADE)
+    written = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert written == ["a-2.jpg", "a.jpg", "array-2.png", "array.png"]
+
+
 def test_many_rows_are_written_in_groups(tmp_path: Path) -> None:
     results = [FrameResult("v", i, i / 30, 64, 48, (face(),)) for i in range(9000)]
     write(tmp_path / "r.parquet", results)
@@ -156,7 +178,7 @@ def test_a_folder_keeps_every_source_apart(tmp_path: Path) -> None:
     names = ["a/x.jpg", "b/x.jpg", "c/y.mp4", "c/y.mp4", "z.gif"]
     with open_sink(f"{tmp_path}/out/") as sink:
         for i, name in enumerate(names):
-            sink.write(FrameResult(name, 0, i / 10, 64, 48), SHADE)
+            sink.write(FrameResult(name, i, i / 10, 64, 48), SHADE)
     written = sorted(file.name for file in (tmp_path / "out").iterdir())
     assert written == ["x-2.jpg", "x.jpg", "y.mp4", "z.mp4"]
     with av.open(str(tmp_path / "out" / "y.mp4")) as container:

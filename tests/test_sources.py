@@ -13,6 +13,7 @@ from PIL import Image
 
 from mien.errors import SourceError
 from mien.sources import Span, expand_source, is_video, open_source
+from mien.sources.video import reason
 from mien.types import Frame, UInt8Array
 from tests.films import write_film
 
@@ -234,6 +235,20 @@ def test_videos_of_a_phone_held_sideways_come_upright(
     (tmp_path / "v.mp4").write_bytes(before + header(*matrix) + after)
     assert unity
     assert np.array_equal(read(tmp_path / "v.mp4"), np.rot90(plain, -turns))
+
+
+def test_a_part_between_two_frames(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", [0.0, 0.5, 1.0, 1.5])
+    span = Span(start_s=0.6, end_s=0.9)
+    with (
+        pytest.raises(SourceError, match=r"no frame from 0\.6 s \(--start\) up to 0\.9 s"),
+        open_source(tmp_path / "v.mp4", span=span) as source,
+    ):
+        list(source)
+
+
+def test_reasons_are_never_empty() -> None:
+    assert reason(MemoryError()) == "MemoryError"
 
 
 def test_a_truncated_jpeg_is_refused(tmp_path: Path) -> None:

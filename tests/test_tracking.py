@@ -225,6 +225,23 @@ def test_the_clips_of_one_person_have_one_track(data: Path, analyzer: Analyzer) 
         assert set(numbers) == {1}, name
 
 
+@pytest.mark.parametrize(
+    ("name", "first_s", "last_s"), [("face_noface", 0.0, 2.367), ("noface_face", 3.945, 6.311)]
+)
+def test_a_track_begins_and_ends_with_its_face(
+    data: Path, analyzer: Analyzer, name: str, first_s: float, last_s: float
+) -> None:
+    """Two clips that are cut to a landscape and from one: the cuts were found by eye."""
+    clip = data / "clips" / f"{name}.mov"
+    if not clip.is_file():
+        pytest.skip("needs the clips of MIEN_DATA")
+    results = list(analyzer.stream(clip))
+    assert [result.frame for result in results] == list(range(169))  # with a face or without
+    seen = [result.time_s for result in results if result.faces]
+    assert seen[0] == pytest.approx(first_s, abs=0.2)
+    assert seen[-1] == pytest.approx(last_s, abs=0.2)
+
+
 def test_pictures_have_no_tracks_and_videos_have(
     portrait: UInt8Array, analyzer: Analyzer, tmp_path: Path
 ) -> None:

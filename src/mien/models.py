@@ -21,6 +21,8 @@ from mien.errors import ModelError
 from mien.types import EXPRESSIONS
 
 METADATA_KEY: Final = "mien"
+#: And a temporal model its own.
+TEMPORAL_METADATA_KEY: Final = "mien-temporal"
 _METADATA_PROPS: Final = 14  # the field's number in ONNX's ModelProto
 _PACKAGE: Final = Path(__file__).parent
 
@@ -195,19 +197,31 @@ class ModelEntry:
     def members(self) -> tuple[Member, ...]:
         """Of a fusion, the models that it refers to; none of others, and of what cannot be read."""
         try:
-            return ModelSpec.from_metadata(_metadata(self.path), str(self.path)).members
-        except (OSError, LookupError, ValueError, ModelError):
+            return ModelSpec.from_metadata(self._said, str(self.path)).members
+        except ModelError:
             return ()
+
+    @property
+    def is_temporal(self) -> bool:
+        """Whether it goes on from an expression model's answers."""
+        return bool(self.continues) or TEMPORAL_METADATA_KEY in self._said
 
     @property
     def terms(self) -> str:
         """On which terms it may be used, by its own file; empty for what cannot be read."""
+        key = TEMPORAL_METADATA_KEY if self.is_temporal else METADATA_KEY
         try:
-            texts = _metadata(self.path).values()
-            said = [text for text in texts if text.startswith("{") and '"licence"' in text]
-            return str(json.loads(said[0])["licence"])
-        except (OSError, LookupError, ValueError, TypeError):
+            return str(json.loads(self._said[key])["licence"])
+        except (LookupError, ValueError, TypeError):
             return ""
+
+    @property
+    def _said(self) -> dict[str, str]:
+        """What its file says about itself; nothing where it cannot be read."""
+        try:
+            return _metadata(self.path)
+        except (OSError, LookupError, ValueError):
+            return {}
 
     @property
     def size(self) -> int | None:

@@ -1,6 +1,7 @@
 """Everything together: `Analyzer` takes sources and yields results. The only room that composes.
 
-May import every stage: sources, finding, classifier, quality, shape, identity; and what lies below.
+May import every stage (sources, finding, following, classifier, temporal, quality, shape, identity)
+and what lies below.
 
 A video's frames pass three threads, each a frame or two ahead of the next: one decodes, one finds
 and follows the faces, and whoever asked for the results reads what they show.
@@ -159,6 +160,11 @@ class Analyzer:
         self._max_pixels, self._span, self._threads = max_pixels, span, threads
         if smooth_s is not None and temporal is not None:
             raise ValueError("smooth_s and temporal: expected one of them, got both")
+        if baseline_s and "neutral" not in self.classifier.spec.labels:
+            raise ModelError(
+                f"{self.classifier.spec.name}: has no class neutral, which a baseline starts from. "
+                "Leave the baseline out, or take another model"
+            )
         self._smooth_s = smooth_s
         self._baseline_s = baseline_s
         self.temporal = open_temporal(temporal, self.classifier) if smooth_s is None else None

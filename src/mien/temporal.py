@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from mien.errors import ModelError
 from mien.inference import Network
-from mien.models import ModelEntry, readable_spec, spec_values
+from mien.models import TEMPORAL_METADATA_KEY, ModelEntry, readable_spec, spec_values
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -112,7 +112,7 @@ class TemporalSpec:
         recipe, commit, made_with: how to make it again.
     """
 
-    METADATA_KEY: ClassVar[str] = "mien-temporal"
+    METADATA_KEY: ClassVar[str] = TEMPORAL_METADATA_KEY
 
     name: str
     version: str

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.cli.exits import GOOD, PARTLY, UNUSABLE, counted, say
 from mien.cli.outputs import list_failures, require_room_for_all, spare_sources
-from mien.errors import ConfigError, SourceError
+from mien.errors import ConfigError, MienError, SourceError
 
 if TYPE_CHECKING:
     from mien.pipeline import Analyzer
@@ -137,6 +137,11 @@ class _Tally:
     # Words, not errors: those hold on to the pictures that were being read.
     failures: list[tuple[str, str]] = field(default_factory=list)
 
+    def fail(self, source: str, why: str) -> None:
+        """Note and say what was wrong with an input."""
+        self.failures.append((source, why))
+        say(f"mien: {why}")
+
 
 def add_view_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options that say how often to look at each face."""
@@ -179,7 +184,8 @@ def run(options: argparse.Namespace) -> int:
     for argument in options.source:
         found, errors = expand_source(argument)
         paths += found
-        tally.failures += [(argument, str(error)) for error in errors]
+        for error in errors:
+            tally.fail(argument, str(error))
     if options.overwrite:
         spare_sources(options.out, paths)
     if len(paths) > 1:
@@ -208,11 +214,14 @@ def run(options: argparse.Namespace) -> int:
                 for out in options.out
             ]
             began = time.perf_counter()
-            _analyze_all(options, analyzer, paths, sinks, tally)
+            try:
+                _analyze_all(options, analyzer, paths, sinks, tally)
+            except (KeyboardInterrupt, MienError):
+                if tally.failures:
+                    list_failures(options.out, tally.failures, overwrite=options.overwrite)
+                raise
         if options.profile and tally.frames:
             say(_profile(analyzer.times, time.perf_counter() - began))
-    for _, failure in tally.failures:
-        say(f"mien: {failure}")
     if options.out and tally.succeeded and not options.quiet:
         summary = f"{counted(tally.frames, 'frame')}, {counted(tally.faces, 'face')}"
         say(f"mien: {summary}: {', '.join(options.out)}")
@@ -338,10 +347,12 @@ def _analyze_all(
                         progress.update(number + min(share, 1.0))
             tally.succeeded += 1
         except SourceError as error:
-            tally.failures.append((path, str(error)))
+            progress.close()
+            tally.fail(path, str(error))
         except MemoryError:
             why = "needs more memory than there is. Make it smaller, or refuse it by --max-pixels"
-            tally.failures.append((path, f"{path}: {why}"))
+            progress.close()
+            tally.fail(path, f"{path}: {why}")
     progress.close()
     if doubts:
         say(f"mien: {UNCERTAIN_NOTE}")

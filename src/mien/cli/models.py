@@ -37,7 +37,7 @@ def _list(options: argparse.Namespace) -> int:
         print(json.dumps([entry.to_dict() for entry in entries], indent=1))
         return GOOD
     for entry in entries:
-        kind = "over time" if entry.continues else "fusion" if entry.members else ""
+        kind = "over time" if entry.is_temporal else "fusion" if entry.members else ""
         mark = "*" if entry.default else " "
         print(
             f"{mark} {entry.name:16} {_size(entry):>9}  {kind:9}  {_terms(entry):12}  {entry.path}"
@@ -64,7 +64,7 @@ def _show(options: argparse.Namespace) -> int:
     from mien.temporal import TemporalModel
 
     entry = find_model(options.name)
-    temporal = bool(entry.continues)
+    temporal = entry.is_temporal
     spec = TemporalModel(entry).spec if temporal else ExpressionClassifier(options.name).spec
     card = entry.path.with_suffix(".md")
     if not options.json and card.is_file():

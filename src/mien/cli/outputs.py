@@ -72,7 +72,8 @@ def list_failures(
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     failed = counted(len(rows), "input")
     try:
-        partial.write_text(text, encoding="utf-8")
+        # A name that is no text becomes an escape of JSON's.
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
         if file.is_file() and not overwrite:
             file.rename(_free(folder, "failures"))
         partial.replace(file)

@@ -44,16 +44,18 @@ class FolderSink(Sink):
     def __init__(self, target: Path, *, overwrite: bool) -> None:
         self.target = target
         self._overwrite = overwrite
-        self._source: str | None = None
+        self._source, self._frame = "", -1
         self._copy: Sink | None = None
         #: The only frame so far of a source whose name does not say whether it is a picture.
         self._first: tuple[FrameResult, UInt8Array | None] | None = None
         self._taken: set[str] = set()
 
     def write(self, result: FrameResult, image: UInt8Array | None = None) -> None:
-        """Add one frame; a new `result.source` ends the copy before it."""
+        """Add one frame; another source, or the same one from its beginning, has its own copy."""
         under_way = self._copy is not None or self._first is not None
-        if not under_way or result.source != self._source:
+        goes_on = result.source == self._source and result.frame > self._frame
+        self._frame = result.frame
+        if not (under_way and goes_on):
             self.close()
             self._source, suffix = result.source, _copy_suffix(result.source)
             if not suffix:
@@ -172,7 +174,7 @@ def holds_one_source(path: str | os.PathLike[str]) -> bool:
     name = os.fspath(path)
     suffix = Path(name).suffix.lower()
     is_folder = name.endswith(("/", os.sep)) or Path(name).is_dir()
-    return not is_folder and suffix in (*PICTURE_SUFFIXES, ".vtt", ".srt")
+    return not is_folder and suffix in (*PICTURE_SUFFIXES, *_VIDEO_SUFFIXES, ".vtt", ".srt")
 
 
 def save_picture(image: UInt8Array, path: str | os.PathLike[str], *, overwrite: bool) -> None:

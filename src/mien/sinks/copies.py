@@ -113,9 +113,16 @@ class VideoSink(FileSink):
         self._container = av.open(str(self._partial), "w")
         self._stream: av.VideoStream | None = None
         self._sound: _Sound | None = None
+        self._source: str | None = None
         self._last = -1
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
+        if self._source not in (None, result.source):
+            raise SinkError(
+                f"{self.target}: is the copy of {self._source}, and {result.source} follows it. "
+                "Give a folder (a name that ends in /) for several sources"
+            )
+        self._source = result.source
         picture = _required(image)
         # Most codecs store colour for blocks of 2 x 2 pixels: an odd last line is left out.
         height, width = (side - side % 2 for side in picture.shape[:2])
@@ -137,7 +144,6 @@ class VideoSink(FileSink):
         frame = av.VideoFrame.from_ndarray(
             np.ascontiguousarray(picture[:height, :width]), format="rgb24"
         )
-        # A second source starts at time zero again: its frames follow those of the first.
         self._last = max(self._last + 1, round(result.time_s / _CLOCK))
         frame.pts, frame.time_base = self._last, _CLOCK
         self._container.mux(self._stream.encode(frame))

@@ -21,7 +21,6 @@ class SegmentSink(FileSink):
         self._file = self._partial.open("w", encoding="utf-8", newline="")
         self._begun: str | None = None  # the source that is under way
         self._finder, self._waiting = SegmentFinder(), list[Segment]()
-        self._count = 0
         self._file.write(self._head())
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
@@ -41,15 +40,14 @@ class SegmentSink(FileSink):
         """Write the segments before which no other can come any more."""
         self._waiting.sort(key=lambda segment: (segment.start_s, segment.track_id))
         while self._waiting and (earliest_s is None or self._waiting[0].start_s <= earliest_s):
-            self._count += 1
-            self._file.write(self._line(self._waiting.pop(0), self._count))
+            self._file.write(self._line(self._waiting.pop(0)))
 
     @abstractmethod
     def _head(self) -> str:
         """What the file begins with."""
 
     @abstractmethod
-    def _line(self, segment: Segment, number: int) -> str:
+    def _line(self, segment: Segment) -> str:
         """One segment as text."""
 
 
@@ -59,7 +57,7 @@ class SegmentCsvSink(SegmentSink):
     def _head(self) -> str:
         return ",".join(self._columns()) + "\n"
 
-    def _line(self, segment: Segment, number: int) -> str:
+    def _line(self, segment: Segment) -> str:
         values, row = asdict(segment), io.StringIO()
         writer = csv.writer(row, lineterminator="\n")
         writer.writerow([values[name] for name in self._columns()])
@@ -88,20 +86,20 @@ class WebVttSink(SegmentSink):
     def _head(self) -> str:
         return "WEBVTT\n\n"
 
-    def _line(self, segment: Segment, number: int) -> str:
+    def _line(self, segment: Segment) -> str:
         if segment.expression == "neutral":
             return ""
         begin, end = (
             _subtitle_time(time_s, self._mark) for time_s in (segment.start_s, segment.end_s)
         )
         text = f"{self._whose(segment)}: {segment.expression} {segment.mean:.0%}"
-        return f"{self._number(number)}{begin} --> {end}\n{text}\n\n"
+        return f"{self._number()}{begin} --> {end}\n{text}\n\n"
 
     def _whose(self, segment: Segment) -> str:
         # Cues may hold neither arrows nor tags (W3C, WebVTT 4.2.2); people may be called anything.
         return html.escape(segment.person, quote=False) if segment.person else f"{segment.track_id}"
 
-    def _number(self, number: int) -> str:
+    def _number(self) -> str:
         return ""
 
 
@@ -114,7 +112,7 @@ class SubRipSink(WebVttSink):
         self._shown = 0
         return ""
 
-    def _number(self, number: int) -> str:
+    def _number(self) -> str:
         self._shown += 1
         return f"{self._shown}\n"
 

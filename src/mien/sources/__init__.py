@@ -51,22 +51,24 @@ def open_source(
     if isinstance(source, np.ndarray):
         image = source if source.ndim != 2 else np.repeat(source[:, :, None], 3, axis=2)
         return Source("", iter([Frame(image)]), is_video=False, frame_count=1)
-    name = os.fspath(source)
-    if is_live(name):
+    file = os.fspath(source)
+    # What messages and results call it: names of files may hold bytes that are no text.
+    name = os.fsencode(file).decode("utf-8", "backslashreplace")
+    if is_live(file):
         return open_live(name, max_pixels, span)
-    path = Path(name)
+    path = Path(file)
     if path.is_dir():
         raise SourceError(f"{name}: is a folder. `mien analyze` takes folders; here give one file")
     try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
+        with path.open("rb") as opened:
+            empty = not opened.read(1)
     except OSError as error:
         raise SourceError(f"{name}: cannot be read ({error.strerror}). Check the path") from error
     if empty:
         raise SourceError(f"{name}: is empty (0 bytes). Copy or download it again")
-    if is_video(name):
-        return open_video(name, name, max_pixels, span, threads=threads)
-    return Source(name, _picture_frames(name, max_pixels), is_video=False, frame_count=1)
+    if is_video(file):
+        return open_video(name, file, max_pixels, span, threads=threads)
+    return Source(name, _picture_frames(file, name, max_pixels), is_video=False, frame_count=1)
 
 
 def is_video(name: str) -> bool:
@@ -92,6 +94,6 @@ def _is_picture(path: Path) -> bool:
         return False
 
 
-def _picture_frames(name: str, max_pixels: int) -> Iterator[Frame]:
+def _picture_frames(file: str, name: str, max_pixels: int) -> Iterator[Frame]:
     """The one frame of a picture, decoded when it is asked for."""
-    yield Frame(read_picture(name, name, max_pixels=max_pixels), name)
+    yield Frame(read_picture(file, name, max_pixels=max_pixels), name)

@@ -63,9 +63,10 @@ def open_live(name: str, max_pixels: int, span: Span) -> Source:
         if name.lower().startswith("rtsp"):
             options["options"] = {"rtsp_transport": "tcp"}
         container, _ = open_container(name, name, max_pixels, **options)
-        ends = container.duration is not None
+        # A file that lies on a server. Recordings of browsers, and pictures, say no duration.
+        ends = container.duration is not None or container.size > 0
         container.close()
-        if ends:  # a file that lies on a server
+        if ends:
             return open_video(name, name, max_pixels, span, **options)
         reader = _Reader(name, name, options, max_pixels, retries=_RETRIES)
     reader.start()
@@ -82,31 +83,37 @@ def open_live(name: str, max_pixels: int, span: Span) -> Source:
 def _open_stdin(max_pixels: int, span: Span) -> Source:
     stream = sys.stdin.buffer
     assert isinstance(stream, io.BufferedReader)
-    begin = stream.peek(16)[:16]
+    begin = stream.read(16)  # waits for as many; a writer may pause after the first
     if not begin:
         raise SourceError("-: standard input is empty. Pipe a picture or a video into it")
     if begin.startswith(_PICTURES) or begin[8:12] == b"WEBP":
-        image = read_picture(io.BytesIO(stream.read()), "-", max_pixels=max_pixels)
+        image = read_picture(io.BytesIO(begin + stream.read()), "-", max_pixels=max_pixels)
         return Source("-", iter([Frame(image, "-")]), is_video=False, frame_count=1)
     if begin[4:8] == b"ftyp":  # MP4 and its kin keep their index at the end: all of it is needed
         with ExitStack() as stack:
             kept = stack.enter_context(tempfile.TemporaryFile())
+            kept.write(begin)
             shutil.copyfileobj(stream, kept)
             kept.seek(0)
             source = open_video("-", kept, max_pixels, span)
             source.when_closed(stack.pop_all().close)
             return source
-    return open_video("-", _Pipe(stream), max_pixels, span)
+    source = open_video("-", _Pipe(stream, begin), max_pixels, span)
+    source.is_live = True  # nobody can wake a thread that waits for a pipe
+    return source
 
 
 class _Pipe:
     """What can only be read onwards. FFmpeg would try to seek in a file that claims it can."""
 
-    def __init__(self, stream: io.BufferedIOBase) -> None:
-        self._stream = stream
+    def __init__(self, stream: io.BufferedIOBase, begin: bytes) -> None:
+        self._stream, self._begin = stream, begin
 
     def read(self, size: int) -> bytes:
-        return self._stream.read(size)
+        if self._begin:
+            begun, self._begin = self._begin[:size], self._begin[size:]
+            return begun
+        return self._stream.read1(size)
 
 
 def _camera(number: int) -> tuple[str, dict[str, Any]]:

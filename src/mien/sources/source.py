@@ -76,7 +76,7 @@ class Source:
         name: what the user called it.
         is_video: whether its frames follow each other in time.
         frame_count: how many frames its header announces; None when it does not say.
-        is_live: whether its frames come when they come: a camera or a network stream.
+        is_live: whether its frames come when they come: a camera, a network stream or a pipe.
     """
 
     def __init__(

@@ -113,7 +113,7 @@ def _frames_to_come(
 def _video_frames(
     name: str, container: av.container.InputContainer, stream: av.VideoStream, span: Span
 ) -> Iterator[Frame]:
-    index, time_s = span.first, 0.0
+    index, time_s, reached_end = span.first, 0.0, False
     clock = _Clock(1 / float(stream.average_rate) if stream.average_rate else 0.04)
     wanted = span.picker()
     try:
@@ -126,6 +126,7 @@ def _video_frames(
         for picture in container.decode(stream):
             time_s = clock.read(picture.time)
             if time_s >= span.end_s:
+                reached_end = True
                 break
             if time_s < span.start_s:
                 continue
@@ -139,6 +140,11 @@ def _video_frames(
         ) from error
     end_s = _announced_end_s(container, stream)
     if index == span.first:
+        if reached_end:
+            raise SourceError(
+                f"{name}: shows no frame from {span.start_s:g} s (--start) up to {span.end_s:g} s "
+                "(--end)"
+            )
         if span.start_s and time_s:
             raise SourceError(
                 f"{name}: ends at {time_s:.3f} s, before {span.start_s:g} s (--start)"
@@ -200,4 +206,5 @@ def _announced_end_s(
 
 def reason(error: Exception) -> str:
     """Why, in FFmpeg's words, on one line."""
-    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+    text = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return text.splitlines()[0]

@@ -53,7 +53,7 @@ class FaceQuality:
 #: What can be wrong with a face, in the order in which it is said.
 QUALITY_REASONS: Final = ("small", "blurred", "turned", "badly-lit", "covered", "unsure-detection")
 
-#: The columns of a face's quality in tables: always the last two. Reasons lie between spaces.
+#: The columns of a face's quality in tables. Reasons lie between spaces.
 QUALITY_COLUMNS: Final = ("quality", "quality_reasons")
 
 

@@ -159,6 +159,9 @@ class FrameResult:
 
         `labels` are the classes of the model that answered; `shape` and `identity` say whether the
         faces' shape and whose they are is wanted.
+
+        Raises:
+            ValueError: `labels` are not the classes of these answers.
         """
         columns = result_columns(labels, shape=shape, identity=identity)
         head: dict[str, Any] = dict.fromkeys(columns)
@@ -167,6 +170,11 @@ class FrameResult:
             return [head]
         rows = []
         for index, face in enumerate(self.faces):
+            if set(labels) != set(face.probs):
+                raise ValueError(
+                    f"labels: expected the classes that were answered, {', '.join(face.probs)} "
+                    f"(analyzer.classifier.spec.labels), got {', '.join(labels)}"
+                )
             row = head | {"face": index, "track_id": face.track_id, "score": face.score}
             row |= dict(zip(("box_x", "box_y", "box_w", "box_h"), face.box, strict=True))
             for name, (x, y) in zip(LANDMARK_NAMES, face.landmarks, strict=True):
