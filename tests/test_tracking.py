@@ -66,6 +66,19 @@ def test_a_face_that_comes_back_in_time_keeps_its_number() -> None:
     assert tracker.update(at((110, 100)), looks(ANNA), 2.9)[0] == [2]  # too late
 
 
+@pytest.mark.parametrize("step_s", [1.0, 2.0, 10.0])
+def test_faces_keep_their_numbers_where_frames_come_seldom(step_s: float) -> None:
+    """Also where one frame misses a face; not where another sits there then."""
+    tracker = FaceTracker()
+    for i in range(12):
+        seen = i != 6
+        found = tracker.update(
+            at((100, 100)) if seen else at(), looks(ANNA) if seen else looks(), i * step_s
+        )[0]
+        assert found == ([1] if seen else [])
+    assert tracker.update(at((100, 100)), looks(BERT), 12 * step_s)[0] == [2]
+
+
 def test_after_a_gap_somebody_else_in_the_same_place_is_somebody_else() -> None:
     tracker = FaceTracker()
     assert tracker.update(at((100, 100)), looks(ANNA), 0.0)[0] == [1]

@@ -10,8 +10,10 @@ that a short occlusion, a missed detection or a crossing does not cost the numbe
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 import numpy as np
@@ -39,6 +41,10 @@ _VELOCITY_S: Final = 0.15
 _LOOKS_S: Final = 0.5
 _PLACE_S: Final = 0.06
 _SHAPE_S: Final = 0.25
+#: However seldom frames come, a face may be missed in one of them and keep its number. What is usual
+#: is the median of so many steps.
+_PATIENT_STEPS: Final = 2.2
+_STEPS: Final = 9
 #: Side of the miniature that stands for a face's looks.
 LOOK_PX: Final = 12
 
@@ -72,7 +78,8 @@ class FaceTracker:
     """Follows the faces of one video. Call `update` with every frame's faces, in order of time.
 
     Args:
-        patience_s: how long a track waits for a face that is out of sight.
+        patience_s: how long a track waits for a face that is out of sight; longer where the frames
+            themselves come seldom.
     """
 
     def __init__(self, *, patience_s: float = 1.5) -> None:
@@ -82,6 +89,7 @@ class FaceTracker:
         self._tracks: list[_Track] = []
         self._next = 1
         self._now_s = -np.inf
+        self._steps: deque[float] = deque(maxlen=_STEPS)
 
     def expected(self, time_s: float) -> Float32Array:
         """Boxes `(N, 4)`, xyxy, where the faces that were seen in the last frame should be now."""
@@ -104,8 +112,12 @@ class FaceTracker:
             looks: `(N, D)`, from `looks_of`.
             time_s: when, in seconds. Not before the last frame's.
         """
+        if np.isfinite(self._now_s):
+            self._steps.append(time_s - self._now_s)
         self._now_s = time_s
-        self._tracks = [t for t in self._tracks if time_s - t.seen_s <= self.patience_s]
+        usual_s = median(self._steps) if self._steps else 0.0
+        patience_s = max(self.patience_s, _PATIENT_STEPS * usual_s)
+        self._tracks = [t for t in self._tracks if time_s - t.seen_s <= patience_s]
         places, shapes = _places_and_shapes(faces)
         costs = self._costs(places, looks, time_s)
         owners: list[_Track | None] = [None] * len(faces)
