@@ -299,8 +299,18 @@ def test_a_video_is_played_with_its_timeline(
     press(tab, "Open")
     tab.wait_for_selector(".segment")
     assert "annotated.mp4" in tab.get_attribute("#video video", "src")
-    press(tab, "Delete")
-    press(tab, "Delete for good?")
+
+    tab.reload()  # where faces are to be hidden, the file at hand is not played either
+    tab.get_by_label("Hide faces in copies of videos").check()
+    tab.set_input_files("#choose", films / "clip.mp4")
+    tab.wait_for_selector(".segment")
+    assert "annotated.mp4" in tab.get_attribute("#video video", "src")
+    assert "faces hidden" in tab.locator("#jobs li").first.inner_text()
+    keep(tab, "video-hidden")
+    for left in (1, 0):
+        tab.get_by_role("button", name="Delete", exact=True).first.click()
+        press(tab, "Delete for good?")
+        until(tab, f"document.querySelectorAll('#jobs li').length === {left}")
     tab.get_by_text("None. Videos that you send appear here.").wait_for()
 
 
