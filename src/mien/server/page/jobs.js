@@ -103,7 +103,9 @@ export class Jobs {
   /** The reader's own file where the browser can play it and faces may be seen, else the server's copy. */
   async sourceOf(job) {
     const file = this.local.get(job.id);
-    if (file && !job.anonymize && (await playable(file))) return { url: URL.createObjectURL(file), drawn: false };
+    if (file && !job.anonymize && (await playable(file))) {
+      return { url: URL.createObjectURL(file), drawn: false };
+    }
     if (job.files.includes("annotated.mp4")) {
       return { url: address(this.path(job, "annotated.mp4")), drawn: true };
     }
