@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -299,8 +300,18 @@ def test_a_video_is_played_with_its_timeline(
     press(tab, "Open")
     tab.wait_for_selector(".segment")
     assert "annotated.mp4" in tab.get_attribute("#video video", "src")
-    press(tab, "Delete")
-    press(tab, "Delete for good?")
+
+    tab.reload()  # where faces are to be hidden, the file at hand is not played either
+    tab.get_by_label("Hide faces in copies of videos").check()
+    tab.set_input_files("#choose", films / "clip.mp4")
+    tab.wait_for_selector(".segment")
+    assert "annotated.mp4" in tab.get_attribute("#video video", "src")
+    assert "faces hidden" in tab.locator("#jobs li").first.inner_text()
+    keep(tab, "video-hidden")
+    for left in (1, 0):
+        tab.get_by_role("button", name="Delete", exact=True).first.click()
+        press(tab, "Delete for good?")
+        until(tab, f"document.querySelectorAll('#jobs li').length === {left}")
     tab.get_by_text("None. Videos that you send appear here.").wait_for()
 
 
@@ -317,6 +328,12 @@ def test_a_video_that_is_none(visit: Visit) -> None:
 # ---- compare ----
 
 
+def figures(tab: Any) -> dict[str, list[str]]:
+    """The cells of the comparison's table by the name of their row."""
+    cells = [row.split("\t") for row in tab.inner_text("#comparison table").splitlines() if row]
+    return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in cells}
+
+
 def test_two_tables_side_by_side(visit: Visit, tmp_path: Path) -> None:
     smile = film(*show("happy", *[0.9] * 11))
     turn = film(*show("happy", *[0.9] * 6), *show("sad", *[0.9] * 5))
@@ -327,8 +344,7 @@ def test_two_tables_side_by_side(visit: Visit, tmp_path: Path) -> None:
     tab.set_input_files("#compare input[type=file]", [*files, tmp_path / "notes.csv"])
     assert "notes.csv: has no column schema" in tab.inner_text("#compare .notice.error")
     tab.wait_for_selector("#comparison table")
-    cells = [row.split("\t") for row in tab.inner_text("#comparison table").splitlines() if row]
-    rows = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in cells}
+    rows = figures(tab)
     assert rows["happy"] == ["100%", "60%", "\u221240"]
     assert rows["sad"] == ["0%", "40%", "+40"]
     assert rows["Time in sight"][:2] == ["1.0 s", "1.0 s"]
@@ -336,6 +352,56 @@ def test_two_tables_side_by_side(visit: Visit, tmp_path: Path) -> None:
     keep(tab, "compare")
     tab.get_by_role("checkbox", name="smile.csv").uncheck()
     tab.get_by_text("Choose one more.").wait_for()
+
+
+def test_groups_side_by_side(visit: Visit, tmp_path: Path) -> None:
+    """Each session counts once in its group's means, however long it is."""
+    smile = film(*show("happy", *[0.9] * 11))
+    turn = film(*show("happy", *[0.9] * 6), *show("sad", *[0.9] * 5))
+    long = film(*show("happy", *[0.9] * 6), *show("sad", *[0.9] * 15))
+    nobody = [replace(result, faces=()) for result in smile]
+    films = {"smile.csv": smile, "turn.csv": turn, "long.csv": long, "nobody.csv": nobody}
+    narrow = {"width": 360, "height": 740}
+    tab = visit.open("compare", viewport=narrow, reduced_motion="reduce")
+    tab.set_input_files(
+        "#compare input[type=file]", [table(results, tmp_path, n) for n, results in films.items()]
+    )
+    tab.wait_for_selector("#comparison table")
+    assert len(figures(tab)["happy"]) == 4
+    tab.get_by_role("checkbox", name="nobody.csv").uncheck()
+    assert tab.get_by_label("Group of nobody.csv").count() == 1
+    assert not tab.get_by_label("Group of nobody.csv").is_visible()
+
+    tab.get_by_role("checkbox", name="smile.csv").focus()
+    tab.keyboard.press("Tab")
+    tab.keyboard.type("before")
+    tab.keyboard.press("Enter")
+    tab.get_by_label("Group of long.csv").fill(" before ")
+    tab.keyboard.press("Tab")
+    until(tab, "document.getElementById('announcer').textContent.includes('in 2 groups')")
+    rows = figures(tab)
+    assert rows["Expression"] == ["before (n = 2)", "turn.csv", "Difference"]
+    assert rows["happy"] == ["65%", "60%", "\u22125"]
+    assert rows["sad"] == ["35%", "40%", "+5"]
+    assert rows["Time in sight"][:2] == ["1.5 s", "1.0 s"]
+    assert rows["Frames"][:2] == ["16", "11"]
+    over_time = "before (n = 2) over time: happy 65%, sad 35%"
+    assert tab.get_by_role("img", name=over_time, exact=True).count() == 1
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    assert tab.evaluate(NAMELESS) == []
+    for scheme in ("dark", "light"):
+        tab.emulate_media(color_scheme=scheme)
+        assert tab.evaluate(CONTRASTS) == []
+        keep(tab, f"groups-{scheme}")
+
+    tab.get_by_role("checkbox", name="nobody.csv").check()
+    tab.get_by_label("Group of nobody.csv").fill("before")
+    tab.keyboard.press("Tab")
+    tab.get_by_text("before (n = 3, 2 with a face)").first.wait_for()
+    assert figures(tab)["happy"] == ["65%", "60%", "\u22125"]
+    tab.get_by_label("Group of long.csv").fill("")
+    tab.keyboard.press("Tab")
+    until(tab, "document.querySelectorAll('#comparison thead th').length === 4")
 
 
 # ---- what holds in every room ----

@@ -40,11 +40,11 @@ def test_a_full_disk_does_not_end_the_thread(
             raise OSError(errno.ENOSPC, "database or disk is full")
         end(self, job, *arguments)
 
-    def begin_when_there_is_room(self: Jobs) -> Job | None:
+    def begin_when_there_is_room(self: Jobs, **options: bool) -> Job | None:
         tried[1] += 1
         if tried[1] == 2:
             raise OSError(errno.ENOSPC, "database or disk is full")
-        return begin_next(self)
+        return begin_next(self, **options)
 
     monkeypatch.setattr(job_runner, "_RETRY_S", 0.01)
     monkeypatch.setattr(Jobs, "end", end_when_there_is_room)

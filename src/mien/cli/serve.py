@@ -33,6 +33,11 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="DIR",
         help="folder for videos and their results (%(default)s)",
     )
+    add(
+        "--anonymize",
+        action="store_true",
+        help="hide the faces in the annotated copies of all videos, asked for or not",
+    )
     add("--insecure", action="store_true", help="let others in without a key")
     add(
         "--allow-origin",
@@ -70,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
         key=os.environ.get("MIEN_API_KEY", ""),
         origins=tuple(options.allow_origin),
         loopback=loopback,
+        anonymize=options.anonymize,
         **{limit: getattr(options, limit) for limit in limits()},
     )
     if not (loopback or settings.key or options.insecure):

@@ -20,7 +20,7 @@ from typing import Final
 
 import av
 
-from mien.annotate import annotate
+from mien.annotate import annotate, anonymize
 from mien.errors import MienError, SourceError
 from mien.pipeline import Analyzer
 from mien.report import write_report
@@ -134,7 +134,7 @@ class JobRunner:
 
     def _next(self) -> Job | None:
         try:
-            return self._jobs.begin_next()
+            return self._jobs.begin_next(anonymize=self._settings.anonymize)
         except OSError as failure:
             _LOG.error(_NOT_WRITTEN, failure)
             return None
@@ -236,8 +236,9 @@ class JobRunner:
             for table in tables:
                 table.write(result)
             if copy is not None:
+                image = anonymize(frame.image, result.faces) if job.anonymize else frame.image
                 # It takes the sound from the source that a result names: never the client's name.
-                copy.write(replace(result, source=str(upload)), annotate(frame.image, result.faces))
+                copy.write(replace(result, source=str(upload)), annotate(image, result.faces))
             count += 1
             if count == 1 or time.monotonic() - noted > _NOTE_EVERY_S:
                 self._jobs.progress(job, count, source.frame_count)

@@ -34,7 +34,7 @@ UPLOAD: Final = "upload"
 #: How often a video is begun that takes the server down with it.
 _MAX_ATTEMPTS: Final = 2
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _TABLE: Final = """
 CREATE TABLE jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -42,6 +42,7 @@ CREATE TABLE jobs (
     name TEXT NOT NULL,
     state TEXT NOT NULL,
     annotated INTEGER NOT NULL,
+    anonymize INTEGER NOT NULL DEFAULT 0,
     fps REAL,
     created_s REAL NOT NULL,
     started_s REAL,
@@ -55,6 +56,9 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_state ON jobs (state, number);
 """
 
+#: What makes a list of version 1 one of version 2.
+_FROM_1: Final = "ALTER TABLE jobs ADD COLUMN anonymize INTEGER NOT NULL DEFAULT 0;"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -66,6 +70,7 @@ class Job:
         name: the client's name for the video.
         state: see the top of this file.
         annotated: whether a copy with the answers drawn in is wanted.
+        anonymize: whether faces are hidden in that copy; once true, it stays so.
         fps: how many frames a second at most, or None for all.
         created_s, started_s, ended_s: when it came, was begun last, and ended.
         attempts: how often it was begun.
@@ -80,6 +85,7 @@ class Job:
     name: str
     state: State
     annotated: bool
+    anonymize: bool
     fps: float | None
     created_s: float
     started_s: float | None
@@ -145,14 +151,22 @@ class Jobs:
         """Where a job's upload and results lie."""
         return self.folder / job.id
 
-    def add(self, job_id: str, name: str, *, annotated: bool, fps: float | None) -> Job:
+    def add(
+        self,
+        job_id: str,
+        name: str,
+        *,
+        annotated: bool,
+        fps: float | None,
+        anonymize: bool = False,
+    ) -> Job:
         """Take a video whose upload is complete."""
         size = _size(self.folder / job_id)
         with self._changing() as base:
             base.execute(
-                "INSERT INTO jobs (id, name, state, annotated, fps, created_s, bytes) "
-                "VALUES (?, ?, 'waiting', ?, ?, ?, ?)",
-                (job_id, name, annotated, fps, self._now_s(), size),
+                "INSERT INTO jobs (id, name, state, annotated, anonymize, fps, created_s, bytes) "
+                "VALUES (?, ?, 'waiting', ?, ?, ?, ?, ?)",
+                (job_id, name, annotated, anonymize, fps, self._now_s(), size),
             )
         job = self.get(job_id)
         assert job is not None
@@ -173,14 +187,17 @@ class Jobs:
             rows = self._base.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall()
         return dict(rows)
 
-    def begin_next(self) -> Job | None:
-        """The job that has waited longest, which is running from now on."""
+    def begin_next(self, *, anonymize: bool = False) -> Job | None:
+        """The job that has waited longest, which is running from now on; with `anonymize`, it hides
+        faces even if that was not asked for.
+        """
         with self._changing() as base:
             row = base.execute(
                 "UPDATE jobs SET state = 'running', started_s = ?, attempts = attempts + 1, "
-                "frames = 0 WHERE number = (SELECT min(number) FROM jobs WHERE state = 'waiting') "
+                "frames = 0, anonymize = anonymize OR ? "
+                "WHERE number = (SELECT min(number) FROM jobs WHERE state = 'waiting') "
                 "RETURNING id",
-                (self._now_s(),),
+                (self._now_s(), anonymize),
             ).fetchone()
         return self.get(row[0]) if row else None
 
@@ -257,7 +274,8 @@ class Jobs:
             ).fetchall()
         for row in rows:
             values_of = dict(zip((field.name for field in fields(Job)), row, strict=True))
-            yield Job(**values_of | {"annotated": bool(values_of["annotated"])})
+            flags = {name: bool(values_of[name]) for name in ("annotated", "anonymize")}
+            yield Job(**values_of | flags)
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -298,6 +316,8 @@ def _open(file: Path) -> sqlite3.Connection:
         (version,) = base.execute("PRAGMA user_version").fetchone()
         if version == 0:
             base.executescript(f"BEGIN; {_TABLE} PRAGMA user_version = {_VERSION}; COMMIT;")
+        elif version == 1:
+            base.executescript(f"BEGIN; {_FROM_1} PRAGMA user_version = {_VERSION}; COMMIT;")
         elif version != _VERSION:
             raise sqlite3.DatabaseError(f"made by another version of mien: {version}")
         base.execute("BEGIN EXCLUSIVE")

@@ -44,6 +44,7 @@ class Settings:
         key: what a client must show; empty for nothing.
         origins: sites beside the server's own whose pages may talk to it, as `https://host:port`.
         loopback: whether only this computer can reach the server.
+        anonymize: whether no annotated copy may show faces, whatever its job asked for.
 
     Raises:
         ConfigError: a limit is not positive, or an origin is none.
@@ -53,6 +54,7 @@ class Settings:
     key: str = ""
     origins: tuple[str, ...] = ()
     loopback: bool = True
+    anonymize: bool = False
 
     workers: int = _limit(min(4, os.cpu_count() or 1), "threads that compute")
     max_connections: int = _limit(512, "open connections at a time")

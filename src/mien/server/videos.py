@@ -40,6 +40,7 @@ class JobView:
     id: str
     name: str
     state: State
+    anonymize: bool
     created_s: float
     started_s: float | None
     ended_s: float | None
@@ -88,6 +89,7 @@ class Videos:
         self,
         request: Request,
         annotated: bool = True,
+        anonymize: bool = False,
         fps: Annotated[float | None, Query(gt=0, le=1000)] = None,
     ) -> JobView:
         """Take a video; it is analysed when its turn comes."""
@@ -101,7 +103,8 @@ class Videos:
             job_id, folder = self._jobs.new_folder()
             async with asyncio.timeout(self._settings.upload_timeout):
                 name = await self._store(request, folder / UPLOAD)
-            job = self._jobs.add(job_id, name, annotated=annotated, fps=fps)
+            hidden = anonymize or self._settings.anonymize
+            job = self._jobs.add(job_id, name, annotated=annotated, fps=fps, anonymize=hidden)
         except BaseException as error:  # a client that goes away, too
             if folder is not None:
                 await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
@@ -224,8 +227,14 @@ class Videos:
         return job
 
     def _files(self, job: Job) -> list[str]:
+        """What a job gives out: no copy with faces from before the server hid them."""
         folder = self._jobs.folder_of(job)
-        return [name for name in FILES if job.ended and (folder / name).is_file()]
+        faces = self._settings.anonymize and not job.anonymize
+        return [
+            name
+            for name in FILES
+            if job.ended and (folder / name).is_file() and not (faces and name == "annotated.mp4")
+        ]
 
     def _described(self, job: Job) -> JobView:
         """A job as clients see it."""
@@ -236,6 +245,7 @@ class Videos:
             id=job.id,
             name=job.name,
             state=job.state,
+            anonymize=job.anonymize,
             created_s=job.created_s,
             started_s=job.started_s,
             ended_s=job.ended_s,

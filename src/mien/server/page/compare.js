@@ -1,4 +1,5 @@
-// The room to compare sessions: recordings of this browser, videos of the server, dropped tables.
+// The room to compare sessions, or groups of them: recordings of this browser, videos of the server,
+// dropped tables.
 
 import { request } from "./api.js";
 import { areas, legend, shareBar, shareText, swatch } from "./chart.js";
@@ -6,7 +7,7 @@ import { announce, get, make, notice } from "./dom.js";
 import { clock, percent } from "./expressions.js";
 import { takeDrops } from "./intake.js";
 import { listSessions, sessionResults } from "./store.js";
-import { curve, summarise } from "./summary.js";
+import { curve, meanCurve, meanSummary, summarise } from "./summary.js";
 import { readTable } from "./table.js";
 
 /** Bring the room to life. */
@@ -21,6 +22,8 @@ class Compare {
     this.dropped = [];
     this.sessions = [];
     this.chosen = new Set();
+    this.groups = new Map(); // session id -> the group it was put into
+    this.names = make("datalist", { id: "groups" });
     this.listed = make("ul", { class: "list choices" });
     this.trouble = make("div", {});
     const input = make("input", {
@@ -31,7 +34,8 @@ class Compare {
       make("p", {}, "Drop tables that mien wrote (.jsonl, .json, .csv)"),
       make("label", { class: "button" }, "Choose tables", input));
     get("compare-choice").append(
-      make("fieldset", { class: "plain" }, make("legend", {}, "Sessions"), this.listed), drop, this.trouble);
+      make("fieldset", { class: "plain" }, make("legend", {}, "Sessions"), this.listed, this.names),
+      drop, this.trouble);
     takeDrops(get("compare"), drop, (files) => this.take(files));
   }
 
@@ -69,21 +73,38 @@ class Compare {
   choice(session) {
     const box = make("input", {
       type: "checkbox", checked: this.chosen.has(session.id),
-      on: { change: (event) => this.toggle(session.id, event.target.checked) },
+      on: { change: () => this.toggle(session.id, box.checked, group) },
     });
-    return make("li", {}, make("label", {}, box,
-      make("span", { class: "grow" }, session.name), make("span", { class: "hint" }, session.hint)));
+    const name = make("input", {
+      type: "text", list: "groups", autocomplete: "off", maxlength: 60, placeholder: "its own",
+      value: this.groups.get(session.id) ?? "",
+      on: { change: () => this.put(session.id, name.value.trim()) },
+    });
+    const group = make("label", { class: "pick", hidden: !box.checked },
+      make("span", {}, "Group", make("span", { class: "unseen" }, ` of ${session.name}`)), name);
+    const label = make("label", {}, box,
+      make("span", { class: "grow" }, session.name), make("span", { class: "hint" }, session.hint));
+    return make("li", {}, label, group);
   }
 
-  toggle(id, on) {
+  toggle(id, on, group) {
+    group.hidden = !on;
     if (on) this.chosen.add(id);
     else this.chosen.delete(id);
+    return this.show();
+  }
+
+  put(id, group) {
+    if (group) this.groups.set(id, group);
+    else this.groups.delete(id);
     return this.show();
   }
 
   /** Load what was chosen and set it side by side. */
   async show() {
     const wanted = this.sessions.filter(({ id }) => this.chosen.has(id));
+    const names = new Set(this.groups.values());
+    this.names.replaceChildren(...[...names].map((value) => make("option", { value })));
     const turn = (this.turn = (this.turn ?? 0) + 1);
     const note = get("compare-note");
     if (wanted.length < 2) {
@@ -105,8 +126,10 @@ class Compare {
     if (turn !== this.turn) return; // the choice has changed meanwhile
     note.replaceChildren(...problems);
     const ready = wanted.filter(({ summary }) => summary);
-    get("comparison").replaceChildren(...(ready.length ? comparison(ready) : []));
-    announce(`${ready.length} sessions side by side`);
+    const columns = columnsOf(ready, this.groups);
+    get("comparison").replaceChildren(...(ready.length ? comparison(columns) : []));
+    const groups = columns.length < ready.length ? ` in ${columns.length} groups` : "";
+    announce(`${ready.length} sessions${groups} side by side`);
   }
 }
 
@@ -136,12 +159,36 @@ async function serverVideos() {
   }
 }
 
-function comparison(sessions) {
-  const labels = [...new Set(sessions.flatMap(({ summary }) => summary.labels))];
+/**
+ * What stands side by side: `{title, grouped, sessions, summary}`, the means of a group's sessions. A
+ * session without a group is one of its own.
+ */
+function columnsOf(sessions, groups) {
+  const columns = new Map();
+  for (const session of sessions) {
+    const group = groups.get(session.id);
+    const key = group ? `group:${group}` : session.id;
+    if (!columns.has(key)) columns.set(key, { group, sessions: [] });
+    columns.get(key).sessions.push(session);
+  }
+  return [...columns.values()].map(({ group, sessions: members }) => {
+    const summary = meanSummary(members.map((member) => member.summary));
+    const { n, seen } = summary;
+    const counted = `n = ${n}${seen < n ? `, ${seen} with a face` : ""}`;
+    const title = group ? `${group} (${counted})` : members[0].name;
+    return { title, grouped: Boolean(group), sessions: members, summary };
+  });
+}
+
+function comparison(columns) {
+  const labels = [...new Set(columns.flatMap(({ summary }) => summary.labels))];
+  const means = columns.some(({ grouped }) => grouped)
+    ? make("p", { class: "hint" }, "Of a group: means over its n sessions, each of which counts once.")
+    : null;
   return [
-    block("What was shown", sharesOf(sessions), legend(labels)),
-    block("Over time", ...timesOf(sessions)),
-    block("In figures", figuresOf(sessions, labels)),
+    block("What was shown", means, sharesOf(columns), legend(labels)),
+    block("Over time", ...timesOf(columns)),
+    block("In figures", figuresOf(columns, labels)),
   ];
 }
 
@@ -149,35 +196,38 @@ function block(title, ...content) {
   return make("div", { class: "block" }, make("h2", {}, title), ...content);
 }
 
-function sharesOf(sessions) {
-  return make("ul", { class: "shares" }, ...sessions.map(({ name, summary }) =>
+function sharesOf(columns) {
+  return make("ul", { class: "shares" }, ...columns.map(({ title, summary }) =>
     make("li", {},
-      make("p", {}, make("strong", {}, name), " ",
+      make("p", {}, make("strong", {}, title), " ",
         make("span", { class: "hint" }, shareText(summary))),
       shareBar(summary))));
 }
 
-/** One drawing a session, all on the same clock. */
-function timesOf(sessions) {
-  const moving = sessions.filter(({ summary }) => summary.unit === "time");
+/** One drawing a session or group, all on the same clock. */
+function timesOf(columns) {
+  const timed = ({ sessions }) => sessions.filter(({ summary }) => summary.unit === "time");
+  const moving = columns.filter((column) => timed(column).length);
   if (!moving.length) return [make("p", { class: "hint" }, "Pictures have no time.")];
-  const longest = Math.max(...moving.map(({ summary }) => summary.end_s - summary.begin_s), 0.1);
-  const rows = moving.map(({ name, summary, results }) => {
-    const { labels, begin_s } = summary;
-    const points = curve(results, labels, { points: 300, begin_s, end_s: begin_s + longest });
-    return make("div", { class: "time-row" }, make("p", {}, name),
-      areas(points, labels, `${name} over time: ${shareText(summary)}`));
+  const lengths = moving.flatMap(timed).map(({ summary }) => summary.end_s - summary.begin_s);
+  const longest = Math.max(...lengths, 0.1);
+  const rows = moving.map((column) => {
+    const { title, summary } = column;
+    const curves = timed(column).map(({ results, summary: { begin_s } }) =>
+      curve(results, summary.labels, { points: 300, begin_s, end_s: begin_s + longest }));
+    return make("div", { class: "time-row" }, make("p", {}, title),
+      areas(meanCurve(curves), summary.labels, `${title} over time: ${shareText(summary)}`));
   });
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => make("span", {}, clock(part * longest)));
   return [...rows, make("p", { class: "axis", "aria-hidden": "true" }, ...ticks)];
 }
 
-function figuresOf(sessions, labels) {
+function figuresOf(columns, labels) {
   const share = (summary, label) =>
     label === "uncertain" ? summary.uncertain : (summary.shares[label] ?? 0);
-  const two = sessions.length === 2 ? sessions.map(({ summary }) => summary) : null;
+  const two = columns.length === 2 ? columns.map(({ summary }) => summary) : null;
   const row = (label) => {
-    const cells = sessions.map(({ summary }) => {
+    const cells = columns.map(({ summary }) => {
       const p = share(summary, label);
       return make("td", { class: p ? null : "muted" }, percent(p));
     });
@@ -185,16 +235,17 @@ function figuresOf(sessions, labels) {
     return make("tr", {}, make("th", { scope: "row" }, swatch(label), label), ...cells);
   };
   const plain = (title, say) => make("tr", { class: "foot-row" }, make("th", { scope: "row" }, title),
-    ...sessions.map(({ summary }) => make("td", {}, say(summary))), two ? make("td", {}) : null);
-  const heads = ["Expression", ...sessions.map(({ name }) => name), ...(two ? ["Difference"] : [])];
+    ...columns.map(({ summary }) => make("td", {}, say(summary))), two ? make("td", {}) : null);
+  const count = (number) => number.toLocaleString("en", { maximumFractionDigits: 1 });
+  const heads = ["Expression", ...columns.map(({ title }) => title), ...(two ? ["Difference"] : [])];
   return make("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": "In figures" },
     make("table", {},
       make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
       make("tbody", {}, ...[...labels, "uncertain"].map(row),
         plain("Length", (s) => (s.unit === "time" ? clock(s.end_s - s.begin_s) : "–")),
         plain("Time in sight", (s) => (s.unit === "time" ? clock(s.total) : "–")),
-        plain("Frames", (s) => s.frames.toLocaleString("en")),
-        plain("Faces", (s) => (s.unit === "time" ? s.faces : s.total)))));
+        plain("Frames", (s) => count(s.frames)),
+        plain("Faces", (s) => count(s.faces)))));
 }
 
 /** A difference in percentage points: "+12", "−3". */

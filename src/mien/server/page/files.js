@@ -35,5 +35,5 @@ function sort(files, pictures, jobs) {
         + "or a video such as MP4, MOV, MKV or WebM.")),
   );
   if (of("picture").length) pictures.add(of("picture"));
-  for (const file of of("video")) jobs.upload(file);
+  for (const file of of("video")) jobs.upload(file, get("hide-faces").checked);
 }

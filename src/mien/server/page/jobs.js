@@ -23,8 +23,8 @@ export class Jobs {
     stage.append(this.under, this.opened);
   }
 
-  /** Send a video, follow it, open it. */
-  async upload(file) {
+  /** Send a video, follow it, open it. With `anonymize` faces are hidden in the server's copy. */
+  async upload(file, anonymize) {
     const stopper = new AbortController();
     const line = progressLine(file.name, button("Cancel", () => stopper.abort(), "quiet"));
     this.under.append(line.element);
@@ -32,7 +32,7 @@ export class Jobs {
     said(0);
     try {
       await ensureAccess();
-      const job = await upload("v1/videos", file, said, stopper.signal);
+      const job = await upload(`v1/videos?anonymize=${anonymize}`, file, said, stopper.signal);
       line.element.remove();
       this.local.set(job.id, file);
       this.show();
@@ -100,10 +100,12 @@ export class Jobs {
     return `v1/videos/${encodeURIComponent(job.id)}/files/${name}`;
   }
 
-  /** The reader's own file where the browser can play it, else the server's annotated copy. */
+  /** The reader's own file where the browser can play it and faces may be seen, else the server's copy. */
   async sourceOf(job) {
     const file = this.local.get(job.id);
-    if (file && (await playable(file))) return { url: URL.createObjectURL(file), drawn: false };
+    if (file && !job.anonymize && (await playable(file))) {
+      return { url: URL.createObjectURL(file), drawn: false };
+    }
     if (job.files.includes("annotated.mp4")) {
       return { url: address(this.path(job, "annotated.mp4")), drawn: true };
     }
@@ -133,10 +135,11 @@ export class Jobs {
     const began = new Date(1000 * job.created_s).toLocaleString(undefined, WHEN);
     const states = { done: "", failed: "failed · ", cancelled: "stopped early · " };
     const state = states[job.state] ?? `${job.state} · `;
+    const hidden = job.anonymize ? "faces hidden · " : "";
     const readable = job.files.includes("results.jsonl");
     return make("li", {},
       make("div", { class: "grow" }, make("p", { class: "notice-title" }, job.name),
-        make("p", { class: "hint" }, `${state}${job.frames} frames · ${began}`),
+        make("p", { class: "hint" }, `${state}${job.frames} frames · ${hidden}${began}`),
         job.error ? make("p", { class: "doubt" }, job.error) : null),
       make("div", { class: "row" },
         over && readable ? button("Open", () => this.open(job)) : null,

@@ -37,6 +37,45 @@ export function summarise(results) {
   };
 }
 
+/**
+ * The mean of several sessions as `summarise` gives each, and each counts once.
+ *
+ * `n` is how many there are, `seen` how many of them showed a face: only those have shares.
+ */
+export function meanSummary(summaries) {
+  const seen = summaries.filter(({ total }) => total > 0);
+  const timed = ({ unit }) => unit === "time";
+  const unit = summaries.some(timed) && seen.every(timed) ? "time" : "faces";
+  const labels = [...new Set(summaries.flatMap((summary) => summary.labels))];
+  const faces = (summary) => (timed(summary) ? summary.faces : summary.total);
+  return {
+    n: summaries.length,
+    seen: seen.length,
+    labels,
+    unit,
+    total: mean(summaries, unit === "time" ? ({ total }) => total : faces),
+    shares: Object.fromEntries(
+      labels.map((label) => [label, mean(seen, ({ shares }) => shares[label] ?? 0)])),
+    uncertain: mean(seen, ({ uncertain }) => uncertain),
+    frames: mean(summaries, ({ frames }) => frames),
+    begin_s: 0,
+    end_s: mean(summaries, ({ begin_s, end_s }) => end_s - begin_s),
+    faces: mean(summaries, faces),
+  };
+}
+
+/** The mean of curves with as many points: at each, of those sessions in which somebody was seen. */
+export function meanCurve(curves) {
+  return curves[0].map(({ t }, i) => {
+    const known = curves.map((points) => points[i].p).filter(Boolean);
+    return { t, p: known.length ? known[0].map((_, k) => mean(known, (p) => p[k])) : null };
+  });
+}
+
+function mean(items, value) {
+  return items.length ? items.reduce((sum, item) => sum + value(item), 0) / items.length : 0;
+}
+
 /** Every look at a face, with the time until the next look at the same one. */
 function* looks(results) {
   const waiting = new Map();

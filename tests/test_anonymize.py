@@ -1,0 +1,162 @@
+"""Faces that are to be hidden are hidden: on the command line, and on the server to the end."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.annotate import annotate, anonymize
+from mien.cli import main
+from mien.pipeline import Analyzer
+from mien.server.jobs import UPLOAD, Job, Jobs
+from mien.sources import open_source
+from mien.types import Frame, UInt8Array
+from tests.films import write_film
+from tests.servers import running
+from tests.test_server_videos import ended, result, send
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory, portrait: UInt8Array) -> Path:
+    """Three frames of the portrait, which moves a little."""
+    file = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    small = np.asarray(Image.fromarray(portrait).resize((280, 280)))
+    write_film(file, [small[i : i + 256, i : i + 256] for i in range(3)], fps=10)
+    return file
+
+
+@pytest.fixture
+def seen(analyzer: Analyzer, tmp_path: Path) -> Callable[[Path | httpx.Response], list[int]]:
+    """How many faces are found in each frame of a film, by its file or the server's answer."""
+
+    def count(film: Path | httpx.Response) -> list[int]:
+        if isinstance(film, httpx.Response):
+            (tmp_path / "film.mp4").write_bytes(film.content)
+            film = tmp_path / "film.mp4"
+        with open_source(film) as source:
+            return [len(analyzer.analyze_frame(Frame(frame.image)).faces) for frame in source]
+
+    return count
+
+
+Seen = Callable[[Path | httpx.Response], list[int]]
+
+
+def left_running(data: Path, clip: Path, *, anonymize: bool) -> Job:
+    """A job that a server was killed in the middle of, with half a copy that shows faces."""
+    jobs = Jobs(data, 1000)
+    job_id, folder = jobs.new_folder()
+    shutil.copy(clip, folder / UPLOAD)
+    shutil.copy(clip, folder / "annotated.mp4")
+    jobs.add(job_id, "clip.mp4", annotated=True, fps=None, anonymize=anonymize)
+    job = jobs.begin_next()
+    assert job is not None
+    jobs.close()
+    return job
+
+
+# ---- the command line ----
+
+
+def test_a_pictures_copy(
+    analyzer: Analyzer, portrait: UInt8Array, portrait_file: Path, tmp_path: Path
+) -> None:
+    copies = {}
+    for flags in ([], ["--anonymize"]):
+        out = tmp_path / f"copy{len(flags)}.png"
+        assert main(["analyze", str(portrait_file), "--out", str(out), "--quiet", *flags]) == 0
+        copies[bool(flags)] = np.asarray(Image.open(out))
+    faces = analyzer.analyze_frame(Frame(portrait)).faces
+    assert (copies[True] == annotate(anonymize(portrait, faces), faces)).all()
+    assert (copies[False] == annotate(portrait, faces)).all()
+
+
+def test_a_videos_copy(clip: Path, seen: Seen, tmp_path: Path) -> None:
+    for flags, faces in (([], [1, 1, 1]), (["--anonymize"], [0, 0, 0])):
+        out = tmp_path / f"copy{len(flags)}.mp4"
+        assert main(["analyze", str(clip), "--out", str(out), "--quiet", *flags]) == 0
+        assert seen(out) == faces
+
+
+# ---- the server ----
+
+
+def test_a_video_on_the_server(analyzer: Analyzer, clip: Path, seen: Seen, tmp_path: Path) -> None:
+    with running(analyzer, tmp_path) as client:
+        shown = ended(client, send(client, clip))
+        assert not shown["anonymize"]
+        assert seen(result(client, shown, "annotated.mp4")) == [1, 1, 1]
+        hidden = ended(client, send(client, clip, anonymize="true"))
+        assert hidden["anonymize"]
+        assert seen(result(client, hidden, "annotated.mp4")) == [0, 0, 0]
+        page = result(client, hidden, "report.html").text
+        assert "happy" in page
+        assert "<img" not in page
+        assert "data:image" not in page
+        wrong = client.post("/v1/videos", params={"anonymize": "perhaps"}, content=b"x")
+        assert wrong.status_code == 422
+
+
+def test_a_job_that_was_to_hide_faces_does_after_a_killed_server(
+    analyzer: Analyzer, clip: Path, seen: Seen, tmp_path: Path
+) -> None:
+    job = left_running(tmp_path, clip, anonymize=True)
+    with running(analyzer, tmp_path) as client:
+        last = ended(client, {"id": job.id})
+        assert (last["state"], last["anonymize"]) == ("done", True)
+        assert seen(result(client, last, "annotated.mp4")) == [0, 0, 0]
+
+
+def test_a_server_may_hide_faces_in_all_videos(
+    analyzer: Analyzer, clip: Path, seen: Seen, tmp_path: Path
+) -> None:
+    """In those that are sent, in those that wait from before, and not to be had in older copies."""
+    with running(analyzer, tmp_path) as client:
+        old = ended(client, send(client, clip))
+    job = left_running(tmp_path, clip, anonymize=False)
+    with running(analyzer, tmp_path, anonymize=True) as client:
+        sent = send(client, clip, anonymize="false")
+        assert sent["anonymize"]
+        for hidden in ({"id": job.id}, sent):
+            last = ended(client, hidden)
+            assert (last["state"], last["anonymize"]) == ("done", True)
+            assert seen(result(client, last, "annotated.mp4")) == [0, 0, 0]
+        address = f"/v1/videos/{old['id']}"
+        assert "annotated.mp4" not in client.get(address).json()["files"]
+        assert client.get(f"{address}/files/annotated.mp4").status_code == 404
+        assert client.get(f"{address}/files/results.csv").status_code == 200
+
+
+def test_the_server_hears_of_it_from_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Told(Exception):  # noqa: N818  (what came, not an error)
+        pass
+
+    def server(_analyzer: object, settings: object, **_: object) -> None:
+        raise Told(settings)
+
+    monkeypatch.setattr("mien.server.serving.Server", server)
+    monkeypatch.setattr("mien.pipeline.Analyzer", lambda *_, **__: None)
+    for flags in ([], ["--anonymize"]):
+        with pytest.raises(Told) as told:
+            main(["serve", "--data", str(tmp_path), *flags])
+        assert told.value.args[0].anonymize is bool(flags)
+
+
+def test_a_list_of_jobs_from_before_goes_on(clip: Path, tmp_path: Path) -> None:
+    job = left_running(tmp_path, clip, anonymize=False)
+    base = sqlite3.connect(tmp_path / "jobs.sqlite")
+    base.executescript("ALTER TABLE jobs DROP COLUMN anonymize; PRAGMA user_version = 1;")
+    base.close()
+    for _ in range(2):  # and once more as what it has become
+        jobs = Jobs(tmp_path, 1000)
+        found = jobs.get(job.id)
+        assert found is not None
+        assert (found.name, found.anonymize) == ("clip.mp4", False)
+        jobs.close()
