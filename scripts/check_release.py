@@ -5,7 +5,8 @@
 
 For each Python that is named: a fresh environment by `requirements.lock`, the wheel into it, and
 there, outside the repository, `mien demo`, `mien analyze` on a picture, and `mien models verify`.
-Needs a package registry. What was built lies in `dist/` afterwards. Standard library only.
+Needs a package registry. What was built lies in `dist/` afterwards; `--document docs/release.md`
+writes down what was found. Standard library only.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -93,6 +97,50 @@ def build() -> tuple[Path, Path]:
     return sdist, wheel
 
 
+_DOCUMENT = """\
+# What a release is made of
+
+<!-- Made by scripts/check_release.py --document; do not change it by hand. -->
+
+`python scripts/check_release.py {pythons} --document docs/release.md`
+on {day}, {system}: the wheel, {size} of at most {largest}, {count} files, holds what it should
+and nothing else (hashes of all weights checked), and was installed by `requirements.lock` into an
+empty environment and used, outside the repository, on
+
+{tried}
+
+| in the wheel | files | bytes, unpacked |
+|---|---|---|
+{contents}
+
+The licences and hashes of third-party weights, and of the packages that come along, are listed in
+[THIRD_PARTY.md](../licenses/THIRD_PARTY.md).
+"""
+
+
+def document(wheel: Path, pythons: Sequence[str], tried: Sequence[str]) -> str:
+    """A page on a wheel: its size, what lies in it, and where it was used."""
+    kinds: dict[str, list[int]] = {}
+    with zipfile.ZipFile(wheel) as archive:
+        entries = archive.infolist()
+        for entry in entries:
+            path = Path(entry.filename)
+            large = path.suffix in (".onnx", ".jpg")
+            kind = path.as_posix() if large else f"{path.parts[0]}/…{path.suffix or ' (records)'}"
+            kinds.setdefault(kind, []).append(entry.file_size)
+    rows = sorted(kinds.items(), key=lambda kind: -sum(kind[1]))
+    return _DOCUMENT.format(
+        pythons=" ".join(Path(python).name for python in pythons),
+        day=f"{datetime.now(UTC):%Y-%m-%d}",
+        system=f"{platform.system()} {platform.machine()}",
+        size=f"{wheel.stat().st_size / 1e6:.1f} MB",
+        largest=f"{LARGEST_BYTES / 1e6:.0f} MB",
+        count=len(entries),
+        tried="\n".join(f"- {line}" for line in tried),
+        contents="\n".join(f"| `{kind}` | {len(n):,} | {sum(n):,} |" for kind, n in rows),
+    )
+
+
 def try_out(wheel: Path, python: str) -> str:
     """Install the wheel for a Python and use it. Returns what was tried."""
     with tempfile.TemporaryDirectory() as folder:
@@ -143,6 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("python", nargs="*", default=[sys.executable], help="interpreters to try")
     parser.add_argument("--wheel", type=Path, help="take this one, and build none")
+    parser.add_argument("--document", type=Path, help="write a page on it, in Markdown")
     options = parser.parse_args()
     if options.wheel:
         wheel: Path = options.wheel.resolve()
@@ -154,8 +203,12 @@ def main() -> None:
     with zipfile.ZipFile(wheel) as archive:
         count = len(archive.namelist())
     print(f"{wheel.name}: {wheel.stat().st_size:,} bytes, {count} files, as they should be")
+    tried = []
     for python in options.python:
-        print(try_out(wheel, python), flush=True)
+        tried.append(try_out(wheel, python))
+        print(tried[-1], flush=True)
+    if options.document:
+        options.document.write_text(document(wheel, options.python, tried), encoding="utf-8")
 
 
 if __name__ == "__main__":

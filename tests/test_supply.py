@@ -150,6 +150,16 @@ def test_a_wheel_that_is_too_large(
     assert "expected at most 100" in problem
 
 
+def test_a_page_on_a_wheel(tmp_path: Path, scripts: Any) -> None:
+    script = scripts("check_release")
+    made = wheel(tmp_path, script, {"mien/big.onnx": b"x" * 12345, "mien/a.py": b"x" * 90_000})
+    page = script.document(made, ["/usr/bin/python3.11"], ["Python 3.11.7: demo"])
+    assert "check_release.py python3.11 --document" in page
+    assert "- Python 3.11.7: demo" in page
+    assert "| `mien/big.onnx` | 1 | 12,345 |" in page
+    assert page.index("`mien/….py`") < page.index("`mien/big.onnx`")
+
+
 # Code that must not be there.
 
 #: Modules that make objects out of bytes by running what the bytes say.
