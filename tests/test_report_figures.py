@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.report.companions import Marker, Member
+from mien.companions import Marker, Member
 from mien.report.contrasts import audience, differences, reactions, sessions
 from mien.report.findings import overall, shares_of, transitions, units_of
 from mien.report.intake import take_in

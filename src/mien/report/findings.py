@@ -1,5 +1,5 @@
-"""How much of each expression: shares, units, what followed what, quality. Imports numpy, and the
-siblings `companions`, `recording` and `statistics`.
+"""How much of each expression: shares, units, what followed what, quality. Imports numpy, from
+mien companions, and the siblings `recording` and `statistics`.
 
 Every figure has its interval where one can be had. Shares are of the time a face was in sight, and
 of sure answers only: what was `uncertain` is a share of its own.
@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from mien.report.companions import Member, names
+from mien.companions import Member, names
 from mien.report.recording import FloatArray, Quality, Recording, Track
 from mien.report.statistics import Estimate, shares_over_time, shares_over_units
 

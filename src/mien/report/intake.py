@@ -1,5 +1,5 @@
 """Reads a table frame by frame and adds it up: `take_in`. Imports numpy and from mien: errors,
-events, results, types, and the siblings `companions` and `recording`.
+companions, events, results, types, and the sibling `recording`.
 
 Memory does not depend on the length of a table, only on how many faces it holds. A frame counts for
 the time until the next one; after a break it counts for a usual step, and the break is noted.
@@ -17,9 +17,9 @@ from typing import Final
 
 import numpy as np
 
+from mien.companions import Marker
 from mien.errors import SourceError
 from mien.events import Segment, SegmentFinder
-from mien.report.companions import Marker
 from mien.report.recording import (
     MOST_SPANS,
     OFFSETS_S,

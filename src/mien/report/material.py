@@ -1,5 +1,5 @@
-"""What every section of a report is written from, and how figures are written. Imports the siblings
-`companions`, `recording`, `statistics`, `thumbnails` and `views`.
+"""What every section of a report is written from, and how figures are written. Imports from mien
+companions, and the siblings `recording`, `statistics`, `thumbnails` and `views`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Final
 
-from mien.report.companions import Marker, Member
+from mien.companions import Marker, Member
 from mien.report.recording import Recording
 from mien.report.statistics import Estimate
 from mien.report.thumbnails import Thumbnail

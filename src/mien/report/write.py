@@ -1,5 +1,5 @@
 """Builds a report out of tables: `write_report`. Imports the siblings, and from mien: annotate,
-errors, types.
+companions, errors, types.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mien.annotate import css_colours
+from mien.companions import Marker, read_groups, read_markers
 from mien.errors import ConfigError, MienError, SinkError, SourceError
 from mien.report import comparisons, grounds, sections, words
-from mien.report.companions import Marker, read_groups, read_markers
 from mien.report.intake import take_in
 from mien.report.material import Material, counted
 from mien.report.page import Html, document, join, tag
