@@ -168,6 +168,10 @@ def test_people_count_once(tmp_path: Path) -> None:
     (difference,) = differences(units, EXPRESSIONS)
     assert (difference.first, difference.second, difference.n) == ("x", "y", (2, 1))
     assert difference.rows[HAPPY][1:3] == pytest.approx((0.5, 0))
+    # The first group named is the base, whatever the order of the tables.
+    units = units_of(recordings, EXPRESSIONS, [Member("d.mp4", "y"), *members])
+    (difference,) = differences(units, EXPRESSIONS)
+    assert (difference.first, difference.second, difference.n) == ("y", "x", (1, 2))
 
 
 def test_sessions_are_dated(tmp_path: Path) -> None:

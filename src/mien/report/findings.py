@@ -93,7 +93,7 @@ class Unit:
 def units_of(
     recordings: Sequence[Recording], labels: Sequence[str], members: Sequence[Member]
 ) -> list[Unit]:
-    """One unit a recording with a face, or a person where these are named.
+    """One unit a recording with a face, or a person where these are named, group by group as named.
 
     A person of two groups is one unit in each of them.
     """
@@ -105,9 +105,10 @@ def units_of(
             key = (member.group, member.person or number)
             shares = _columns(track, labels).sum(0) / track.total_s
             rows[key].append((shares, track.probs_s.sum(0) / track.total_s))
+    groups = [*dict.fromkeys(member.group for member in members), ""]
     return [
         Unit(group, *(np.mean([row[i] for row in parts], axis=0) for i in (0, 1)))
-        for (group, _), parts in rows.items()
+        for (group, _), parts in sorted(rows.items(), key=lambda row: groups.index(row[0][0]))
     ]
 
 
