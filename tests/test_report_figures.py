@@ -148,7 +148,7 @@ def test_what_followed_what(tmp_path: Path) -> None:
     parts = [("happy", 10), ("sad", 10), ("happy", 10), ("neutral", 10)]
     frames = [[face(1, name, 0.9)] for name, n in parts for _ in range(n)]
     frames += [[]] * 30 + [[face(1, "sad", 0.9)]] * 10  # after three seconds nothing follows
-    counts = transitions([one(tmp_path / "a.jsonl", film(*frames))], EXPRESSIONS)
+    counts = transitions(one(tmp_path / "a.jsonl", film(*frames)).tracks, EXPRESSIONS)
     assert counts.sum() == 3
     assert counts[HAPPY, SAD] == counts[SAD, HAPPY] == counts[HAPPY, NEUTRAL] == 1
 

@@ -145,16 +145,22 @@ def overall(
 
 
 def transitions(
-    recordings: Sequence[Recording], labels: Sequence[str]
+    tracks: Sequence[Track], labels: Sequence[str]
 ) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     """How often one expression of a face was followed by another within two seconds: `(K, K)`."""
     counts = np.zeros((len(labels), len(labels)), np.int64)
-    for recording in recordings:
-        for track in recording.tracks:
-            for first, then in pairwise(track.segments):
-                if then.start_s - first.end_s <= _PAUSE_S:
-                    counts[labels.index(first.expression), labels.index(then.expression)] += 1
+    for track in tracks:
+        for first, then in pairwise(track.segments):
+            if then.start_s - first.end_s <= _PAUSE_S:
+                counts[labels.index(first.expression), labels.index(then.expression)] += 1
     return counts
+
+
+def changes_per_minute(tracks: Sequence[Track], labels: Sequence[str]) -> float:
+    """Transitions to another expression in a minute in sight; NaN where nobody was."""
+    counts = transitions(tracks, labels)
+    seen_s = sum(track.total_s for track in tracks)
+    return 60 * float(counts.sum() - counts.trace()) / seen_s if seen_s > 0 else float("nan")
 
 
 def total_quality(recordings: Sequence[Recording]) -> Quality:

@@ -54,6 +54,16 @@ class Material:
         """Recordings with a time."""
         return [recording for recording in self.recordings if recording.is_video]
 
+    @property
+    def unit(self) -> str:
+        """What groups are compared by."""
+        return "people" if any(member.person for member in self.members) else "recordings"
+
+    @property
+    def over_time(self) -> bool:
+        """Whether tables are sessions, one after the other: by their days, or for the view."""
+        return "trends" in self.view.asks_for or any(member.day for member in self.members)
+
     def mark(self, label: str) -> str:
         """The name of a class's colour; sums of classes have the accent's."""
         if label == "uncertain":
