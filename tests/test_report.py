@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from mien.cli import main
+from mien.companions import Member, read_groups, read_markers
 from mien.errors import ConfigError, SourceError
 from mien.report import VIEWS, write_report
-from mien.report.companions import Member, read_groups, read_markers
 from mien.report.intake import take_in
 from mien.report.recording import FloatArray
 from mien.types import EXPRESSIONS, FaceQuality, FrameResult

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.report.companions import Marker, Member
+from mien.companions import Marker, Member
 from mien.report.contrasts import audience, differences, reactions, sessions
 from mien.report.findings import overall, shares_of, transitions, units_of
 from mien.report.intake import take_in
@@ -148,7 +148,7 @@ def test_what_followed_what(tmp_path: Path) -> None:
     parts = [("happy", 10), ("sad", 10), ("happy", 10), ("neutral", 10)]
     frames = [[face(1, name, 0.9)] for name, n in parts for _ in range(n)]
     frames += [[]] * 30 + [[face(1, "sad", 0.9)]] * 10  # after three seconds nothing follows
-    counts = transitions([one(tmp_path / "a.jsonl", film(*frames))], EXPRESSIONS)
+    counts = transitions(one(tmp_path / "a.jsonl", film(*frames)).tracks, EXPRESSIONS)
     assert counts.sum() == 3
     assert counts[HAPPY, SAD] == counts[SAD, HAPPY] == counts[HAPPY, NEUTRAL] == 1
 
@@ -168,6 +168,10 @@ def test_people_count_once(tmp_path: Path) -> None:
     (difference,) = differences(units, EXPRESSIONS)
     assert (difference.first, difference.second, difference.n) == ("x", "y", (2, 1))
     assert difference.rows[HAPPY][1:3] == pytest.approx((0.5, 0))
+    # The first group named is the base, whatever the order of the tables.
+    units = units_of(recordings, EXPRESSIONS, [Member("d.mp4", "y"), *members])
+    (difference,) = differences(units, EXPRESSIONS)
+    assert (difference.first, difference.second, difference.n) == ("y", "x", (1, 2))
 
 
 def test_sessions_are_dated(tmp_path: Path) -> None:

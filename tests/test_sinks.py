@@ -16,10 +16,17 @@ from PIL import Image
 from pyarrow import parquet
 
 from mien.errors import SinkError
-from mien.results import read_results
+from mien.results import read_results, to_pandas
 from mien.sinks import open_sink, to_json
 from mien.sinks.tables import JsonLinesSink
-from mien.types import EXPRESSIONS, RESULT_COLUMNS, FaceResult, FrameResult, UInt8Array
+from mien.types import (
+    EXPRESSIONS,
+    RESULT_COLUMNS,
+    FaceIdentity,
+    FaceResult,
+    FrameResult,
+    UInt8Array,
+)
 
 
 def face(p: float = 0.1, track_id: int | None = None) -> FaceResult:
@@ -78,8 +85,31 @@ def test_tables_agree_with_each_other(tmp_path: Path) -> None:
             assert written == {k: "" if v is None else str(v) for k, v in row.items()}
     frame = pd.read_csv(tmp_path / "r.csv")
     assert frame["prob_happy"].dropna().tolist() == [1 / 3, 0.9]
-    expected = pd.concat([result.to_pandas() for result in RESULTS], ignore_index=True)
-    assert list(expected.columns) == list(RESULT_COLUMNS)
+    assert list(RESULTS[0].to_pandas().columns) == list(RESULT_COLUMNS)
+    whole = to_pandas(read_results(tmp_path / "r.csv"))
+    pd.testing.assert_frame_equal(whole, to_pandas(RESULTS))
+    assert list(whole.columns) == list(frame.columns)
+    known, read = (table.astype(object).where(table.notna(), None) for table in (whole, frame))
+    assert known.to_numpy().tolist() == read.to_numpy().tolist()
+    assert len(to_pandas([])) == 0
+    assert list(to_pandas([]).columns) == list(RESULT_COLUMNS)
+
+
+def test_a_data_frame_of_one_models_results(tmp_path: Path) -> None:
+    """Optional columns are there for all as soon as one face has them."""
+    named = replace(face(), identity=FaceIdentity("Ada", 0.9))
+    results = [RESULTS[0], replace(RESULTS[0], source="other.jpg", faces=(named,))]
+    with open_sink(tmp_path / "r.csv", identity=True) as sink:
+        for result in results:
+            sink.write(result)
+    columns = list(pd.read_csv(tmp_path / "r.csv").columns)
+    for found in (to_pandas(results), to_pandas(read_results(tmp_path / "r.csv"))):
+        assert list(found.columns) == columns
+        assert found["person"].tolist()[-1] == "Ada"
+        assert found["person"].isna().tolist() == [True] * (len(found) - 1) + [False]
+    bored = replace(face(), expression="bored", probs={"bored": 0.8, "focused": 0.2})
+    with pytest.raises(ValueError, match="and with bored, focused"):
+        to_pandas([RESULTS[0], replace(RESULTS[0], faces=(bored,))])
 
 
 @pytest.mark.parametrize("name", ["r.csv", "r.parquet"])

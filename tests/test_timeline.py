@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.cli import main
+from mien.companions import read_markers
 from mien.errors import SourceError
 from mien.results import read_results
 from mien.sinks import open_sink
@@ -181,6 +182,52 @@ def test_faces_have_their_names(tmp_path: Path, suffix: str) -> None:
     write_timeline(timeline, tmp_path / "t.svg")
     drawn = (tmp_path / "t.svg").read_text()
     assert "<!-- A&lt;b&gt; &amp; $x$ $ (face 1), 2.9 s" in drawn
+
+
+MARKERS = """time_s,label,source
+0.5,a joke <b> $x$,
+0.25,scene,v.mp4
+0.5,applause,
+0.4,other film,w.mp4
+9,after the end,
+"""
+
+
+def test_moments_are_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of this video and within it, at their time, under their name, in page and picture."""
+    (tmp_path / "m.csv").write_text(MARKERS)
+    with open_sink(tmp_path / "r.jsonl") as sink:
+        for result in film(*CROWD, source="films/v.mp4"):
+            sink.write(result)
+    timeline = build_timeline(
+        read_results(tmp_path / "r.jsonl"), markers=read_markers(tmp_path / "m.csv")
+    )
+    assert timeline.moments == ((0.25, "scene"), (0.5, "a joke <b> $x$, applause"))
+    command = ["plot", str(tmp_path / "r.jsonl"), "--markers", str(tmp_path / "m.csv"), "--out"]
+    assert main([*command, str(tmp_path / "t.html")]) == 0
+    page = (tmp_path / "t.html").read_text()
+    lines = re.findall(r'<line class="moment" x1="([\d.]+)" x2="([\d.]+)"', page)
+    x = [1000 * time_s / 1.1 for time_s in (0.25, 0.5)] * 2  # two faces
+    assert (
+        [float(a) for a, _ in lines] == [float(b) for _, b in lines] == pytest.approx(x, abs=0.01)
+    )
+    widths = re.findall(r'<span style="left:([\d.]+)%;max-width:([\d.]+)%">(.*?)</span>', page)
+    assert [name for *_, name in widths] == ["scene", "a joke &lt;b&gt; $x$, applause"] * 2
+    assert [sum(map(float, row[:2])) for row in widths[:2]] == pytest.approx(
+        [50 / 1.1, 100], abs=0.1
+    )
+    assert "<tr><td>0.50<td>a joke &lt;b&gt; $x$, applause" in page
+    assert main([*command, str(tmp_path / "t.svg")]) == 0
+    drawn = (tmp_path / "t.svg").read_text()
+    assert "<!-- scene -->" in drawn
+    assert "<!-- a joke &lt;b&gt; $x$, applause -->" in drawn
+    assert drawn.count("stroke-dasharray: 4.44") == 4  # two moments in two panels
+    assert capsys.readouterr().err.count("\n") == 2  # where the files are, and nothing else
+    (tmp_path / "m.csv").write_text("time_s,label\n7,too late\n")
+    assert main([*command, str(tmp_path / "u.html")]) == 0
+    said = capsys.readouterr().err
+    assert "m.csv: holds no moment of films/v.mp4, which ends at 1.1 s" in said
+    assert 'class="moment' not in (tmp_path / "u.html").read_text()
 
 
 def test_names_in_any_script_can_be_drawn(tmp_path: Path) -> None:

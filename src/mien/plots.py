@@ -226,6 +226,7 @@ def timeline_chart(
     labels: Sequence[str],
     colours: Sequence[str],
     end_s: float,
+    moments: Sequence[tuple[float, str]],
     file: Path,
 ) -> None:
     """Stacked probabilities over time, one panel a face, with its segments as bars below.
@@ -235,17 +236,27 @@ def timeline_chart(
             out of sight), and segments as (expression, start, end).
         labels, colours: of the K classes.
         end_s: where the axis of time ends.
+        moments: seconds and words; a line through all panels, with its words above them.
         file: picture to write.
     """
-    with _panels(file, 11, 1.2 + 1.7 * len(faces), len(faces)) as panels:
+    height = 1.2 + 1.7 * len(faces) + (1 if moments else 0)
+    with _panels(file, 11, height, len(faces)) as panels:
         for axes, (title, times, probs, segments) in zip(panels, faces, strict=True):
             areas = axes.stackplot(times, probs.T, colors=colours, labels=labels, linewidth=0)
             for name, start, end in segments:
                 colour = colours[labels.index(name)]
                 axes.barh(-0.08, end - start, 0.1, start, color=colour, linewidth=0)
+            for at_s, _ in moments:
+                axes.axvline(at_s, color=_INK, linewidth=1.2, linestyle="--")
             axes.set(xlim=(0, max(end_s, 1e-3)), ylim=(-0.15, 1), yticks=(0, 0.5, 1))
-            # A title holds a person's name, which may hold dollars; it is no formula.
+            # Words of others (a person's name, a moment's) may hold dollars; they are no formulas.
             axes.set_title(title, loc="left", fontsize=10, color=_INK, parse_math=False)
+        if moments:
+            words = [what if len(what) <= 30 else f"{what[:29]}\u2026" for _, what in moments]
+            turned = {"rotation": 30, "rotation_mode": "anchor", "ha": "left", "fontsize": 8}
+            above = panels[0].secondary_xaxis("top")
+            above.set_xticks([at_s for at_s, _ in moments], words, parse_math=False, **turned)
+            above.spines["top"].set_visible(False)
         panels[-1].set_xlabel("seconds")
         figure = panels[-1].figure
         figure.legend(areas, labels, ncols=len(labels), frameon=False, loc="outside lower center")

@@ -1,5 +1,5 @@
-"""Results read back from the files that sinks wrote. May import csv, json, pyarrow inside a
-function (the extra `parquet`), and from mien: errors, types.
+"""Results read back from the files that sinks wrote, and as a data frame. May import csv, json,
+pyarrow inside a function (the extra `parquet`), and from mien: errors, types.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from mien.types import (
     FaceResult,
     FaceShape,
     FrameResult,
+    to_pandas,
 )
+
+__all__ = ["read_results", "to_pandas"]
 
 _SUFFIXES: Final = (".jsonl", ".json", ".csv", ".parquet")
 _ROWS_AT_ONCE: Final = 8192  # of a Parquet file

@@ -1,7 +1,7 @@
 """What the faces of a video showed, over time: a picture, or a page to look around in.
 
-May import events, results, plots, annotate and what lies below them. The page holds everything it
-needs; nothing is loaded from elsewhere.
+May import companions, events, results, plots, annotate and what lies below them. The page holds
+everything it needs; nothing is loaded from elsewhere.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from mien import plots
 from mien.annotate import css_colours
+from mien.companions import Marker
 from mien.errors import SinkError, SourceError
 from mien.events import Segment, SegmentFinder
 from mien.types import FrameResult
@@ -58,19 +59,34 @@ class FaceTimeline:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The faces of one video, those longest in sight first."""
+    """The faces of one video, those longest in sight first.
+
+    Attributes:
+        source: the video.
+        labels: the K classes.
+        end_s: the time of its last frame.
+        faces: at most twelve.
+        left_out: how many more there were.
+        moments: when something happened to those who are filmed, ascending, and what.
+    """
 
     source: str
     labels: tuple[str, ...]
     end_s: float
     faces: tuple[FaceTimeline, ...]
     left_out: int
+    moments: tuple[tuple[float, str], ...] = ()
 
 
 def build_timeline(
-    results: Iterable[FrameResult], *, finder: SegmentFinder | None = None
+    results: Iterable[FrameResult],
+    *,
+    finder: SegmentFinder | None = None,
+    markers: Sequence[Marker] = (),
 ) -> Timeline:
     """The timeline of one video's results.
+
+    Markers of other recordings and of after its end are left out; those of one moment are joined.
 
     Raises:
         SourceError: no face with a track, or results of several sources.
@@ -107,7 +123,14 @@ def build_timeline(
         for number, rows in seen.items()
     ]
     faces.sort(key=lambda face: -face.seen_s)
-    return Timeline(source, labels, end_s, tuple(faces[:_FACES]), max(0, len(faces) - _FACES))
+    left_out = max(0, len(faces) - _FACES)
+    moments = _moments([m for m in markers if m.concerns(source) and m.time_s <= end_s])
+    return Timeline(source, labels, end_s, tuple(faces[:_FACES]), left_out, moments)
+
+
+def _moments(markers: Iterable[Marker]) -> tuple[tuple[float, str], ...]:
+    found = groupby(sorted(markers, key=lambda m: m.time_s), key=lambda m: m.time_s)
+    return tuple((time_s, ", ".join(m.label for m in same)) for time_s, same in found)
 
 
 def _face_timeline(
@@ -163,7 +186,8 @@ def _write(timeline: Timeline, file: Path) -> None:
         )
         for face in timeline.faces
     ]
-    plots.timeline_chart(rows, timeline.labels, css_colours(timeline.labels), timeline.end_s, file)
+    colours = css_colours(timeline.labels)
+    plots.timeline_chart(rows, timeline.labels, colours, timeline.end_s, timeline.moments, file)
 
 
 def _title(face: FaceTimeline) -> str:
@@ -178,7 +202,12 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1f2a44; background: #fff; m
   max-width: 72rem; padding: 0 1rem }
 h1 { font-size: 1.4rem } h2 { font-size: 1rem; margin: 1.6rem 0 .3rem }
 svg { width: 100%; height: 120px; display: block; background: #f5f7fb; touch-action: none }
-.bars { height: 14px; margin-top: 3px } .legend span { display: inline-block; margin-right: 1rem }
+.bars { height: 14px; margin-top: 3px } .moment { stroke: currentColor; stroke-width: 2;
+  stroke-dasharray: 5 3; vector-effect: non-scaling-stroke }
+.moments { position: relative; height: 1.3rem; font-size: .75rem } .moments span { position:
+  absolute; border-left: 2px dashed; padding-left: .2rem; box-sizing: border-box; overflow: hidden;
+  text-overflow: ellipsis; white-space: nowrap }
+.legend span { display: inline-block; margin-right: 1rem }
 .legend i { display: inline-block; width: .8em; height: .8em; margin-right: .3em }
 table { border-collapse: collapse; margin-top: 1rem } td, th { padding: .15rem .8rem;
   text-align: right } td:nth-child(2), th:nth-child(2) { text-align: left }
@@ -191,7 +220,7 @@ _SCRIPT: Final = """
 const data = JSON.parse(document.getElementById("data").textContent);
 for (const [i, face] of data.faces.entries()) {
   const svg = document.getElementById("face" + i), say = document.getElementById("say" + i);
-  const line = svg.querySelector("line");
+  const line = svg.querySelector(".pointer");
   const show = (x) => {
     const t = x * data.end_s;
     let best = -1;
@@ -234,13 +263,19 @@ def _page(timeline: Timeline) -> Iterator[str]:
     )
     for number, face in enumerate(timeline.faces):
         yield f"<h2>{escape(_title(face))}</h2>"
+        yield from _moment_labels(timeline)
         yield (
             f'<svg id="face{number}" viewBox="0 0 1000 100" preserveAspectRatio="none" '
             f'tabindex="0" role="img" aria-label="{escape(_title(face))}. Arrow keys move '
             f'through time.">'
         )
         yield from _areas(face, timeline.end_s, colours)
-        yield '<line y1="0" y2="100" stroke="currentColor" style="display:none"></line></svg>'
+        for time_s, label in timeline.moments:
+            x = 1000 * time_s / max(timeline.end_s, 1e-9)
+            yield f'<line class="moment" x1="{x:.2f}" x2="{x:.2f}" y1="0" y2="100">'
+            yield f"<title>{escape(label)}, {time_s:.2f} s</title></line>"
+        yield '<line class="pointer" y1="0" y2="100" stroke="currentColor" style="display:none">'
+        yield "</line></svg>"
         yield (
             '<svg class="bars" viewBox="0 0 1000 10" preserveAspectRatio="none" '
             'role="presentation">'
@@ -264,10 +299,25 @@ def _page(timeline: Timeline) -> Iterator[str]:
                 f"<td>{s.end_s:.2f}<td>{s.mean:.0%}<td>{s.peak:.0%}"
             )
     yield "</table>"
+    if timeline.moments:
+        yield "<h2>Moments</h2><table><tr><th>at s<th>what"
+        yield from (f"<tr><td>{time_s:.2f}<td>{escape(what)}" for time_s, what in timeline.moments)
+        yield "</table>"
     # "<" would end the script in a browser's eyes, wherever it stands.
     text = json.dumps(_data(timeline), separators=(",", ":")).replace("<", "\\u003c")
     yield f'<script type="application/json" id="data">{text}</script>'
     yield f"<script>{_SCRIPT}</script></html>"
+
+
+def _moment_labels(timeline: Timeline) -> Iterator[str]:
+    """Words above a chart, cut where the next begins; the page's last table has all."""
+    if not timeline.moments:
+        return
+    places = [100 * time_s / max(timeline.end_s, 1e-9) for time_s, _ in timeline.moments]
+    yield '<div class="moments" aria-hidden="true">'
+    for (left, end), (_, label) in zip(pairwise([*places, 100]), timeline.moments, strict=True):
+        yield f'<span style="left:{left:.2f}%;max-width:{end - left:.2f}%">{escape(label)}</span>'
+    yield "</div>"
 
 
 def _areas(face: FaceTimeline, end_s: float, colours: Sequence[str]) -> Iterator[str]:

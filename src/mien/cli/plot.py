@@ -20,12 +20,14 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = parser.add_argument
     add("results", help="what `mien analyze VIDEO --out` wrote: .jsonl .json .csv .parquet")
     add("--out", required=True, metavar="FILE", help=".png, .svg or .pdf, or .html for a page")
+    add("--markers", metavar="FILE", help="CSV with time_s,label[,source]: moments to mark")
     add("--overwrite", action="store_true", help="replace an existing file")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Read, draw, and say where it is."""
+    from mien.companions import read_markers
     from mien.results import read_results
     from mien.timeline import build_timeline, write_timeline
 
@@ -36,7 +38,11 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--out {out}: is already there. Choose another name, or use --overwrite")
     if not out.suffix.lower().startswith(".htm"):
         require_extra("report", "matplotlib")
-    timeline = build_timeline(read_results(options.results))
+    markers = read_markers(Path(options.markers)) if options.markers else []
+    timeline = build_timeline(read_results(options.results), markers=markers)
     write_timeline(timeline, out)
+    if markers and not timeline.moments:
+        video = f"{timeline.source}, which ends at {timeline.end_s:.1f} s"
+        say(f"mien: {options.markers}: holds no moment of {video}. None is drawn")
     say(f"mien: {out}")
     return GOOD

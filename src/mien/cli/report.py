@@ -1,4 +1,4 @@
-"""`mien report`: tables of results as one page to read, print and keep."""
+"""`mien report`: tables of results as one page to read, print and keep, and as its figures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mien.cli.exits import GOOD, PARTLY, say
+from mien.cli.outputs import spare_sources
 from mien.errors import ConfigError
 
 
@@ -19,7 +20,13 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add = parser.add_argument
     add("table", nargs="+", help="what `mien analyze --out` wrote: .jsonl .json .csv .parquet")
-    add("--out", required=True, metavar="FILE", help="the page: .html")
+    add(
+        "--out",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="the page: .html; or its figures: .json; repeatable",
+    )
     add(
         "--view",
         default="research",
@@ -58,17 +65,21 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the page; a bad table never costs the others their report."""
+    """Write what was asked for; a bad table never costs the others their report."""
     from mien.report import write_report
 
-    out = Path(options.out)
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"--out {out}: expected .html")
-    if out.exists() and not options.overwrite:
-        raise ConfigError(f"--out {out}: is already there. Choose another name, or use --overwrite")
+    outs = [Path(out) for out in options.out]
+    for out in outs:
+        if out.suffix.lower() not in (".html", ".htm", ".json"):
+            raise ConfigError(f"--out {out}: expected .html, or .json for the figures")
+        if out.exists() and not options.overwrite:
+            raise ConfigError(
+                f"--out {out}: is already there. Choose another name, or use --overwrite"
+            )
+    spare_sources(options.out, options.table)
     outcome = write_report(
         [Path(table) for table in options.table],
-        out,
+        outs,
         view=options.view,
         markers=Path(options.markers) if options.markers else None,
         groups=Path(options.groups) if options.groups else None,
@@ -80,5 +91,6 @@ def run(options: argparse.Namespace) -> int:
         say(f"mien: {failure}")
     for note in outcome.notes:
         say(f"mien: {note}")
-    say(f"mien: {out}")
+    for out in outs:
+        say(f"mien: {out}")
     return PARTLY if outcome.failures else GOOD

@@ -22,6 +22,7 @@ from typing import Final
 
 import numpy as np
 
+from mien.adapters import AFFECTNET_EXPRESSIONS, RAFDB_EXPRESSIONS
 from mien.datasets.rows import (
     CLASS_ALIASES,
     FERPLUS_COLUMNS,
@@ -43,13 +44,8 @@ _FERPLUS_HEADER: Final = (
 _CKPLUS: Final = {
     1: "angry", 2: "contempt", 3: "disgust", 4: "fear", 5: "happy", 6: "sad", 7: "surprise"
 }  # fmt: skip
-_RAFDB: Final = {
-    1: "surprise", 2: "fear", 3: "disgust", 4: "happy", 5: "sad", 6: "angry", 7: "neutral"
-}  # fmt: skip
-_AFFECTNET: Final = {
-    0: "neutral", 1: "happy", 2: "sad", 3: "surprise", 4: "fear", 5: "disgust", 6: "angry",
-    7: "contempt",
-}  # fmt: skip
+_RAFDB: Final = dict(enumerate(RAFDB_EXPRESSIONS, 1))
+_AFFECTNET: Final = dict(enumerate(AFFECTNET_EXPRESSIONS))
 _KDEF: Final = {
     "AF": "fear", "AN": "angry", "DI": "disgust", "HA": "happy", "NE": "neutral", "SA": "sad",
     "SU": "surprise",

@@ -1,9 +1,9 @@
 """What a recording's faces showed, as one page to read, print and keep: `write_report`.
 
-May import annotate, events, results, metrics, sources, picture and what lies below them. The data
-goes one way: `intake` adds tables up (`recording`), `companions` reads markers and groups,
-`findings` draws the figures out of them with `statistics`, `thumbnails` cuts out peaks, `views`
-says what is told to whom and in which words, `sections` and `page` write it down with `charts`.
+May import annotate, companions, events, results, metrics, sources, picture and what lies below
+them. The data goes one way: `intake` adds tables up (`recording`), `findings` draws the figures out
+of them with `statistics`, `thumbnails` cuts out peaks, `views` says what is told to whom and in
+which words, `sections` and `page` write it down with `charts`, and `figures` as numbers.
 """
 
 from mien.report.views import VIEWS

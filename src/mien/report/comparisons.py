@@ -33,6 +33,7 @@ from mien.report.contrasts import (
     Session,
     audience,
     differences,
+    occurrences,
     reactions,
     sessions,
     trends,
@@ -67,12 +68,7 @@ def responses(material: Material) -> Iterator[Html]:
         if "reactions" in material.view.asks_for:
             yield section("reactions", heading, tag("p", words.NO_MARKERS))
         return
-    expected = [
-        marker.label
-        for marker in material.markers
-        for recording in material.videos
-        if marker.concerns(recording.source)
-    ]
+    expected = occurrences(material.videos, material.markers)
     found = reactions(material.recordings, expected)
     content: list[Html] = [quiet(words.REACTIONS)]
     for reaction in found[:_LABELS]:
@@ -138,9 +134,8 @@ def groups(material: Material) -> Iterator[Html]:
     content: list[Html] = []
     if found:
         content.append(quiet(words.GROUPS))
-        unit = "people" if any(member.person for member in material.members) else "recordings"
         for difference in found:
-            content += _difference(difference, unit)
+            content += _difference(difference, material.unit)
     elif any(member.group for member in material.members):
         names = [unit.group for unit in units if unit.group]
         had = f"Only {names[0]} has" if names else "None of them has"
@@ -178,13 +173,11 @@ def _difference(difference: Difference, unit: str) -> Iterator[Html]:
 def over_sessions(material: Material) -> Iterator[Html]:
     """Sums of expressions from session to session."""
     found = sessions(material.recordings, material.labels, material.members)
-    asked = "trends" in material.view.asks_for
     if len(found) < 2:
-        if asked:
+        if "trends" in material.view.asks_for:
             yield section("trends", "From session to session", tag("p", words.ONE_SESSION))
         return
-    dated = any(member.day for member in material.members)
-    if not asked and not dated:
+    if not material.over_time:
         return  # several tables are no course of time by themselves
     slopes = trends(found, material.labels)
     good = sum(session.enough for session in found)
@@ -197,7 +190,7 @@ def over_sessions(material: Material) -> Iterator[Html]:
             "trend. Lines are 95% intervals.",
         )
     ]
-    if not dated:
+    if not any(member.day for member in material.members):
         content.append(quiet("Days are those on which the tables were last changed."))
     for name in summed(material.labels):
         heading = f"{name.capitalize()} ({meaning(name, material.labels)})"

@@ -1,5 +1,5 @@
-"""What can be set side by side: moments, groups, sessions, an audience. Imports numpy, and the
-siblings `companions`, `findings`, `recording` and `statistics`.
+"""What can be set side by side: moments, groups, sessions, an audience. Imports numpy, from mien
+companions, and the siblings `findings`, `recording` and `statistics`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from mien.report.companions import Member
+from mien.companions import Marker, Member
 from mien.report.findings import NEUTRAL, Shares, Unit, member_of, overall, summed
 from mien.report.recording import OFFSETS_S, FloatArray, Recording, span_at, together
 from mien.report.statistics import Estimate, group_difference, mean_interval, trend
@@ -43,6 +43,11 @@ class Reaction:
     n: int
     unit: str
     missed: int
+
+
+def occurrences(videos: Sequence[Recording], markers: Sequence[Marker]) -> list[str]:
+    """The label of every marker, once for each recording that it concerns."""
+    return [m.label for m in markers for video in videos if m.concerns(video.source)]
 
 
 def reactions(recordings: Sequence[Recording], expected: Sequence[str]) -> list[Reaction]:

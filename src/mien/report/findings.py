@@ -1,5 +1,5 @@
-"""How much of each expression: shares, units, what followed what, quality. Imports numpy, and the
-siblings `companions`, `recording` and `statistics`.
+"""How much of each expression: shares, units, what followed what, quality. Imports numpy, from
+mien companions, and the siblings `recording` and `statistics`.
 
 Every figure has its interval where one can be had. Shares are of the time a face was in sight, and
 of sure answers only: what was `uncertain` is a share of its own.
@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from mien.report.companions import Member, names
+from mien.companions import Member, names
 from mien.report.recording import FloatArray, Quality, Recording, Track
 from mien.report.statistics import Estimate, shares_over_time, shares_over_units
 
@@ -93,7 +93,7 @@ class Unit:
 def units_of(
     recordings: Sequence[Recording], labels: Sequence[str], members: Sequence[Member]
 ) -> list[Unit]:
-    """One unit a recording with a face, or a person where these are named.
+    """One unit a recording with a face, or a person where these are named, group by group as named.
 
     A person of two groups is one unit in each of them.
     """
@@ -105,9 +105,10 @@ def units_of(
             key = (member.group, member.person or number)
             shares = _columns(track, labels).sum(0) / track.total_s
             rows[key].append((shares, track.probs_s.sum(0) / track.total_s))
+    groups = [*dict.fromkeys(member.group for member in members), ""]
     return [
         Unit(group, *(np.mean([row[i] for row in parts], axis=0) for i in (0, 1)))
-        for (group, _), parts in rows.items()
+        for (group, _), parts in sorted(rows.items(), key=lambda row: groups.index(row[0][0]))
     ]
 
 
@@ -144,16 +145,22 @@ def overall(
 
 
 def transitions(
-    recordings: Sequence[Recording], labels: Sequence[str]
+    tracks: Sequence[Track], labels: Sequence[str]
 ) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     """How often one expression of a face was followed by another within two seconds: `(K, K)`."""
     counts = np.zeros((len(labels), len(labels)), np.int64)
-    for recording in recordings:
-        for track in recording.tracks:
-            for first, then in pairwise(track.segments):
-                if then.start_s - first.end_s <= _PAUSE_S:
-                    counts[labels.index(first.expression), labels.index(then.expression)] += 1
+    for track in tracks:
+        for first, then in pairwise(track.segments):
+            if then.start_s - first.end_s <= _PAUSE_S:
+                counts[labels.index(first.expression), labels.index(then.expression)] += 1
     return counts
+
+
+def changes_per_minute(tracks: Sequence[Track], labels: Sequence[str]) -> float:
+    """Transitions to another expression in a minute in sight; NaN where nobody was."""
+    counts = transitions(tracks, labels)
+    seen_s = sum(track.total_s for track in tracks)
+    return 60 * float(counts.sum() - counts.trace()) / seen_s if seen_s > 0 else float("nan")
 
 
 def total_quality(recordings: Sequence[Recording]) -> Quality:

@@ -130,8 +130,7 @@ def method(material: Material) -> Iterator[Html]:
     given = {
         "reactions": bool(material.markers),
         "groups": any(member.group for member in material.members),
-        "trends": any(member.day for member in material.members)
-        or "trends" in material.view.asks_for,
+        "trends": material.over_time,
     }
     listing = [
         tag("dt", "Answers"),

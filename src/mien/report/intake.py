@@ -1,5 +1,5 @@
 """Reads a table frame by frame and adds it up: `take_in`. Imports numpy and from mien: errors,
-events, results, types, and the siblings `companions` and `recording`.
+companions, events, results, types, and the sibling `recording`.
 
 Memory does not depend on the length of a table, only on how many faces it holds. A frame counts for
 the time until the next one; after a break it counts for a usual step, and the break is noted.
@@ -17,9 +17,9 @@ from typing import Final
 
 import numpy as np
 
+from mien.companions import Marker
 from mien.errors import SourceError
 from mien.events import Segment, SegmentFinder
-from mien.report.companions import Marker
 from mien.report.recording import (
     MOST_SPANS,
     OFFSETS_S,
@@ -81,6 +81,7 @@ class _Face:
 
     spans: Spans
     segments: list[Segment] = field(default_factory=list)
+    person: str | None = None
 
 
 class _Intake:
@@ -194,8 +195,8 @@ class _Intake:
         self._quality.with_face_s += lasted_s if result.faces else 0.0
         while span_at(result.time_s - self._start_s, self._width_s) >= MOST_SPANS:
             self._width_s *= 2
-            for known in self._faces.values():
-                known.spans.widen()
+            for wide in self._faces.values():
+                wide.spans.widen()
         for face in result.faces:
             self._rate(face, lasted_s)
             probs = np.fromiter(face.probs.values(), np.float64, len(self._labels))
@@ -208,7 +209,9 @@ class _Intake:
             row[2 + len(probs) :] = lasted_s * probs
             if face.track_id not in self._faces:
                 self._faces[face.track_id] = _Face(Spans(self._width_s))
-            self._faces[face.track_id].spans.add(result.time_s, row)
+            known = self._faces[face.track_id]
+            known.spans.add(result.time_s, row)
+            known.person = face.person or known.person
             self._respond(result.time_s, lasted_s, probs)
         self._file(self._finder.update(result))
 
@@ -262,4 +265,5 @@ class _Intake:
             sums[:, 2 : 2 + classes],
             sums[:, 2 + classes :],
             tuple(sorted(face.segments, key=lambda segment: segment.start_s)),
+            face.person,
         )

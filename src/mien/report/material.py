@@ -1,5 +1,5 @@
-"""What every section of a report is written from, and how figures are written. Imports the siblings
-`companions`, `recording`, `statistics`, `thumbnails` and `views`.
+"""What every section of a report is written from, and how figures are written. Imports from mien
+companions, and the siblings `recording`, `statistics`, `thumbnails` and `views`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Final
 
-from mien.report.companions import Marker, Member
+from mien.companions import Marker, Member
 from mien.report.recording import Recording
 from mien.report.statistics import Estimate
 from mien.report.thumbnails import Thumbnail
@@ -53,6 +53,16 @@ class Material:
     def videos(self) -> list[Recording]:
         """Recordings with a time."""
         return [recording for recording in self.recordings if recording.is_video]
+
+    @property
+    def unit(self) -> str:
+        """What groups are compared by."""
+        return "people" if any(member.person for member in self.members) else "recordings"
+
+    @property
+    def over_time(self) -> bool:
+        """Whether tables are sessions, one after the other: by their days, or for the view."""
+        return "trends" in self.view.asks_for or any(member.day for member in self.members)
 
     def mark(self, label: str) -> str:
         """The name of a class's colour; sums of classes have the accent's."""

@@ -79,6 +79,7 @@ class Track:
         shown_s: `(N, K)` seconds of sure answers by class.
         probs_s: `(N, K)` probabilities times seconds.
         segments: what it showed, in order of time.
+        person: whose it is, where results say so; the latest name, which corrects those before.
     """
 
     number: int | None
@@ -88,6 +89,7 @@ class Track:
     shown_s: FloatArray
     probs_s: FloatArray
     segments: tuple[Segment, ...]
+    person: str | None = None
 
     @property
     def total_s(self) -> float:

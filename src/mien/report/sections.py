@@ -17,6 +17,7 @@ from mien.report.charts import clock, legend, plot, share_bar, stacked_areas, st
 from mien.report.findings import (
     NEUTRAL,
     Shares,
+    changes_per_minute,
     overall,
     shares_of,
     summed,
@@ -328,7 +329,8 @@ def _pictures(material: Material) -> Html:
 
 def followed(material: Material) -> Iterator[Html]:
     """Which expression followed which."""
-    counts = transitions(material.recordings, material.labels)
+    tracks = [track for video in material.videos for track in video.tracks]
+    counts = transitions(tracks, material.labels)
     total = int(counts.sum())
     if not total:
         return
@@ -339,7 +341,9 @@ def followed(material: Material) -> Iterator[Html]:
         cells = [_shaded(int(counts[i, j]), n) for j in used]
         rows.append((material.labels[i], *cells, f"{n:,}"))
     heads = ("from, to", *(material.labels[i] for i in used), "n")
-    note = f"{counted(total, 'transition')}. Rows with few of them say little."
+    rate = f"{changes_per_minute(tracks, material.labels):.1f} to another expression"
+    note = f"{counted(total, 'transition')}, {rate} in a minute in sight. "
+    note += "Rows with few of them say little."
     matrix = table(heads, rows, caption=TRANSITIONS, class_="matrix")
     yield section("transitions", "What followed what", matrix, quiet(note))
 

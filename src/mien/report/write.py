@@ -1,9 +1,10 @@
 """Builds a report out of tables: `write_report`. Imports the siblings, and from mien: annotate,
-errors, types.
+companions, errors, types.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mien.annotate import css_colours
+from mien.companions import Marker, read_groups, read_markers
 from mien.errors import ConfigError, MienError, SinkError, SourceError
 from mien.report import comparisons, grounds, sections, words
-from mien.report.companions import Marker, read_groups, read_markers
+from mien.report.figures import figures_of
 from mien.report.intake import take_in
 from mien.report.material import Material, counted
 from mien.report.page import Html, document, join, tag
@@ -55,7 +57,7 @@ class Outcome:
 
 def write_report(
     tables: Sequence[Path],
-    out: Path,
+    out: Path | Sequence[Path],
     *,
     view: str = "research",
     markers: Path | None = None,
@@ -64,13 +66,13 @@ def write_report(
     faces: Faces = "hide",
     videos: Sequence[Path] = (),
 ) -> Outcome:
-    """Write one page about what tables of results hold, complete in itself.
+    """Write one page about what tables of results hold, complete in itself, or its figures.
 
-    The page runs no script and loads nothing. When it is complete it replaces what is at `out`.
+    The page runs no script and loads nothing. When a file is complete it replaces what is at `out`.
 
     Args:
         tables: what `mien analyze --out` wrote: `.jsonl .json .csv .parquet`.
-        out: the page, `.html`.
+        out: the page, `.html`, or its figures, `.json`; or several of these.
         view: one of `VIEWS`: which sections, in which words.
         markers: CSV with time_s, label and perhaps source: moments to look at more closely.
         groups: CSV with source, group and perhaps person and date.
@@ -83,12 +85,14 @@ def write_report(
     Raises:
         SourceError: none of the tables can be read.
         ConfigError: no such view, markers or groups that cannot be read, or a video of no table.
-        SinkError: the page cannot be written.
+        SinkError: a file cannot be written.
     """
     if view not in VIEWS:
         raise ConfigError(f"view {view}: expected one of {', '.join(VIEWS)}")
     if not tables:
         raise ConfigError("no table: expected at least one that `mien analyze --out` wrote")
+    outs = [out] if isinstance(out, Path) else out
+    pages = [file for file in outs if file.suffix.lower() != ".json"]
     marked = read_markers(markers) if markers else []
     members = read_groups(groups) if groups else []
     recordings, failures = _read(tables, marked)
@@ -96,7 +100,7 @@ def write_report(
     problems = [str(error).replace(str(table), table.name) for table, error in failures]
     thumbnails: list[Thumbnail] = []
     notes: list[str] = []
-    if faces != "hide" and _pictured(VIEWS[view]):
+    if pages and faces != "hide" and _pictured(VIEWS[view]):
         found = find_videos(recordings, videos)
         thumbnails, notes = cut_out(recordings, found, blur=faces == "blur")
     labels = next((r.labels for r in recordings if r.labels), EXPRESSIONS)
@@ -110,7 +114,12 @@ def write_report(
         (*problems, *notes),
         faces == "blur",
     )
-    _save(document(_title(material), css_colours(labels), _body(material, purpose)), out)
+    for file in outs:
+        if file in pages:
+            page = document(_title(material), css_colours(labels), _body(material, purpose))
+            _save(page, file)
+        else:
+            _save(json.dumps(figures_of(material), ensure_ascii=False, indent=1) + "\n", file)
     return Outcome(tuple(failures), tuple(notes))
 
 
@@ -191,12 +200,12 @@ def _notices(material: Material, purpose: str) -> Iterator[Html]:
         yield tag("p", notice, class_="notice")
 
 
-def _save(page: str, out: Path) -> None:
-    """Write under another name and rename, so that a page that is there is complete."""
+def _save(text: str, out: Path) -> None:
+    """Write under another name and rename, so that a file that is there is complete."""
     partial = out.with_name(f".{out.name}.part")
     try:
-        # File names may hold what no text can; the page then shows a mark in its place.
-        partial.write_text(page, encoding="utf-8", errors="replace", newline="\n")
+        # File names may hold what no text can; the file then shows a mark in its place.
+        partial.write_text(text, encoding="utf-8", errors="replace", newline="\n")
         os.replace(partial, out)
     except OSError as error:
         raise SinkError(

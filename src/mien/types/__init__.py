@@ -28,7 +28,7 @@ from mien.types.frames import (
     UInt8Array,
     Views,
 )
-from mien.types.results import RESULT_COLUMNS, FaceResult, FrameResult, result_columns
+from mien.types.results import RESULT_COLUMNS, FaceResult, FrameResult, result_columns, to_pandas
 
 __all__ = [
     "EXPRESSIONS",
@@ -54,4 +54,5 @@ __all__ = [
     "UInt8Array",
     "Views",
     "result_columns",
+    "to_pandas",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -197,11 +197,36 @@ class FrameResult:
 
     def to_pandas(self) -> pandas.DataFrame:
         """The rows of `to_rows` as a data frame (needs pandas: `pip install pandas`)."""
-        import pandas as pd
+        return to_pandas([self])
 
-        labels = tuple(self.faces[0].probs) if self.faces else EXPRESSIONS
-        shape = any(face.shape is not None for face in self.faces)
-        identity = any(face.identity is not None for face in self.faces)
-        columns = list(result_columns(labels, shape=shape, identity=identity))
-        rows = self.to_rows(labels, shape=shape, identity=identity)
-        return pd.DataFrame(rows, columns=columns)
+
+def to_pandas(results: Iterable[FrameResult]) -> pandas.DataFrame:
+    """Many results as one data frame: the rows and columns of a table that a sink writes.
+
+    Columns of the faces' shape and of whose they are stand in it where a face has such a thing.
+    Needs pandas (`pip install pandas`), and holds all rows in memory.
+
+    Args:
+        results: frames of one or many sources, read by one model.
+
+    Raises:
+        ValueError: they have different classes.
+    """
+    import pandas as pd
+
+    results = list(results)
+    faces = [face for result in results for face in result.faces]
+    labels = tuple(faces[0].probs) if faces else EXPRESSIONS
+    other = next((tuple(face.probs) for face in faces if face.probs.keys() != set(labels)), None)
+    if other:
+        raise ValueError(
+            f"results with the classes {', '.join(labels)}, and with {', '.join(other)}. Expected "
+            "one model's: make a data frame of each"
+        )
+    shape = any(face.shape is not None for face in faces)
+    identity = any(face.identity is not None for face in faces)
+    columns = list(result_columns(labels, shape=shape, identity=identity))
+    rows = [
+        row for result in results for row in result.to_rows(labels, shape=shape, identity=identity)
+    ]
+    return pd.DataFrame(rows, columns=columns)

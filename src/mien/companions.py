@@ -1,4 +1,6 @@
-"""Small tables that a user writes beside the results: markers and groups. Imports csv, errors."""
+"""Small tables that a user writes beside the results: markers and groups. May import csv, and from
+mien: errors.
+"""
 
 from __future__ import annotations
 
