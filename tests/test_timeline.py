@@ -230,6 +230,22 @@ def test_moments_are_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert 'class="moment' not in (tmp_path / "u.html").read_text()
 
 
+def test_a_part_of_a_film_fills_the_width(tmp_path: Path) -> None:
+    """An hour in: the first frame lies at the left edge, the last at the right."""
+    plain = build_timeline(film(*CROWD))
+    hour = [replace(result, time_s=result.time_s + 3600) for result in film(*CROWD)]
+    later = build_timeline(hour)
+    assert (later.start_s, later.end_s) == pytest.approx((3600, 3601.1))
+    for timeline, name in ((plain, "a"), (later, "b")):
+        write_timeline(timeline, tmp_path / f"{name}.html")
+    shapes = [
+        re.findall(r'<polygon points="(.*?)"', (tmp_path / f"{name}.html").read_text())
+        for name in "ab"
+    ]
+    assert shapes[0] == shapes[1]
+    assert min(float(x) for x in re.findall(r"([\d.]+),", " ".join(shapes[1]))) == 0
+
+
 def test_names_in_any_script_can_be_drawn(tmp_path: Path) -> None:
     shown = replace(face(1, "happy", 0.9), identity=FaceIdentity("李小龍 $\\frac", None))
     write_timeline(build_timeline(film(*[[shown]] * 9)), tmp_path / "t.png")

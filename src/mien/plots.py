@@ -225,7 +225,7 @@ def timeline_chart(
     ],
     labels: Sequence[str],
     colours: Sequence[str],
-    end_s: float,
+    span_s: tuple[float, float],
     moments: Sequence[tuple[float, str]],
     file: Path,
 ) -> None:
@@ -235,7 +235,7 @@ def timeline_chart(
         faces: for each a title, times `(N,)` in seconds, probabilities `(N, K)` (NaN where it is
             out of sight), and segments as (expression, start, end).
         labels, colours: of the K classes.
-        end_s: where the axis of time ends.
+        span_s: where the axis of time begins and ends.
         moments: seconds and words; a line through all panels, with its words above them.
         file: picture to write.
     """
@@ -248,7 +248,11 @@ def timeline_chart(
                 axes.barh(-0.08, end - start, 0.1, start, color=colour, linewidth=0)
             for at_s, _ in moments:
                 axes.axvline(at_s, color=_INK, linewidth=1.2, linestyle="--")
-            axes.set(xlim=(0, max(end_s, 1e-3)), ylim=(-0.15, 1), yticks=(0, 0.5, 1))
+            axes.set(
+                xlim=(span_s[0], max(span_s[1], span_s[0] + 1e-3)),
+                ylim=(-0.15, 1),
+                yticks=(0, 0.5, 1),
+            )
             # Words of others (a person's name, a moment's) may hold dollars; they are no formulas.
             axes.set_title(title, loc="left", fontsize=10, color=_INK, parse_math=False)
         if moments:

@@ -64,7 +64,7 @@ class Timeline:
     Attributes:
         source: the video.
         labels: the K classes.
-        end_s: the time of its last frame.
+        start_s, end_s: the times of its first and its last frame.
         faces: at most twelve.
         left_out: how many more there were.
         moments: when something happened to those who are filmed, ascending, and what.
@@ -72,10 +72,15 @@ class Timeline:
 
     source: str
     labels: tuple[str, ...]
+    start_s: float
     end_s: float
     faces: tuple[FaceTimeline, ...]
     left_out: int
     moments: tuple[tuple[float, str], ...] = ()
+
+    def place(self, time_s: float) -> float:
+        """Where a time lies between the first frame, 0, and the last, 1."""
+        return (time_s - self.start_s) / max(self.end_s - self.start_s, 1e-9)
 
 
 def build_timeline(
@@ -86,7 +91,8 @@ def build_timeline(
 ) -> Timeline:
     """The timeline of one video's results.
 
-    Markers of other recordings and of after its end are left out; those of one moment are joined.
+    Markers of other recordings, and of before its start or after its end, are left out; those of
+    one moment are joined.
 
     Raises:
         SourceError: no face with a track, or results of several sources.
@@ -95,7 +101,7 @@ def build_timeline(
     seen: dict[int, list[tuple[float, list[float]]]] = defaultdict(list)
     segments: dict[int, list[Segment]] = defaultdict(list)
     people: dict[int, str] = {}
-    source, end_s = "", 0.0
+    source, start_s, end_s = "", 0.0, 0.0
     labels: tuple[str, ...] = ()
     for number, result in enumerate(results):
         if number and result.source != source:
@@ -104,6 +110,8 @@ def build_timeline(
                 "analyse each into a file of its own"
             )
         source, end_s = result.source, result.time_s
+        if not number:
+            start_s = end_s
         for face in result.faces:
             if face.track_id is not None:
                 labels = tuple(face.probs)
@@ -124,8 +132,9 @@ def build_timeline(
     ]
     faces.sort(key=lambda face: -face.seen_s)
     left_out = max(0, len(faces) - _FACES)
-    moments = _moments([m for m in markers if m.concerns(source) and m.time_s <= end_s])
-    return Timeline(source, labels, end_s, tuple(faces[:_FACES]), left_out, moments)
+    within = [m for m in markers if m.concerns(source) and start_s <= m.time_s <= end_s]
+    kept, moments = tuple(faces[:_FACES]), _moments(within)
+    return Timeline(source, labels, start_s, end_s, kept, left_out, moments)
 
 
 def _moments(markers: Iterable[Marker]) -> tuple[tuple[float, str], ...]:
@@ -187,7 +196,8 @@ def _write(timeline: Timeline, file: Path) -> None:
         for face in timeline.faces
     ]
     colours = css_colours(timeline.labels)
-    plots.timeline_chart(rows, timeline.labels, colours, timeline.end_s, timeline.moments, file)
+    span_s = (timeline.start_s, timeline.end_s)
+    plots.timeline_chart(rows, timeline.labels, colours, span_s, timeline.moments, file)
 
 
 def _title(face: FaceTimeline) -> str:
@@ -221,13 +231,14 @@ const data = JSON.parse(document.getElementById("data").textContent);
 for (const [i, face] of data.faces.entries()) {
   const svg = document.getElementById("face" + i), say = document.getElementById("say" + i);
   const line = svg.querySelector(".pointer");
+  const lasts = data.end_s - data.start_s;
   const show = (x) => {
-    const t = x * data.end_s;
+    const t = data.start_s + x * lasts;
     let best = -1;
     face.t.forEach((v, k) => {
       if (v !== null && (best < 0 || Math.abs(v - t) < Math.abs(face.t[best] - t))) best = k;
     });
-    const far = best < 0 || Math.abs(face.t[best] - t) > Math.max(0.5, data.end_s / 200);
+    const far = best < 0 || Math.abs(face.t[best] - t) > Math.max(0.5, lasts / 200);
     line.setAttribute("x1", x * 1000); line.setAttribute("x2", x * 1000);
     line.style.display = "";
     say.textContent = t.toFixed(2) + " s: " + (far ? "not in sight" : data.labels
@@ -269,9 +280,9 @@ def _page(timeline: Timeline) -> Iterator[str]:
             f'tabindex="0" role="img" aria-label="{escape(_title(face))}. Arrow keys move '
             f'through time.">'
         )
-        yield from _areas(face, timeline.end_s, colours)
+        yield from _areas(face, timeline, colours)
         for time_s, label in timeline.moments:
-            x = 1000 * time_s / max(timeline.end_s, 1e-9)
+            x = 1000 * timeline.place(time_s)
             yield f'<line class="moment" x1="{x:.2f}" x2="{x:.2f}" y1="0" y2="100">'
             yield f"<title>{escape(label)}, {time_s:.2f} s</title></line>"
         yield '<line class="pointer" y1="0" y2="100" stroke="currentColor" style="display:none">'
@@ -281,9 +292,7 @@ def _page(timeline: Timeline) -> Iterator[str]:
             'role="presentation">'
         )
         for segment in face.segments:
-            x, end = (
-                1000 * s / max(timeline.end_s, 1e-9) for s in (segment.start_s, segment.end_s)
-            )
+            x, end = (1000 * timeline.place(s) for s in (segment.start_s, segment.end_s))
             colour = colours[timeline.labels.index(segment.expression)]
             yield f'<rect x="{x:.2f}" width="{end - x:.2f}" height="10" fill="{colour}"></rect>'
         yield f'</svg><output id="say{number}" aria-live="polite"></output>'
@@ -313,20 +322,20 @@ def _moment_labels(timeline: Timeline) -> Iterator[str]:
     """Words above a chart, cut where the next begins; the page's last table has all."""
     if not timeline.moments:
         return
-    places = [100 * time_s / max(timeline.end_s, 1e-9) for time_s, _ in timeline.moments]
+    places = [100 * timeline.place(time_s) for time_s, _ in timeline.moments]
     yield '<div class="moments" aria-hidden="true">'
     for (left, end), (_, label) in zip(pairwise([*places, 100]), timeline.moments, strict=True):
         yield f'<span style="left:{left:.2f}%;max-width:{end - left:.2f}%">{escape(label)}</span>'
     yield "</div>"
 
 
-def _areas(face: FaceTimeline, end_s: float, colours: Sequence[str]) -> Iterator[str]:
+def _areas(face: FaceTimeline, timeline: Timeline, colours: Sequence[str]) -> Iterator[str]:
     """The probabilities stacked on each other, as one shape for each class and stretch in sight."""
     heights = np.concatenate([np.zeros((len(face.probs), 1)), face.probs.cumsum(1)], 1)
     breaks = np.nonzero(np.isnan(face.times_s))[0]
     for part in np.split(np.arange(len(face.times_s)), breaks):
         rows = part[~np.isnan(face.times_s[part])]
-        x = 1000 * face.times_s[rows] / max(end_s, 1e-9)
+        x = [1000 * timeline.place(time_s) for time_s in face.times_s[rows]]
         for k, colour in enumerate(colours):
             upper = [
                 f"{a:.1f},{100 - 100 * b:.1f}" for a, b in zip(x, heights[rows, k + 1], strict=True)
@@ -343,4 +352,5 @@ def _data(timeline: Timeline) -> dict[str, object]:
         times = [None if np.isnan(t) else round(float(t), 3) for t in face.times_s]
         probs = [[None if np.isnan(p) else round(float(p), 3) for p in row] for row in face.probs]
         faces.append({"t": times, "p": probs})
-    return {"end_s": timeline.end_s, "labels": timeline.labels, "faces": faces}
+    span = {"start_s": timeline.start_s, "end_s": timeline.end_s}
+    return {**span, "labels": timeline.labels, "faces": faces}

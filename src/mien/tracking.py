@@ -41,8 +41,8 @@ _VELOCITY_S: Final = 0.15
 _LOOKS_S: Final = 0.5
 _PLACE_S: Final = 0.06
 _SHAPE_S: Final = 0.25
-#: However seldom frames come, a face may be missed in one of them and keep its number. What is usual
-#: is the median of so many steps.
+#: However seldom frames come, a face may be missed in one of them and keep its number. How seldom
+#: they come is the median of so many steps.
 _PATIENT_STEPS: Final = 2.2
 _STEPS: Final = 9
 #: Side of the miniature that stands for a face's looks.

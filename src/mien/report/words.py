@@ -41,8 +41,8 @@ TIMELINES: Final = (
 )
 
 TRANSITIONS: Final = (
-    "Of the segments of the expression on the left, how many were followed by the one above "
-    "within two seconds, on the same face"
+    "Of the segments of the expression on the left that were followed by another within two "
+    "seconds, on the same face, how many were followed by the one above"
 )
 
 REACTIONS: Final = (
