@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed
-from lightning_fabric.plugins.environments import SLURMEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import Tensor, nn
 
 from mien.errors import ConfigError
