@@ -690,12 +690,13 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     n = int((data.labels < 2).sum())
     (tmp_path / "r.toml").write_text(
         "name = 'folds'\n[network]\nwidths = [8, 16]\ndepths = [1, 1]\n"
-        "[data]\naligned_share = 0.0\nclasses = ['angry', 'disgust']\ninput_px = 32\n"
+        "[data]\naligned_share = 0.0\nclasses = ['angry', 'disgust', 'fear']\ninput_px = 32\n"
         "[fit]\nepochs = 1\nbatch = 8\nresolutions = [[1.0, 32]]\n"
     )
     arguments = ["evaluate", "--data", str(tmp_path / "data"), "--folds", "subject", "--json"]
     arguments += ["--recipe", str(tmp_path / "r.toml"), "--out", str(tmp_path / "runs")]
-    assert main(arguments) == 0
+    two = ["--set", 'data.classes=["angry", "disgust"]']
+    assert main([*arguments, *two]) == 0
     out, err = capsys.readouterr()
     figures = json.loads(out)
     assert figures["n"] == n
@@ -703,3 +704,5 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert err.count("fold ") == 10
     assert main([*arguments[:5]]) == 2
     assert "each needs the other" in capsys.readouterr().err
+    assert main([*arguments[:3], *two]) == 2
+    assert "changes the recipe of --folds" in capsys.readouterr().err

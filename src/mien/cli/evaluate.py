@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mien.cli.analyze import add_answer_options, add_view_options
 from mien.cli.exits import GOOD, require_extra, say
+from mien.cli.train import add_override_option
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--seed", type=int, default=0, metavar="N", help="with --sample: which ones (0)")
     add("--folds", choices=("subject",), help="train and examine in ten folds by subject instead")
     add("--recipe", metavar="FILE", help="with --folds: how to train")
+    add_override_option(parser, "fit.epochs=3 (with --folds)")
     add("--init", metavar="NAME_OR_FILE", help="with --folds: start from this model's weights")
     add("--out", metavar="DIR", help="with --folds: where the runs go (runs/folds)")
     add("--json", action="store_true", help="all figures as one JSON object")
@@ -66,6 +68,8 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--classes: needs crops with FER+ votes. Leave out --pipeline")
     if bool(options.folds) != bool(options.recipe):
         raise ConfigError("--folds and --recipe: each needs the other")
+    if options.override and not options.folds:
+        raise ConfigError("--set: changes the recipe of --folds; a model file's is past changing")
     if options.folds and (options.classes or options.expect):
         raise ConfigError("--classes, --expect: not with --folds")
     if options.sample is not None and not options.slices:
@@ -222,7 +226,8 @@ def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     from mien.training.initial import of_the_same_network
     from mien.training.recipe import load_recipe
 
-    recipe = load_recipe(options.recipe, [f"init={options.init}"] if options.init else [])
+    overrides = [*options.override, *([f"init={options.init}"] if options.init else [])]
+    recipe = load_recipe(options.recipe, overrides)
     if recipe.init:
         recipe = of_the_same_network(recipe, find_model(recipe.init))
     rows, probs = cross_validate(
