@@ -46,6 +46,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="with --pipeline: only faces seen from the front, or only the others",
     )
     add("--clips", action="store_true", help="videos of one person with one expression each")
+    add("--groups", metavar="FILE", help="CSV with source,group: also accuracy by group")
     add("--slices", action="store_true", help="also degraded: blurred, small, dark, covered, …")
     add("--sample", type=int, metavar="N", help="with --slices: so many pictures, drawn at random")
     add("--seed", type=int, default=0, metavar="N", help="with --sample: which ones (0)")
@@ -62,6 +63,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Examine, print, and where it is asked for, write the report."""
     from mien.evaluate import format_evaluation
+    from mien.groups import by_group
 
     _check(options)
     if options.clips:
@@ -72,7 +74,12 @@ def run(options: argparse.Namespace) -> int:
         return _slices(options)
     name = Path(options.data).resolve().stem
     examine = _folds if options.folds else _pictures if options.pipeline else _crops
+    group_of = _groups(options.groups) if options.groups else None
     answers, evaluation = examine(options, name)
+    if group_of is not None:
+        evaluation = by_group(evaluation, answers, group_of)
+        if outside := evaluation.n - sum(row["n"] for row in evaluation.groups):
+            say(f"mien: {options.groups}: says nothing of {outside:,} of {evaluation.n:,} pictures")
     print(json.dumps(evaluation.to_dict()) if options.json else format_evaluation(evaluation))
     if options.report:
         from mien.evaluation_report import write_report
@@ -99,13 +106,15 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError("--sample: a part of the pictures is drawn with --slices only")
     if options.sample is not None and options.sample < 1:
         raise ConfigError(f"--sample: expected at least 1, got {options.sample}")
+    if options.groups and options.slices:
+        raise ConfigError("--groups: not with --slices")
     if len(options.model or []) > 1 and not options.slices:
         raise ConfigError("--model: one at a time, or several with --slices. See `mien compare`")
     if options.clips:
         pictures = {
             "--split": options.split != "all", "--train-data": options.train_data,
             "--pipeline": options.pipeline, "--slices": options.slices, "--folds": options.folds,
-            "--classes": options.classes, "--report": options.report,
+            "--classes": options.classes, "--groups": options.groups, "--report": options.report,
         }  # fmt: skip
         for option in (option for option, given in pictures.items() if given):
             raise ConfigError(f"{option}: for pictures, not with --clips")
@@ -114,6 +123,13 @@ def _check(options: argparse.Namespace) -> None:
 def _model(options: argparse.Namespace) -> str | None:
     """The one model, or None for the default."""
     return options.model[0] if options.model else None
+
+
+def _groups(file: str) -> dict[str, str]:
+    """The group of every source in a table that says one."""
+    from mien.report.companions import read_groups
+
+    return {member.source: member.group for member in read_groups(Path(file)) if member.group}
 
 
 def _clips(options: argparse.Namespace) -> int:
