@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import combinations
+from math import comb
 from pathlib import PurePath
 
 import numpy as np
@@ -47,8 +47,7 @@ def by_group(evaluation: Evaluation, answers: Answers, group_of: Mapping[str, st
         return replace(evaluation, groups=rows)
     best = max(right, key=lambda group: right[group][0] / right[group][1])
     worst = min(right, key=lambda group: right[group][0] / right[group][1])
-    pairs = len(list(combinations(right, 2)))
-    gap, low, high = share_difference(right[best], right[worst], comparisons=pairs)
+    gap, low, high = share_difference(right[best], right[worst], comparisons=comb(len(right), 2))
     widest = {"best": best, "worst": worst, "gap": gap, "gap_ci95": [low, high]}
     return replace(evaluation, groups=rows, group_gap=widest)
 

@@ -1,4 +1,4 @@
-"""`mien evaluate`: examine an exported model file on labelled pictures."""
+"""`mien evaluate`: examine an exported model file on labelled pictures or videos."""
 
 from __future__ import annotations
 
