@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.datasets import load_clips, load_pictures
-from mien.events import find_segments
+from mien.events import dominant_expression
 from mien.geometry import similarity_transform, transform_points
 from mien.pipeline import Analyzer
 from mien.sources import open_source
@@ -102,17 +102,6 @@ def calm(results: Iterable[FrameResult]) -> tuple[int, float, float]:
     return changes, seen[-1].time_s - seen[0].time_s, share
 
 
-def read_rightly(results: Sequence[FrameResult], label: int) -> bool:
-    """Whether the segment that dominates is the acted expression."""
-    weights: dict[str, float] = {}
-    for segment in find_segments(results):
-        if segment.expression != "neutral":
-            area = segment.mean * segment.duration_s
-            weights[segment.expression] = weights.get(segment.expression, 0.0) + area
-    strongest = max(weights, key=lambda name: weights[name], default="neutral")
-    return strongest == EXPRESSIONS[label]
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -139,7 +128,7 @@ def main() -> None:
         right, changes, seconds = 0, 0, 0.0
         for clip in clips:
             results = list(analyzer.stream(clip.path))
-            right += read_rightly(results, clip.label)
+            right += dominant_expression(results) == EXPRESSIONS[clip.label]
             some, lasting, _ = calm(results)
             changes, seconds = changes + some, seconds + lasting
         speech = calm(analyzer.stream(options.data / "clips" / "lrs3_speech.mp4"))

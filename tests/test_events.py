@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mien.cli import main
 from mien.errors import SinkError
-from mien.events import SegmentFinder, find_segments
+from mien.events import SegmentFinder, dominant_expression, find_segments
 from mien.pipeline import Analyzer
 from mien.sinks import open_sink
 from mien.temporal import Smoother
@@ -63,6 +63,18 @@ def test_one_expression_gives_way_to_another() -> None:
     assert [(s.expression, round(s.start_s, 1), round(s.end_s, 1)) for s in found] == [
         ("happy", 0.0, 0.4), ("sad", 0.5, 0.9)
     ]  # fmt: skip
+
+
+def test_what_a_video_shows_on_the_whole() -> None:
+    """All of an expression's segments together; neutral only where there is nothing else."""
+    rest, smile, frown = (show(name, *[0.8] * 5) for name in ("neutral", "happy", "sad"))
+    rest_and_smiles = [*rest * 3, *smile, *rest, *smile]
+    assert dominant_expression(film(*rest_and_smiles)) == "happy"
+    # One long segment outweighs a short one, and two outweigh one that is longer than each.
+    assert dominant_expression(film(*frown, *frown[:3], *smile)) == "sad"
+    assert dominant_expression(film(*frown, *frown[:3], *smile, *rest, *smile)) == "happy"
+    assert dominant_expression(film(*rest, *smile[:2], *rest)) == "neutral"  # too short
+    assert dominant_expression(film([], [], [])) is None
 
 
 def test_out_of_sight_for_a_moment_and_for_long() -> None:

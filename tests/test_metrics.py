@@ -20,6 +20,7 @@ from mien.metrics import (
     negative_log_likelihood,
     paired_difference,
     precision_recall_f1,
+    share_difference,
     softmax,
 )
 
@@ -122,3 +123,18 @@ def test_paired_difference_by_hand() -> None:
     # Two rows gained and one lost: variance 3/8 - 1/64.
     assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt((3 / 8 - 1 / 64) / 8))
     assert low < 0 < high
+
+
+def test_the_difference_of_two_shares_agrees_with_its_paper() -> None:
+    """Newcombe (1998), table II, method 10."""
+    for first, second, interval in (
+        ((56, 70), (48, 80), (0.0524, 0.3339)),
+        ((9, 10), (3, 10), (0.1705, 0.8090)),
+        ((10, 10), (0, 10), (0.6075, 1.0)),
+    ):
+        gap, low, high = share_difference(first, second)
+        assert gap == pytest.approx(first[0] / first[1] - second[0] / second[1])
+        assert (low, high) == pytest.approx(interval, abs=5e-5)
+    # The widest of three differences says less: its interval is wider.
+    wider = share_difference((56, 70), (48, 80), comparisons=3)
+    assert wider[1] < 0.0524 < 0.3339 < wider[2]

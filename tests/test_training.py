@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lightning_fabric import Fabric
 from PIL import Image
 
 from mien.classifier import ExpressionClassifier
@@ -19,9 +20,9 @@ from mien.preprocess import network_input
 from mien.training.augment import draw_variations, mix_neighbours, vary
 from mien.training.checkpoint import EpochReport
 from mien.training.data import batch_rows, network_pixels, training_rows
-from mien.training.distributed import my_rows, sync_batch_norms
+from mien.training.distributed import my_rows, processes, sync_batch_norms
 from mien.training.export import _rounded, export, load_trained
-from mien.training.fit import fit, predict_logits
+from mien.training.fit import fit, make_fabric, predict_logits
 from mien.training.framing import whole_picture
 from mien.training.initial import load_weights
 from mien.training.recipe import (
@@ -477,6 +478,56 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
         assert torch.allclose(value.float(), weights[1][name].float(), atol=2e-3), name
 
 
+TASK = {  # as srun starts the fourth of four, on the second of two machines
+    "NTASKS": "4", "NTASKS_PER_NODE": "2", "NNODES": "2", "PROCID": "3", "LOCALID": "1",
+    "NODEID": "1", "STEP_ID": "0", "JOB_NAME": "learn", "JOB_ID": "1", "NODELIST": "n[1-2]",
+}  # fmt: skip
+TORCHRUN = {
+    "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "3", "RANK": "2", "LOCAL_RANK": "2",
+    "TORCHELASTIC_RUN_ID": "learn",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("slurm", "torchrun", "found"),
+    [
+        (TASK, {}, (2, 4)),
+        (TASK, TORCHRUN, (3, 6)),  # started by SLURM, once on each machine
+        (TASK | {"JOB_NAME": "interactive"}, {}, (1, 1)),  # a shell, not a task
+        ({"NTASKS": "1", "NNODES": "1", "JOB_NAME": "learn"}, {}, (1, 1)),
+        ({}, {}, (1, 1)),
+        (TASK | {"NTASKS": "3"}, {}, "expected equally many tasks on each of 2 machines, found 3"),
+        ({"NTASKS": "4", "NNODES": "2"}, {}, "found 4 in all and no --ntasks-per-node"),
+        ({k: v for k, v in TASK.items() if k != "STEP_ID"}, {}, "Put srun in front"),
+    ],
+)
+def test_processes_are_counted_as_they_were_started(
+    monkeypatch: pytest.MonkeyPatch,
+    slurm: dict[str, str],
+    torchrun: dict[str, str],
+    found: tuple[int, int] | str,
+) -> None:
+    """And Fabric, which finds the others by the same variables, agrees."""
+    import os
+
+    for name in [*os.environ]:
+        if name.startswith("SLURM_") or name in TORCHRUN:
+            monkeypatch.delenv(name)
+    for name, value in {**{f"SLURM_{k}": v for k, v in slurm.items()}, **torchrun}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(Fabric, "launch", lambda self: None)  # would wait for the others
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    if isinstance(found, str):
+        with pytest.raises(ConfigError, match=found):
+            make_fabric("32-true")
+        return
+    assert processes() == found
+    fabric = make_fabric("32-true")
+    assert fabric.world_size == found[1]
+    if found == (2, 4):
+        assert (fabric.node_rank, fabric.local_rank) == (1, 1)
+
+
 def test_rows_that_are_no_face_are_left_out(tmp_path: Path) -> None:
     data = drawn(20)
     assert data.votes is not None
@@ -639,12 +690,13 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     n = int((data.labels < 2).sum())
     (tmp_path / "r.toml").write_text(
         "name = 'folds'\n[network]\nwidths = [8, 16]\ndepths = [1, 1]\n"
-        "[data]\naligned_share = 0.0\nclasses = ['angry', 'disgust']\ninput_px = 32\n"
+        "[data]\naligned_share = 0.0\nclasses = ['angry', 'disgust', 'fear']\ninput_px = 32\n"
         "[fit]\nepochs = 1\nbatch = 8\nresolutions = [[1.0, 32]]\n"
     )
     arguments = ["evaluate", "--data", str(tmp_path / "data"), "--folds", "subject", "--json"]
     arguments += ["--recipe", str(tmp_path / "r.toml"), "--out", str(tmp_path / "runs")]
-    assert main(arguments) == 0
+    two = ["--set", 'data.classes=["angry", "disgust"]']
+    assert main([*arguments, *two]) == 0
     out, err = capsys.readouterr()
     figures = json.loads(out)
     assert figures["n"] == n
@@ -652,3 +704,5 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert err.count("fold ") == 10
     assert main([*arguments[:5]]) == 2
     assert "each needs the other" in capsys.readouterr().err
+    assert main([*arguments[:3], *two]) == 2
+    assert "changes the recipe of --folds" in capsys.readouterr().err

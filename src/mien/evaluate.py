@@ -62,6 +62,9 @@ class Evaluation:
         pose: which faces of the full pictures count: `all`, seen from the `front`, or `turned`.
         expect: `balanced` where all classes were taken for equally likely.
         classes: `ferplus` where the answers and the truth are in FER+'s classes.
+        groups, group_gap: where groups were asked for (`mien.groups`), for each its `group`, `n`,
+            `accuracy` and `accuracy_ci95`; and of the `best` and the `worst` of them the `gap` with
+            `gap_ci95`, empty where there are not two.
     """
 
     model: str
@@ -88,6 +91,8 @@ class Evaluation:
     uncertain_below: float = 0.0
     expect: str = ""
     classes: str = ""
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    group_gap: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The evaluation as plain JSON types."""
@@ -357,7 +362,28 @@ def format_evaluation(evaluation: Evaluation) -> str:
             f"{name:10}{int(c['n']):6,}{c['precision']:11.3f}{c['recall']:8.3f}{c['f1']:7.3f}   "
             + "".join(f"{count:6}" for count in row)
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_by_group(e)])
+
+
+def _by_group(e: Evaluation) -> list[str]:
+    """Lines on the groups, where they were asked for."""
+    if not e.groups:
+        return []
+    wide = max(len("by group"), *(len(row["group"]) for row in e.groups))
+    lines = ["", f"{'by group':{wide}}{'n':>8}   right   95% interval"]
+    for row in e.groups:
+        low, high = row["accuracy_ci95"]
+        lines.append(
+            f"{row['group']:{wide}}{row['n']:8,}{row['accuracy']:8.2%}   {low:.2%} to {high:.2%}"
+        )
+    if e.group_gap:
+        low, high = (100 * end for end in e.group_gap["gap_ci95"])
+        lines.append(
+            f"widest gap: {100 * e.group_gap['gap']:.1f} points between {e.group_gap['best']} and "
+            f"{e.group_gap['worst']}, 95% interval {low:.1f} to {high:.1f}"
+            + (", which may be chance" if low <= 0 else "")
+        )
+    return lines
 
 
 def _examined(e: Evaluation) -> str:

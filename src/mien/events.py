@@ -8,7 +8,7 @@ are as short as those, cannot be found this way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mien.types import FaceResult, FrameResult
@@ -141,3 +141,22 @@ def find_segments(results: Sequence[FrameResult]) -> list[Segment]:
     finder = SegmentFinder()
     found = [segment for result in results for segment in finder.update(result)]
     return sorted([*found, *finder.finish()], key=lambda segment: (segment.source, segment.start_s))
+
+
+def dominant_expression(results: Iterable[FrameResult]) -> str | None:
+    """What a video shows on the whole: the expression of most probability times duration.
+
+    All segments of an expression count together, those of `neutral` not at all: it is the answer
+    where there are no others. None where no frame has a face.
+    """
+    finder, seen = SegmentFinder(), False
+    segments: list[Segment] = []
+    for result in results:
+        seen = seen or bool(result.faces)
+        segments += finder.update(result)
+    weights: dict[str, float] = {}
+    for segment in [*segments, *finder.finish()]:
+        if segment.expression != "neutral":
+            area = segment.mean * segment.duration_s
+            weights[segment.expression] = weights.get(segment.expression, 0.0) + area
+    return max(weights, key=lambda name: weights[name], default="neutral") if seen else None

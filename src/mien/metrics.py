@@ -5,7 +5,8 @@ Labels are `int (N,)`, probabilities `float (N, K)` with rows that sum to 1.
 
 from __future__ import annotations
 
-from math import exp, lgamma, log
+from math import exp, hypot, lgamma, log
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,41 @@ def accuracy_interval(correct: int, n: int) -> tuple[float, float]:
     return share_interval(correct / n, n) if n else (0.0, 1.0)
 
 
-def share_interval(share: float, n: float) -> tuple[float, float]:
-    """The same for a share of `n` independent observations, which need not be a whole number."""
-    centre = share + _Z95**2 / (2 * n)
-    spread = _Z95 * np.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
-    scale = 1 + _Z95**2 / n
+def share_interval(share: float, n: float, z: float = _Z95) -> tuple[float, float]:
+    """The same for a share of `n` independent observations, which need not be a whole number.
+
+    `z` is the two-sided quantile of the normal distribution, where another than 95% is wanted.
+    """
+    centre = share + z**2 / (2 * n)
+    spread = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    scale = 1 + z**2 / n
     return float(max(0.0, (centre - spread) / scale)), float(min(1.0, (centre + spread) / scale))
+
+
+def share_difference(
+    first: tuple[int, int], second: tuple[int, int], *, comparisons: int = 1
+) -> tuple[float, float, float]:
+    """How much larger the first of two shares of different rows is, with its 95% interval.
+
+    Newcombe's method 10 (Statistics in Medicine 17, 1998): a hybrid of both shares' intervals.
+
+    Args:
+        first, second: how many rows have it, and how many there are (at least 1).
+        comparisons: among how many differences this one was chosen. The intervals of all of them
+            hold at once in 95% of cases (Bonferroni).
+
+    Returns:
+        The difference and the ends of its interval, -1..1.
+    """
+    z = NormalDist().inv_cdf(1 - 0.025 / comparisons)
+    p, q = first[0] / first[1], second[0] / second[1]
+    (p_low, p_high), (q_low, q_high) = (
+        share_interval(p, first[1], z),
+        share_interval(q, second[1], z),
+    )
+    down = hypot(p - p_low, q_high - q)
+    up = hypot(p_high - p, q - q_low)
+    return p - q, p - q - down, p - q + up
 
 
 def confusion_matrix(labels: IntArray, predicted: IntArray, classes: int) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""`mien evaluate`: examine an exported model file on labelled pictures."""
+"""`mien evaluate`: examine an exported model file on labelled pictures or videos."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.cli.analyze import add_answer_options, add_view_options
-from mien.cli.exits import GOOD, require_extra, say
+from mien.cli.exits import GOOD, PARTLY, require_extra, say
+from mien.cli.train import add_override_option
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
     from mien.evaluate import Answers, Evaluation
+    from mien.pipeline import Analyzer
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,10 +23,11 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "evaluate",
         help="examine an exported model",
         description="Examine an exported model: on face crops such as FER2013's, or with "
-        "--pipeline on full pictures whose faces are found and aligned first.",
+        "--pipeline on full pictures whose faces are found and aligned first, or with --clips on "
+        "videos.",
     )
     add = parser.add_argument
-    add("--data", required=True, metavar="PATH", help="set of crops, or of full pictures")
+    add("--data", required=True, metavar="PATH", help="set of crops, full pictures or clips")
     add("--split", default="all", metavar="NAME", help="Training, PublicTest, … (crops only)")
     add(
         "--model",
@@ -42,11 +45,14 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         default="all",
         help="with --pipeline: only faces seen from the front, or only the others",
     )
+    add("--clips", action="store_true", help="videos of one person with one expression each")
+    add("--groups", metavar="FILE", help="CSV with source,group: also accuracy by group")
     add("--slices", action="store_true", help="also degraded: blurred, small, dark, covered, …")
     add("--sample", type=int, metavar="N", help="with --slices: so many pictures, drawn at random")
     add("--seed", type=int, default=0, metavar="N", help="with --sample: which ones (0)")
     add("--folds", choices=("subject",), help="train and examine in ten folds by subject instead")
     add("--recipe", metavar="FILE", help="with --folds: how to train")
+    add_override_option(parser, "fit.epochs=3 (with --folds)")
     add("--init", metavar="NAME_OR_FILE", help="with --folds: start from this model's weights")
     add("--out", metavar="DIR", help="with --folds: where the runs go (runs/folds)")
     add("--json", action="store_true", help="all figures as one JSON object")
@@ -57,30 +63,23 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Examine, print, and where it is asked for, write the report."""
     from mien.evaluate import format_evaluation
+    from mien.groups import by_group
 
-    if options.pose != "all" and not options.pipeline:
-        raise ConfigError("--pose: a crop does not say how it was turned. Use it with --pipeline")
-    if options.pipeline and (options.split != "all" or options.train_data):
-        raise ConfigError("--split, --train-data: for face crops, not with --pipeline")
-    if options.classes and options.pipeline:
-        raise ConfigError("--classes: needs crops with FER+ votes. Leave out --pipeline")
-    if bool(options.folds) != bool(options.recipe):
-        raise ConfigError("--folds and --recipe: each needs the other")
-    if options.folds and (options.classes or options.expect):
-        raise ConfigError("--classes, --expect: not with --folds")
-    if options.sample is not None and not options.slices:
-        raise ConfigError("--sample: a part of the pictures is drawn with --slices only")
-    if options.sample is not None and options.sample < 1:
-        raise ConfigError(f"--sample: expected at least 1, got {options.sample}")
+    _check(options)
+    if options.clips:
+        return _clips(options)
     if options.report:
         require_extra("report", "matplotlib")
     if options.slices:
         return _slices(options)
-    if len(options.model or []) > 1:
-        raise ConfigError("--model: one at a time, or several with --slices. See `mien compare`")
     name = Path(options.data).resolve().stem
     examine = _folds if options.folds else _pictures if options.pipeline else _crops
+    group_of = _groups(options.groups) if options.groups else None
     answers, evaluation = examine(options, name)
+    if group_of is not None:
+        evaluation = by_group(evaluation, answers, group_of)
+        if outside := evaluation.n - sum(row["n"] for row in evaluation.groups):
+            say(f"mien: {options.groups}: says nothing of {outside:,} of {evaluation.n:,} pictures")
     print(json.dumps(evaluation.to_dict()) if options.json else format_evaluation(evaluation))
     if options.report:
         from mien.evaluation_report import write_report
@@ -90,9 +89,88 @@ def run(options: argparse.Namespace) -> int:
     return GOOD
 
 
+def _check(options: argparse.Namespace) -> None:
+    if options.pose != "all" and not options.pipeline:
+        raise ConfigError("--pose: a crop does not say how it was turned. Use it with --pipeline")
+    if options.pipeline and (options.split != "all" or options.train_data):
+        raise ConfigError("--split, --train-data: for face crops, not with --pipeline")
+    if options.classes and options.pipeline:
+        raise ConfigError("--classes: needs crops with FER+ votes. Leave out --pipeline")
+    if bool(options.folds) != bool(options.recipe):
+        raise ConfigError("--folds and --recipe: each needs the other")
+    if options.override and not options.folds:
+        raise ConfigError("--set: changes the recipe of --folds; a model file's is past changing")
+    if options.folds and (options.classes or options.expect):
+        raise ConfigError("--classes, --expect: not with --folds")
+    if options.sample is not None and not options.slices:
+        raise ConfigError("--sample: a part of the pictures is drawn with --slices only")
+    if options.sample is not None and options.sample < 1:
+        raise ConfigError(f"--sample: expected at least 1, got {options.sample}")
+    if options.groups and options.slices:
+        raise ConfigError("--groups: not with --slices")
+    if len(options.model or []) > 1 and not options.slices:
+        raise ConfigError("--model: one at a time, or several with --slices. See `mien compare`")
+    if options.clips:
+        pictures = {
+            "--split": options.split != "all", "--train-data": options.train_data,
+            "--pipeline": options.pipeline, "--slices": options.slices, "--folds": options.folds,
+            "--classes": options.classes, "--groups": options.groups, "--report": options.report,
+        }  # fmt: skip
+        for option in (option for option, given in pictures.items() if given):
+            raise ConfigError(f"{option}: for pictures, not with --clips")
+
+
 def _model(options: argparse.Namespace) -> str | None:
     """The one model, or None for the default."""
     return options.model[0] if options.model else None
+
+
+def _groups(file: str) -> dict[str, str]:
+    """The group of every source in a table that says one."""
+    from mien.report.companions import read_groups
+
+    return {member.source: member.group for member in read_groups(Path(file)) if member.group}
+
+
+def _clips(options: argparse.Namespace) -> int:
+    """Examine a model on labelled videos, and print; a broken one costs the others nothing."""
+    from mien.clips import examine_clips, format_clips
+    from mien.console import Progress
+    from mien.datasets import load_clips
+    from mien.pipeline import Analyzer
+
+    analyzer = Analyzer(_model(options), views=options.views, expect=options.expect)
+    _require_expressions(analyzer, "--clips: videos")
+    folder = Path(options.data)
+    clips = load_clips(folder)
+    progress = Progress(len(clips), "clips", quiet=options.json)
+    try:
+        evaluation = examine_clips(
+            analyzer, clips, folder, views=options.views, progress=progress.update
+        )
+    finally:
+        progress.close()
+    print(json.dumps(evaluation.to_dict()) if options.json else format_clips(evaluation))
+    broken = [clip.error for clip in evaluation.clips if clip.error]
+    for error in broken:
+        say(f"mien: {error}")
+    return PARTLY if broken else GOOD
+
+
+def _require_expressions(analyzer: Analyzer, what: str) -> None:
+    """Refuse a model of other classes than those of labelled pictures and videos.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    from mien.types import EXPRESSIONS
+
+    spec = analyzer.classifier.spec
+    if spec.labels != EXPRESSIONS:
+        raise ConfigError(
+            f"{what} are labelled with {', '.join(EXPRESSIONS)}, and {spec.name} answers "
+            f"{', '.join(spec.labels)}. Examine it on crops"
+        )
 
 
 def _slices(options: argparse.Namespace) -> int:
@@ -162,15 +240,9 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
     from mien.datasets import load_pictures
     from mien.evaluate import answer_pictures, of_pose, summarize
     from mien.pipeline import Analyzer
-    from mien.types import EXPRESSIONS
 
     analyzer = Analyzer(_model(options), expect=options.expect)
-    if analyzer.classifier.spec.labels != EXPRESSIONS:
-        raise ConfigError(
-            f"--pipeline: full pictures are labelled with {', '.join(EXPRESSIONS)}, and "
-            f"{analyzer.classifier.spec.name} answers {', '.join(analyzer.classifier.spec.labels)}."
-            " Examine it on crops"
-        )
+    _require_expressions(analyzer, "--pipeline: full pictures")
     pictures = load_pictures(options.data)
     progress = Progress(len(pictures), "pictures", quiet=options.json)
     try:
@@ -222,7 +294,8 @@ def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     from mien.training.initial import of_the_same_network
     from mien.training.recipe import load_recipe
 
-    recipe = load_recipe(options.recipe, [f"init={options.init}"] if options.init else [])
+    overrides = [*options.override, *([f"init={options.init}"] if options.init else [])]
+    recipe = load_recipe(options.recipe, overrides)
     if recipe.init:
         recipe = of_the_same_network(recipe, find_model(recipe.init))
     rows, probs = cross_validate(

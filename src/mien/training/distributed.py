@@ -1,12 +1,45 @@
-"""What several processes need to learn as one. Imports torch only."""
+"""What several processes need to learn as one. Imports torch, Lightning Fabric and errors."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
 import torch.distributed
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import Tensor, nn
+
+from mien.errors import ConfigError
+
+
+def processes() -> tuple[int, int]:
+    """How many processes learn together: on this machine, and on all.
+
+    torchrun says so, inside SLURM too; else SLURM, to the tasks that srun starts. An interactive
+    shell of SLURM's is no task, and learns alone.
+
+    Raises:
+        ConfigError: SLURM was to start several, and was not asked to by srun, or not equally many
+            on every machine.
+    """
+    known = os.environ
+    if "WORLD_SIZE" in known or not SLURMEnvironment.detect():
+        return int(known.get("LOCAL_WORLD_SIZE", "1")), int(known.get("WORLD_SIZE", "1"))
+    world, machines = int(known["SLURM_NTASKS"]), int(known.get("SLURM_NNODES", "1"))
+    local = int(known.get("SLURM_NTASKS_PER_NODE", "1" if world == 1 else "0"))
+    if local * machines != world:
+        raise ConfigError(
+            f"SLURM: expected equally many tasks on each of {machines} machines, found {world} in "
+            f"all and {local or 'no --ntasks-per-node'} on each. Ask for them by --nodes and "
+            "--ntasks-per-node, without --ntasks"
+        )
+    if world > 1 and "SLURM_STEP_ID" not in known:
+        raise ConfigError(
+            f"SLURM: this process would wait for {world - 1} others for ever, because none was "
+            "started by srun. Put srun in front of the command"
+        )
+    return local, world
 
 
 class _SumOverProcesses(torch.autograd.Function):

@@ -9,7 +9,6 @@ batch.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +42,7 @@ from mien.training.data import (
     steps_per_epoch,
     training_rows,
 )
-from mien.training.distributed import my_rows, sync_batch_norms
+from mien.training.distributed import my_rows, processes, sync_batch_norms
 from mien.training.initial import load_weights
 from mien.training.optimizer import make_optimizer
 from mien.training.recipe import FitRecipe, Recipe
@@ -58,12 +57,14 @@ def make_fabric(precision: str = "auto") -> Fabric:
 
     Under torchrun or SLURM every process calls this and finds the others. `precision` is Fabric's
     (`bf16-mixed`, `16-mixed`, `32-true`); `auto` takes bfloat16 where the device computes in it.
+
+    Raises:
+        ConfigError: SLURM was asked for processes that cannot find each other.
     """
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
         precision = "bf16-mixed" if _computes_in_bfloat16() else "32-true"
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE", "1")))
-    world = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))
+    local, world = processes()
     fabric = Fabric(
         accelerator=accelerator,
         devices=local,
