@@ -706,3 +706,22 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "each needs the other" in capsys.readouterr().err
     assert main([*arguments[:3], *two]) == 2
     assert "changes the recipe of --folds" in capsys.readouterr().err
+
+
+def test_a_run_is_not_replaced_by_another(tmp_path: Path) -> None:
+    fit(tiny(epochs=1), drawn(20), drawn(7), tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(ConfigError, match="holds a run, which would be lost. --resume goes on"):
+        fit(tiny(epochs=1), drawn(21), drawn(7), tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_folds_replace_those_of_an_earlier_time(tmp_path: Path) -> None:
+    from mien.training.folds import cross_validate
+
+    for i, (image, label) in enumerate(zip(drawn(28).images, drawn(28).labels, strict=True)):
+        file = tmp_path / "data" / EXPRESSIONS[label] / f"S{i % 4:03}_001_{i:08}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    for recipe in (tiny(epochs=1), tiny(epochs=1, batch=8)):
+        cross_validate(recipe, tmp_path / "data", tmp_path / "runs", folds=2)

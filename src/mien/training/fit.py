@@ -110,9 +110,15 @@ def fit(
             done in this epoch and their total. note: called with a line on what is going on.
 
     Raises:
-        ConfigError: the checkpoint belongs to another recipe, or the loss became NaN.
+        ConfigError: `out` holds a run and `resume` was not asked for, the checkpoint belongs to
+            another recipe, or the loss became NaN.
         DatasetError: nothing is left to train on, or the checkpoint belongs to other data.
     """
+    if (out / CHECKPOINT).is_file() and not resume:
+        raise ConfigError(
+            f"{out}: holds a run, which would be lost. --resume goes on with it, or choose "
+            "another --out"
+        )
     if threads:
         torch.set_num_threads(threads)
     fabric = fabric or make_fabric()
