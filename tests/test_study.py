@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,20 @@ def test_a_reference_that_failed_leaves_the_others_their_rows() -> None:
     assert "| reference | failed: the loss became infinite |" in table
     assert "| other | 50.0% | no seed in common |" in table
     assert "Every variant failed" in format_study(StudyResult("s", "Why?", (failed,)))
+
+
+def test_a_study_from_before_a_key_was_introduced_is_finished(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(RECIPE)
+    (tmp_path / "s.toml").write_text(STUDY.split('[[variants]]\nname = "longer')[0])
+    write_splits(tmp_path / "crops", 14)
+    study = replace(load_study(tmp_path / "s.toml"), seeds=(0,))
+    first = run_study(study, tmp_path / "crops", tmp_path / "runs", threads=1)
+    (saved,) = (tmp_path / "runs").glob("*/trial.json")
+    record = json.loads(saved.read_text())
+    del record["made_of"]["recipe"]["fit"]["muon_rate"]
+    saved.write_text(json.dumps(record))
+    lines: list[str] = []
+    again = run_study(study, tmp_path / "crops", tmp_path / "runs", threads=1, note=lines.append)
+    assert again == first
+    assert not any("epoch" in line for line in lines)  # nothing was trained again
+    assert json.loads(saved.read_text()) == record  # nor examined

@@ -725,3 +725,15 @@ def test_folds_replace_those_of_an_earlier_time(tmp_path: Path) -> None:
         Image.fromarray(image).save(file)
     for recipe in (tiny(epochs=1), tiny(epochs=1, batch=8)):
         cross_validate(recipe, tmp_path / "data", tmp_path / "runs", folds=2)
+
+
+def test_a_run_from_before_a_key_was_introduced_goes_on(tmp_path: Path) -> None:
+    """Its recipe lacks the key; what the key's default says is what it did."""
+    recipe = tiny(epochs=1)
+    fit(recipe, drawn(20), drawn(7), tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["recipe"]["fit"]["muon_rate"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    fit(recipe, drawn(20), drawn(7), tmp_path, resume=True)
+    with pytest.raises(ConfigError, match="another recipe"):
+        fit(tiny(epochs=1, muon_rate=0.1), drawn(20), drawn(7), tmp_path, resume=True)
