@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from PIL import Image
 
 from mien.classifier import ExpressionClassifier
-from mien.datasets import FaceCrops
+from mien.datasets import FaceCrops, load_crops
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.models import find_model
 from mien.preprocess import network_input
@@ -737,3 +737,64 @@ def test_a_run_from_before_a_key_was_introduced_goes_on(tmp_path: Path) -> None:
     fit(recipe, drawn(20), drawn(7), tmp_path, resume=True)
     with pytest.raises(ConfigError, match="another recipe"):
         fit(tiny(epochs=1, muon_rate=0.1), drawn(20), drawn(7), tmp_path, resume=True)
+
+
+SAYS = {"training_data": "drawn stripes", "licence": "anybody's"}
+
+
+def test_a_model_says_what_its_recipe_says_of_its_data(tmp_path: Path) -> None:
+    """Even where the run began without a word of it."""
+
+    class KilledError(Exception):
+        pass
+
+    def die(_done: EpochReport) -> None:
+        raise KilledError
+
+    data, recipe = drawn(20), tiny(epochs=2)
+    with pytest.raises(KilledError):
+        fit(recipe, data, data, tmp_path, report=die)
+    for expected in (dict.fromkeys(SAYS, "not stated"), SAYS):
+        learned, network, fingerprint, _ = load_trained(tmp_path)
+        export(learned, network, data, tmp_path / "model.onnx", data_sha256=fingerprint)
+        spec = ExpressionClassifier(tmp_path / "model.onnx").spec
+        assert {"training_data": spec.training_data, "licence": spec.licence} == expected
+        fit(replace(recipe, **SAYS), data, data, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("name", ["mien-s", "mien-v", "resnet18"])
+def test_published_models_say_what_their_recipes_say(name: str) -> None:
+    spec = ExpressionClassifier(name).spec
+    recipe = load_recipe(REPOSITORY / "recipes" / f"{name}.toml")
+    assert (spec.training_data, spec.licence) == (recipe.training_data, recipe.licence)
+    # The recipes in them are from before recipes could say so, and can be read.
+    assert recipe_from_dict(spec.recipe).network == recipe.network
+
+
+@pytest.mark.parametrize("rows", ["FER2013's", "others"])
+def test_a_run_that_says_nothing_is_published_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str
+) -> None:
+    import shutil
+    from argparse import Namespace
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    place = spec_from_file_location("publish", REPOSITORY / "scripts" / "publish_model.py")
+    assert place is not None
+    assert place.loader is not None
+    script = module_from_spec(place)
+    place.loader.exec_module(script)
+    monkeypatch.setattr(script, "MODELS", tmp_path / "models")
+    (tmp_path / "models").mkdir()
+    shutil.copytree(REPOSITORY / "recipes", tmp_path / "recipes")
+    write_splits(tmp_path / "fer2013", 14)
+    data = load_crops(tmp_path / "fer2013", "Training")
+    run, options = tmp_path / "run", Namespace(data=tmp_path, wheel=False, default=False)
+    fit(tiny(epochs=1), data if rows == "FER2013's" else drawn(20), data, run)
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    for key in SAYS:
+        del state["recipe"][key]
+    torch.save(state, run / "checkpoint.pt")
+    assert script.publish(run, options) == "tiny"
+    says = ExpressionClassifier(tmp_path / "models" / "tiny.onnx").spec.training_data
+    assert says.startswith("FER2013 (ICML" if rows == "FER2013's" else "not stated")

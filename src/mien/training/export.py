@@ -40,13 +40,6 @@ from mien.training.zoo import (
     count_parameters,
 )
 
-#: What the spec and the card say by default: mien's own recipes learn from FER2013.
-TRAINING_DATA = "FER2013 (ICML 2013 challenge) Training rows, with FER+ votes (MIT) for them"
-LICENCE = (
-    "weights: MIT; FER2013's pictures were collected from the web for a research challenge and "
-    "carry no licence of their own"
-)
-
 OPSET = 18
 _HALF_FROM = 1024  # smaller weights stay in float32: they save nothing
 
@@ -103,13 +96,11 @@ def export(
     data_sha256: str,
     shares: FloatArray | None = None,
     half: bool = False,
-    training_data: str = TRAINING_DATA,
-    licence: str = LICENCE,
 ) -> ModelSpec:
     """Calibrate a network on rows it has not learned from, and write it to `file` as ONNX.
 
     Args:
-        recipe: what the network was trained by.
+        recipe: what the network was trained by, and what the spec and the card say of that.
         network: the trained network, in eval mode.
         calibration: rows that choose the temperature and the threshold of `uncertain`.
         file: the ONNX file to write.
@@ -117,7 +108,6 @@ def export(
         shares: `(K,)`, how common each class was among them (see `calibrate`); None to leave it.
         half: store weights as float16, at half the size. The network's own weights are rounded
             too, so that both still agree; computing stays in float32.
-        training_data, licence: a sentence each, for the spec and the card.
     """
     size = recipe.data.input_px
     if half:
@@ -138,8 +128,8 @@ def export(
         crop_upright=recipe.data.crop_upright,
         temperature=1.0,
         uncertain_below=0.0,
-        training_data=training_data,
-        licence=licence,
+        training_data=recipe.training_data,
+        licence=recipe.licence,
         parameters=count_parameters(network),
         macs=count_macs(network, size),
         recipe=recipe.to_dict(),
