@@ -798,3 +798,24 @@ def test_a_run_that_says_nothing_is_published_as_what_it_is(
     assert script.publish(run, options) == "tiny"
     says = ExpressionClassifier(tmp_path / "models" / "tiny.onnx").spec.training_data
     assert says.startswith("FER2013 (ICML" if rows == "FER2013's" else "not stated")
+
+
+def test_export_wants_the_data_of_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A picture more deals out anew which rows are watched."""
+    from mien.cli import main
+    from mien.datasets import load_training
+
+    folder = saved(drawn(28), tmp_path / "mine")
+    fit(tiny(epochs=1), *load_training(folder), tmp_path / "run")
+    out = tmp_path / "mine.onnx"
+    export = ["export", str(tmp_path / "run"), "--data", str(folder), "--out", str(out)]
+    picture = next(folder.rglob("*.png"))
+    (picture.parent / "more.png").write_bytes(picture.read_bytes())
+    assert main(export) == 2
+    assert "is not the set that" in (said := capsys.readouterr().err)
+    assert "`mien calibrate`" in said
+    assert not out.exists()
+    (picture.parent / "more.png").unlink()
+    assert main(export) == 0
