@@ -819,3 +819,19 @@ def test_export_wants_the_data_of_the_run(
     assert not out.exists()
     (picture.parent / "more.png").unlink()
     assert main(export) == 0
+
+
+def test_what_a_model_left_out_is_not_left_out_again(tmp_path: Path) -> None:
+    """Nor are the weights wanted that it started from: its file holds them all."""
+    from mien.training.initial import of_the_same_network
+
+    learned = tiny(epochs=1)
+    learned = replace(learned, data=replace(learned.data, left_out=(0, 5)))
+    data, run = drawn(20), tmp_path / "run"
+    fit(learned, data, data, run)
+    _, network, fingerprint, _ = load_trained(run)
+    started = replace(learned, network=replace(learned.network, weights="gone.json"))
+    export(started, network, data, tmp_path / "start.onnx", data_sha256=fingerprint)
+    mine = of_the_same_network(tiny(), find_model(tmp_path / "start.onnx"))
+    assert mine.network == learned.network
+    assert mine.data == tiny().data
