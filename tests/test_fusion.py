@@ -144,3 +144,14 @@ def test_the_table_shows_others_beside_ours(members: Sequence[Path], tmp_path: P
     text = format_comparison(comparison)
     for expected in ("**member0**", "fer 25.10.3", "54.6", "(PrivateTest 58.9)", "McNemar"):
         assert expected in text
+
+
+def test_a_fusion_has_the_version_that_is_asked_for(
+    members: Sequence[Path], tmp_path: Path
+) -> None:
+    write_splits(tmp_path / "data", 14)
+    for member in members:
+        shutil.copy(member, tmp_path)
+    command = ["fuse", *map(str, members), "--method", "logprob", "--data", str(tmp_path / "data")]
+    assert main([*command, "--out", str(tmp_path / "both.onnx"), "--version", "2"]) == 0
+    assert ExpressionClassifier(tmp_path / "both.onnx").spec.version == "2"

@@ -25,6 +25,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--data", required=True, metavar="PATH", help="set with Training and PublicTest rows")
     add("--out", required=True, metavar="FILE", help="the .onnx file to write")
     add("--name", default="fusion", metavar="NAME", help="what it is called (fusion)")
+    add("--version", default="1", metavar="V", help="and its version (1)")
     add("--views", type=int, default=2, metavar="N", help="times each Training row is shown (2)")
     add("--seed", type=int, default=0, metavar="N", help="of the variations (0)")
     fuse.set_defaults(run=_fuse)
@@ -78,6 +79,7 @@ def _fuse(options: argparse.Namespace) -> int:
         load_crops(options.data, "PublicTest"),
         Path(options.out),
         name=options.name,
+        version=options.version,
         views=options.views,
         seed=options.seed,
         note=say,
