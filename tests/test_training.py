@@ -835,3 +835,26 @@ def test_what_a_model_left_out_is_not_left_out_again(tmp_path: Path) -> None:
     mine = of_the_same_network(tiny(), find_model(tmp_path / "start.onnx"))
     assert mine.network == learned.network
     assert mine.data == tiny().data
+
+
+def test_only_epochs_of_the_exported_size_can_be_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mien.training import fit as loop
+
+    seen = iter([0.9, 0.0, 0.5, 0.4])  # of 32 px, then 48, 48, 48
+    monkeypatch.setattr(loop, "_accuracy", lambda *_: next(seen))
+    recipe = tiny(epochs=4, select="best", resolutions=[[0.25, 32], [1.0, 48]])
+
+    class KilledError(Exception):
+        pass
+
+    def die(done: EpochReport) -> None:
+        chosen.append(load_trained(tmp_path)[3])
+        raise KilledError
+
+    chosen: list[int] = []
+    for epoch in range(4):
+        with pytest.raises(KilledError):
+            fit(recipe, drawn(20), drawn(7), tmp_path, resume=bool(epoch), report=die)
+    assert chosen == [1, 2, 3, 3]  # the last, while there is none of 48 px

@@ -158,7 +158,7 @@ def _export(options: argparse.Namespace) -> int:
 
     recipe, network, data_sha256, epochs = load_trained(Path(options.checkpoint))
     if epochs < recipe.fit.epochs:
-        say(f"mien: this checkpoint has {epochs} of {recipe.fit.epochs} epochs")
+        say(f"mien: these are the weights of epoch {epochs} of {recipe.fit.epochs}")
     train, calibration = _rows(options.data, recipe)
     if train.fingerprint() != data_sha256:
         raise DatasetError(

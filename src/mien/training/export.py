@@ -59,11 +59,12 @@ class _Exported(nn.Module):
 
 
 def load_trained(run: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
-    """The recipe, the averaged network in eval mode, the data hash and the epochs done.
+    """The recipe, the averaged network in eval mode, the data hash and the network's epoch.
 
     Args:
         run: the folder of a run, or a checkpoint in it. Of a folder, the epoch that the recipe
-            selects is taken: the last, or the best on PublicTest.
+            selects is taken: the last, or the best on PublicTest among those of the last size, if
+            the run has come so far.
 
     Raises:
         ModelError: no such checkpoint, or not one of ours.
@@ -74,9 +75,9 @@ def load_trained(run: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
     try:
         state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
         recipe = recipe_from_dict(state["recipe"], str(file))
-        if run.is_dir() and recipe.fit.select == "best":
+        if recipe.fit.select == "best" and (run / BEST).is_file():
             best = torch.load(run / BEST, weights_only=True, map_location="cpu")
-            state["average"] = best["average"]
+            state["average"], state["epoch"] = best["average"], best["epoch"]
         head = state["average"]["expression.weight"]
         # What the weights were at the start no longer matters.
         started = replace(recipe.network, weights="")

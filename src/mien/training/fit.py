@@ -144,7 +144,7 @@ def fit(
     average.eval().requires_grad_(False).to(fabric.device)
     if fabric.world_size > 1:
         sync_batch_norms(bare)
-    first, best = 0, 0.0
+    first, best = 0, -1.0
     state = load_checkpoint(out / CHECKPOINT, recipe, fingerprint) if resume else None
     if state is not None:
         bare.load_state_dict(state["network"])
@@ -197,7 +197,8 @@ def fit(
         if leads:
             with fabric.autocast():
                 accuracy = _accuracy(average, validation, recipe, size_px)
-            if accuracy > best:
+            # Only epochs of the size that is exported compare with one another.
+            if size_px == fitting.resolutions[-1][1] and accuracy > best:
                 best = accuracy
                 save_best(out / BEST, recipe, fingerprint, epoch + 1, average)
             file = out / CHECKPOINT
