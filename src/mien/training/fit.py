@@ -82,6 +82,11 @@ def _computes_in_bfloat16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+def matrix_dtype() -> torch.dtype:
+    """What Muon's matrix products are computed in here, whatever the precision of the rest."""
+    return torch.bfloat16 if _computes_in_bfloat16() else torch.float32
+
+
 def fit(
     recipe: Recipe,
     train: FaceCrops,
@@ -151,8 +156,7 @@ def fit(
         average.load_state_dict(state["average"])
         first, best = state["epoch"], state["best_accuracy"]
         note(f"resuming after epoch {first} of {fitting.epochs}")
-    matrix_dtype = torch.bfloat16 if _computes_in_bfloat16() else torch.float32
-    network, optimizer = fabric.setup(bare, make_optimizer(bare, fitting, matrix_dtype))
+    network, optimizer = fabric.setup(bare, make_optimizer(bare, fitting, matrix_dtype()))
     if state is not None:
         optimizer.load_state_dict(state["optimizer"])
     log = Log(out / LOG, first) if leads else None
