@@ -711,7 +711,7 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_a_run_is_not_replaced_by_another(tmp_path: Path) -> None:
     fit(tiny(epochs=1), drawn(20), drawn(7), tmp_path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    with pytest.raises(ConfigError, match="holds a run, which would be lost. --resume goes on"):
+    with pytest.raises(ConfigError, match="holds a run, which would be lost"):
         fit(tiny(epochs=1), drawn(21), drawn(7), tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
@@ -759,7 +759,7 @@ def test_a_model_says_what_its_recipe_says_of_its_data(tmp_path: Path) -> None:
         export(learned, network, data, tmp_path / "model.onnx", data_sha256=fingerprint)
         spec = ExpressionClassifier(tmp_path / "model.onnx").spec
         assert {"training_data": spec.training_data, "licence": spec.licence} == expected
-        fit(replace(recipe, **SAYS), data, data, tmp_path, resume=True)
+        fit(recipe_from_dict(recipe.to_dict() | SAYS), data, data, tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("name", ["mien-s", "mien-v", "resnet18"])
@@ -858,3 +858,26 @@ def test_only_epochs_of_the_exported_size_can_be_the_best(
         with pytest.raises(KilledError):
             fit(recipe, drawn(20), drawn(7), tmp_path, resume=bool(epoch), report=die)
     assert chosen == [1, 2, 3, 3]  # the last, while there is none of 48 px
+
+
+def test_what_scales_gradients_goes_on_too(tmp_path: Path) -> None:
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
+
+    class KilledError(Exception):
+        pass
+
+    def die(_done: EpochReport) -> None:
+        raise KilledError
+
+    def half(scale: float) -> tuple[Fabric, torch.amp.GradScaler]:
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        precision = MixedPrecision("16-mixed", "cpu", scaler)
+        return Fabric(accelerator="cpu", devices=1, plugins=precision), scaler
+
+    first, second = half(8.0), half(4.0)
+    data, recipe = drawn(20), tiny(epochs=2)
+    with pytest.raises(KilledError):
+        fit(recipe, data, data, tmp_path, fabric=first[0], report=die)
+    fit(recipe, data, data, tmp_path, fabric=second[0], resume=True)
+    assert second[1].get_scale() == 8.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -77,9 +77,13 @@ def save_checkpoint(
     network: nn.Module,
     average: nn.Module,
     optimizer: torch.optim.Optimizer,
+    precision: Mapping[str, Any],
     best_accuracy: float,
 ) -> None:
-    """Write everything that a run needs to go on; a kill meanwhile leaves the one before."""
+    """Write everything that a run needs to go on; a kill meanwhile leaves the one before.
+
+    `precision` is the state of what scales gradients, where numbers of 16 bits need that.
+    """
     state = {
         "recipe": recipe.to_dict(),
         "data": fingerprint,
@@ -87,6 +91,7 @@ def save_checkpoint(
         "network": network.state_dict(),
         "average": average.state_dict(),
         "optimizer": optimizer.state_dict(),
+        "precision": dict(precision),
         "best_accuracy": best_accuracy,
     }
     _write(state, path)

@@ -159,6 +159,8 @@ def fit(
     network, optimizer = fabric.setup(bare, make_optimizer(bare, fitting, matrix_dtype()))
     if state is not None:
         optimizer.load_state_dict(state["optimizer"])
+        if state.get("precision"):  # empty in all precisions but one
+            fabric._precision.load_state_dict(state["precision"])
     log = Log(out / LOG, first) if leads else None
 
     for epoch in range(first, fitting.epochs):
@@ -205,9 +207,16 @@ def fit(
             if size_px == fitting.resolutions[-1][1] and accuracy > best:
                 best = accuracy
                 save_best(out / BEST, recipe, fingerprint, epoch + 1, average)
-            file = out / CHECKPOINT
             save_checkpoint(
-                file, recipe, fingerprint, epoch + 1, bare, average, optimizer.optimizer, best
+                out / CHECKPOINT,
+                recipe,
+                fingerprint,
+                epoch + 1,
+                bare,
+                average,
+                optimizer.optimizer,
+                fabric._precision.state_dict(),
+                best,
             )
             done = EpochReport(
                 epoch + 1,
