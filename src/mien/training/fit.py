@@ -141,7 +141,7 @@ def fit(
     torch.manual_seed(fitting.seed)
     bare = build_network(recipe.network, classes=rows.classes)
     if recipe.init:
-        fresh = load_weights(bare, find_model(recipe.init))
+        fresh = load_weights(bare, find_model(recipe.init), recipe.data.classes)
         note(f"starting from {recipe.init}; fresh: {', '.join(fresh) or 'nothing'}")
     bare = channels_last(bare)
     average = channels_last(build_network(recipe.network, classes=rows.classes))

@@ -6,6 +6,7 @@ go on training from it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,20 +20,24 @@ from mien.training.zoo import ExpressionNetwork
 
 _PREFIX = "network."  # where the exported module keeps the network
 _HALF = "_half"
+_HEAD = "expression."  # one row for each class
 
 
-def load_weights(network: ExpressionNetwork, entry: ModelEntry) -> list[str]:
+def load_weights(
+    network: ExpressionNetwork, entry: ModelEntry, classes: Sequence[str]
+) -> list[str]:
     """Copy a model file's weights into a network of the same kind.
 
-    The heads are copied where they fit and are in the file: another list of classes starts with a
-    fresh head, and the head for votes is there only if votes could calibrate it.
+    Of the head the rows of those classes are copied that both know by the same name; the head for
+    votes is in the file only if votes could calibrate it.
 
     Args:
         network: is changed in place.
         entry: the model.
+        classes: the network's, in the order of its answers.
 
     Returns:
-        The names of the weights that stay fresh.
+        The names of the weights that stay fresh, at least for one class.
 
     Raises:
         ModelError: not a model of the same network.
@@ -44,10 +49,17 @@ def load_weights(network: ExpressionNetwork, entry: ModelEntry) -> list[str]:
     for weights in model.graph.initializer:
         name = weights.name.removeprefix(_PREFIX).removesuffix(_HALF)
         found[name] = torch.from_numpy(numpy_helper.to_array(weights).copy()).float()
+    known = read_spec(entry).labels
+    shared = [(i, known.index(name)) for i, name in enumerate(classes) if name in known]
     state = network.state_dict()
     fresh = []
     for name, value in state.items():
-        if name in found and found[name].shape == value.shape:
+        if name.startswith(_HEAD) and name in found and value.shape[1:] == found[name].shape[1:]:
+            for mine, theirs in shared:
+                value[mine] = found[name][theirs]
+            if len(shared) < len(classes):
+                fresh.append(name)
+        elif name in found and found[name].shape == value.shape:
             state[name] = found[name]
         else:
             fresh.append(name)
