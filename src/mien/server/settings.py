@@ -47,7 +47,8 @@ class Settings:
         anonymize: whether no annotated copy may show faces, whatever its job asked for.
 
     Raises:
-        ConfigError: a limit is not positive, or an origin is none.
+        ConfigError: a limit is not positive, an origin is none, or the key is short or such that no
+            header can hold it.
     """
 
     data: Path
@@ -93,6 +94,11 @@ class Settings:
                 "MIEN_API_KEY: expected at least 16 characters, since it can be guessed at from "
                 "the network. Make one with: python -c 'import secrets; "
                 "print(secrets.token_urlsafe())'"
+            )
+        if self.key and not re.fullmatch(r"[!-~][ -~]*[!-~]", self.key):
+            raise ConfigError(
+                "MIEN_API_KEY: expected letters, digits and signs of ASCII, without blanks or line "
+                "ends around them: no client can send another key in a header"
             )
 
 
