@@ -55,7 +55,7 @@ class Application:
         shared = (analyzer, self._workers, settings, self._meters)
         self._pictures, self._live = Pictures(*shared), Live(*shared)
         self._runner = JobRunner(self._jobs, *shared)
-        self._reports = Reports(self._workers, settings)
+        self._reports = Reports(self._workers, settings, self._jobs.folder)
         self._videos = Videos(self._jobs, self._runner, settings)
         self._meters.watch("mien_waiting", "pieces of work that wait", "kind", self._workers.lines)
         self._meters.watch(
