@@ -224,10 +224,11 @@ class Jobs:
         self._set(job, "state = ?, ended_s = ?, error = ?, bytes = ?", values)
 
     def remove(self, job: Job) -> None:
-        """Forget a job and delete its files."""
+        """Delete a job's files and forget it."""
+        # In this order: on a full disk the files make room for what is written about them.
+        shutil.rmtree(self.folder_of(job), ignore_errors=True)
         with self._changing() as base:
             base.execute("DELETE FROM jobs WHERE id = ?", (job.id,))
-        shutil.rmtree(self.folder_of(job), ignore_errors=True)
 
     def remove_expired(self) -> None:
         """Forget what ended long enough ago."""
