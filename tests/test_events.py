@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mien import events
 from mien.cli import main
 from mien.errors import SinkError
 from mien.events import SegmentFinder, dominant_expression, find_segments
@@ -83,6 +84,31 @@ def test_out_of_sight_for_a_moment_and_for_long() -> None:
     first, second = find_segments(film(*smile, *[[]] * 9, *smile))
     assert first.end_s == pytest.approx(0.4)
     assert second.start_s == pytest.approx(1.4)
+
+
+@pytest.mark.parametrize("fps", [0.3, 1, 2, 3])
+def test_rare_frames_make_segments_too(fps: float) -> None:
+    smile = show("happy", *[0.8] * 5)
+    (whole,) = find_segments(film(*smile, fps=fps))
+    assert (whole.start_s, whole.end_s) == pytest.approx((0, 4 / fps))
+    assert whole.mean == pytest.approx(0.8)
+    assert len(find_segments(film(*smile, [], *smile, fps=fps))) == 1  # one look is missed
+    assert len(find_segments(film(*smile, *[[]] * 2, *smile, fps=fps))) == 2
+    # What is usual in one film says nothing of the next.
+    quick = film(*smile, *[[]] * 9, *smile, source="w.mp4")
+    assert len(find_segments([*film(*smile, fps=fps), *quick])) == 3
+
+
+@given(st.sampled_from([5, 6, 10, 12.5, 25, 30, 60]), st.lists(st.integers(0, 40), max_size=20))
+def test_nothing_else_has_become_of_usual_films(fps: float, stretches: list[int]) -> None:
+    """From five frames a second on, half a second out of sight is the limit, as ever."""
+    smile = show("happy", 0.8)
+    frames = [f for i, n in enumerate(stretches) for f in (smile if i % 2 else [[]]) * n]
+    results = film(*frames, fps=fps)
+    found = find_segments(results)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events, "_PATIENCE_STEPS", 0.0)
+        assert found == find_segments(results)
 
 
 def test_two_faces_and_two_films_are_kept_apart() -> None:

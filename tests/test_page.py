@@ -19,7 +19,7 @@ from mien.events import find_segments
 from mien.pipeline import Analyzer
 from mien.results import read_results
 from mien.sinks import open_sink
-from mien.types import EXPRESSIONS, RESULT_COLUMNS, FrameResult, UInt8Array
+from mien.types import EXPRESSIONS, RESULT_COLUMNS, FaceResult, FrameResult, UInt8Array
 from tests.browsing import (
     CONTRASTS,
     NAMELESS,
@@ -34,7 +34,7 @@ from tests.browsing import (
     until,
     write_films,
 )
-from tests.test_events import CROWD, film, show
+from tests.test_events import CROWD, face, film, show
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra dev)")
 for module in ("fastapi", "uvicorn", "websockets"):
@@ -177,13 +177,34 @@ def test_the_camera_pauses_mirrors_and_stops(visit: Visit) -> None:
     assert not tab.evaluate("document.getElementById('camera').paused")
     press(tab, "Set baseline")
     if hasattr(Analyzer().following(), "learn_baseline"):
-        tab.get_by_text("Look neutral: 3").wait_for()
+        tab.get_by_text("Look neutral: ").wait_for()  # each of its numbers is there for a second
         tab.locator("#countdown").wait_for(state="hidden")
     else:
         tab.get_by_text("No baseline was set").wait_for()
     press(tab, "Stop")
     assert tab.evaluate("document.getElementById('camera').srcObject") is None
     tab.get_by_role("button", name="Start the camera").wait_for()
+
+
+def test_a_camera_that_is_allowed_too_late_stays_off(visit: Visit) -> None:
+    tab = visit.open()
+    tab.evaluate("""() => {
+        const devices = navigator.mediaDevices;
+        const open = devices.getUserMedia.bind(devices);
+        devices.getUserMedia = async (wanted) => {
+            await new Promise((allow) => (window.allow = allow));
+            return (window.given = await open(wanted));
+        } }""")
+    press(tab, "Start the camera")
+    tab.get_by_role("link", name="Files", exact=True).click()
+    tab.get_by_role("heading", name="Files", exact=True).wait_for()
+    tab.evaluate("window.allow()")
+    until(tab, "window.given?.getTracks().every((track) => track.readyState === 'ended') ?? false")
+    assert tab.evaluate("document.getElementById('camera').srcObject") is None
+    tab.get_by_role("link", name="Live", exact=True).click()
+    press(tab, "Start the camera")
+    tab.evaluate("window.allow()")
+    tab.wait_for_selector(".reading:not(.nobody)")
 
 
 def test_without_a_camera_there_is_a_way_on(driver: Any, server: Server) -> None:
@@ -325,6 +346,25 @@ def test_a_video_that_is_none(visit: Visit) -> None:
     keep(tab, "bad-video")
 
 
+def test_a_video_that_is_stopped_before_its_turn(visit: Visit) -> None:
+    tab = visit.open("files")
+    follow = """async () => {
+        const job = { id: "1", name: "late.mp4", state: "waiting", progress: null, files: [] };
+        const end = `event: end\\ndata: ${JSON.stringify({ ...job, state: "cancelled" })}\\n\\n`;
+        const asked = [];
+        window.fetch = async (url) => {
+            asked.push(url.pathname);
+            const events = url.pathname.endsWith("events");
+            return events ? new Response(end) : Response.json({ videos: [] });
+        };
+        const { Jobs } = await import("/page/jobs.js");
+        const stage = document.createElement("div");
+        await new Jobs(document.createElement("div"), stage).follow(job);
+        return [stage.textContent, asked] }"""
+    assert tab.evaluate(follow) == ["", ["/v1/videos/1/events", "/v1/videos"]]
+    assert tab.inner_text("#announcer") == "late.mp4 was stopped"
+
+
 # ---- compare ----
 
 
@@ -427,6 +467,38 @@ def test_the_page_reads_writes_and_finds_as_mien_does(visit: Visit, tmp_path: Pa
         assert len(segments) == len(wanted) > 2
         for found, segment in zip(segments, wanted, strict=True):
             assert found == pytest.approx({key: getattr(segment, key) for key in found}), name
+    twice = [replace(results[0], source="a.jpg", faces=[face(None, "sad", 0.9)])] * 2
+    for name in ("t.csv", "t.jsonl"):
+        text = table([*twice, *twice[:1]], tmp_path, name).read_text("utf-8")
+        assert tab.evaluate(work, [name, text])[1].count("\n") == 3, name
+
+
+def test_rare_frames_count_as_in_reports(visit: Visit, tmp_path: Path) -> None:
+    smile = show("happy", *[0.9] * 8)
+    away: list[list[FaceResult]] = [[]]
+    tab = visit.open("compare")
+    work = """async (text) => {
+        const [{ readTable }, { findSegments }, { curve, facesOf, summarise }] = await Promise.all(
+          ["table", "segments", "summary"].map((name) => import(`/page/${name}.js`)));
+        const results = readTable("r.jsonl", text);
+        const { labels, shares, total } = summarise(results);
+        const points = curve(results, labels, { points: 100 });
+        return [shares.happy, total, facesOf(results)[0].seen_s, findSegments(results),
+          points.filter(({ p }) => p).length] }"""
+    for fps in (0.5, 1, 25):
+        for missed in (0, 1, 2, 2 + max(3, fps)):  # after so many a break, in which nobody is shown
+            results = film(*smile, *away * round(missed), *smile, fps=fps)
+            text = table(results, tmp_path, f"{fps}-{missed}.jsonl").read_text("utf-8")
+            shares, total_s, seen_s, segments, drawn = tab.evaluate(work, text)
+            steps = 14 + (1 if missed > 3 else missed + 1)
+            assert shares == pytest.approx(1)
+            assert total_s == seen_s == pytest.approx(steps / fps)
+            assert drawn == pytest.approx(100 * steps / (15 + missed), abs=7)
+            wanted = find_segments(results)
+            assert [(s["start_s"], s["end_s"]) for s in segments] == [
+                (s.start_s, s.end_s) for s in wanted
+            ]
+            assert len(wanted) == (2 if missed > 3 or (fps < 25 and missed > 1) else 1)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

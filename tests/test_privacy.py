@@ -1,5 +1,6 @@
 """Nothing goes out, and what is deleted is gone (docs/privacy.md)."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,30 @@ def test_a_deleted_videos_name_is_gone(tmp_path: Path) -> None:
     assert file.name == "jobs.sqlite"
     assert b"anna-at-the-doctor" not in file.read_bytes()
     assert list((tmp_path / "videos").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="other rights")
+def test_what_the_server_keeps_is_for_its_owner(tmp_path: Path) -> None:
+    def rights(path: Path) -> str:
+        return f"{path.stat().st_mode & 0o777:o}"
+
+    before, data = os.umask(0o022), tmp_path / "new" / "data"
+    try:
+        jobs = Jobs(data, 1000)
+        jobs.new_folder()
+        files = [path for path in data.iterdir() if path.is_file()]
+        assert {path.name: rights(path) for path in files} == {
+            "jobs.sqlite": "600", "jobs.sqlite-wal": "600",
+        }  # fmt: skip
+        folders = [data, *(path for path in data.rglob("*") if path.is_dir())]
+        assert [rights(folder) for folder in folders] == ["700"] * 3
+        assert rights(data.parent) == "755"
+        jobs.close()
+        data.chmod(0o750)  # whose folder it is, says who may look into it
+        Jobs(data, 1000).close()
+        assert rights(data) == "750"
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.parametrize("stated", [True, False])

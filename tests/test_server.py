@@ -18,6 +18,7 @@ from mien.cli import main
 from mien.pipeline import Analyzer
 from mien.server.meters import Meters
 from mien.server.schema import RESULT
+from mien.server.settings import Settings
 from mien.server.workers import Full, Workers
 from mien.sinks import to_json
 from mien.types import UInt8Array
@@ -277,6 +278,16 @@ def test_a_short_key_is_refused(
     monkeypatch.setenv("MIEN_API_KEY", "1234")
     assert main(["serve", "--data", str(tmp_path), "--port", "0"]) == 2
     assert "MIEN_API_KEY: expected at least 16 characters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["ein-schl\u00fcssel-zum-testen", f"{KEY}\n", f" {KEY}", KEY.replace(" ", "\t"), " " * 16],
+)
+def test_a_key_that_nobody_can_send_is_refused(key: str, tmp_path: Path) -> None:
+    with pytest.raises(mien.MienError, match=r"MIEN_API_KEY: expected .* of ASCII") as caught:
+        Settings(tmp_path, key=key)
+    assert key not in str(caught.value)
 
 
 def test_one_folder_has_one_server(

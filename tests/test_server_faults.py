@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.errors import SinkError
 from mien.pipeline import Analyzer
-from mien.server import job_runner, jobs
+from mien.server import job_runner, jobs, reports
 from mien.server.jobs import UPLOAD, Job, Jobs
 from mien.types import UInt8Array
 from tests.films import write_film
@@ -84,6 +85,53 @@ def test_an_upload_for_which_there_is_no_room(
                 assert answer.status_code == 507, method
         assert list((tmp_path / "videos").iterdir()) == []
         assert ended(client, send(client, clip))["state"] == "done"  # no place is lost
+
+
+def test_a_report_for_which_there_is_no_room(
+    tmp_path: Path, analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    def unwritten(*_: Any, **__: Any) -> Any:
+        raise SinkError("report.html: cannot be written") from OSError(errno.ENOSPC, "full")
+
+    with running(analyzer, tmp_path) as client:
+        for name, fault in (("read_files", full), ("write_report", unwritten)):
+            with monkeypatch.context() as patch:
+                patch.setattr(reports, name, fault)
+                answer = client.post("/v1/reports", files={"file": ("a.csv", b"a")})
+                assert answer.status_code == 507, name
+                assert "disk is full" in answer.json()["error"]
+
+
+def test_videos_are_stopped_and_deleted_on_a_full_disk(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files go at once, which makes room; the list follows as soon as there is some."""
+
+    def full(self: Jobs) -> Any:
+        raise OSError(errno.ENOSPC, "database or disk is full")
+
+    monkeypatch.setattr(job_runner, "_RETRY_S", 0.01)
+    analyzer = Held()
+    with running(analyzer, tmp_path) as client:
+        videos = [f"/v1/videos/{send(client, clip)['id']}" for _ in range(2)]
+        assert analyzer.entered.wait(60)
+        with monkeypatch.context() as patch:
+            patch.setattr(Jobs, "_changing", full)
+            analyzer.go.set()
+            for video in videos:
+                assert client.post(f"{video}/cancel").status_code == 507
+            for video in videos:
+                answer = client.delete(video)
+                assert answer.status_code == 507
+                assert "disk is full" in answer.json()["error"]
+            assert list((tmp_path / "videos").iterdir()) == []
+        for video in videos:
+            assert client.delete(video).status_code == 204
+            assert client.get(video).status_code == 404
+        assert ended(client, send(client, clip))["state"] == "done"
 
 
 def test_a_jobs_folder_removed_meanwhile(tmp_path: Path, clip: Path) -> None:

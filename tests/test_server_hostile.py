@@ -106,7 +106,7 @@ def test_a_slow_client_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(uploads, "_STALL_S", 0.2)
     with running(analyzer, tmp_path / "stops") as client:
-        for path in ("/v1/analyze", "/v1/videos"):
+        for path in ("/v1/analyze", "/v1/videos", "/v1/reports"):
             with closing(connection(client)) as opened:  # stops in the middle
                 opened.sendall(head(path, "Content-Length: 1000") + b"half")
                 status, body = answer(opened)
@@ -115,7 +115,7 @@ def test_a_slow_client_is_not_waited_for(
         assert list((tmp_path / "stops" / "videos").iterdir()) == []
     monkeypatch.setattr(uploads, "_STALL_S", 60.0)
     with running(analyzer, tmp_path / "drips", timeout=0.6, upload_timeout=0.6) as client:
-        for path in ("/v1/analyze", "/v1/videos"):
+        for path in ("/v1/analyze", "/v1/videos", "/v1/reports"):
             opened = connection(client)  # always has one more byte
             opened.sendall(head(path, "Content-Length: 1000"))
             while not select.select([opened], [], [], 0.05)[0]:

@@ -105,17 +105,20 @@ def test_bad_frames_leave_the_connection(client: httpx.Client, picture: bytes) -
             ('{"type": "baseline", "seconds": NaN}', "seconds"),
             ('{"type": "baseline", "seconds": -1}', "seconds"),
         ]
-        for bad, words in bad_ones:
+        for number, (bad, words) in enumerate(bad_ones):
             socket.send(bad)
             answer = heard(socket)
             assert answer["type"] == "error"
+            assert answer.get("frame") == (number if isinstance(bad, bytes) else None)
             assert words in answer["message"]
             assert "\n" not in answer["message"]
         socket.send(message(2.0, picture))
         answer = heard(socket)
         assert (answer["type"], answer["result"]["frame"]) == ("result", 9)
         socket.send(message(1.9, picture))
-        assert "got 1.9 after 2.0" in heard(socket)["message"]
+        answer = heard(socket)
+        assert "got 1.9 after 2.0" in answer["message"]
+        assert answer["frame"] == 10
 
 
 def test_reset_begins_anew(client: httpx.Client, picture: bytes) -> None:
@@ -306,4 +309,5 @@ def test_a_defect_is_no_silence(
             answer = heard(socket)
             assert answer["type"] == "error"
             assert "a defect of mien" in answer["message"]
+            assert answer["frame"] == 0
         assert client.get("/readyz").status_code == 200

@@ -1,14 +1,19 @@
 """Reports of tables that a client sends: the page, and what is refused."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import httpx
 import pytest
 
 from mien.pipeline import Analyzer, Found
+from mien.report import write_report
+from mien.server import reports
+from mien.server.jobs import Jobs
 from mien.server.pictures import Pictures
 from mien.sinks import to_json
 from mien.types import Frame, UInt8Array
@@ -69,6 +74,35 @@ def test_what_is_refused(
     assert answer.status_code == 422, answer.text
     assert expected in answer.json()["error"]
     assert "/tmp" not in answer.text
+
+
+def test_tables_keep_their_names(client: httpx.Client, table: bytes) -> None:
+    bad = b"not,a,table\n1,2,3\n"
+    refused = ask(client, ("may-visit.csv", bad))
+    assert refused.json()["error"].startswith("may-visit.csv: not results")
+    long = "\u00fc" * 190
+    names = ["march.jsonl", "a/../april.jsonl", "..jsonl", "c:5>6.jsonl", f"{long}.jsonl"]
+    answer = ask(client, *((name, table) for name in names), ("bad.csv", bad), view="wellbeing")
+    assert answer.status_code == 200, answer.text
+    places = [answer.text.rindex(name) for name in ("march.", "april.", "c_5_6.", long[:100])]
+    assert places == sorted(places)  # as they were sent
+    assert "bad.csv: not results" in answer.text
+    assert "/tmp" not in answer.text
+
+
+def test_what_a_killed_server_left_is_cleared(
+    analyzer: Analyzer, table: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(tables: Sequence[Path], out: Path, **options: Any) -> object:
+        shutil.copytree(out.parent, out.parent.with_name("left"))
+        return write_report(tables, out, **options)
+
+    monkeypatch.setattr(reports, "write_report", leave)
+    with running(analyzer, tmp_path) as client:
+        assert ask(client, ("x.jsonl", table)).status_code == 200
+    assert len(list(tmp_path.rglob("x.jsonl"))) == 1
+    Jobs(tmp_path, 1000).close()
+    assert list(tmp_path.rglob("x.jsonl")) == []
 
 
 def test_nothing_is_kept(analyzer: Analyzer, table: bytes, tmp_path: Path) -> None:

@@ -8,10 +8,15 @@ are as short as those, cannot be found this way.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from mien.types import FaceResult, FrameResult
+
+_PATIENCE_STEPS: Final = 2.5  # one look that is missed is bridged, however rare looks are
+_STEPS: Final = 99  # between frames, by which the usual one is known
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,8 @@ class SegmentFinder:
         enter: probability from which an expression that leads begins a segment.
         leave: probability below which it ends it. Another that leads and enters ends it too.
         shortest_s: shorter stretches are dropped.
-        patience_s: a face may be out of sight for so long within a segment.
+        patience_s: a face may be out of sight for so long within a segment; where frames are rare,
+            for two and a half of the usual steps between them.
     """
 
     enter: float = 0.5
@@ -89,6 +95,8 @@ class SegmentFinder:
     patience_s: float = 0.5
     _open: dict[int, _Open] = field(default_factory=dict)
     _source: str = ""
+    _now_s: float = 0.0
+    _steps: list[float] = field(default_factory=list)  # the first of this source, sorted
 
     def __post_init__(self) -> None:
         if not 0 < self.leave <= self.enter < 1:
@@ -96,16 +104,28 @@ class SegmentFinder:
 
     def update(self, result: FrameResult) -> list[Segment]:
         """The segments that this frame ends. A new source ends all of the one before."""
-        ended = self.finish() if result.source != self._source else []
-        self._source = result.source
+        ended: list[Segment] = []
         now_s = result.time_s
+        if result.source != self._source:
+            ended = self.finish()
+            self._source, self._steps = result.source, []
+        elif now_s > self._now_s and len(self._steps) < _STEPS:
+            insort(self._steps, now_s - self._now_s)
+        self._now_s = now_s
+        reach_s = self.reach_s
         for track_id, under_way in list(self._open.items()):
-            if now_s - under_way.last_s > self.patience_s:
+            if now_s - under_way.last_s > reach_s:
                 ended += self._close(track_id)
         for face in result.faces:
             if face.track_id is not None:
                 ended += self._see(face, face.track_id, now_s)
         return ended
+
+    @property
+    def reach_s(self) -> float:
+        """How long a face may be out of sight in this source, by the steps seen so far."""
+        usual_s = self._steps[(len(self._steps) - 1) // 2] if self._steps else 0.0
+        return max(self.patience_s, _PATIENCE_STEPS * usual_s)
 
     def finish(self) -> list[Segment]:
         """The segments still under way when the source ends."""

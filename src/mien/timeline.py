@@ -127,7 +127,7 @@ def build_timeline(
             f"{source or 'results'}: no face over time. A timeline needs a video's results"
         )
     faces = [
-        _face_timeline(number, rows, segments[number], finder.patience_s, people.get(number))
+        _face_timeline(number, rows, segments[number], finder.reach_s, people.get(number))
         for number, rows in seen.items()
     ]
     faces.sort(key=lambda face: -face.seen_s)

@@ -166,7 +166,10 @@ class Session:
 def sessions(
     recordings: Sequence[Recording], labels: Sequence[str], members: Sequence[Member]
 ) -> list[Session]:
-    """One a table, in order of time: by the date that the groups say, or the file's."""
+    """One a table, in order of time: by the date that the groups say, or the file's.
+
+    Those of one day stay in their order.
+    """
     by_table: dict[str, list[Recording]] = defaultdict(list)
     for recording in recordings:
         by_table[str(recording.table)].append(recording)
@@ -182,7 +185,7 @@ def sessions(
         enough = sure_s >= ENOUGH_S and sure_s >= ENOUGH_SHARE * recorded_s
         shares = overall(parts, labels, [])
         found.append(Session(table.name, day, shares, recorded_s, face_s, sure_s, enough))
-    return sorted(found, key=lambda session: (session.day, session.name))
+    return sorted(found, key=lambda session: session.day)
 
 
 def trends(found: Sequence[Session], labels: Sequence[str]) -> dict[str, Estimate]:

@@ -115,8 +115,9 @@ METHOD: Final[tuple[tuple[str, str, str], ...]] = (
         "Segments",
         "timelines",
         "An expression begins a segment when it leads with at least 50%, and ends it below 35% "
-        "or when another takes over; half a second out of sight is bridged, and less than a "
-        "quarter of a second is dropped.",
+        "or when another takes over; half a second out of sight (where frames are rare, two and a "
+        "half of the usual steps between them) is bridged, and less than a quarter of a second is "
+        "dropped.",
     ),
     (
         "Reactions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ class Application:
         shared = (analyzer, self._workers, settings, self._meters)
         self._pictures, self._live = Pictures(*shared), Live(*shared)
         self._runner = JobRunner(self._jobs, *shared)
-        self._reports = Reports(self._workers, settings)
+        self._reports = Reports(self._workers, settings, self._jobs.folder)
         self._videos = Videos(self._jobs, self._runner, settings)
         self._meters.watch("mien_waiting", "pieces of work that wait", "kind", self._workers.lines)
         self._meters.watch(
@@ -182,6 +183,12 @@ def _explain_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(_request: Request, error: HTTPException) -> Response:
         return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+
+    @app.exception_handler(OSError)
+    async def disk(_request: Request, error: OSError) -> Response:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise error
+        return Refusal(507, "the server's disk is full").response()
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_request: Request, _error: ClientDisconnect) -> Response:

@@ -78,6 +78,7 @@ class JobRunner:
         self._settings, self._meters = settings, meters
         self._changed = threading.Condition()
         self._running: Job | None = None
+        self._unwritten: OSError | None = None  # why the end of the one that runs is not noted yet
         self._cancelled = self._closing = self._hurry = False
         self._thread = threading.Thread(target=self._run, name="mien-videos", daemon=True)
         self._thread.start()
@@ -93,7 +94,11 @@ class JobRunner:
             self._changed.notify()
 
     def cancel(self, job: Job) -> None:
-        """End a job that waits or runs, and return when it has ended."""
+        """End a job that waits or runs, and return when it has ended.
+
+        Raises:
+            OSError: the disk does not take that; work on it has ended all the same.
+        """
         with self._changed:
             if self._running is None or self._running.id != job.id:
                 found = self._jobs.get(job.id)
@@ -102,6 +107,8 @@ class JobRunner:
                 return
             self._cancelled = True
             while self._running is not None and self._running.id == job.id:
+                if self._unwritten is not None:
+                    raise self._unwritten
                 self._changed.wait()
 
     def close(self, seconds: float) -> None:
@@ -163,8 +170,9 @@ class JobRunner:
             # A job whose end is nowhere written would run for ever: where there is no room for it
             # now, there may be later. A server that ends meanwhile begins the job again.
             while not self._noted(job, state, error) and not self._closing:
+                self._changed.notify_all()
                 self._changed.wait(_RETRY_S)
-            self._running = None
+            self._running = self._unwritten = None
             self._changed.notify_all()
 
     def _noted(self, job: Job, state: State, error: str | None) -> bool:
@@ -175,6 +183,7 @@ class JobRunner:
                 self._jobs.end(job, state, error)
         except OSError as failure:
             _LOG.error(_NOT_WRITTEN, failure)
+            self._unwritten = failure
             return False
         return True
 

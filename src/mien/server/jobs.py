@@ -126,7 +126,9 @@ class Jobs:
         self.folder = folder / "videos"
         self._lock = threading.Lock()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            for own in (folder, self.folder):  # `parents` would give the mode to the last one only
+                own.mkdir(exist_ok=True, mode=0o700)
             self._base = _open(folder / "jobs.sqlite")
             self._recover()
         except (OSError, sqlite3.Error) as error:
@@ -222,10 +224,11 @@ class Jobs:
         self._set(job, "state = ?, ended_s = ?, error = ?, bytes = ?", values)
 
     def remove(self, job: Job) -> None:
-        """Forget a job and delete its files."""
+        """Delete a job's files and forget it."""
+        # In this order: on a full disk the files make room for what is written about them.
+        shutil.rmtree(self.folder_of(job), ignore_errors=True)
         with self._changing() as base:
             base.execute("DELETE FROM jobs WHERE id = ?", (job.id,))
-        shutil.rmtree(self.folder_of(job), ignore_errors=True)
 
     def remove_expired(self) -> None:
         """Forget what ended long enough ago."""
@@ -306,6 +309,7 @@ def _size(folder: Path) -> int:
 
 
 def _open(file: Path) -> sqlite3.Connection:
+    file.touch(mode=0o600)  # SQLite gives the files beside it the same mode
     base = sqlite3.connect(file, check_same_thread=False, timeout=1.0)
     try:
         # One server a folder: the lock is taken by the first write and held to the end.

@@ -17,7 +17,6 @@ import logging
 import math
 import struct
 import time
-from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
@@ -76,23 +75,17 @@ class Session:
             )
         self._following.learn_baseline(seconds)
 
-    def receive(self, message: bytes) -> None:
-        """Let a frame wait, in the place of one that waits already.
-
-        Raises:
-            ValueError: not a frame.
-        """
+    def receive(self, message: bytes) -> dict[str, Any] | None:
+        """Let a frame wait, in the place of one that waits already; or say why it is none."""
         number = self._received
         self._received += 1
         if len(message) <= _TIME.size:
-            raise ValueError(
-                f"expected 8 bytes of time and a picture after them, got {len(message)} bytes"
-            )
+            wrong = f"expected 8 bytes of time and a picture after them, got {len(message)} bytes"
+            return _error(wrong, number)
         (time_s,) = _TIME.unpack_from(message)
         if not self._time_s <= time_s < math.inf:
-            raise ValueError(
-                f"time_s: expected seconds that do not fall, got {time_s} after {self._time_s}"
-            )
+            wrong = f"time_s: expected seconds that do not fall, got {time_s} after {self._time_s}"
+            return _error(wrong, number)
         self._time_s = time_s
         sent = _Sent(number, time_s, message[_TIME.size :], time.perf_counter())
         with self._lock:
@@ -100,6 +93,7 @@ class Session:
         if drops:
             self._dropped += 1
             self._meters.live_dropped.inc()
+        return None
 
     def turn(self) -> dict[str, Any] | None:
         """Analyse the frame that waits, if there is one, and return the message about it.
@@ -117,10 +111,13 @@ class Session:
             image = read_picture(
                 io.BytesIO(sent.picture), "live", max_pixels=self._settings.live_px**2
             )
+            frame = Frame(image, "live", sent.number, sent.time_s)
+            result = self._analyzer.analyze_frame(frame, following=self._following)
         except SourceError as error:
-            return {"type": "error", "message": str(error), "frame": sent.number}
-        frame = Frame(image, "live", sent.number, sent.time_s)
-        result = self._analyzer.analyze_frame(frame, following=self._following)
+            return _error(str(error), sent.number)
+        except Exception:
+            _LOG.exception("a live frame failed")
+            return _error("a defect of mien; the server's stderr says more", sent.number)
         ended = time.perf_counter()
         self._meters.analyzed("live", len(result.faces))
         self._meters.live_seconds.observe(ended - sent.came)
@@ -208,8 +205,11 @@ class _Conversation:
                 return
             try:
                 if message.get("bytes") is not None:
-                    self._session.receive(message["bytes"])
-                    self._arrived.set()
+                    refusal = self._session.receive(message["bytes"])
+                    if refusal is None:
+                        self._arrived.set()
+                    else:
+                        await self._say(refusal)
                 else:
                     await self._say(self._obey(message.get("text") or ""))
             except ValueError as error:
@@ -244,11 +244,8 @@ class _Conversation:
             session = self._session
             try:
                 answer = await asyncio.wrap_future(self._workers.submit("live", session.turn))
-            except (Full, CancelledError):
+            except Full:
                 answer = _error("the server is full or going down")
-            except Exception:
-                _LOG.exception("a live frame failed")
-                answer = _error("a defect of mien; the server's stderr says more")
             if answer is not None:
                 await self._say(answer, session)
 
@@ -259,8 +256,8 @@ class _Conversation:
                 await _send(self._socket, message)
 
 
-def _error(message: str) -> dict[str, Any]:
-    return {"type": "error", "message": message}
+def _error(message: str, frame: int | None = None) -> dict[str, Any]:
+    return {"type": "error", "message": message} | ({} if frame is None else {"frame": frame})
 
 
 async def _send(socket: WebSocket, message: dict[str, Any]) -> None:

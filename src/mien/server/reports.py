@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mien.errors import MienError
+from mien.errors import MienError, SinkError
 from mien.report import write_report
 from mien.server.refusals import Refusal
 from mien.server.settings import MB, Settings
@@ -31,6 +32,8 @@ ALONE: Final = {
 
 _SUFFIXES: Final = (".jsonl", ".json", ".csv")
 _MOST_TABLES: Final = 50
+_LONGEST_STEM: Final = 200  # bytes of a file's name before its suffix; file systems take 255 in all
+_NO_FILE: Final = re.compile(r'[<>:"|?*]')  # what names of files may not hold on some systems
 
 #: For the description of the interface.
 BODY: Final[dict[str, Any]] = {
@@ -52,18 +55,28 @@ BODY: Final[dict[str, Any]] = {
 
 
 class Reports:
-    """All requests for reports of tables that the client holds."""
+    """All requests for reports of tables that the client holds.
 
-    def __init__(self, workers: Workers, settings: Settings) -> None:
-        self._workers, self._settings = workers, settings
+    Args:
+        workers: where reports are written.
+        settings: the limits.
+        folder: where tables lie meanwhile: one that is cleared when a server starts.
+    """
+
+    def __init__(self, workers: Workers, settings: Settings, folder: Path) -> None:
+        self._workers, self._settings, self._folder = workers, settings, folder
 
     async def make(self, request: Request, view: str = "research", purpose: str = "") -> Response:
         """One page about the tables in a request, each a field `file`.
 
         Raises:
             Refusal: it cannot be served, or there is no table that can be read.
+            OSError: the disk does not take it.
         """
-        with tempfile.TemporaryDirectory(dir=self._settings.data) as folder:
+        # A worker whose time is over may still write there while it is removed.
+        place = tempfile.TemporaryDirectory(dir=self._folder, ignore_cleanup_errors=True)
+        with place as folder:
+            tables: list[Path] = []
             try:
                 async with asyncio.timeout(self._settings.timeout):
                     tables = await self._store(request, Path(folder))
@@ -72,20 +85,26 @@ class Reports:
                     await asyncio.wrap_future(self._workers.submit("report", work))
             except TimeoutError:
                 limit = f"{self._settings.timeout:g} seconds, the limit"
-                raise Refusal(503, f"not done within {limit}") from None
+                if tables:
+                    raise Refusal(503, f"not done within {limit}") from None
+                raise Refusal(408, f"the tables did not come within {limit}") from None
             except Full:
                 raise Refusal(503, "too much is waiting. Try again in seconds") from None
+            except SinkError as error:
+                raise error.__cause__ or error  # noqa: B904  (the disk's, not the client's)
             except MienError as error:
                 # Where the tables lay is nobody's business.
-                raise Refusal(422, str(error).replace(f"{folder}{os.sep}", "")) from None
+                lay = re.escape(f"{folder}{os.sep}") + rf"(\d+{re.escape(os.sep)})?"
+                raise Refusal(422, re.sub(lay, "", str(error))) from None
             return Response(out.read_bytes(), media_type="text/html", headers=ALONE)
 
     async def _store(self, request: Request, folder: Path) -> list[Path]:
-        """Write the tables of a request's body, under names of our own."""
+        """Write the tables of a request's body, each into a folder of its own."""
         opened: list[tuple[Path, BinaryIO]] = []
 
         def open_file() -> BinaryIO:
-            path = folder / f"{len(opened)}.part"
+            path = folder / str(len(opened)) / ".part"
+            path.parent.mkdir()
             opened.append((path, path.open("xb")))
             return opened[-1][1]
 
@@ -102,9 +121,10 @@ class Reports:
                 file.close()
         tables = []
         for (name, _), (path, _) in zip(named, opened, strict=True):
-            suffix = Path(name).suffix.lower()
-            if suffix not in _SUFFIXES:
+            suffix = Path(name).suffix
+            if suffix.lower() not in _SUFFIXES:
                 raise Refusal(422, f"{name}: expected a table of mien's: {' '.join(_SUFFIXES)}")
-            tables.append(path.with_suffix(suffix))
+            stem = name.removesuffix(suffix).encode()[:_LONGEST_STEM].decode(errors="ignore")
+            tables.append(path.with_name(_NO_FILE.sub("_", stem) + suffix))
             path.replace(tables[-1])
         return tables

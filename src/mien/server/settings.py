@@ -47,7 +47,8 @@ class Settings:
         anonymize: whether no annotated copy may show faces, whatever its job asked for.
 
     Raises:
-        ConfigError: a limit is not positive, or an origin is none.
+        ConfigError: a limit is not positive, an origin is none, or the key is short or such that no
+            header can hold it.
     """
 
     data: Path
@@ -58,12 +59,12 @@ class Settings:
 
     workers: int = _limit(min(4, os.cpu_count() or 1), "threads that compute")
     max_connections: int = _limit(512, "open connections at a time")
-    max_waiting: int = _limit(64, "pictures that may wait; more are refused with 503")
+    max_waiting: int = _limit(64, "pictures that may wait, and reports; more get 503")
     max_waiting_mb: float = _limit(256.0, "megabytes of pictures that may be held at a time")
     max_body_mb: float = _limit(32.0, "size of a request with pictures, in megabytes")
     max_pictures: int = _limit(16, "pictures in one request")
     max_pixels: int = _limit(50_000_000, "pixels of a picture")
-    timeout: float = _limit(30.0, "seconds that a request with pictures may take in all")
+    timeout: float = _limit(30.0, "seconds that a request for pictures or a report may take")
     max_live: int = _limit(16, "live connections at a time")
     live_px: int = _limit(1280, "a live frame has at most the pixels of a square of this side")
     live_mb: float = _limit(4.0, "size of a live frame, in megabytes")
@@ -93,6 +94,11 @@ class Settings:
                 "MIEN_API_KEY: expected at least 16 characters, since it can be guessed at from "
                 "the network. Make one with: python -c 'import secrets; "
                 "print(secrets.token_urlsafe())'"
+            )
+        if self.key and not re.fullmatch(r"[!-~][ -~]*[!-~]", self.key):
+            raise ConfigError(
+                "MIEN_API_KEY: expected letters, digits and signs of ASCII, without blanks or line "
+                "ends around them: no client can send another key in a header"
             )
 
 

@@ -91,7 +91,7 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
 def clean_name(name: str) -> str:
     """A client's name for a file as text: its last part, without what cannot be printed.
 
-    It is never used as a path; that is why nothing else need be done about it.
+    It is not fit to be a path: it may be empty, `..`, or too long for a file.
     """
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     return "".join(c for c in last if unicodedata.category(c)[0] != "C")[:_LONGEST_NAME]

@@ -51,7 +51,8 @@ export class Jobs {
 
   /** Show how far a job is until it ends; then open it, or say why not. */
   async follow(job) {
-    const stop = () => request(`v1/videos/${job.id}/cancel`, { method: "POST" });
+    const stop = () => request(`v1/videos/${job.id}/cancel`, { method: "POST" })
+      .catch((error) => this.complain(job.name, error.message));
     const line = progressLine(job.name, button("Stop here", stop, "quiet"));
     this.under.append(line.element);
     let latest = job;
@@ -72,8 +73,9 @@ export class Jobs {
       this.complain(job.name, latest.error);
       return;
     }
-    announce(`${job.name} is read`);
-    await this.open(latest);
+    const read = latest.files.includes("results.jsonl"); // not if it was stopped before its turn
+    announce(`${job.name} ${read ? "is read" : "was stopped"}`);
+    if (read) await this.open(latest);
   }
 
   /** A job with its player, its timeline and its files. */

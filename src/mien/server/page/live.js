@@ -57,32 +57,45 @@ class Live {
     this.recordings = startRecordings();
     this.mirrored = true;
     this.frame = null;
+    this.turn = 0; // of the camera: what an earlier one was waiting for no longer counts
   }
 
   /** Open the camera, then the connection. */
   async start(deviceId = "") {
     this.stop();
+    const turn = this.turn;
     get("live-note").replaceChildren();
     get("start").disabled = true;
     get("start").textContent = "Waiting for the camera…";
     try {
-      this.stream = await openCamera(deviceId);
-      get("camera").srcObject = this.stream;
+      const stream = await openCamera(deviceId);
+      if (turn !== this.turn) {
+        closeCamera(stream); // allowed too late: the reader has stopped it or left
+        return;
+      }
+      this.stream = stream;
+      get("camera").srcObject = stream;
       await get("camera").play();
+      if (turn !== this.turn) return;
     } catch (error) {
-      closeCamera(this.stream);
+      if (turn !== this.turn) return;
+      this.stop();
       this.refuse(error);
       return;
-    } finally {
-      get("start").disabled = false;
-      get("start").textContent = "Start the camera";
     }
+    this.rest();
     this.stream.getVideoTracks()[0].addEventListener("ended", () => {
       this.stop();
       this.refuse(new DOMException("", "OverconstrainedError"));
     });
     this.begin();
     await this.listCameras();
+  }
+
+  /** The button waits for nothing. */
+  rest() {
+    get("start").disabled = false;
+    get("start").textContent = "Start the camera";
   }
 
   refuse(error) {
@@ -122,6 +135,8 @@ class Live {
   }
 
   stop() {
+    this.turn += 1;
+    this.rest();
     if (this.recording) this.record();
     this.pump?.stop();
     this.connection?.close();

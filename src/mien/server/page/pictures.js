@@ -45,10 +45,8 @@ export class Pictures {
     const form = new FormData();
     form.append("file", item.file, item.file.name);
     try {
-      const answer = await (await request("v1/analyze", { method: "POST", body: form })).json();
-      const entry = Array.isArray(answer) ? answer[0] : answer;
-      if (entry.error) item.error = entry.error.message ?? entry.error;
-      else item.result = { ...entry, source: item.file.name };
+      const result = await (await request("v1/analyze", { method: "POST", body: form })).json();
+      item.result = { ...result, source: item.file.name };
     } catch (error) {
       item.error = error.message;
     }

@@ -3,12 +3,36 @@
 const ENTER = 0.5; // probability from which an expression that leads begins a segment
 const LEAVE = 0.35; // below which it ends it
 const SHORTEST_S = 0.25;
-const PATIENCE_S = 0.5; // out of sight for so long within a segment
+const PATIENCE_S = 0.5; // out of sight for so long within a segment,
+const PATIENCE_STEPS = 2.5; // or, where frames are rare, for so many of the usual steps between them
+const STEPS = 99; // by which the usual one is known
+
+/** The steps between the first frames of a source, as these come. */
+export class Steps {
+  constructor() {
+    this.sorted = [];
+    this.now_s = Infinity;
+  }
+
+  see(now_s) {
+    if (now_s > this.now_s && this.sorted.length < STEPS) {
+      this.sorted.push(now_s - this.now_s);
+      this.sorted.sort((a, b) => a - b);
+    }
+    this.now_s = now_s;
+  }
+
+  /** Their median, 0 before the second frame. */
+  get usual_s() {
+    return this.sorted[(this.sorted.length - 1) >> 1] ?? 0;
+  }
+}
 
 /** All segments of one source, in order of their beginning. */
 export function findSegments(results) {
   const open = new Map();
   const found = [];
+  const steps = new Steps();
   const close = (number) => {
     const { last_s: end_s, area, ...rest } = open.get(number);
     open.delete(number);
@@ -18,8 +42,10 @@ export function findSegments(results) {
     found.push({ track_id: number, expression, start_s, peak_s, end_s, mean: area / length, peak });
   };
   for (const { time_s: now, faces } of results) {
+    steps.see(now);
+    const reach_s = Math.max(PATIENCE_S, PATIENCE_STEPS * steps.usual_s);
     for (const [number, segment] of [...open]) {
-      if (now - segment.last_s > PATIENCE_S) close(number);
+      if (now - segment.last_s > reach_s) close(number);
     }
     for (const face of faces) {
       if (face.track_id !== null) see(open, close, face, now);

@@ -1,8 +1,10 @@
 // What a session shows as a whole: shares, a curve over time, figures of each face. Pure numbers.
 
 import { labelsOf } from "./expressions.js";
+import { Steps } from "./segments.js";
 
-const GAP_S = 0.5; // a face out of sight for longer has left (as in segments.js)
+const GAP_S = 0.5; // a face out of sight for longer,
+const GAP_STEPS = 4; // and for more than so many usual steps, has left (as in reports)
 
 /**
  * A session as a whole.
@@ -76,8 +78,16 @@ function mean(items, value) {
   return items.length ? items.reduce((sum, item) => sum + value(item), 0) / items.length : 0;
 }
 
-/** Every look at a face, with the time until the next look at the same one. */
+/** How long frames usually last, and how long a face is out of sight at most before it has left. */
+function paceOf(results) {
+  const steps = new Steps();
+  for (const { time_s } of results) steps.see(time_s);
+  return { usual_s: steps.usual_s, gap_s: Math.max(GAP_S, GAP_STEPS * steps.usual_s) };
+}
+
+/** Every look at a face, with how long it holds: until the next one, before a break a usual step. */
 function* looks(results) {
+  const { usual_s, gap_s } = paceOf(results);
   const waiting = new Map();
   for (const { time_s, faces } of results) {
     for (const face of faces) {
@@ -87,8 +97,8 @@ function* looks(results) {
       }
       const before = waiting.get(face.track_id);
       if (before) {
-        const gap = time_s - before.time_s;
-        yield { face: before.face, seconds: gap >= 0 && gap <= GAP_S ? gap : 0 };
+        const lasted_s = time_s - before.time_s;
+        yield { face: before.face, seconds: lasted_s > gap_s ? usual_s : Math.max(0, lasted_s) };
       }
       waiting.set(face.track_id, { face, time_s });
     }
@@ -107,12 +117,8 @@ export function facesOf(results) {
   return faces.sort((a, b) => b.seen_s - a.seen_s || a.number - b.number);
 }
 
-/**
- * Mean probabilities over equal stretches of time: `{t, p}` with `p` null where nobody was seen.
- *
- * Give `number` for a single face; without it all faces in sight count alike.
- */
-export function curve(results, labels, { points = 240, number = null, begin_s, end_s } = {}) {
+/** Mean probabilities over equal stretches of time: `{t, p}` with `p` null where nobody was seen. */
+export function curve(results, labels, { points = 240, begin_s, end_s } = {}) {
   const begin = begin_s ?? results[0]?.time_s ?? 0;
   const end = end_s ?? results.at(-1)?.time_s ?? 0;
   const step = Math.max(end - begin, 1e-9) / points;
@@ -120,24 +126,26 @@ export function curve(results, labels, { points = 240, number = null, begin_s, e
   for (const { time_s, faces } of results) {
     const bin = sums[Math.min(points - 1, Math.floor((time_s - begin) / step))];
     for (const face of faces) {
-      if (!bin || (number !== null && face.track_id !== number)) continue;
+      if (!bin) continue;
       bin.n += 1;
       labels.forEach((label, k) => (bin.p[k] += face.probs[label] ?? 0));
     }
   }
+  const { usual_s, gap_s } = paceOf(results);
   return fill(
     sums.map(({ n, p }, i) => ({ t: begin + (i + 0.5) * step, p: n ? p.map((v) => v / n) : null })),
-    GAP_S / step,
+    usual_s / step,
+    gap_s / step,
   );
 }
 
 /** Where frames are rarer than points, a point without a frame repeats the one before it. */
-function fill(points, reach) {
+function fill(points, usual, gap) {
   const known = points.flatMap((point, i) => (point.p ? [i] : []));
   known.slice(1).forEach((to, k) => {
     const from = known[k];
-    if (to - from > reach) return; // out of sight
-    for (let i = from + 1; i < to; i++) points[i].p = points[from].p;
+    const end = to - from > gap ? from + usual : to; // out of sight after it
+    for (let i = from + 1; i < end; i++) points[i].p = points[from].p;
   });
   return points;
 }

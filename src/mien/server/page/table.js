@@ -91,7 +91,8 @@ function fromCsv(name, text) {
     const frame = frameOf(values);
     const before = results.at(-1);
     const same = before?.source === frame.source && before.frame === frame.frame;
-    if (!same) results.push(frame);
+    // A picture may have been given twice, one after the other: its faces begin at 0 (or "") again.
+    if (!same || Number(values.face) === 0) results.push(frame);
     if (values.face !== "") results.at(-1).faces.push(faceOf(values));
   }
   return results;
