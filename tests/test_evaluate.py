@@ -224,3 +224,34 @@ def test_the_readme_shows_the_published_figures() -> None:
     table = figures_table([Evaluation.from_dict(row) for row in saved])
     readme = (REPOSITORY / "README.md").read_text("utf-8")
     assert "\n".join(table) in readme
+
+
+def test_a_face_that_is_not_found_is_not_an_answer(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = answers_of([3, 3, 4, 6], [3, 4, 4, 0], [0.9, 0.8, 0.6, 1.0])
+    seen = summarize(answers, spec, data="x")
+    answers = replace(answers, found=np.array([True, True, True, False]))
+    found = summarize(answers, replace(spec, uncertain_below=0.7), data="x", pose="all")
+    assert (found.accuracy, found.missed) == (0.5, 1)  # it is wrong, yet nobody said so
+    assert (found.answered, found.answered_accuracy) == (0.5, 0.5)
+    assert found.nll == pytest.approx(-np.log([0.9, 0.2 / 6, 0.6]).mean())
+    assert found.ece == pytest.approx((0.1 + 0.8 + 0.4) / 3)
+    assert found.ece < seen.ece
+    always = summarize(answers, replace(spec, uncertain_below=0.0), data="x", pose="all")
+    assert always.answered == 0.75
+
+    drawn: dict[str, np.ndarray] = {}
+    for name in ("reliability_chart", "coverage_chart"):
+        monkeypatch.setattr(
+            f"mien.plots.{name}",
+            lambda confidence, *rest, name=name: drawn.update({name: confidence}),
+        )
+    write_report(tmp_path, found, answers, seed=0)
+    assert drawn["reliability_chart"].tolist() == [0.9, 0.8, 0.6]
+    assert drawn["coverage_chart"].tolist() == [0.9, 0.8, 0.6, 0.0]
+
+    nobody = replace(answers, found=np.zeros(4, bool))
+    lost = summarize(nobody, spec, data="x", pose="all")
+    assert (lost.answered, lost.answered_accuracy, lost.ece, lost.nll) == (0, 0, 0, 0)
+    write_report(tmp_path, lost, nobody, seed=0)
