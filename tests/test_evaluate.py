@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from PIL import Image
 
@@ -25,7 +24,7 @@ from mien.evaluate import (
     unseen,
 )
 from mien.evaluation_report import write_report
-from mien.models import METADATA_KEY, ModelSpec, find_model
+from mien.models import ModelSpec
 from mien.pipeline import Analyzer
 from mien.types import EXPRESSIONS, UInt8Array
 
@@ -45,21 +44,6 @@ def answers_of(labels: list[int], predicted: list[int], confidence: list[float])
     crops = np.random.default_rng(0).integers(0, 256, (n, 48, 48), np.uint8)
     names = tuple(map(str, range(n)))
     return Answers(np.array(labels), crops, names, np.ones(n, bool), np.zeros(n, np.float32), probs)
-
-
-@pytest.fixture
-def of_ones_own(tmp_path: Path) -> Path:
-    """The default model with other names for its classes: `happy` is `glad`."""
-    model = onnx.load_model_from_string(find_model().read())
-    (row,) = (row for row in model.metadata_props if row.key == METADATA_KEY)
-    values = json.loads(row.value)
-    values |= {
-        "name": "own",
-        "labels": ["glad" if x == "happy" else f"no {x}" for x in EXPRESSIONS],
-    }
-    row.value = json.dumps(values)
-    onnx.save_model(model, tmp_path / "own.onnx")
-    return tmp_path / "own.onnx"
 
 
 def test_a_model_is_examined_on_its_own_classes(
