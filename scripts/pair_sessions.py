@@ -20,7 +20,7 @@ from mien.datasets import load_pictures
 from mien.detection import FaceDetector
 from mien.identity import SAME_PERSON, FaceEmbedder
 from mien.picture import read_picture
-from mien.types import EXPRESSIONS, Float32Array, Frame
+from mien.types import EXPRESSIONS, Detections, Float32Array, Frame
 
 MARGIN = 0.1  # so much further away the next session must be
 
@@ -28,7 +28,7 @@ MARGIN = 0.1  # so much further away the next session must be
 def descriptors(data: Path) -> dict[str, Float32Array]:
     """For each session the descriptor `(128,)` of its most frontal neutral face."""
     detector, embedder = FaceDetector(long_side_px=320), FaceEmbedder(threads=2)
-    best: dict[str, tuple[float, Frame, int]] = {}
+    best: dict[str, tuple[float, Frame, Detections]] = {}
     for picture in load_pictures(data):
         if EXPRESSIONS[picture.label] != "neutral":
             continue
