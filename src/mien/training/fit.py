@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 
 from mien.datasets import FaceCrops
-from mien.errors import ConfigError
+from mien.errors import DivergedError
 from mien.models import find_model
 from mien.preprocess import resize_crop
 from mien.training.augment import draw_variations
@@ -110,7 +110,8 @@ def fit(
             done in this epoch and their total. note: called with a line on what is going on.
 
     Raises:
-        ConfigError: the checkpoint belongs to another recipe, or the loss became NaN.
+        ConfigError: the checkpoint belongs to another recipe.
+        DivergedError: the loss became infinite or NaN.
         DatasetError: nothing is left to train on, or the checkpoint belongs to other data.
     """
     if threads:
@@ -236,7 +237,7 @@ def _mean_over_processes(fabric: Fabric, value: Tensor) -> float:
 
 def _require_finite(total: Tensor, out: Path, epoch: int, step: int) -> None:
     if not math.isfinite(float(total)):
-        raise ConfigError(
+        raise DivergedError(
             f"{out}: the loss became {float(total)} in epoch {epoch + 1}, before step {step + 2}. "
             "Lower fit.learning_rate and train again; the last checkpoint is sound"
         )
