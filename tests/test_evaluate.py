@@ -239,3 +239,21 @@ def test_a_face_that_is_not_found_is_not_an_answer(
     lost = summarize(nobody, spec, data="x", pose="all")
     assert (lost.answered, lost.answered_accuracy, lost.ece, lost.nll) == (0, 0, 0, 0)
     write_report(tmp_path, lost, nobody, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("--folds subject --recipe r.toml --model mien-s", "--model"),
+        ("--folds subject --recipe r.toml --tta", "--views, --tta"),
+        ("--folds subject --recipe r.toml --views shifts", "--views, --tta"),
+        ("--folds subject --recipe r.toml --split val", "--split"),
+        ("--folds subject --recipe r.toml --train-data x", "--train-data"),
+        ("--folds subject --recipe r.toml --pipeline --pose front", "--pipeline"),
+        ("--init mien-s", "--init"),
+        ("--out runs", "--out"),
+    ],
+)
+def test_what_folds_would_ignore_is_refused(words: str, option: str, capsys: Capture) -> None:
+    assert main(["evaluate", "--data", "x", *words.split()]) == 2
+    assert re.search(rf"{option}: .*--folds.*Leave it out", capsys.readouterr().err)
