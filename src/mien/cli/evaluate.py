@@ -144,7 +144,7 @@ def _model(options: argparse.Namespace) -> str | None:
 
 def _groups(file: str) -> dict[str, str]:
     """The group of every source in a table that says one."""
-    from mien.report.companions import read_groups
+    from mien.companions import read_groups
 
     return {member.source: member.group for member in read_groups(Path(file)) if member.group}
 
