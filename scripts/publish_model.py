@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from mien.models import ModelSpec, file_sha256, find_model
 from mien.pipeline import Analyzer
 from mien.training.calibration import class_shares
 from mien.training.export import export, load_trained
+from mien.training.recipe import NOT_STATED, load_recipe
 from mien.types import Views
 
 #: Marks in the README around the table that this script writes.
@@ -84,11 +86,12 @@ def publish(run: Path, options: argparse.Namespace) -> str:
     recipe, network, data_sha256, _ = load_trained(run)
     file = MODELS / f"{recipe.name}.onnx"
     public = load_crops(options.data / "fer2013", "PublicTest")
-    shares = class_shares(
-        load_crops(options.data / "fer2013", "Training").labels,
-        len(recipe.data.classes),
-        recipe.data.balance,
-    )
+    training = load_crops(options.data / "fer2013", "Training")
+    if recipe.training_data == NOT_STATED and data_sha256 == training.fingerprint():
+        # A run from before recipes said so: what mien's own say of the same rows holds for it.
+        own = load_recipe(MODELS.parent / "recipes" / "mien-s.toml")
+        recipe = replace(recipe, training_data=own.training_data, licence=own.licence)
+    shares = class_shares(training.labels, len(recipe.data.classes), recipe.data.balance)
     export(recipe, network, public, file, data_sha256=data_sha256, shares=shares, half=True)
     shutil.copy(run / "log.csv", MODELS / f"{recipe.name}.log.csv")
     register(file, recipe.name, wheel=options.wheel, default=options.default)

@@ -289,3 +289,17 @@ def test_calibrate_on_ones_own_pictures(
     assert main(["evaluate", "--data", str(tmp_path / "mine"), "--model", str(out), "--classes",
                  "ferplus"]) == 2  # fmt: skip
     assert "no FER+ votes" in capsys.readouterr().err
+
+
+def test_calibrate_asks_which_rows_where_it_cannot_know(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """RAF-DB has Training and PrivateTest rows: all of them would be learned ones too."""
+    write_splits(tmp_path / "mine", 14)
+    (tmp_path / "mine" / "val").rename(tmp_path / "mine" / "test")
+    command = ["calibrate", str(model), "--data", str(tmp_path / "mine")]
+    command += ["--out", str(tmp_path / "mine.onnx")]
+    assert main(command) == 2
+    assert "has not learned from: PrivateTest, Training" in capsys.readouterr().err
+    assert main([*command, "--split", "test"]) == 0
+    assert "test, n = 14" in capsys.readouterr().err

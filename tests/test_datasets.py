@@ -1,5 +1,6 @@
 """Every layout gives the same rows; broken ones say what is wrong."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -334,3 +335,22 @@ def test_fer2013_is_what_everybody_has(data: Path) -> None:
     assert np.bincount(public.labels).tolist() == [467, 56, 496, 895, 653, 415, 607]
     known = set(training.pixel_hashes())
     assert sum(digest in known for digest in public.pixel_hashes()) == 280
+
+
+def test_test_rows_are_never_learned_from(tmp_path: Path) -> None:
+    """Where there is no `train` folder, what lies outside of `val` and `test` is learned from."""
+    for i in range(5):
+        for place in ("happy", "sad", "test/happy", "test/sad"):
+            save(tmp_path / place / f"{i}.png", 10 + i)
+    train, watched = load_training(tmp_path)
+    names = {*train.names, *watched.names}
+    assert len(names) == 10
+    assert not any(Path(name).parent.parent.name == "test" for name in names)
+    save(tmp_path / "val" / "happy" / "0.png")
+    train, watched = load_training(tmp_path)
+    assert len(train) == 10
+    assert [Path(name).parent.parent.name for name in watched.names] == ["val"]
+    for place in ("happy", "sad"):
+        shutil.rmtree(tmp_path / place)
+    with pytest.raises(DatasetError, match="no picture outside of val and test"):
+        load_training(tmp_path)

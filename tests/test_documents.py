@@ -2,8 +2,11 @@
 
 import json
 import re
+import runpy
 import shlex
 import shutil
+import sys
+from argparse import ArgumentParser
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -113,3 +116,27 @@ def test_the_card_of_the_temporal_model_is_made_of_its_file(
 def test_every_model_has_a_card() -> None:
     for file in (REPOSITORY / "models").glob("*.onnx"):
         assert file.with_suffix(".md").is_file(), f"{file.name} has no card"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_scripts_take_the_arguments_that_are_shown(
+    document: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ParsedError(Exception):
+        pass
+
+    parse = ArgumentParser.parse_args
+
+    def only_parse(parser: ArgumentParser) -> None:
+        parse(parser)  # exits with an error where something is unknown or missing
+        raise ParsedError
+
+    monkeypatch.setattr(ArgumentParser, "parse_args", only_parse)
+    monkeypatch.syspath_prepend(REPOSITORY / "scripts")  # one of them imports another
+    shown = r"^python (scripts/[^\n#]*)|`python (scripts/[^`]*)`"
+    for parts in re.findall(shown, document.read_text("utf-8"), re.M):
+        words = shlex.split("".join(parts).split("&&")[0])
+        if "parse_args()" in (REPOSITORY / words[0]).read_text("utf-8"):
+            monkeypatch.setattr(sys, "argv", words)
+            with pytest.raises(ParsedError):
+                runpy.run_path(str(REPOSITORY / words[0]), run_name="__main__")

@@ -192,3 +192,14 @@ def test_models_of_one_name_are_told_apart(members: Sequence[Path], tmp_path: Pa
 
 def test_a_file_beside_the_published_model_of_its_name() -> None:
     assert _names(["mien-s", "runs/new.onnx"], ["mien-s"] * 2) == ["mien-s", "mien-s (new.onnx)"]
+
+
+def test_a_fusion_has_the_version_that_is_asked_for(
+    members: Sequence[Path], tmp_path: Path
+) -> None:
+    write_splits(tmp_path / "data", 14)
+    for member in members:
+        shutil.copy(member, tmp_path)
+    command = ["fuse", *map(str, members), "--method", "logprob", "--data", str(tmp_path / "data")]
+    assert main([*command, "--out", str(tmp_path / "both.onnx"), "--version", "2"]) == 0
+    assert ExpressionClassifier(tmp_path / "both.onnx").spec.version == "2"

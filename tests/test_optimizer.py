@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mien.errors import ConfigError
 from mien.training.fit import fit
 from mien.training.optimizer import Muon, make_optimizer, orthogonal
-from mien.training.recipe import FitRecipe
+from mien.training.recipe import FitRecipe, NetworkRecipe
+from mien.training.zoo import build_network
 from tests.test_training import drawn, tiny
 
 
@@ -93,3 +95,33 @@ def test_a_run_with_muon_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
     halved = fit(recipe, data, data, tmp_path / "halved", resume=True).state_dict()
     assert whole.keys() == halved.keys()
     assert all(torch.equal(whole[name], halved[name]) for name in whole)
+
+
+def test_only_filters_whose_length_is_normalised_away_are_given_one() -> None:
+    network = build_network(NetworkRecipe(name="mien_attention"))
+    *_, muon = make_optimizer(network, FitRecipe(muon_rate=0.03)).param_groups
+    assert muon["orthogonal"]
+    ours = {id(p) for p in muon["params"]}
+    named = {name for name, p in network.named_parameters() if p.ndim == 4 and id(p) not in ours}
+    assert named == {"features.gate.weigh.weight"}  # of a map that a sigmoid reads
+    bare = build_network(NetworkRecipe(name="transfer"))
+    with pytest.raises(ConfigError, match=r"fit\.muon_rate: expected 0.*has none"):
+        make_optimizer(bare, FitRecipe(muon_rate=0.03))
+
+
+@pytest.mark.parametrize("name", ["mien_vgg", "resnet18", "vgg19"])
+def test_muon_takes_every_filter_of_networks_that_normalise_all(name: str) -> None:
+    network = build_network(NetworkRecipe(name=name))
+    *_, muon = make_optimizer(network, FitRecipe(muon_rate=0.03)).param_groups
+    # In the network's own order, so that runs of old go on.
+    filters = [p for p in network.parameters() if p.ndim == 4]
+    assert [id(p) for p in muon["params"]] == [id(p) for p in filters]
+
+
+def test_the_benchmark_measures_muon_as_it_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mien.training import benchmark
+    from mien.training import fit as loop
+
+    monkeypatch.setattr(loop, "_computes_in_bfloat16", lambda: True)
+    optimizer: Any = benchmark._set_up(tiny(muon_rate=0.05), loop.make_fabric("32-true"))[1]
+    assert optimizer.optimizer._matrix_dtype == torch.bfloat16

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,20 @@ def test_other_mistakes_than_a_lost_loss_end_the_study(
     fail(ConfigError("wrong"))
     with pytest.raises(ConfigError, match="wrong"):
         run_study(study, folder / "crops", tmp_path / "again", threads=1)
+
+
+def test_a_study_from_before_a_key_was_introduced_is_finished(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(RECIPE)
+    (tmp_path / "s.toml").write_text(STUDY.split('[[variants]]\nname = "longer')[0])
+    write_splits(tmp_path / "crops", 14)
+    study = replace(load_study(tmp_path / "s.toml"), seeds=(0,))
+    first = run_study(study, tmp_path / "crops", tmp_path / "runs", threads=1)
+    (saved,) = (tmp_path / "runs").glob("*/trial.json")
+    record = json.loads(saved.read_text())
+    del record["made_of"]["recipe"]["fit"]["muon_rate"]
+    saved.write_text(json.dumps(record))
+    lines: list[str] = []
+    again = run_study(study, tmp_path / "crops", tmp_path / "runs", threads=1, note=lines.append)
+    assert again == first
+    assert not any("epoch" in line for line in lines)  # nothing was trained again
+    assert json.loads(saved.read_text()) == record  # nor examined

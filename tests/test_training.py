@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from PIL import Image
 
 from mien.classifier import ExpressionClassifier
-from mien.datasets import FaceCrops
+from mien.datasets import FaceCrops, load_crops
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.models import find_model
 from mien.preprocess import network_input
@@ -706,3 +706,178 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "each needs the other" in capsys.readouterr().err
     assert main([*arguments[:3], *two]) == 2
     assert "changes the recipe of --folds" in capsys.readouterr().err
+
+
+def test_a_run_is_not_replaced_by_another(tmp_path: Path) -> None:
+    fit(tiny(epochs=1), drawn(20), drawn(7), tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(ConfigError, match="holds a run, which would be lost"):
+        fit(tiny(epochs=1), drawn(21), drawn(7), tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_folds_replace_those_of_an_earlier_time(tmp_path: Path) -> None:
+    from mien.training.folds import cross_validate
+
+    for i, (image, label) in enumerate(zip(drawn(28).images, drawn(28).labels, strict=True)):
+        file = tmp_path / "data" / EXPRESSIONS[label] / f"S{i % 4:03}_001_{i:08}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    for recipe in (tiny(epochs=1), tiny(epochs=1, batch=8)):
+        cross_validate(recipe, tmp_path / "data", tmp_path / "runs", folds=2)
+
+
+def test_a_run_from_before_a_key_was_introduced_goes_on(tmp_path: Path) -> None:
+    """Its recipe lacks the key; what the key's default says is what it did."""
+    recipe = tiny(epochs=1)
+    fit(recipe, drawn(20), drawn(7), tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["recipe"]["fit"]["muon_rate"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    fit(recipe, drawn(20), drawn(7), tmp_path, resume=True)
+    with pytest.raises(ConfigError, match="another recipe"):
+        fit(tiny(epochs=1, muon_rate=0.1), drawn(20), drawn(7), tmp_path, resume=True)
+
+
+SAYS = {"training_data": "drawn stripes", "licence": "anybody's"}
+
+
+def test_a_model_says_what_its_recipe_says_of_its_data(tmp_path: Path) -> None:
+    """Even where the run began without a word of it."""
+
+    class KilledError(Exception):
+        pass
+
+    def die(_done: EpochReport) -> None:
+        raise KilledError
+
+    data, recipe = drawn(20), tiny(epochs=2)
+    with pytest.raises(KilledError):
+        fit(recipe, data, data, tmp_path, report=die)
+    for expected in (dict.fromkeys(SAYS, "not stated"), SAYS):
+        learned, network, fingerprint, _ = load_trained(tmp_path)
+        export(learned, network, data, tmp_path / "model.onnx", data_sha256=fingerprint)
+        spec = ExpressionClassifier(tmp_path / "model.onnx").spec
+        assert {"training_data": spec.training_data, "licence": spec.licence} == expected
+        fit(recipe_from_dict(recipe.to_dict() | SAYS), data, data, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("name", ["mien-s", "mien-v", "resnet18"])
+def test_published_models_say_what_their_recipes_say(name: str) -> None:
+    spec = ExpressionClassifier(name).spec
+    recipe = load_recipe(REPOSITORY / "recipes" / f"{name}.toml")
+    assert (spec.training_data, spec.licence) == (recipe.training_data, recipe.licence)
+    # The recipes in them are from before recipes could say so, and can be read.
+    assert recipe_from_dict(spec.recipe).network == recipe.network
+
+
+@pytest.mark.parametrize("rows", ["FER2013's", "others"])
+def test_a_run_that_says_nothing_is_published_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str
+) -> None:
+    import shutil
+    from argparse import Namespace
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    place = spec_from_file_location("publish", REPOSITORY / "scripts" / "publish_model.py")
+    assert place is not None
+    assert place.loader is not None
+    script = module_from_spec(place)
+    place.loader.exec_module(script)
+    monkeypatch.setattr(script, "MODELS", tmp_path / "models")
+    (tmp_path / "models").mkdir()
+    shutil.copytree(REPOSITORY / "recipes", tmp_path / "recipes")
+    write_splits(tmp_path / "fer2013", 14)
+    data = load_crops(tmp_path / "fer2013", "Training")
+    run, options = tmp_path / "run", Namespace(data=tmp_path, wheel=False, default=False)
+    fit(tiny(epochs=1), data if rows == "FER2013's" else drawn(20), data, run)
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    for key in SAYS:
+        del state["recipe"][key]
+    torch.save(state, run / "checkpoint.pt")
+    assert script.publish(run, options) == "tiny"
+    says = ExpressionClassifier(tmp_path / "models" / "tiny.onnx").spec.training_data
+    assert says.startswith("FER2013 (ICML" if rows == "FER2013's" else "not stated")
+
+
+def test_export_wants_the_data_of_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A picture more deals out anew which rows are watched."""
+    from mien.cli import main
+    from mien.datasets import load_training
+
+    folder = saved(drawn(28), tmp_path / "mine")
+    fit(tiny(epochs=1), *load_training(folder), tmp_path / "run")
+    out = tmp_path / "mine.onnx"
+    export = ["export", str(tmp_path / "run"), "--data", str(folder), "--out", str(out)]
+    picture = next(folder.rglob("*.png"))
+    (picture.parent / "more.png").write_bytes(picture.read_bytes())
+    assert main(export) == 2
+    assert "is not the set that" in (said := capsys.readouterr().err)
+    assert "`mien calibrate`" in said
+    assert not out.exists()
+    (picture.parent / "more.png").unlink()
+    assert main(export) == 0
+
+
+def test_what_a_model_left_out_is_not_left_out_again(tmp_path: Path) -> None:
+    """Nor are the weights wanted that it started from: its file holds them all."""
+    from mien.training.initial import of_the_same_network
+
+    learned = tiny(epochs=1)
+    learned = replace(learned, data=replace(learned.data, left_out=(0, 5)))
+    data, run = drawn(20), tmp_path / "run"
+    fit(learned, data, data, run)
+    _, network, fingerprint, _ = load_trained(run)
+    started = replace(learned, network=replace(learned.network, weights="gone.json"))
+    export(started, network, data, tmp_path / "start.onnx", data_sha256=fingerprint)
+    mine = of_the_same_network(tiny(), find_model(tmp_path / "start.onnx"))
+    assert mine.network == learned.network
+    assert mine.data == tiny().data
+
+
+def test_only_epochs_of_the_exported_size_can_be_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mien.training import fit as loop
+
+    seen = iter([0.9, 0.0, 0.5, 0.4])  # of 32 px, then 48, 48, 48
+    monkeypatch.setattr(loop, "_accuracy", lambda *_: next(seen))
+    recipe = tiny(epochs=4, select="best", resolutions=[[0.25, 32], [1.0, 48]])
+
+    class KilledError(Exception):
+        pass
+
+    def die(done: EpochReport) -> None:
+        chosen.append(load_trained(tmp_path)[3])
+        raise KilledError
+
+    chosen: list[int] = []
+    for epoch in range(4):
+        with pytest.raises(KilledError):
+            fit(recipe, drawn(20), drawn(7), tmp_path, resume=bool(epoch), report=die)
+    assert chosen == [1, 2, 3, 3]  # the last, while there is none of 48 px
+
+
+def test_what_scales_gradients_goes_on_too(tmp_path: Path) -> None:
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
+
+    class KilledError(Exception):
+        pass
+
+    def die(_done: EpochReport) -> None:
+        raise KilledError
+
+    def half(scale: float) -> tuple[Fabric, torch.amp.GradScaler]:
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        precision = MixedPrecision("16-mixed", "cpu", scaler)
+        return Fabric(accelerator="cpu", devices=1, plugins=precision), scaler
+
+    first, second = half(8.0), half(4.0)
+    data, recipe = drawn(20), tiny(epochs=2)
+    with pytest.raises(KilledError):
+        fit(recipe, data, data, tmp_path, fabric=first[0], report=die)
+    fit(recipe, data, data, tmp_path, fabric=second[0], resume=True)
+    assert second[1].get_scale() == 8.0

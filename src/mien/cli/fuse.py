@@ -25,6 +25,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--data", required=True, metavar="PATH", help="set with Training and PublicTest rows")
     add("--out", required=True, metavar="FILE", help="the .onnx file to write")
     add("--name", default="fusion", metavar="NAME", help="what it is called (fusion)")
+    add("--version", default="1", metavar="V", help="and its version (1)")
     add("--views", type=int, default=2, metavar="N", help="times each Training row is shown (2)")
     add("--seed", type=int, default=0, metavar="N", help="of the variations (0)")
     fuse.set_defaults(run=_fuse)
@@ -43,7 +44,11 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = calibrate.add_argument
     add("model", help="name or file")
     add("--data", required=True, metavar="PATH", help="labelled crops that it has not learned from")
-    add("--split", metavar="NAME", help="of the data (PublicTest where there is one, or all)")
+    add(
+        "--split",
+        metavar="NAME",
+        help="of the data (PublicTest where there is one, all where there is no Training either)",
+    )
     add("--out", required=True, metavar="FILE", help="the .onnx file to write")
     add("--name", metavar="NAME", help="what it is called (MODEL-calibrated)")
     add("--version", metavar="V", help="and its version (as it was)")
@@ -76,6 +81,7 @@ def _fuse(options: argparse.Namespace) -> int:
         load_crops(options.data, "PublicTest", classes=labels),
         Path(options.out),
         name=options.name,
+        version=options.version,
         views=options.views,
         seed=options.seed,
         note=say,
@@ -117,6 +123,11 @@ def _calibrate(options: argparse.Namespace) -> int:
 
     labels = ExpressionClassifier(options.model).spec.labels
     splits = {row.split for row in read_rows(options.data)}
+    if not options.split and "Training" in splits and "PublicTest" not in splits:
+        raise ConfigError(
+            f"{options.data}: has rows to learn from and none of PublicTest. Say by --split which "
+            f"the model has not learned from: {', '.join(sorted(splits))}"
+        )
     split = options.split or ("PublicTest" if "PublicTest" in splits else "all")
     shares = None
     if split != "Training" and "Training" in splits:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mien.cli.device import add_device_options
 from mien.cli.exits import GOOD, require_extra, say
+from mien.errors import DatasetError
 
 if TYPE_CHECKING:
     from mien.datasets import FaceCrops
@@ -157,8 +158,14 @@ def _export(options: argparse.Namespace) -> int:
 
     recipe, network, data_sha256, epochs = load_trained(Path(options.checkpoint))
     if epochs < recipe.fit.epochs:
-        say(f"mien: this checkpoint has {epochs} of {recipe.fit.epochs} epochs")
+        say(f"mien: these are the weights of epoch {epochs} of {recipe.fit.epochs}")
     train, calibration = _rows(options.data, recipe)
+    if train.fingerprint() != data_sha256:
+        raise DatasetError(
+            f"{options.data}: is not the set that {options.checkpoint} was trained on, or not as "
+            "it was then: rows to calibrate on may have been learned from. Give it as it was; "
+            "`mien calibrate` then fits the exported model to other pictures"
+        )
     spec = export(
         recipe,
         network,

@@ -132,10 +132,17 @@ def load_crops(
             split and those classes.
     """
     wanted = split_name(split)
+    return _read_crops(path, None if wanted == "all" else wanted, size_px, classes)
+
+
+def _read_crops(
+    path: str | Path, split: str | None, size_px: int, classes: Sequence[str]
+) -> FaceCrops:
+    """The rows of a split as it stands in them (`all`: of none), or with None of every split."""
     index = {name: label for label, name in enumerate(classes)}
     images, labels, votes, names, groups = [], [], [], [], []
     for row in read_rows(path):
-        if wanted not in ("all", row.split) or row.expression not in index:
+        if split not in (None, row.split) or row.expression not in index:
             continue
         images.append(resize_crop(row.gray(), size_px))
         labels.append(index[row.expression])
@@ -144,9 +151,12 @@ def load_crops(
         if row.votes is not None:
             votes.append(row.votes)
     if not images:
+        where = {None: "", "all": " outside of val and test"}.get(
+            split, f" of the split {split!r} (`all` takes every split)"
+        )
         raise DatasetError(
-            f"{path}: no picture of the split {split!r} and the classes {', '.join(classes)}. "
-            "`all` takes every split; `mien data info` shows what there is"
+            f"{path}: no picture{where} of the classes {', '.join(classes)}. "
+            "`mien data info` shows what there is"
         )
     return FaceCrops(
         np.stack(images),
@@ -167,9 +177,10 @@ def load_training(
 ) -> tuple[FaceCrops, FaceCrops]:
     """Rows to learn from, and rows to watch.
 
-    A set's own Training and PublicTest rows where it has them (RAF-DB's test rows are never
-    watched). Otherwise rows are held out: whole subjects where they are known, else a share of
-    every class.
+    A set's own Training and PublicTest rows where it has them. Without Training rows, those that
+    belong to no split are learned from; rows of PrivateTest never are, nor are they watched
+    (RAF-DB's test rows). Without PublicTest rows, some are held out: whole subjects where they are
+    known, else a share of every class.
 
     Args:
         path: a file or folder in one of the layouts of `mien.datasets.layouts`.
@@ -182,15 +193,14 @@ def load_training(
         DatasetError: no such set, or nothing to learn from.
     """
     splits = {row.split for row in read_rows(path)}
-    if {"Training", "PublicTest"} <= splits:
-        train, watched = (load_crops(path, s, classes=classes) for s in ("Training", "PublicTest"))
-        return train, watched
+    rows = _read_crops(path, "Training" if "Training" in splits else "all", 48, classes)
+    if "PublicTest" in splits:
+        return rows, load_crops(path, "PublicTest", classes=classes)
     if not 0 < holdout < 1:
         raise ConfigError(
             f"data.holdout: expected a share between 0 and 1, found {holdout}: {path} has no rows "
             "of its own to watch"
         )
-    rows = load_crops(path, "Training" if "Training" in splits else "all", classes=classes)
     if all(rows.groups) and len(set(rows.groups)) > 1:
         folds = min(len(set(rows.groups)), max(2, round(1 / holdout)))
         held = subject_folds(rows.groups, folds, seed=seed) == 0

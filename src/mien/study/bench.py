@@ -18,7 +18,7 @@ from mien.study.result import StudyResult, Trial
 from mien.training.checkpoint import CHECKPOINT, LOG, read_log
 from mien.training.export import export, load_trained
 from mien.training.fit import fit, make_fabric
-from mien.training.recipe import Recipe
+from mien.training.recipe import Recipe, recipe_from_dict
 from mien.training.zoo import count_macs
 from mien.types import EXPRESSIONS, Views
 
@@ -94,14 +94,15 @@ class _Bench:
         run = self.out / f"{_file_name(variant.name)}-{seed}"
         train, watched = self._training(recipe)
         known = {
-            "recipe": recipe.to_dict(),
+            "recipe": recipe,
             "data": train.fingerprint(),
             "pictures": [path.resolve().name for path in self.pictures],
         }
         saved = run / _TRIAL
         if saved.is_file():
             record = json.loads(saved.read_text(encoding="utf-8"))
-            if record["made_of"] == known:
+            made_of = record["made_of"]
+            if made_of | {"recipe": recipe_from_dict(made_of["recipe"], str(saved))} == known:
                 return Trial.from_dict(record["trial"])
         try:
             fit(
@@ -123,7 +124,8 @@ class _Bench:
             # A variant that cannot learn is an answer too; the others are not its hostages.
             self.note(f"  {error}")
             trial = Trial(variant.name, seed, 0, 0, 0, 0.0, 0.0, (), "", str(error))
-        record = {"made_of": known, "trial": trial.to_dict()}
+        made_of = known | {"recipe": recipe.to_dict()}
+        record = {"made_of": made_of, "trial": trial.to_dict()}
         saved.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         return trial
 

@@ -22,7 +22,7 @@ from mien.datasets import FaceCrops
 from mien.training.augment import draw_variations
 from mien.training.checkpoint import EpochReport
 from mien.training.data import Batch, make_batch, training_rows
-from mien.training.fit import batch_loss, channels_last, fit, make_fabric
+from mien.training.fit import batch_loss, channels_last, fit, make_fabric, matrix_dtype
 from mien.training.optimizer import make_optimizer
 from mien.training.recipe import Recipe
 from mien.training.zoo import build_network, count_macs
@@ -132,7 +132,8 @@ def _made_up(n: int, classes: tuple[str, ...]) -> FaceCrops:
 
 def _set_up(recipe: Recipe, fabric: Fabric) -> tuple[nn.Module, torch.optim.Optimizer]:
     network = channels_last(build_network(recipe.network, classes=len(recipe.data.classes)))
-    module, optimizer = fabric.setup(network, make_optimizer(network, recipe.fit))
+    optimizer = make_optimizer(network, recipe.fit, matrix_dtype())
+    module, optimizer = fabric.setup(network, optimizer)
     return module.train(), optimizer
 
 

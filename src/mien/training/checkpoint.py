@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mien.errors import ConfigError, DatasetError, ModelError
-from mien.training.recipe import Recipe
+from mien.training.recipe import Recipe, recipe_from_dict
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
@@ -77,9 +77,13 @@ def save_checkpoint(
     network: nn.Module,
     average: nn.Module,
     optimizer: torch.optim.Optimizer,
+    precision: Mapping[str, Any],
     best_accuracy: float,
 ) -> None:
-    """Write everything that a run needs to go on; a kill meanwhile leaves the one before."""
+    """Write everything that a run needs to go on; a kill meanwhile leaves the one before.
+
+    `precision` is the state of what scales gradients, where numbers of 16 bits need that.
+    """
     state = {
         "recipe": recipe.to_dict(),
         "data": fingerprint,
@@ -87,6 +91,7 @@ def save_checkpoint(
         "network": network.state_dict(),
         "average": average.state_dict(),
         "optimizer": optimizer.state_dict(),
+        "precision": dict(precision),
         "best_accuracy": best_accuracy,
     }
     _write(state, path)
@@ -112,6 +117,8 @@ def _write(state: dict[str, Any], path: Path) -> None:
 def load_checkpoint(path: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
     """Read a checkpoint that belongs to this recipe and data.
 
+    A recipe from before a key was introduced is one with the key's default.
+
     Raises:
         ModelError: there is none.
         ConfigError, DatasetError: it belongs to another recipe or to other data.
@@ -119,7 +126,7 @@ def load_checkpoint(path: Path, recipe: Recipe, fingerprint: str) -> dict[str, A
     if not path.is_file():
         raise ModelError(f"{path}: no checkpoint to resume from. Train without --resume first")
     state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    if state["recipe"] != recipe.to_dict():
+    if recipe_from_dict(state["recipe"], str(path)) != recipe:
         raise ConfigError(
             f"{path}: belongs to another recipe. Resume with the recipe it was started with, or "
             "choose another --out"

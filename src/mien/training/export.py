@@ -40,13 +40,6 @@ from mien.training.zoo import (
     count_parameters,
 )
 
-#: What the spec and the card say by default: mien's own recipes learn from FER2013.
-TRAINING_DATA = "FER2013 (ICML 2013 challenge) Training rows, with FER+ votes (MIT) for them"
-LICENCE = (
-    "weights: MIT; FER2013's pictures were collected from the web for a research challenge and "
-    "carry no licence of their own"
-)
-
 OPSET = 18
 _HALF_FROM = 1024  # smaller weights stay in float32: they save nothing
 
@@ -66,11 +59,12 @@ class _Exported(nn.Module):
 
 
 def load_trained(run: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
-    """The recipe, the averaged network in eval mode, the data hash and the epochs done.
+    """The recipe, the averaged network in eval mode, the data hash and the network's epoch.
 
     Args:
         run: the folder of a run, or a checkpoint in it. Of a folder, the epoch that the recipe
-            selects is taken: the last, or the best on PublicTest.
+            selects is taken: the last, or the best on PublicTest among those of the last size, if
+            the run has come so far.
 
     Raises:
         ModelError: no such checkpoint, or not one of ours.
@@ -81,9 +75,9 @@ def load_trained(run: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
     try:
         state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
         recipe = recipe_from_dict(state["recipe"], str(file))
-        if run.is_dir() and recipe.fit.select == "best":
+        if recipe.fit.select == "best" and (run / BEST).is_file():
             best = torch.load(run / BEST, weights_only=True, map_location="cpu")
-            state["average"] = best["average"]
+            state["average"], state["epoch"] = best["average"], best["epoch"]
         head = state["average"]["expression.weight"]
         # What the weights were at the start no longer matters.
         started = replace(recipe.network, weights="")
@@ -103,13 +97,11 @@ def export(
     data_sha256: str,
     shares: FloatArray | None = None,
     half: bool = False,
-    training_data: str = TRAINING_DATA,
-    licence: str = LICENCE,
 ) -> ModelSpec:
     """Calibrate a network on rows it has not learned from, and write it to `file` as ONNX.
 
     Args:
-        recipe: what the network was trained by.
+        recipe: what the network was trained by, and what the spec and the card say of that.
         network: the trained network, in eval mode.
         calibration: rows that choose the temperature and the threshold of `uncertain`.
         file: the ONNX file to write.
@@ -117,7 +109,6 @@ def export(
         shares: `(K,)`, how common each class was among them (see `calibrate`); None to leave it.
         half: store weights as float16, at half the size. The network's own weights are rounded
             too, so that both still agree; computing stays in float32.
-        training_data, licence: a sentence each, for the spec and the card.
     """
     size = recipe.data.input_px
     if half:
@@ -138,8 +129,8 @@ def export(
         crop_upright=recipe.data.crop_upright,
         temperature=1.0,
         uncertain_below=0.0,
-        training_data=training_data,
-        licence=licence,
+        training_data=recipe.training_data,
+        licence=recipe.licence,
         parameters=count_parameters(network),
         macs=count_macs(network, size),
         recipe=recipe.to_dict(),

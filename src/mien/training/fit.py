@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 
 from mien.datasets import FaceCrops
-from mien.errors import DivergedError
+from mien.errors import ConfigError, DivergedError
 from mien.models import find_model
 from mien.preprocess import resize_crop
 from mien.training.augment import draw_variations
@@ -82,6 +82,11 @@ def _computes_in_bfloat16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+def matrix_dtype() -> torch.dtype:
+    """What Muon's matrix products are computed in here, whatever the precision of the rest."""
+    return torch.bfloat16 if _computes_in_bfloat16() else torch.float32
+
+
 def fit(
     recipe: Recipe,
     train: FaceCrops,
@@ -110,10 +115,16 @@ def fit(
             done in this epoch and their total. note: called with a line on what is going on.
 
     Raises:
-        ConfigError: the checkpoint belongs to another recipe.
+        ConfigError: `out` holds a run and `resume` was not asked for, or the checkpoint belongs to
+            another recipe.
         DivergedError: the loss became infinite or NaN.
         DatasetError: nothing is left to train on, or the checkpoint belongs to other data.
     """
+    if (out / CHECKPOINT).is_file() and not resume:
+        raise ConfigError(
+            f"{out}: holds a run, which would be lost. --resume goes on with it, or choose "
+            "another --out"
+        )
     if threads:
         torch.set_num_threads(threads)
     fabric = fabric or make_fabric()
@@ -139,17 +150,18 @@ def fit(
     average.eval().requires_grad_(False).to(fabric.device)
     if fabric.world_size > 1:
         sync_batch_norms(bare)
-    first, best = 0, 0.0
+    first, best = 0, -1.0
     state = load_checkpoint(out / CHECKPOINT, recipe, fingerprint) if resume else None
     if state is not None:
         bare.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         first, best = state["epoch"], state["best_accuracy"]
         note(f"resuming after epoch {first} of {fitting.epochs}")
-    matrix_dtype = torch.bfloat16 if _computes_in_bfloat16() else torch.float32
-    network, optimizer = fabric.setup(bare, make_optimizer(bare, fitting, matrix_dtype))
+    network, optimizer = fabric.setup(bare, make_optimizer(bare, fitting, matrix_dtype()))
     if state is not None:
         optimizer.load_state_dict(state["optimizer"])
+        if state.get("precision"):  # empty in all precisions but one
+            fabric._precision.load_state_dict(state["precision"])
     log = Log(out / LOG, first) if leads else None
 
     for epoch in range(first, fitting.epochs):
@@ -192,12 +204,20 @@ def fit(
         if leads:
             with fabric.autocast():
                 accuracy = _accuracy(average, validation, recipe, size_px)
-            if accuracy > best:
+            # Only epochs of the size that is exported compare with one another.
+            if size_px == fitting.resolutions[-1][1] and accuracy > best:
                 best = accuracy
                 save_best(out / BEST, recipe, fingerprint, epoch + 1, average)
-            file = out / CHECKPOINT
             save_checkpoint(
-                file, recipe, fingerprint, epoch + 1, bare, average, optimizer.optimizer, best
+                out / CHECKPOINT,
+                recipe,
+                fingerprint,
+                epoch + 1,
+                bare,
+                average,
+                optimizer.optimizer,
+                fabric._precision.state_dict(),
+                best,
             )
             done = EpochReport(
                 epoch + 1,

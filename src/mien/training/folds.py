@@ -20,6 +20,7 @@ from mien.errors import DatasetError
 from mien.metrics import fit_temperature, softmax
 from mien.preprocess import resize_crop
 from mien.sources import open_source
+from mien.training.checkpoint import CHECKPOINT
 from mien.training.fit import fit, predict_logits
 from mien.training.recipe import Recipe
 from mien.types import UInt8Array
@@ -45,7 +46,7 @@ def cross_validate(
     Args:
         recipe: how to train; `recipe.init` starts every fold from a model's weights.
         data: a set whose rows say whom they show.
-        out: folder for each fold's run.
+        out: folder for each fold's run; those of an earlier time are replaced.
         folds: number of folds.
         threads: CPU threads.
         note: called with a line on what is going on.
@@ -65,6 +66,7 @@ def cross_validate(
         run = out / f"fold{fold}"
         named = replace(recipe, name=f"{recipe.name}-fold{fold}")
         learned = rows.select(~held)
+        (run / CHECKPOINT).unlink(missing_ok=True)  # of an earlier examination
         network = fit(named, learned, rows.select(held), run, threads=threads)
         size = recipe.fit.resolutions[-1][1]
         seen = predict_logits(network, learned.images, recipe, size).double().numpy()

@@ -61,6 +61,7 @@ def fuse(
     file: Path,
     *,
     name: str,
+    version: str = "1",
     views: int = 2,
     seed: int = 0,
     threads: int = 2,
@@ -75,7 +76,7 @@ def fuse(
         calibration: rows that choose the weights of `logprob`, the temperature and the threshold
             of `uncertain`.
         file: the ONNX file to write.
-        name: what the fusion is called.
+        name, version: what the fusion is called.
         views: how many times each Training row is shown, each time varied anew.
         seed: of the variations and the first weights.
         threads: CPU threads of each member.
@@ -117,7 +118,7 @@ def fuse(
     first = members[0].spec
     spec = ModelSpec(
         name=name,
-        version="1",
+        version=version,
         input_px=max(member.spec.input_px for member in members),
         normalization=first.normalization,
         crop_scale=first.crop_scale,

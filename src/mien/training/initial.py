@@ -88,6 +88,8 @@ def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
     """The recipe with the network, preprocessing and size that the model was trained with.
 
     Its own growing sizes are kept where they end at the model's; else every epoch has that size.
+    Which rows the model was trained without, and what its weights started from, is not taken over:
+    its rows were others, and its file holds all weights.
 
     Raises:
         ModelError: the model does not say.
@@ -99,7 +101,7 @@ def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
         raise ModelError(
             f"{entry.path}: does not say how its network was built ({error})"
         ) from error
-    kept = ("classes", "holdout", "aligned_share", "balance", "max_not_face_votes")
+    kept = ("classes", "holdout", "aligned_share", "balance", "left_out", "max_not_face_votes")
     data = replace(theirs.data, **{name: getattr(recipe.data, name) for name in kept})
     dropout = recipe.network.dropout
     sizes = recipe.fit.resolutions
@@ -107,7 +109,7 @@ def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
         sizes = ((1.0, theirs.data.input_px),)
     return replace(
         recipe,
-        network=replace(theirs.network, dropout=dropout),
+        network=replace(theirs.network, dropout=dropout, weights=""),
         data=data,
         fit=replace(recipe.fit, resolutions=sizes),
     )

@@ -1,13 +1,15 @@
-"""How weights follow their gradients. Imports torch and its sibling recipe."""
+"""How weights follow their gradients. Imports torch, errors and its sibling recipe."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from mien.errors import ConfigError
 from mien.training.recipe import FitRecipe
 
 #: Of the quintic iteration in Jordan et al. (2024): steep at zero, so that small singular values
@@ -21,10 +23,19 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum, and where `fitting.muon_rate` says so, Muon for the filters.
 
+    Muon sets their length, so it takes only those of convolutions whose output is normalised next.
     Only matrices decay. `matrix_dtype` is what Muon's matrix products are computed in.
+
+    Raises:
+        ConfigError: Muon is asked for, and the network has no such filters.
     """
     parameters = list(network.parameters())
-    filters = [p for p in parameters if p.ndim == 4 and fitting.muon_rate > 0]
+    filters = normalized_filters(network) if fitting.muon_rate > 0 else []
+    if fitting.muon_rate > 0 and not filters:
+        raise ConfigError(
+            f"fit.muon_rate: expected 0, found {fitting.muon_rate}: Muon is for filters that batch "
+            "normalisation follows, of which this network has none"
+        )
     matrices = [p for p in parameters if p.ndim > 1 and not any(p is f for f in filters)]
     others = [p for p in parameters if p.ndim <= 1]
     groups: list[dict[str, Any]] = [
@@ -36,6 +47,15 @@ def make_optimizer(
         return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=True)
     groups.append({"params": filters, "orthogonal": True, "rate": fitting.muon_rate / rate})
     return Muon(groups, lr=rate, momentum=momentum, matrix_dtype=matrix_dtype)
+
+
+def normalized_filters(network: nn.Module) -> list[Tensor]:
+    """The filters of every convolution that batch normalisation follows among its modules."""
+    return [
+        layer.weight
+        for layer, after in pairwise(network.modules())
+        if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d)
+    ]
 
 
 class Muon(torch.optim.Optimizer):

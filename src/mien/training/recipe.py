@@ -18,6 +18,8 @@ from mien.errors import ConfigError
 from mien.preprocess import BACKGROUNDS, ILLUMINATIONS, NORMALIZATIONS
 from mien.types import EXPRESSIONS
 
+NOT_STATED = "not stated"
+
 
 @dataclass(frozen=True)
 class NetworkRecipe:
@@ -121,10 +123,16 @@ class FitRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All of it. `name` and `version` become the model's."""
+    """All of it. `name` and `version` become the model's.
+
+    So do `training_data` and `licence`: what it learned from, and on which terms it may be used.
+    They decide nothing, and recipes that differ in them alone are equal.
+    """
 
     name: str
     version: str = "1"
+    training_data: str = field(default=NOT_STATED, compare=False)
+    licence: str = field(default=NOT_STATED, compare=False)
     init: str = ""  # name or file of the model whose weights it starts from; empty for fresh ones
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
