@@ -1,5 +1,6 @@
 """What the documents promise works: commands parse, Python runs, links lead somewhere."""
 
+import json
 import re
 import runpy
 import shlex
@@ -8,10 +9,14 @@ import sys
 from argparse import ArgumentParser
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from mien.card import model_card
 from mien.cli import build_parser
+from mien.evaluate import Evaluation
+from mien.models import ModelSpec, _metadata, file_sha256
 from tests.test_sources import write_video
 
 REPOSITORY = Path(__file__).parents[1]
@@ -21,6 +26,16 @@ DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"
 def blocks(text: str, language: str) -> list[str]:
     fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M)
     return [code for found, code in fenced if found == language]
+
+
+def script(name: str) -> ModuleType:
+    """A file of scripts/ as a module."""
+    spec = spec_from_file_location(name, REPOSITORY / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -62,14 +77,9 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("name", ["results", "robustness"])
 def test_a_document_is_made_of_the_measured_files(name: str) -> None:
-    file = REPOSITORY / "scripts" / f"write_{name}.py"
-    spec = spec_from_file_location(file.stem, file)
-    assert spec is not None
-    assert spec.loader is not None
-    script = module_from_spec(spec)
-    spec.loader.exec_module(script)
     written = (REPOSITORY / "docs" / f"{name}.md").read_text("utf-8")
-    assert written == getattr(script, name)(), f"run `python scripts/{file.name}`"
+    made = getattr(script(f"write_{name}"), name)()
+    assert written == made, f"run `python scripts/write_{name}.py`"
 
 
 def test_documents_speak_of_the_project_alone() -> None:
@@ -77,6 +87,35 @@ def test_documents_speak_of_the_project_alone() -> None:
         text = document.read_text("utf-8")
         for path in re.findall(r"(?<![\w.])/(?:work|root|home|tmp)/\S+", text):
             pytest.fail(f"{document.name} names a path outside the repository: {path}")
+
+
+CARDS = sorted(card for card in (REPOSITORY / "models").glob("*.md") if "temporal" not in card.name)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda path: path.name)
+def test_a_card_is_made_of_its_model_and_what_was_measured(card: Path) -> None:
+    file = card.with_suffix(".onnx")
+    spec = ModelSpec.from_metadata(_metadata(file), file.name)
+    saved = json.loads(card.with_suffix(".json").read_text("utf-8"))
+    made = model_card(spec, file_sha256(file), [Evaluation.from_dict(values) for values in saved])
+    again = f"run `python scripts/publish_model.py {card.stem} --card --data ../shared/data`"
+    assert card.read_text("utf-8") == made, again
+
+
+def test_the_card_of_the_temporal_model_is_made_of_its_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    card = REPOSITORY / "models" / "mien-s-temporal.md"
+    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
+    found = re.search(r"is counted:\n\n(.+?)\n\nFive", card.read_text("utf-8"), re.S)
+    assert found
+    made = script("publish_temporal").card(card.with_suffix(".onnx"), found[1])
+    assert card.read_text("utf-8") == made, "run `python scripts/publish_temporal.py`"
+
+
+def test_every_model_has_a_card() -> None:
+    for file in (REPOSITORY / "models").glob("*.onnx"):
+        assert file.with_suffix(".md").is_file(), f"{file.name} has no card"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

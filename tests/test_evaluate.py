@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from PIL import Image
 
@@ -25,7 +24,7 @@ from mien.evaluate import (
     unseen,
 )
 from mien.evaluation_report import write_report
-from mien.models import METADATA_KEY, ModelSpec, find_model
+from mien.models import ModelSpec
 from mien.pipeline import Analyzer
 from mien.types import EXPRESSIONS, UInt8Array
 
@@ -45,21 +44,6 @@ def answers_of(labels: list[int], predicted: list[int], confidence: list[float])
     crops = np.random.default_rng(0).integers(0, 256, (n, 48, 48), np.uint8)
     names = tuple(map(str, range(n)))
     return Answers(np.array(labels), crops, names, np.ones(n, bool), np.zeros(n, np.float32), probs)
-
-
-@pytest.fixture
-def of_ones_own(tmp_path: Path) -> Path:
-    """The default model with other names for its classes: `happy` is `glad`."""
-    model = onnx.load_model_from_string(find_model().read())
-    (row,) = (row for row in model.metadata_props if row.key == METADATA_KEY)
-    values = json.loads(row.value)
-    values |= {
-        "name": "own",
-        "labels": ["glad" if x == "happy" else f"no {x}" for x in EXPRESSIONS],
-    }
-    row.value = json.dumps(values)
-    onnx.save_model(model, tmp_path / "own.onnx")
-    return tmp_path / "own.onnx"
 
 
 def test_a_model_is_examined_on_its_own_classes(
@@ -224,3 +208,52 @@ def test_the_readme_shows_the_published_figures() -> None:
     table = figures_table([Evaluation.from_dict(row) for row in saved])
     readme = (REPOSITORY / "README.md").read_text("utf-8")
     assert "\n".join(table) in readme
+
+
+def test_a_face_that_is_not_found_is_not_an_answer(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = answers_of([3, 3, 4, 6], [3, 4, 4, 0], [0.9, 0.8, 0.6, 1.0])
+    seen = summarize(answers, spec, data="x")
+    answers = replace(answers, found=np.array([True, True, True, False]))
+    found = summarize(answers, replace(spec, uncertain_below=0.7), data="x", pose="all")
+    assert (found.accuracy, found.missed) == (0.5, 1)  # it is wrong, yet nobody said so
+    assert (found.answered, found.answered_accuracy) == (0.5, 0.5)
+    assert found.nll == pytest.approx(-np.log([0.9, 0.2 / 6, 0.6]).mean())
+    assert found.ece == pytest.approx((0.1 + 0.8 + 0.4) / 3)
+    assert found.ece < seen.ece
+    always = summarize(answers, replace(spec, uncertain_below=0.0), data="x", pose="all")
+    assert always.answered == 0.75
+
+    drawn: dict[str, np.ndarray] = {}
+    for name in ("reliability_chart", "coverage_chart"):
+        monkeypatch.setattr(
+            f"mien.plots.{name}",
+            lambda confidence, *rest, name=name: drawn.update({name: confidence}),
+        )
+    write_report(tmp_path, found, answers, seed=0)
+    assert drawn["reliability_chart"].tolist() == [0.9, 0.8, 0.6]
+    assert drawn["coverage_chart"].tolist() == [0.9, 0.8, 0.6, 0.0]
+
+    nobody = replace(answers, found=np.zeros(4, bool))
+    lost = summarize(nobody, spec, data="x", pose="all")
+    assert (lost.answered, lost.answered_accuracy, lost.ece, lost.nll) == (0, 0, 0, 0)
+    write_report(tmp_path, lost, nobody, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("--folds subject --recipe r.toml --model mien-s", "--model"),
+        ("--folds subject --recipe r.toml --tta", "--views, --tta"),
+        ("--folds subject --recipe r.toml --views shifts", "--views, --tta"),
+        ("--folds subject --recipe r.toml --split val", "--split"),
+        ("--folds subject --recipe r.toml --train-data x", "--train-data"),
+        ("--folds subject --recipe r.toml --pipeline --pose front", "--pipeline"),
+        ("--init mien-s", "--init"),
+        ("--out runs", "--out"),
+    ],
+)
+def test_what_folds_would_ignore_is_refused(words: str, option: str, capsys: Capture) -> None:
+    assert main(["evaluate", "--data", "x", *words.split()]) == 2
+    assert re.search(rf"{option}: .*--folds.*Leave it out", capsys.readouterr().err)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from mien.classifier import ExpressionClassifier
 from mien.cli import main
-from mien.comparison import Comparison, compare, format_comparison
+from mien.comparison import Comparison, _names, compare, format_comparison
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError, ModelError
 from mien.metrics import log_softmax
@@ -37,8 +38,6 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Path]:
         fit(tiny(epochs=8, batch=8, ema=0.9, seed=number, learning_rate=0.05), half, half, out)
         recipe, network, fingerprint, _ = load_trained(out)
         file = folder / f"member{number}.onnx"
-        from dataclasses import replace
-
         named = replace(recipe, name=file.stem)
         export(named, network, drawn(28, 9), file, data_sha256=fingerprint)
         files.append(file)
@@ -144,6 +143,55 @@ def test_the_table_shows_others_beside_ours(members: Sequence[Path], tmp_path: P
     text = format_comparison(comparison)
     for expected in ("**member0**", "fer 25.10.3", "54.6", "(PrivateTest 58.9)", "McNemar"):
         assert expected in text
+
+
+def own_set(folder: Path, crops: FaceCrops) -> Path:
+    """A set whose rows are called as those of the fixture `of_ones_own`."""
+    for split in ("train", "val"):
+        for i, (image, label) in enumerate(zip(crops.images, crops.labels, strict=True)):
+            name = "glad" if EXPRESSIONS[label] == "happy" else f"no {EXPRESSIONS[label]}"
+            file = folder / split / name / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(file)
+    return folder
+
+
+def test_models_of_ones_own_classes_are_fused_on_ones_own_rows(
+    of_ones_own: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    data, out = own_set(tmp_path / "own", drawn(14)), tmp_path / "fused.onnx"
+    command = ["fuse", str(of_ones_own), str(of_ones_own), "--method", "logprob"]
+    assert main([*command, "--data", str(data), "--out", str(out)]) == 0
+    assert ExpressionClassifier(out).spec.labels[3] == "glad"
+    write_splits(tmp_path / "seven", 7)
+    for verb in (command, ["quantize", str(of_ones_own)]):
+        assert main([*verb, "--data", str(tmp_path / "seven"), "--out", str(out)]) == 2
+        assert "no picture of the split 'Training' and the classes no angry" in (
+            capsys.readouterr().err
+        )
+
+
+def test_rows_of_other_classes_fit_no_fusion(members: Sequence[Path], tmp_path: Path) -> None:
+    rows = drawn(14)
+    turned = replace(rows, classes=rows.classes[::-1])
+    for train, public in ((turned, rows), (rows, turned)):
+        with pytest.raises(ConfigError, match="member0: expected data with its classes angry"):
+            fuse(members, "logprob", train, public, tmp_path / "x.onnx", name="x")
+
+
+def test_models_of_one_name_are_told_apart(members: Sequence[Path], tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    write_splits(tmp_path / "data", 14)
+    same = [shutil.copy(members[0], tmp_path / name) for name in ("a.onnx", "b/a.onnx", "c.onnx")]
+    found = compare([*same, members[1]], tmp_path / "data")
+    names = [f"member0 ({same[0]})", f"member0 ({same[1]})", "member0 (c.onnx)", "member1"]
+    assert [model.name for model in found.models] == names
+    assert len(found.differences) == 6
+    assert found.differences[0] == (names[0], names[1], 1.0)
+
+
+def test_a_file_beside_the_published_model_of_its_name() -> None:
+    assert _names(["mien-s", "runs/new.onnx"], ["mien-s"] * 2) == ["mien-s", "mien-s (new.onnx)"]
 
 
 def test_a_fusion_has_the_version_that_is_asked_for(

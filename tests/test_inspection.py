@@ -153,3 +153,14 @@ def test_the_known_faults_of_fer2013(data: Path) -> None:
     assert list(found.counts)[:2] == ["happy", "neutral"]
     assert list(found.counts)[-1] == "disgust"
     assert found.leaking_groups == 270
+
+
+def test_samples_of_ones_own_classes(tmp_path: Path) -> None:
+    for name in ("focused", "bored", "sad"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        Image.fromarray(face(len(name))).save(tmp_path / "set" / name / "x.png")
+    out = tmp_path / "grid.png"
+    arguments = ["data", "samples", str(tmp_path / "set"), "--per-class", "1"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    with Image.open(out) as picture:
+        assert picture.height > 3 * 96

@@ -9,10 +9,11 @@ import pytest
 
 from mien.classifier import ExpressionClassifier
 from mien.cli import main
-from mien.errors import ConfigError
+from mien.errors import ConfigError, DivergedError
 from mien.evaluate import summarize
 from mien.study import StudyResult, Trial, format_study, load_study, read_result
 from mien.study.bench import run_study
+from mien.training.recipe import Recipe
 from tests.test_evaluate import answers_of
 from tests.test_training import write_splits
 
@@ -159,6 +160,40 @@ def test_a_reference_that_failed_leaves_the_others_their_rows() -> None:
     assert "| reference | failed: the loss became infinite |" in table
     assert "| other | 50.0% | no seed in common |" in table
     assert "Every variant failed" in format_study(StudyResult("s", "Why?", (failed,)))
+
+
+def test_pictures_want_the_seven_classes(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(RECIPE)
+    own = STUDY.replace("fit.learning_rate=1e30", 'data.classes=[\\"bored\\", \\"focused\\"]')
+    (tmp_path / "s.toml").write_text(own)
+    with pytest.raises(
+        ConfigError, match=r"too fast: full pictures .* its data\.classes are bored"
+    ):
+        run_study(
+            load_study(tmp_path / "s.toml"), folder / "crops", tmp_path / "out",
+            pictures=[folder / "photos"],
+        )  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_mistakes_than_a_lost_loss_end_the_study(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = load_study(folder / "s.toml")
+
+    def fail(error: Exception) -> None:
+        def raised(recipe: Recipe, train: object, watched: object, run: Path, **_: object) -> None:
+            run.mkdir(parents=True, exist_ok=True)
+            raise error
+
+        monkeypatch.setattr("mien.study.bench.fit", raised)
+
+    fail(DivergedError("lost"))
+    trials = run_study(study, folder / "crops", tmp_path, threads=1).trials
+    assert {trial.failure for trial in trials} == {"lost"}
+    fail(ConfigError("wrong"))
+    with pytest.raises(ConfigError, match="wrong"):
+        run_study(study, folder / "crops", tmp_path / "again", threads=1)
 
 
 def test_a_study_from_before_a_key_was_introduced_is_finished(tmp_path: Path) -> None:

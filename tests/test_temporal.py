@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ from PIL import Image
 
 from mien.classifier import ExpressionClassifier
 from mien.cli import main
-from mien.errors import ConfigError, ModelError
+from mien.datasets import LabelledPicture, load_pictures
+from mien.errors import ConfigError, DatasetError, ModelError
 from mien.models import ModelEntry, file_sha256, find_model
 from mien.pipeline import Analyzer
 from mien.temporal import LONG_AGO_S, MEMORY_S, Baseline, Smoother, TemporalModel
 from mien.training.recipe import TemporalRecipe, load_temporal_recipe
-from mien.training.temporal.bank import DEGREES, FaceBank, Take
+from mien.training.temporal.bank import DEGREES, BankBuilder, FaceBank, Take
 from mien.training.temporal.fit import export_temporal, train_temporal
 from mien.training.temporal.network import START_S, TemporalNetwork
 from mien.training.temporal.sequences import Composer
@@ -334,3 +336,74 @@ def test_the_baseline_reaches_the_results(portrait: UInt8Array) -> None:
     assert shown[1.0] < shown[0.0] / 5
     following.learn_baseline(1.0)
     assert main(["analyze", "x.png", "--baseline", "-1"]) == 2
+
+
+# --- people and their sessions ---------------------------------------------------------------
+
+PUBLISHED = Path(__file__).parents[1] / "recipes" / "temporal" / "mien-s-temporal.toml"
+
+
+def test_all_sessions_of_a_person_are_held_out(
+    bank: FaceBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = tuple((f"p{i}", f"p{i + 6}") for i in range(6))  # twelve sessions of six people
+    whole = FaceBank.split
+    for seed in range(4):
+        asked: list[set[str]] = []
+
+        def split(
+            self: FaceBank, groups: set[str], asked: list[set[str]] = asked
+        ) -> tuple[FaceBank, FaceBank]:
+            asked.append(groups)
+            return whole(self, groups)
+
+        monkeypatch.setattr(FaceBank, "split", split)
+        short = TemporalRecipe(
+            name="t", memory=2, look=2, frames=4, steps=1, batch=2, seed=seed, same_person=sessions,
+            holdout=1 / 3,
+        )  # fmt: skip
+        train_temporal(short, bank, NEUTRAL)
+        monkeypatch.undo()
+        (held,) = asked
+        assert len(held) == 4  # two people
+        assert all(len(held & set(person)) != 1 for person in sessions)
+
+
+def test_who_is_left_out_is_left_out_in_all_sessions() -> None:
+    recipe = TemporalRecipe(name="t", same_person=(("3", "55"),), exclude=("55", "S052"))
+    assert [recipe.excludes(group) for group in ("3", "55", "S052", "4")] == [1, 1, 1, 0]
+    assert [recipe.person(group) for group in ("3", "55", "4")] == ["3", "3", "4"]
+
+
+def test_the_published_recipe_knows_the_people_of_kdef(data: Path) -> None:
+    sessions = [name for pair in load_temporal_recipe(PUBLISHED).same_person for name in pair]
+    assert len(sessions) == len(set(sessions)) == 140
+    assert {picture.group for picture in load_pictures(data / "kdef")} == set(sessions)
+
+
+def test_a_holdout_that_leaves_nobody_is_named(bank: FaceBank) -> None:
+    for holdout, purpose in ((0.01, "watch"), (1.0, "learn from")):
+        with pytest.raises(ConfigError, match=f"leaves nobody with an expression to {purpose}"):
+            train_temporal(replace(RECIPE, holdout=holdout), bank, NEUTRAL)
+
+
+def test_pictures_of_nobody_knows_whom_are_refused(tmp_path: Path) -> None:
+    builder = BankBuilder(ExpressionClassifier())
+    with pytest.raises(DatasetError, match="does not say whom it shows"):
+        builder.add_pictures([LabelledPicture(tmp_path / "smile.png", 3, "")])
+
+
+def test_a_of_ones_own_gets_no_temporal_model(
+    of_ones_own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "r.toml").write_text('name = "x"\n')
+    command = ["train-temporal", str(tmp_path / "r.toml"), "--pictures", str(tmp_path)]
+    command += ["--model", str(of_ones_own), "--out", str(tmp_path / "x.onnx")]
+    assert main(command) == 2
+    assert "Give a --model of these classes" in capsys.readouterr().err
+
+
+def test_every_setting_of_a_temporal_recipe_is_explained() -> None:
+    text = (PUBLISHED.parents[2] / "docs" / "training.md").read_text("utf-8")
+    for setting in fields(TemporalRecipe):
+        assert f"`{setting.name}`" in text, f"docs/training.md does not explain {setting.name}"

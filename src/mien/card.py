@@ -32,7 +32,8 @@ An expression is not an emotion: the model reads what a face shows, not what a p
 ## Limits
 
 - FER2013's labels are disputed: its own label agrees with the majority of ten later annotators
-  (FER+) on 64% of the pictures. No model can be much more reliable than that.
+  (FER+) on 64% of the pictures. A figure on FER2013 therefore says how far a model shares those
+  labels' habits, not how often it is right about a face.
 - Disgust is rare in the training data (436 of 28,709 pictures); fear and sad are often confused
   with each other and with neutral.
 - The pictures come from a web search of 2013. They carry no record of age, skin colour or origin,
@@ -98,7 +99,9 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
         "the temperature and the threshold; the weights are those after the last epoch. "
         "PrivateTest has not been looked at. Posed sets "
         "go through the whole pipeline (detection, alignment, classification) from full pictures, "
-        "and a face that is not found counts as wrong.",
+        "and a face that is not found counts as wrong, and as not answered. Nothing was learned "
+        "from them, but they are not blind: they were looked at when the crop rule was fixed and "
+        "when it was decided what to publish (docs/experiments.md).",
         "",
         *figures_table(evaluations),
         "",

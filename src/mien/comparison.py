@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ class ComparedModel:
     """One model of ours.
 
     Attributes:
-        name: what it is called.
+        name: what it is called, with its file where two are called alike.
         accuracy: by split, 0..1.
         interval: 95% interval by split.
         parameters, macs: weights, and multiply-accumulates for one crop.
@@ -140,14 +141,14 @@ def compare(
     if not splits:
         splits["all"] = load_crops(data, "all", classes=labels)
     judge = next(name for name in ("PublicTest", "PrivateTest", *splits) if name in splits)
-    rows, correct = [], {}
-    for model, classifier in zip(models, classifiers, strict=True):
-        name = classifier.spec.name
+    names = _names(models, [classifier.spec.name for classifier in classifiers])
+    rows, correct = [], []
+    for name, model, classifier in zip(names, models, classifiers, strict=True):
         answers: dict[str, Answers] = {}
         for split, crops in splits.items():
             note(f"{name} on {len(crops):,} rows of {split}")
             answers[split] = answer_crops(classifier, crops, views=views)
-        correct[name] = answers[judge].correct
+        correct.append(answers[judge].correct)
         rows.append(
             ComparedModel(
                 name,
@@ -158,13 +159,22 @@ def compare(
                 _time_ms(model, splits[judge].images, views=views),
             )
         )
-    names = list(correct)
     differences = [
-        (a, b, mcnemar_p(correct[a], correct[b]))
-        for i, a in enumerate(names)
-        for b in names[i + 1 :]
+        (names[i], names[k], mcnemar_p(correct[i], correct[k]))
+        for i, k in combinations(range(len(names)), 2)
     ]
     return Comparison(Path(data).resolve().stem, views, judge, rows, differences)
+
+
+def _names(models: Sequence[str | Path], called: Sequence[str]) -> list[str]:
+    """What models are called in a table: files of one name with their file's, or path."""
+    names = list(called)
+    for told in (lambda model: Path(model).name, str):
+        names = [
+            f"{own} ({told(model)})" if names.count(name) > 1 and str(model) != own else name
+            for name, own, model in zip(names, called, models, strict=True)
+        ]
+    return names
 
 
 def _time_ms(

@@ -4,6 +4,7 @@
     ├── SourceError    a picture, folder, video or stream cannot be read
     ├── ModelError     a model file is missing, altered or not one of ours
     ├── ConfigError    a recipe or an option says something we do not know
+    │   └── DivergedError  a recipe whose training ends in a loss that is no number
     ├── DatasetError   a data set is missing, empty or not in a layout we read
     └── SinkError      a result cannot be written where it was asked to go
 
@@ -27,6 +28,10 @@ class ModelError(MienError):
 
 class ConfigError(MienError):
     """A recipe or an option holds an unknown key or an impossible value."""
+
+
+class DivergedError(ConfigError):
+    """A recipe does not learn: its loss became infinite or no number."""
 
 
 class DatasetError(MienError):

@@ -48,9 +48,10 @@ class Evaluation:
         macro_f1: mean F1 of the classes.
         per_class: for each class its `n`, `precision`, `recall` and `f1`.
         confusion: counts, row = true class, column = answer.
-        ece: expected calibration error (15 bins). nll: negative log-likelihood, nats.
-        answered, answered_accuracy: share of answers not `uncertain`, and how often those are
-            right.
+        ece: expected calibration error (15 bins). nll: negative log-likelihood, nats. Both of
+            the faces that were found; 0 where none was.
+        answered, answered_accuracy: share of pictures with an answer that is not `uncertain`, and
+            how often those answers are right. A face that was not found is not answered.
         deduplicated_n, deduplicated_accuracy: without pictures that stand, pixel for pixel,
             among the training rows; None when no training rows were given.
         missed: full pictures in which no face was found (they count as wrong).
@@ -149,6 +150,11 @@ class Answers(LabelledFaces):
     def predicted(self) -> npt.NDArray[np.int64]:
         """`(N,)`, the most probable class."""
         return np.asarray(self.probs.argmax(1), np.int64)
+
+    @property
+    def confidence(self) -> npt.NDArray[np.float64]:
+        """`(N,)`, the probability of the answer; 0 where no face was found."""
+        return np.where(self.found, self.probs.max(1), 0.0)
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
@@ -288,7 +294,9 @@ def summarize(
     """
     correct = answers.correct
     confusion = confusion_matrix(answers.labels, answers.predicted, len(spec.labels))
-    answered = answers.probs.max(1) >= spec.uncertain_below
+    found = answers.found
+    answered = found & (answers.confidence >= spec.uncertain_below)
+    truth, probs = answers.labels[found], answers.probs[found]
     per_class = {
         label: {"n": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
         for label, n, p, r, f in zip(
@@ -307,20 +315,18 @@ def summarize(
         macro_f1=macro_f1(confusion),
         per_class=per_class,
         confusion=confusion.tolist(),
-        ece=expected_calibration_error(answers.labels, answers.probs),
-        nll=negative_log_likelihood(answers.labels, answers.probs),
+        ece=expected_calibration_error(truth, probs) if found.any() else 0.0,
+        nll=negative_log_likelihood(truth, probs) if found.any() else 0.0,
         answered=float(answered.mean()),
         answered_accuracy=float(correct[answered].mean()) if answered.any() else 0.0,
         deduplicated_n=None if fresh is None else int(fresh.sum()),
         deduplicated_accuracy=(
             None if fresh is None or not fresh.any() else float(correct[fresh].mean())
         ),
-        missed=int((~answers.found).sum()),
+        missed=int((~found).sum()),
         coverage=[
             {"coverage": share, "accuracy": right}
-            for share, right in accuracy_at_coverage(
-                np.where(answers.found, answers.probs.max(1), 0.0), correct
-            )
+            for share, right in accuracy_at_coverage(answers.confidence, correct)
         ],
         pipeline=pose is not None,
         pose=pose or "all",

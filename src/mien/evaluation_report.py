@@ -48,11 +48,11 @@ def write_report(folder: Path, evaluation: Evaluation, answers: Answers, *, seed
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = list(evaluation.per_class)
-    confidence, correct = answers.probs.max(1), answers.correct
+    confidence, correct, found = answers.confidence, answers.correct, answers.found
     for file, normalized in (("confusion.png", False), ("confusion-rows.png", True)):
         plots.confusion_chart(evaluation.confusion, names, folder / file, normalized=normalized)
     plots.per_class_chart(evaluation.per_class, folder / "classes.png")
-    plots.reliability_chart(confidence, correct, folder / "reliability.png")
+    plots.reliability_chart(confidence[found], correct[found], folder / "reliability.png")
     threshold = evaluation.uncertain_below
     plots.coverage_chart(confidence, correct, threshold, folder / "coverage.png")
     mistakes = _most_confident_mistakes(answers)
@@ -68,7 +68,7 @@ def write_report(folder: Path, evaluation: Evaluation, answers: Answers, *, seed
 
 def _most_confident_mistakes(answers: Answers) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     wrong = np.nonzero(~answers.correct & answers.found)[0]
-    order = np.argsort(-answers.probs.max(1)[wrong], kind="stable")
+    order = np.argsort(-answers.confidence[wrong], kind="stable")
     return wrong[order][:_MISTAKES]
 
 

@@ -134,15 +134,19 @@ def coverage_chart(
     threshold: float,
     file: Path,
 ) -> None:
-    """Accuracy of the most confident answers against their share of all answers."""
+    """Accuracy of the most confident answers against their share of all pictures.
+
+    A confidence of 0 is of a picture without an answer.
+    """
     order = np.argsort(-confidence, kind="stable")
     coverage = np.arange(1, len(order) + 1) / len(order)
     accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
     with _figure(file, 5, 4.6) as axes:
         axes.plot(coverage, accuracy, color=_SERIES[0])
-        answered = float((confidence >= threshold).mean())
+        given = (confidence >= threshold) & (confidence > 0)
+        answered = float(given.mean())
         if answered:
-            right = float(correct[confidence >= threshold].mean())
+            right = float(correct[given].mean())
             axes.plot([answered], [right], "o", color=_SERIES[5])
             axes.annotate(
                 f"answers that are not uncertain:\n{right:.1%} of {answered:.0%} are right",

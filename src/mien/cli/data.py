@@ -96,8 +96,9 @@ def _samples(options: argparse.Namespace) -> int:
     import numpy as np
 
     from mien.annotate import contact_sheet
-    from mien.datasets import load_crops
+    from mien.datasets import load_crops, read_rows
     from mien.sinks import save_picture
+    from mien.types import EXPRESSIONS
 
     if options.per_class < 1:
         raise ConfigError(f"--per-class: expected at least 1, got {options.per_class}")
@@ -105,7 +106,9 @@ def _samples(options: argparse.Namespace) -> int:
         raise ConfigError("--recipe: says how pictures are varied. Use it with --augmented")
     if options.augmented:
         require_extra("train", "torch")
-    crops = load_crops(options.path, options.split)
+    there = {row.expression for row in read_rows(options.path)}
+    classes = [*(name for name in EXPRESSIONS if name in there), *sorted(there - set(EXPRESSIONS))]
+    crops = load_crops(options.path, options.split, classes=classes)
     rng = np.random.default_rng(options.seed)
     chosen = np.concatenate(
         [

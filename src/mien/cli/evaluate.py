@@ -102,6 +102,7 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError("--set: changes the recipe of --folds; a model file's is past changing")
     if options.folds and (options.classes or options.expect):
         raise ConfigError("--classes, --expect: not with --folds")
+    _check_folds(options)
     if options.sample is not None and not options.slices:
         raise ConfigError("--sample: a part of the pictures is drawn with --slices only")
     if options.sample is not None and options.sample < 1:
@@ -120,6 +121,22 @@ def _check(options: argparse.Namespace) -> None:
             raise ConfigError(f"{option}: for pictures, not with --clips")
 
 
+def _check_folds(options: argparse.Namespace) -> None:
+    """Refuse what would be ignored: half of the options examine, and the others train."""
+    if options.folds:
+        which = "--folds trains networks of its own and examines them on all rows, as crops"
+        ignored = {
+            "--model": options.model, "--views, --tta": options.views != "single",
+            "--split": options.split != "all", "--train-data": options.train_data,
+            "--pipeline": options.pipeline,
+        }  # fmt: skip
+    else:
+        which = "for networks that --folds trains"
+        ignored = {"--init": options.init, "--out": options.out}
+    for option in (option for option, given in ignored.items() if given):
+        raise ConfigError(f"{option}: {which}. Leave it out")
+
+
 def _model(options: argparse.Namespace) -> str | None:
     """The one model, or None for the default."""
     return options.model[0] if options.model else None
@@ -127,7 +144,7 @@ def _model(options: argparse.Namespace) -> str | None:
 
 def _groups(file: str) -> dict[str, str]:
     """The group of every source in a table that says one."""
-    from mien.report.companions import read_groups
+    from mien.companions import read_groups
 
     return {member.source: member.group for member in read_groups(Path(file)) if member.group}
 

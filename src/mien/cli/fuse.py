@@ -67,16 +67,18 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _fuse(options: argparse.Namespace) -> int:
     require_extra("train", "torch", "onnx")
+    from mien.classifier import ExpressionClassifier
     from mien.datasets import load_crops
     from mien.training.fuse import fuse
 
     if options.views < 1:
         raise ConfigError(f"--views: expected at least 1, got {options.views}")
+    labels = ExpressionClassifier(options.model[0]).spec.labels
     spec = fuse(
         options.model,
         options.method,
-        load_crops(options.data, "Training"),
-        load_crops(options.data, "PublicTest"),
+        load_crops(options.data, "Training", classes=labels),
+        load_crops(options.data, "PublicTest", classes=labels),
         Path(options.out),
         name=options.name,
         version=options.version,
@@ -91,13 +93,15 @@ def _fuse(options: argparse.Namespace) -> int:
 
 def _quantize(options: argparse.Namespace) -> int:
     require_extra("train", "torch", "onnx")
+    from mien.classifier import ExpressionClassifier
     from mien.datasets import load_crops
     from mien.training.quantize import quantize
 
+    labels = ExpressionClassifier(options.model).spec.labels
     spec = quantize(
         options.model,
-        load_crops(options.data, "Training"),
-        load_crops(options.data, "PublicTest"),
+        load_crops(options.data, "Training", classes=labels),
+        load_crops(options.data, "PublicTest", classes=labels),
         Path(options.out),
         name=options.name,
         note=say,

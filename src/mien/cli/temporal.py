@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mien.cli.exits import GOOD, require_extra, say
 from mien.cli.train import add_override_option
+from mien.errors import ConfigError
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,13 +43,19 @@ def _run(options: argparse.Namespace) -> int:
     from mien.training.recipe import load_temporal_recipe
     from mien.training.temporal.bank import BankBuilder
     from mien.training.temporal.fit import export_temporal, train_temporal
+    from mien.types import EXPRESSIONS
 
     recipe = load_temporal_recipe(options.recipe, options.override)
     classifier = ExpressionClassifier(options.model, threads=2)
     labels = classifier.spec.labels
+    if labels != EXPRESSIONS:
+        raise ConfigError(
+            f"{classifier.spec.name}: pictures are labelled with {', '.join(EXPRESSIONS)}, and it "
+            f"answers {', '.join(labels)}. Give a --model of these classes"
+        )
     builder = BankBuilder(classifier, recipe.seed)
     for path in options.pictures:
-        pictures = [p for p in load_pictures(path) if p.group not in recipe.exclude]
+        pictures = [p for p in load_pictures(path) if not recipe.excludes(p.group)]
         progress = Progress(len(pictures), "pictures")
         builder.add_pictures(pictures, progress.update)
         progress.close()

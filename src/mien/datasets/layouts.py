@@ -52,7 +52,8 @@ _KDEF: Final = {
 }  # fmt: skip
 
 _KDEF_NAME: Final = re.compile(r"[AB]([FM]\d\d)(AF|AN|DI|HA|NE|SA|SU)(S|HL|HR|FL|FR)", re.I)
-#: File names that say whom they show: CK+48's S010_004_00000017, and numbered sessions 12_3.
+#: File names that say whom they show: CK+48's S010_004_00000017, and 12_3, of the person, or of one
+#: sitting of a person (a copy of KDEF), with number 12.
 _GROUP_NAMES: Final = re.compile(r"(S\d{3})_\d{3}_\d+|(\d+)_\d+")
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from lightning_fabric import Fabric
 
 from mien.datasets import FaceCrops, load_pictures, load_training
-from mien.errors import ConfigError
+from mien.errors import ConfigError, DivergedError
 from mien.evaluate import LabelledFaces, answer_crops, answer_faces, cut_faces, of_pose, summarize
 from mien.pipeline import Analyzer
 from mien.study.plan import Study, Variant
@@ -20,7 +20,7 @@ from mien.training.export import export, load_trained
 from mien.training.fit import fit, make_fabric
 from mien.training.recipe import Recipe, recipe_from_dict
 from mien.training.zoo import count_macs
-from mien.types import Views
+from mien.types import EXPRESSIONS, Views
 
 Note = Callable[[str], None]
 
@@ -52,10 +52,17 @@ def run_study(
         note: called with a line on what is going on.
 
     Raises:
-        ConfigError: a variant's recipe is wrong. Found before anything is trained.
+        ConfigError: a variant's recipe is wrong, or has other classes than `pictures`. Found before
+            anything is trained.
         DatasetError: a set cannot be read.
     """
     trials = list(study.trials())
+    for variant, _, recipe in trials if pictures else ():
+        if recipe.data.classes != EXPRESSIONS:
+            raise ConfigError(
+                f"{variant.name}: full pictures are labelled with {', '.join(EXPRESSIONS)}, and "
+                f"its data.classes are {', '.join(recipe.data.classes)}. Leave the pictures out"
+            )
     fabric = fabric or make_fabric()
     bench = _Bench(Path(data), [Path(p) for p in pictures], out, fabric, threads, note)
     finished = []
@@ -113,9 +120,7 @@ class _Bench:
                 ),
             )
             trial = self._examine(variant, seed, run, watched, len(train))
-        except ConfigError as error:
-            if not str(error).startswith(f"{run}: the loss became"):
-                raise
+        except DivergedError as error:
             # A variant that cannot learn is an answer too; the others are not its hostages.
             self.note(f"  {error}")
             trial = Trial(variant.name, seed, 0, 0, 0, 0.0, 0.0, (), "", str(error))

@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 
 from mien.datasets import FaceCrops
-from mien.errors import ConfigError
+from mien.errors import ConfigError, DivergedError
 from mien.models import find_model
 from mien.preprocess import resize_crop
 from mien.training.augment import draw_variations
@@ -115,8 +115,9 @@ def fit(
             done in this epoch and their total. note: called with a line on what is going on.
 
     Raises:
-        ConfigError: `out` holds a run and `resume` was not asked for, the checkpoint belongs to
-            another recipe, or the loss became NaN.
+        ConfigError: `out` holds a run and `resume` was not asked for, or the checkpoint belongs to
+            another recipe.
+        DivergedError: the loss became infinite or NaN.
         DatasetError: nothing is left to train on, or the checkpoint belongs to other data.
     """
     if (out / CHECKPOINT).is_file() and not resume:
@@ -256,7 +257,7 @@ def _mean_over_processes(fabric: Fabric, value: Tensor) -> float:
 
 def _require_finite(total: Tensor, out: Path, epoch: int, step: int) -> None:
     if not math.isfinite(float(total)):
-        raise ConfigError(
+        raise DivergedError(
             f"{out}: the loss became {float(total)} in epoch {epoch + 1}, before step {step + 2}. "
             "Lower fit.learning_rate and train again; the last checkpoint is sound"
         )

@@ -83,13 +83,20 @@ def fuse(
         note: called with a line on what is going on.
 
     Raises:
-        ConfigError: fewer than two members, or members that do not fit together.
+        ConfigError: fewer than two members, or members that do not fit together or to the rows.
         ModelError: a member cannot be read.
     """
     if method not in METHODS:
         raise ConfigError(f"method: expected one of {', '.join(METHODS)}, found {method!r}")
     members = [ExpressionClassifier(model, threads=threads) for model in models]
     _require_fit([member.spec for member in members])
+    expected = members[0].spec.labels
+    for rows in (train, calibration):
+        if rows.classes != expected:
+            raise ConfigError(
+                f"{members[0].spec.name}: expected data with its classes {', '.join(expected)}, "
+                f"found {', '.join(rows.classes)}"
+            )
     torch.manual_seed(seed)
     classes = len(members[0].spec.labels)
     shares = class_shares(train.labels, classes)

@@ -194,6 +194,7 @@ class TemporalRecipe:
     look: int = 16  # numbers that are taken from the classifier's embedding
     dropout: float = 0.3  # of the embedding
     crops: int = 3000  # faces from anywhere, of the classifier's own training set
+    same_person: tuple[tuple[str, ...], ...] = ()  # sessions of one person, if names say sessions
     exclude: tuple[str, ...] = ()  # people whose pictures are left out
     holdout: float = 0.15  # share of the people who are only watched
     wild_share: float = 0.3  # share of sequences of a face from anywhere that holds still
@@ -205,6 +206,14 @@ class TemporalRecipe:
     learning_rate: float = 4e-3
     weight_decay: float = 0.02
     seed: int = 0
+
+    def person(self, group: str) -> str:
+        """Whom a picture's group is: the first of that person's sessions, or the group itself."""
+        return next((sessions[0] for sessions in self.same_person if group in sessions), group)
+
+    def excludes(self, group: str) -> bool:
+        """Whether a group is left out, itself or as another session of a person who is."""
+        return self.person(group) in {self.person(each) for each in self.exclude}
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved recipe as plain JSON types."""

@@ -22,7 +22,7 @@ from mien.alignment import align_faces, nose_offset
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops, LabelledPicture
 from mien.detection import FaceDetector
-from mien.errors import SourceError
+from mien.errors import DatasetError, SourceError
 from mien.picture import read_picture
 from mien.types import Detections, Float32Array, Frame, UInt8Array
 
@@ -46,7 +46,7 @@ class Take:
     """Where the crops of one person in one pose and one light stand in the bank.
 
     Attributes:
-        group: the person.
+        group: the person, or one of a person's sessions.
         rest: rows `(cuts,)` at rest; empty if there is no picture of that.
         shown: for each expression's label, rows `(degrees, cuts)`; without a picture at rest there
             is one degree.
@@ -106,7 +106,17 @@ class BankBuilder:
         pictures: Sequence[LabelledPicture],
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        """Add full pictures: those of one group in one pose become its takes."""
+        """Add full pictures: those of one group in one pose become its takes.
+
+        Raises:
+            DatasetError: a picture does not say whom it shows.
+        """
+        unknown = next((picture.path for picture in pictures if not picture.group), None)
+        if unknown:
+            raise DatasetError(
+                f"{unknown}: does not say whom it shows, so nobody can be held out. Name files "
+                "<person>_<number>, both digits, or give a set that names people: docs/training.md"
+            )
         detector = FaceDetector()
         people: dict[tuple[str, int], dict[int, _Face]] = {}
         for number, picture in enumerate(pictures):

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mien
+from mien.errors import ConfigError
 from mien.models import ModelEntry, ModelSpec, file_sha256
 from mien.temporal import LONG_AGO_S, TemporalSpec
 from mien.training.export import OPSET, current_commit, save_model
@@ -29,20 +30,21 @@ def train_temporal(
 ) -> tuple[TemporalNetwork, dict[str, float]]:
     """Learn from sequences composed out of a bank; returns the network and its figures.
 
-    A share of the people is held out and only watched: the figures are of sequences of theirs, and
-    stand beside those of plain smoothing and of single frames on the same sequences.
+    A share of the people is held out and only watched, with all their sessions: the figures are of
+    sequences of theirs, and stand beside those of plain smoothing and of single frames on the same
+    sequences.
 
     Args:
-        recipe: how.
+        recipe: how. Which groups of the bank are one person, its `same_person` says.
         bank: what the classifier says about many crops.
         neutral: the label of a face at rest.
         report: called with a line of text now and then.
+
+    Raises:
+        ConfigError: the holdout leaves nobody to learn from, or nobody to watch.
     """
     torch.manual_seed(recipe.seed)
-    groups = sorted({take.group for take in bank.takes if not take.wild})
-    random = np.random.default_rng(recipe.seed)
-    held = set(random.permutation(groups)[: round(recipe.holdout * len(groups))])
-    watched, learned = bank.split(held)
+    watched, learned = _hold_out(recipe, bank)
     size = (bank.log_probs.shape[1], bank.embeddings.shape[1])
     smoother = TemporalNetwork(recipe, *size).eval()  # which it is until it is trained
     network = TemporalNetwork(recipe, *size)
@@ -75,6 +77,22 @@ def train_temporal(
             )
     network.eval()
     return network, _examine(network, smoother, drawn)
+
+
+def _hold_out(recipe: TemporalRecipe, bank: FaceBank) -> tuple[FaceBank, FaceBank]:
+    """The takes of the people who are only watched, and the others."""
+    groups = {take.group for take in bank.takes if not take.wild}
+    people = sorted({recipe.person(group) for group in groups})
+    random = np.random.default_rng(recipe.seed)
+    held = set(random.permutation(people)[: round(recipe.holdout * len(people))])
+    parts = bank.split({group for group in groups if recipe.person(group) in held})
+    for part, purpose in zip(parts, ("watch", "learn from"), strict=True):
+        if not any(take.shown and not take.wild for take in part.takes):
+            raise ConfigError(
+                f"holdout: {recipe.holdout:g} of {len(people)} people leaves nobody with an "
+                f"expression to {purpose}. Choose another share, or give more people"
+            )
+    return parts
 
 
 def _tensors(drawn: Sequences) -> tuple[Tensor, Tensor, Tensor, Tensor]:
