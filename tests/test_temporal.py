@@ -393,6 +393,18 @@ def test_pictures_of_nobody_knows_whom_are_refused(tmp_path: Path) -> None:
         builder.add_pictures([LabelledPicture(tmp_path / "smile.png", 3, "")])
 
 
+def test_a_second_sitting_has_takes_of_its_own(tmp_path: Path, portrait_file: Path) -> None:
+    """KDEF's own names give both sittings of a person one group."""
+
+    def takes(*labels: int) -> list[list[int]]:
+        builder = BankBuilder(ExpressionClassifier())
+        builder.add_pictures([LabelledPicture(portrait_file, label, "F01") for label in labels])
+        return [sorted(take.shown) for take in builder.build().takes]
+
+    once = takes(3, 6)
+    assert takes(3, 6, 3, 6) == once * 2
+
+
 def test_a_of_ones_own_gets_no_temporal_model(
     of_ones_own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,6 +108,8 @@ class BankBuilder:
     ) -> None:
         """Add full pictures: those of one group in one pose become its takes.
 
+        A second picture of one expression is another sitting's, and so has takes of its own.
+
         Raises:
             DatasetError: a picture does not say whom it shows.
         """
@@ -118,16 +120,21 @@ class BankBuilder:
                 "<person>_<number>, both digits, or give a set that names people: docs/training.md"
             )
         detector = FaceDetector()
-        people: dict[tuple[str, int], dict[int, _Face]] = {}
+        people: dict[tuple[str, int], list[dict[int, _Face]]] = {}
         for number, picture in enumerate(pictures):
             face = _find(detector, picture)
             if face is not None:
                 turned = int(np.sign(face.turn)) * int(abs(face.turn) > _TURNED)
-                people.setdefault((picture.group, turned), {})[picture.label] = face
+                sittings = people.setdefault((picture.group, turned), [])
+                free = next((s for s in sittings if picture.label not in s), None)
+                if free is None:
+                    sittings.append(free := {})
+                free[picture.label] = face
             progress(number + 1, len(pictures))
-        for (group, _), faces in people.items():
-            for _ in range(_TAKES):
-                self._add_take(group, faces)
+        for (group, _), sittings in people.items():
+            for faces in sittings:
+                for _ in range(_TAKES):
+                    self._add_take(group, faces)
 
     def add_crops(self, crops: FaceCrops, most: int) -> None:
         """Add at most so many of these face crops from anywhere, one take each."""
