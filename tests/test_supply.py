@@ -150,6 +150,13 @@ def test_a_wheel_that_is_too_large(
     assert "expected at most 100" in problem
 
 
+def test_models_that_are_not_shipped_are_not_expected(tmp_path: Path, scripts: Any) -> None:
+    script = scripts("check_release")
+    rows = [{"name": "m", "wheel": True}, {"name": "large", "wheel": False}]
+    registry = {"mien/shipped_models/registry.json": json.dumps(rows).encode()}
+    assert script.shipped_models(wheel(tmp_path, script, registry)) == {"m"}
+
+
 def test_a_page_on_a_wheel(tmp_path: Path, scripts: Any) -> None:
     script = scripts("check_release")
     made = wheel(tmp_path, script, {"mien/big.onnx": b"x" * 12345, "mien/a.py": b"x" * 90_000})
