@@ -153,7 +153,9 @@ def test_a_wheel_that_is_too_large(
 def test_models_that_are_not_shipped_are_not_expected(tmp_path: Path, scripts: Any) -> None:
     script = scripts("check_release")
     rows = [{"name": "m", "wheel": True}, {"name": "large", "wheel": False}]
-    registry = {"mien/shipped_models/registry.json": json.dumps(rows).encode()}
+    registry: dict[str, bytes | None] = {
+        "mien/shipped_models/registry.json": json.dumps(rows).encode()
+    }
     assert script.shipped_models(wheel(tmp_path, script, registry)) == {"m"}
 
 

@@ -63,6 +63,7 @@ def _train(options: argparse.Namespace) -> int:
     require_extra("train", *_PACKAGES)
     from mien.console import Progress
     from mien.models import find_model
+    from mien.training.distributed import part_ways
     from mien.training.fit import fit, make_fabric
     from mien.training.initial import of_the_same_network
     from mien.training.recipe import load_recipe
@@ -116,6 +117,7 @@ def _train(options: argparse.Namespace) -> int:
         progress=step,
         note=note,
     )
+    part_ways()
     note(f"done: `mien export {options.out} --data {options.data} --out {recipe.name}.onnx`")
     return GOOD
 

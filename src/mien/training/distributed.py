@@ -102,6 +102,16 @@ def sync_batch_norms(network: nn.Module) -> None:
             sync_batch_norms(child)
 
 
+def part_ways() -> None:
+    """Let go of the other processes, once all are done: one that exits before may end in an abort.
+
+    The connections' threads run on until then, and C++ does not forgive those at an exit.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def my_rows(n: int, rank: int, processes: int) -> slice:
     """Which of a batch's `n` rows are this process's: contiguous, cut at even numbers.
 
