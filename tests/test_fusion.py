@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -17,7 +18,7 @@ from mien.datasets import FaceCrops
 from mien.errors import ConfigError, ModelError
 from mien.metrics import log_softmax
 from mien.models import file_sha256
-from mien.training.export import export, load_trained
+from mien.training.export import export, load_trained, save_model
 from mien.training.fit import fit
 from mien.training.fuse import fuse
 from mien.types import EXPRESSIONS
@@ -203,3 +204,26 @@ def test_a_fusion_has_the_version_that_is_asked_for(
     command = ["fuse", *map(str, members), "--method", "logprob", "--data", str(tmp_path / "data")]
     assert main([*command, "--out", str(tmp_path / "both.onnx"), "--version", "2"]) == 0
     assert ExpressionClassifier(tmp_path / "both.onnx").spec.version == "2"
+
+
+def renamed(model: Path, copy: Path, **says: str) -> Path:
+    """A copy of a model that is called as its file, and says other things of itself."""
+    spec = replace(ExpressionClassifier(model).spec, name=copy.stem, **says)
+    save_model(onnx.load(str(model)), spec, copy)
+    return copy
+
+
+def test_a_fusion_says_what_all_of_its_members_say(members: Sequence[Path], tmp_path: Path) -> None:
+    for copy in ("a", "c"):
+        renamed(members[0], tmp_path / f"{copy}.onnx", training_data="A", licence="free")
+    renamed(members[1], tmp_path / "b.onnx", training_data="B", licence="free")
+
+    def fused(*names: str) -> tuple[str, str]:
+        files, rows = [tmp_path / f"{name}.onnx" for name in names], drawn(14)
+        spec = fuse(files, "logprob", rows, rows, tmp_path / "fusion.onnx", name="fusion")
+        return spec.training_data, spec.licence
+
+    assert fused("a", "c") == ("A", "free")
+    assert fused("a", "b") == ("a: A; b: B", "free")
+    renamed(members[1], tmp_path / "b.onnx", training_data="B", licence="research")
+    assert fused("a", "b", "c") == ("a: A; b: B; c: A", "a: free; b: research; c: free")

@@ -89,22 +89,23 @@ def fuse(
     if method not in METHODS:
         raise ConfigError(f"method: expected one of {', '.join(METHODS)}, found {method!r}")
     members = [ExpressionClassifier(model, threads=threads) for model in models]
-    _require_fit([member.spec for member in members])
-    expected = members[0].spec.labels
+    specs = [member.spec for member in members]
+    _require_fit(specs)
+    first = specs[0]
     for rows in (train, calibration):
-        if rows.classes != expected:
+        if rows.classes != first.labels:
             raise ConfigError(
-                f"{members[0].spec.name}: expected data with its classes {', '.join(expected)}, "
+                f"{first.name}: expected data with its classes {', '.join(first.labels)}, "
                 f"found {', '.join(rows.classes)}"
             )
     torch.manual_seed(seed)
-    classes = len(members[0].spec.labels)
+    classes = len(first.labels)
     shares = class_shares(train.labels, classes)
     if method == "logprob":
         said = _said(members, calibration.images)
         weights = _best_weights(said, calibration.labels, len(members))
         head: nn.Module = _Mean(weights, said)
-        shares = _joined_shares([m.spec.class_shares or shares for m in members], weights.numpy())
+        shares = _joined_shares([spec.class_shares or shares for spec in specs], weights.numpy())
     else:
         shown, labels = _varied_rows(train, views, seed)
         note(f"showing {len(shown):,} varied Training rows to {len(members)} members")
@@ -115,25 +116,24 @@ def fuse(
     found = calibrate(calibration.labels, logits, shares)
     votes = _votes(models, members, calibration, threads)
     entries = [find_model(model) for model in models]
-    first = members[0].spec
     spec = ModelSpec(
         name=name,
         version=version,
-        input_px=max(member.spec.input_px for member in members),
+        input_px=max(spec.input_px for spec in specs),
         normalization=first.normalization,
         crop_scale=first.crop_scale,
         crop_upright=first.crop_upright,
         temperature=1.0,
         uncertain_below=0.0,
-        training_data=first.training_data,
-        licence=first.licence,
-        parameters=sum(m.spec.parameters for m in members)
+        training_data=_told([(spec.name, spec.training_data) for spec in specs]),
+        licence=_told([(spec.name, spec.licence) for spec in specs]),
+        parameters=sum(spec.parameters for spec in specs)
         + sum(p.numel() for p in head.parameters()),
-        macs=sum(member.spec.macs for member in members),
+        macs=sum(spec.macs for spec in specs),
         labels=first.labels,
         recipe={
             "name": name,
-            "network": {"name": f"fusion of {', '.join(m.spec.name for m in members)} ({method})"},
+            "network": {"name": f"fusion of {', '.join(spec.name for spec in specs)} ({method})"},
             "fusion": {"method": method, "views": views},
             "fit": {"seed": seed},
         },
@@ -141,13 +141,19 @@ def fuse(
         commit=current_commit(),
         made_with=f"mien {mien.__version__}, torch {torch.__version__}",
         members=tuple(
-            Member(member.spec.name, file_sha256(entry.path))
-            for member, entry in zip(members, entries, strict=True)
+            Member(spec.name, file_sha256(entry.path))
+            for spec, entry in zip(specs, entries, strict=True)
         ),
     )
     spec = calibrated(spec, found, votes)
     _write(head, found.offsets, spec, file)
     return spec
+
+
+def _told(said: Sequence[tuple[str, str]]) -> str:
+    """What members of these names say: once where all say the same, else behind their names."""
+    texts = {text for _, text in said}
+    return texts.pop() if len(texts) == 1 else "; ".join(map(": ".join, dict.fromkeys(said)))
 
 
 def _joined_shares(
