@@ -829,7 +829,7 @@ def test_export_wants_the_data_of_the_run(
 
 
 def test_what_a_model_left_out_is_not_left_out_again(tmp_path: Path) -> None:
-    """Nor are the weights wanted that it started from: its file holds them all."""
+    """Nor are the weights wanted that it started from (its file holds them all), nor frozen."""
     from mien.training.initial import of_the_same_network
 
     learned = tiny(epochs=1)
@@ -837,11 +837,14 @@ def test_what_a_model_left_out_is_not_left_out_again(tmp_path: Path) -> None:
     data, run = drawn(20), tmp_path / "run"
     fit(learned, data, data, run)
     _, network, fingerprint, _ = load_trained(run)
-    started = replace(learned, network=replace(learned.network, weights="gone.json"))
+    start = replace(learned.network, weights="gone.json", frozen=True)
+    started = replace(learned, network=start)
     export(started, network, data, tmp_path / "start.onnx", data_sha256=fingerprint)
     mine = of_the_same_network(tiny(), find_model(tmp_path / "start.onnx"))
     assert mine.network == learned.network
     assert mine.data == tiny().data
+    heads = replace(tiny(), network=replace(tiny().network, frozen=True))
+    assert of_the_same_network(heads, find_model(tmp_path / "start.onnx")).network.frozen
 
 
 def test_only_epochs_of_the_exported_size_can_be_the_best(

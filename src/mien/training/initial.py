@@ -100,8 +100,9 @@ def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
     """The recipe with the network, preprocessing and size that the model was trained with.
 
     Its own growing sizes are kept where they end at the model's; else every epoch has that size.
-    Which rows the model was trained without, and what its weights started from, is not taken over:
-    its rows were others, and its file holds all weights.
+    What the model was trained without, what its weights started from, and which of them were frozen
+    is not taken over: its rows were others, its file holds all weights, and what is learned now is
+    for this recipe to say.
 
     Raises:
         ModelError: the model does not say.
@@ -115,13 +116,12 @@ def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
         ) from error
     kept = ("classes", "holdout", "aligned_share", "balance", "left_out", "max_not_face_votes")
     data = replace(theirs.data, **{name: getattr(recipe.data, name) for name in kept})
-    dropout = recipe.network.dropout
-    sizes = recipe.fit.resolutions
+    own, sizes = recipe.network, recipe.fit.resolutions
     if sizes[-1][1] != theirs.data.input_px:
         sizes = ((1.0, theirs.data.input_px),)
     return replace(
         recipe,
-        network=replace(theirs.network, dropout=dropout, weights=""),
+        network=replace(theirs.network, dropout=own.dropout, frozen=own.frozen, weights=""),
         data=data,
         fit=replace(recipe.fit, resolutions=sizes),
     )
