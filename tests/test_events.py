@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from mien import events
 from mien.cli import main
-from mien.errors import SinkError
+from mien.errors import SinkError, SourceError
 from mien.events import SegmentFinder, dominant_expression, find_segments
 from mien.pipeline import Analyzer
+from mien.report.intake import take_in
+from mien.results import read_results
 from mien.sinks import open_sink
 from mien.temporal import Smoother
+from mien.timeline import build_timeline
 from mien.types import EXPRESSIONS, FaceResult, FrameResult
 
 
@@ -46,6 +49,30 @@ def test_one_smile() -> None:
     assert segment.peak == 0.9
     # Trapezoids: (0.6 + 0.8) / 2, (0.8 + 0.9) / 2, (0.9 + 0.7) / 2.
     assert segment.mean == pytest.approx((0.7 + 0.85 + 0.8) / 3)
+
+
+def test_a_video_given_twice_is_two_recordings(tmp_path: Path) -> None:
+    """Also where it shows one expression to its end; a table of it is no timeline."""
+    smile = film(*show("happy", *[0.9] * 8))
+    alone = find_segments(smile)
+    assert len(alone) == 1
+    assert find_segments([*smile, *smile]) == [alone[0], alone[0]]
+    for name in ("r.jsonl", "r.csv", "r.segments.csv"):
+        with open_sink(tmp_path / name) as sink:
+            for result in [*smile, *smile]:
+                sink.write(result)
+    with (tmp_path / "r.segments.csv").open(newline="") as file:
+        assert [row["end_s"] for row in csv.DictReader(file)] == ["0.7", "0.7"]
+    for name in ("r.jsonl", "r.csv"):
+        recordings = take_in(tmp_path / name)
+        assert [r.quality.frames for r in recordings] == [8, 8]
+        assert [len(r.segments()) for r in recordings] == [1, 1]
+        with pytest.raises(SourceError, match=r"v\.mp4: follows v\.mp4 in one file"):
+            build_timeline(read_results(tmp_path / name))
+    with open_sink(tmp_path / "p.jsonl") as sink:
+        for result in [smile[0], smile[0]]:  # as of a picture
+            sink.write(result)
+    assert [r.is_video for r in take_in(tmp_path / "p.jsonl")] == [False, False]
 
 
 def test_trembling_around_a_threshold_breaks_nothing() -> None:

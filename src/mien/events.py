@@ -95,23 +95,22 @@ class SegmentFinder:
     patience_s: float = 0.5
     _open: dict[int, _Open] = field(default_factory=dict)
     _source: str = ""
-    _now_s: float = 0.0
-    _steps: list[float] = field(default_factory=list)  # the first of this source, sorted
+    _before: FrameResult | None = None
+    _steps: list[float] = field(default_factory=list)  # the first of this recording, sorted
 
     def __post_init__(self) -> None:
         if not 0 < self.leave <= self.enter < 1:
             raise ValueError(f"expected 0 < leave <= enter < 1, got {self.leave}, {self.enter}")
 
     def update(self, result: FrameResult) -> list[Segment]:
-        """The segments that this frame ends. A new source ends all of the one before."""
+        """The segments that this frame ends. A new recording ends all of the one before."""
         ended: list[Segment] = []
-        now_s = result.time_s
-        if result.source != self._source:
+        now_s, before, self._before = result.time_s, self._before, result
+        if before is None or not result.follows(before):
             ended = self.finish()
             self._source, self._steps = result.source, []
-        elif now_s > self._now_s and len(self._steps) < _STEPS:
-            insort(self._steps, now_s - self._now_s)
-        self._now_s = now_s
+        elif now_s > before.time_s and len(self._steps) < _STEPS:
+            insort(self._steps, now_s - before.time_s)
         reach_s = self.reach_s
         for track_id, under_way in list(self._open.items()):
             if now_s - under_way.last_s > reach_s:
@@ -123,12 +122,12 @@ class SegmentFinder:
 
     @property
     def reach_s(self) -> float:
-        """How long a face may be out of sight in this source, by the steps seen so far."""
+        """How long a face may be out of sight in this recording, by the steps seen so far."""
         usual_s = self._steps[(len(self._steps) - 1) // 2] if self._steps else 0.0
         return max(self.patience_s, _PATIENCE_STEPS * usual_s)
 
     def finish(self) -> list[Segment]:
-        """The segments still under way when the source ends."""
+        """The segments still under way when the recording ends."""
         return [segment for track_id in list(self._open) for segment in self._close(track_id)]
 
     def earliest_s(self) -> float | None:

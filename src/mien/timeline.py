@@ -95,7 +95,7 @@ def build_timeline(
     one moment are joined.
 
     Raises:
-        SourceError: no face with a track, or results of several sources.
+        SourceError: no face with a track, or results of several sources, or of one given twice.
     """
     finder = finder or SegmentFinder()
     seen: dict[int, list[tuple[float, list[float]]]] = defaultdict(list)
@@ -103,13 +103,14 @@ def build_timeline(
     people: dict[int, str] = {}
     source, start_s, end_s = "", 0.0, 0.0
     labels: tuple[str, ...] = ()
+    before: FrameResult | None = None
     for number, result in enumerate(results):
-        if number and result.source != source:
+        if number and not result.follows(before):
             raise SourceError(
                 f"{result.source}: follows {source} in one file. A timeline shows one video: "
                 "analyse each into a file of its own"
             )
-        source, end_s = result.source, result.time_s
+        source, end_s, before = result.source, result.time_s, result
         if not number:
             start_s = end_s
         for face in result.faces:

@@ -55,15 +55,17 @@ def take_in(table: Path, markers: Sequence[Marker] = ()) -> list[Recording]:
     Raises:
         SourceError: not such a table, damaged, empty, out of order, or with values that cannot be.
     """
-    intakes: dict[str, _Intake] = {}
+    begun: list[_Intake] = []
+    under_way: dict[str, _Intake] = {}  # by source; one that is given twice is two recordings
     try:
         for result in read_results(table):
             source = str(result.source)
-            if source not in intakes:
+            if source not in under_way or not result.follows(under_way[source].last):
                 concerned = [marker for marker in markers if marker.concerns(source)]
-                intakes[source] = _Intake(table, source, concerned)
-            intakes[source].add(result)
-        recordings = [intake.finished() for intake in intakes.values()]
+                under_way[source] = _Intake(table, source, concerned)
+                begun.append(under_way[source])
+            under_way[source].add(result)
+        recordings = [intake.finished() for intake in begun]
     # JSON holds values of any kind under any name.
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise SourceError(
@@ -93,7 +95,8 @@ class _Intake:
         self._waiting: list[FrameResult] = []
         self._step_s = 0.0  # the usual one, once it is known
         self._width_s = SHORTEST_S
-        self._start_s = self._last_s = 0.0
+        self._start_s = 0.0
+        self.last: FrameResult | None = None
         self._faces: dict[int | None, _Face] = {}
         self._finder = SegmentFinder()
         self._quality = Quality()
@@ -105,12 +108,12 @@ class _Intake:
     def add(self, result: FrameResult) -> None:
         """Take one frame."""
         self._check(result)
-        if not self._quality.frames:
+        if not self.last:
             self._start_s = result.time_s
         self._quality.frames += 1
         if result.model and result.model not in self._models and len(self._models) < _MODELS:
             self._models.append(str(result.model))
-        self._last_s = result.time_s
+        self.last = result
         self._waiting.append(result)
         if self._step_s and len(self._waiting) == 2:
             self._count(self._waiting.pop(0), result.time_s)
@@ -134,7 +137,7 @@ class _Intake:
             is_video,
             self._width_s,
             self._start_s,
-            self._last_s + self._step_s,
+            (self.last.time_s if self.last else 0.0) + self._step_s,
             tuple(sorted(seen, key=lambda track: -track.total_s)),
             self._quality,
             tuple(
@@ -148,10 +151,10 @@ class _Intake:
         where = f"{self._table}: frame {result.frame} of {self._source or 'its source'}"
         if not 0 <= result.time_s < _LATEST_S:
             raise SourceError(f"{where}: time_s is {result.time_s}. Expected seconds, at least 0")
-        if self._quality.frames and result.time_s < self._last_s:
+        if self.last and result.time_s < self.last.time_s:
             raise SourceError(
-                f"{where}: is at {result.time_s:g} s, after one at {self._last_s:g} s. Expected "
-                "the order of time: sort the table, or analyse the source again"
+                f"{where}: is at {result.time_s:g} s, after one at {self.last.time_s:g} s. "
+                "Expected the order of time: sort the table, or analyse the source again"
             )
         for face in result.faces:
             labels = tuple(face.probs)

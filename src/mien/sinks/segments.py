@@ -15,19 +15,19 @@ from mien.types import FrameResult, UInt8Array
 
 
 class SegmentSink(FileSink):
-    """What happened when, source by source, in order of the beginning: see `mien.events`."""
+    """What happened when, recording by recording, in order of the beginning: see `mien.events`."""
 
     def _open(self) -> None:
         self._file = self._partial.open("w", encoding="utf-8", newline="")
-        self._begun: str | None = None  # the source that is under way
+        self._before: FrameResult | None = None
         self._finder, self._waiting = SegmentFinder(), list[Segment]()
         self._file.write(self._head())
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
-        if result.source != self._begun:  # the clock of the one before ends with it
+        if not result.follows(self._before):  # the clock of the one before ends with it
             self._waiting += self._finder.finish()
             self._release(None)
-            self._begun = result.source
+        self._before = result
         self._waiting += self._finder.update(result)
         self._release(self._finder.earliest_s())
 

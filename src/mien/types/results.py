@@ -139,6 +139,12 @@ class FrameResult:
     faces: Sequence[FaceResult] = field(default_factory=tuple)
     model: str | None = None
 
+    def follows(self, before: FrameResult | None) -> bool:
+        """Whether it goes on from a frame of its recording; a source that is given twice is two."""
+        if before is None or self.source != before.source:
+            return False
+        return self.time_s > before.time_s or self.frame > 0
+
     def to_dict(self) -> dict[str, Any]:
         """The object that is written to JSON, `schema` first."""
         return {
