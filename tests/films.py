@@ -3,23 +3,42 @@
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 import av
 import numpy as np
 
 from mien.types import UInt8Array
 
+_RATE: Final = 16_000  # samples of sound a second
+
 
 def write_film(
-    file: Path, views: Iterable[UInt8Array], *, fps: int, options: Mapping[str, str] | None = None
+    file: Path,
+    views: Iterable[UInt8Array],
+    *,
+    fps: int,
+    options: Mapping[str, str] | None = None,
+    silence_s: int = 0,
 ) -> None:
-    """Write RGB pictures of one size, `uint8 (H, W, 3)`, as H.264; `options` are the encoder's."""
+    """Write RGB pictures of one size, `uint8 (H, W, 3)`, as H.264; `options` are the encoder's.
+
+    With `silence_s` there is a second stream, of sound, that long.
+    """
     first, *rest = views
     with av.open(str(file), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options=dict(options or {}))
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width, _ = first.shape
         stream.pix_fmt = "yuv420p"
+        if silence_s:
+            sound = container.add_stream("aac", rate=_RATE, layout="mono")
+            assert isinstance(sound, av.AudioStream)
+            silence = av.AudioFrame.from_ndarray(
+                np.zeros((1, silence_s * _RATE), np.float32), format="fltp", layout="mono"
+            )
+            silence.sample_rate = _RATE
+            container.mux([*sound.encode(silence), *sound.encode(None)])
         for view in chain([first], rest):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(view), format="rgb24")
             container.mux(stream.encode(picture))

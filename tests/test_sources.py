@@ -316,6 +316,19 @@ def test_a_truncated_video_gives_what_it_has(tmp_path: Path) -> None:
     assert 10 < len(frames) < 60
 
 
+@pytest.mark.parametrize("container", ["flv", "mkv"])
+def test_a_truncated_video_with_sound_is_noticed(tmp_path: Path, container: str) -> None:
+    """Their headers say how long the longest stream is; a whole film may end before its sound."""
+    whole, cut = tmp_path / f"v.{container}", tmp_path / f"cut.{container}"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), np.uint8)
+    write_film(whole, noise, fps=10, silence_s=8)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])
+    with open_source(whole) as source:
+        assert len(list(source)) == 40
+    with pytest.raises(SourceError, match=r"s of 8\.\d+ s: cut off"), open_source(cut) as source:
+        list(source)
+
+
 def test_audio_alone_is_no_video(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=8000)

@@ -115,7 +115,7 @@ def _video_frames(
 ) -> Iterator[Frame]:
     index, time_s, reached_end = span.first, 0.0, False
     clock = _Clock(1 / float(stream.average_rate) if stream.average_rate else 0.04)
-    wanted = span.picker()
+    wanted, packets = span.picker(), _Packets(container, stream)
     try:
         stamped = not container.format.flags & _NO_TIMES
         if span.start_s and stream.time_base and stamped:
@@ -123,7 +123,7 @@ def _video_frames(
             # be sought (a pipe, bare frames), that is everything.
             with suppress(av.error.FFmpegError):
                 container.seek(round(span.start_s / stream.time_base), stream=stream)
-        for picture in container.decode(stream):
+        for picture in packets.pictures():
             time_s = clock.read(picture.time)
             if time_s >= span.end_s:
                 reached_end = True
@@ -138,7 +138,6 @@ def _video_frames(
             f"{name}: damaged or cut off after frame {index} at {time_s:.3f} s ({reason(error)}). "
             "The results before it are complete"
         ) from error
-    end_s = _announced_end_s(container, stream)
     if index == span.first:
         if reached_end:
             raise SourceError(
@@ -150,13 +149,33 @@ def _video_frames(
                 f"{name}: ends at {time_s:.3f} s, before {span.start_s:g} s (--start)"
             )
         raise SourceError(f"{name}: no frame could be decoded: damaged or cut off. Copy it again")
-    if not isinf(span.end_s) or end_s is None:
+    if not isinf(span.end_s):
         return
-    if end_s - time_s > max(_MISSING_S, _MISSING_SHARE * end_s):
+    last_s, end_s = time_s, _announced_end_s(stream)
+    if end_s is None and container.duration:  # which is that of the longest stream, perhaps sound
+        last_s, end_s = max(time_s, packets.others_end_s), container.duration / av.time_base
+    if end_s is not None and end_s - last_s > max(_MISSING_S, _MISSING_SHARE * end_s):
         raise SourceError(
-            f"{name}: ends at {time_s:.3f} s of {end_s:.3f} s: cut off or damaged. The results "
+            f"{name}: ends at {last_s:.3f} s of {end_s:.3f} s: cut off or damaged. The results "
             "before it are complete"
         )
+
+
+@dataclass
+class _Packets:
+    """Decodes one stream of a container, and notes when the last packet of all others ends."""
+
+    container: av.container.InputContainer
+    stream: av.VideoStream
+    others_end_s: float = 0.0
+
+    def pictures(self) -> Iterator[av.VideoFrame]:
+        for packet in self.container.demux():
+            if packet.stream_index == self.stream.index:
+                yield from (each for each in packet.decode() if isinstance(each, av.VideoFrame))
+            elif packet.pts is not None and packet.time_base:
+                ends = (packet.pts + (packet.duration or 0)) * packet.time_base
+                self.others_end_s = max(self.others_end_s, float(ends))
 
 
 @dataclass
@@ -192,16 +211,11 @@ def upright_rgb(picture: av.VideoFrame) -> UInt8Array:
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-def _announced_end_s(
-    container: av.container.InputContainer, stream: av.VideoStream
-) -> float | None:
+def _announced_end_s(stream: av.VideoStream) -> float | None:
     """When the video ends by its header; None where that does not say."""
-    if stream.duration and stream.time_base:
-        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
-    # A container's duration is that of its longest stream, which may be sound.
-    if container.duration and len(container.streams) == 1:
-        return container.duration / av.time_base
-    return None
+    if not stream.duration or not stream.time_base:
+        return None
+    return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
 
 
 def reason(error: Exception) -> str:
