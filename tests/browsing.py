@@ -200,6 +200,18 @@ CONTRASTS: Final = r"""() => {
   return poor;
 }"""
 
+#: Words of elements without others in them that stand on two lines.
+BROKEN_WORDS: Final = r"""(selector) => {
+  const isBroken = (text, { 0: word, index }) => {
+    const range = document.createRange();
+    range.setStart(text, index);
+    range.setEnd(text, index + word.length);
+    return range.getClientRects().length > 1;
+  };
+  return [...document.querySelectorAll(selector)].flatMap(({ firstChild: text }) =>
+    [...text.data.matchAll(/\S+/g)].filter((word) => isBroken(text, word)).map(([word]) => word));
+}"""
+
 #: What can be pressed or is announced, and has no name.
 NAMELESS: Final = """() => [...document.querySelectorAll("a, button, input, select, video, [role]")]
   .filter((e) => e.checkVisibility() && !["presentation", "group"].includes(e.role))

@@ -21,6 +21,7 @@ from mien.results import read_results
 from mien.sinks import open_sink
 from mien.types import EXPRESSIONS, RESULT_COLUMNS, FaceResult, FrameResult, UInt8Array
 from tests.browsing import (
+    BROKEN_WORDS,
     CONTRASTS,
     NAMELESS,
     Server,
@@ -425,6 +426,7 @@ def test_groups_side_by_side(visit: Visit, tmp_path: Path) -> None:
     assert rows["sad"] == ["35%", "40%", "+5"]
     assert rows["Time in sight"][:2] == ["1.5 s", "1.0 s"]
     assert rows["Frames"][:2] == ["16", "11"]
+    assert tab.evaluate(BROKEN_WORDS, "#comparison thead th") == []
     over_time = "before (n = 2) over time: happy 65%, sad 35%"
     assert tab.get_by_role("img", name=over_time, exact=True).count() == 1
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
