@@ -114,7 +114,7 @@ def measure(
             right += face.person == names.setdefault(person, face.person)
             wrong += face.person != names[person]
         kept = sum(
-            max(told[visit], key=lambda name: told[visit][name]) == names[person]
+            max(told[visit], key=lambda name: told[visit][name]) == names.get(person, "nobody's")
             for visit, (person, _) in enumerate(visits(first))
             if visit in told
         )
