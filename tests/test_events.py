@@ -69,10 +69,14 @@ def test_a_video_given_twice_is_two_recordings(tmp_path: Path) -> None:
         assert [len(r.segments()) for r in recordings] == [1, 1]
         with pytest.raises(SourceError, match=r"v\.mp4: follows v\.mp4 in one file"):
             build_timeline(read_results(tmp_path / name))
-    with open_sink(tmp_path / "p.jsonl") as sink:
-        for result in [smile[0], smile[0]]:  # as of a picture
-            sink.write(result)
-    assert [r.is_video for r in take_in(tmp_path / "p.jsonl")] == [False, False]
+    for name, results in (("p.jsonl", [smile[0], smile[0]]), ("back.jsonl", smile[::-1])):
+        with open_sink(tmp_path / name) as sink:
+            for result in results:
+                sink.write(result)
+    with pytest.raises(SourceError, match="Expected the order of time"):
+        take_in(tmp_path / "back.jsonl")
+    pictures = take_in(tmp_path / "p.jsonl")
+    assert [recording.is_video for recording in pictures] == [False, False]
 
 
 def test_trembling_around_a_threshold_breaks_nothing() -> None:
