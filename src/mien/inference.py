@@ -111,7 +111,7 @@ class Network:
         try:
             answer: list[Any] = self._session.run(outputs, named)
         except Exception as error:
-            if self.device == "cpu":
+            if self.device == "cpu" or isinstance(error, MemoryError):
                 raise
             raise ConfigError(
                 f"device {self.device}: failed at {self._name} ({_line(error)}). Where others fill "
@@ -218,4 +218,4 @@ def _load_cuda() -> str:
 
 def _line(error: Exception) -> str:
     """The first line of what ONNX Runtime says."""
-    return str(error).splitlines()[0]
+    return (str(error) or type(error).__name__).splitlines()[0]

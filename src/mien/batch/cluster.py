@@ -58,9 +58,9 @@ def run_ray(
     Args:
         schedule: what is to be done.
         order: how, and where.
-        workers: how many actors are asked for; None for as many as the cluster has cores, and where
-            they compute on GPUs, GPUs for.
-            Those for which there is no room wait, which a cluster that grows takes as its cue.
+        workers: how many actors are asked for; None for as many as the cluster has cores for, and
+            GPUs where they compute on those. Those for which there is no room wait, which a cluster
+            that grows takes as its cue.
         address: of the cluster.
         on_progress: is told now and then how many inputs are done.
 
