@@ -1,6 +1,6 @@
 """How fast mien is, on this machine and on these files: what `mien benchmark run` measures.
 
-Imports numpy, console, errors and pipeline.
+Imports numpy, console, errors, inference and pipeline.
 
 Every repetition is a process of its own, started anew, so that start-up and peak memory are those
 that a user meets. It opens the models and reads the first result, then everything from the files'
@@ -26,6 +26,7 @@ import numpy as np
 
 from mien.console import stage_lines
 from mien.errors import MienError, SourceError
+from mien.inference import RUNTIME
 from mien.pipeline import Analyzer
 
 _LATENCY_FRAMES: Final = 300  # of each repetition, at most
@@ -46,6 +47,7 @@ class Repetition:
         peak_mb: the most memory that the process has held, in 10^6 bytes; None where the system
             does not say.
         stages: seconds spent in each stage; those of a video work side by side.
+        device: on what the networks computed.
     """
 
     model: str
@@ -57,6 +59,7 @@ class Repetition:
     latency_ms: tuple[float, ...]
     peak_mb: float | None
     stages: dict[str, float]
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Speed:
     """Medians over the repetitions.
 
     Attributes:
-        model, threads, versions: what was measured.
+        model, threads, device, versions: what was measured.
         frames, faces: in all the files together.
         repetitions: how often.
         frames_per_s, slowest, fastest: the rate from the files to the results, and its extremes.
@@ -75,6 +78,7 @@ class Speed:
 
     model: str
     threads: int
+    device: str
     versions: dict[str, str]
     frames: int
     faces: int
@@ -113,7 +117,8 @@ def benchmark_run(paths: Sequence[str], arguments: dict[str, Any], *, repeat: in
     return Speed(
         model=first.model,
         threads=arguments.get("threads", 2),
-        versions={name: version(name) for name in ("mien", "onnxruntime", "av", "numpy")},
+        device=first.device,
+        versions=dict([RUNTIME]) | {name: version(name) for name in ("mien", "av", "numpy")},
         frames=first.frames,
         faces=first.faces,
         repetitions=repeat,
@@ -200,6 +205,7 @@ def _measured(analyzer: Analyzer, paths: Sequence[str]) -> dict[str, Any]:
         "latency_ms": latency_ms,
         "peak_mb": peak_mb,
         "stages": stages,
+        "device": analyzer.device,
     }
 
 
@@ -240,7 +246,7 @@ def format_speed(speed: Speed) -> str:
     latency = ", ".join(f"{name} {ms:.1f} ms" for name, ms in speed.latency_ms.items())
     return "\n".join(
         [
-            f"{speed.model}, {speed.threads} threads; {versions}",
+            f"{speed.model}, {speed.threads} threads, {speed.device}; {versions}",
             f"frames: {speed.frames:,}, faces: {speed.faces:,}, repetitions: {speed.repetitions}",
             f"frames/s     {speed.frames_per_s:8.1f}  ({speed.slowest:.1f} to {speed.fastest:.1f})",
             f"decoding     {speed.decode_frames_per_s:8.1f}  frames/s, and nothing else",

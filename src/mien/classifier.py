@@ -78,14 +78,17 @@ class ExpressionClassifier:
         threads: CPU threads.
         classes: `ferplus` for the eight classes of FER+ (with contempt), as people's votes would
             fall on them; empty for the model's own.
+        device: on what to compute, as of `mien.Analyzer`.
 
     Attributes:
         entry: the file.
         spec: what it says about itself; with `classes`, about those answers.
+        device: on what it computes; of `auto`, what was chosen.
 
     Raises:
         ModelError: no such model, a wrong hash, or not a mien model; a fusion's member is missing;
             a model that does not know the classes.
+        ConfigError: the device cannot be used.
     """
 
     def __init__(
@@ -94,12 +97,16 @@ class ExpressionClassifier:
         *,
         threads: int = 1,
         classes: Literal["", "ferplus"] = "",
+        device: str = "cpu",
     ) -> None:
         self.entry = entry = find_model(model)
-        self._network = Network(entry.read(), str(entry.path), threads=threads)
+        self._network = Network(entry.read(), str(entry.path), threads=threads, device=device)
+        self.device = device = self._network.device
         self.spec = ModelSpec.from_metadata(self._network.metadata, str(entry.path))
         self._members = [
-            ExpressionClassifier(find_member(member, entry.path).path, threads=threads)
+            ExpressionClassifier(
+                find_member(member, entry.path).path, threads=threads, device=device
+            )
             for member in self.spec.members
         ]
         self._head = "logits"

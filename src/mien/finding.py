@@ -25,7 +25,7 @@ class FaceFinder:
 
     Args:
         spec: of the expression model: its crop rule and the side of its input.
-        min_score, detector_px, threads: as of `mien.Analyzer`.
+        min_score, detector_px, threads, device: as of `mien.Analyzer`.
         times: is told how long each stage takes.
 
     Attributes:
@@ -40,11 +40,13 @@ class FaceFinder:
         min_score: float = 0.5,
         detector_px: int | None = None,
         threads: int = 1,
+        device: str = "cpu",
     ) -> None:
         self.detector = FaceDetector(
             long_side_px=detector_px or _STILL_LONG_SIDE_PX,
             min_score=min_score,
             threads=threads,
+            device=device,
         )
         self._spec, self._times = spec, times
         self._search_px = detector_px or _VIDEO_LONG_SIDE_PX

@@ -80,7 +80,8 @@ def open_temporal(
 ) -> TemporalModel | None:
     """The temporal model by its name or file; None for the one made for the classifier, if any.
 
-    There is none for answers in other classes than the model's own.
+    It computes where the classifier does. There is none for answers in other classes than the
+    model's own.
 
     A classifier with numbers of 8 bits is followed by what was made for its original.
 
@@ -90,9 +91,9 @@ def open_temporal(
     made_for = {classifier.entry.digest, classifier.spec.quantized_from}
     if name_or_file is None:
         entry = find_temporal(made_for)
-        found = None if entry is None else TemporalModel(entry)
+        found = None if entry is None else TemporalModel(entry, device=classifier.device)
         return found if found and found.spec.labels == classifier.spec.labels else None
-    model = TemporalModel(find_model(name_or_file))
+    model = TemporalModel(find_model(name_or_file), device=classifier.device)
     if model.spec.labels != classifier.spec.labels:
         raise ModelError(
             f"{name_or_file}: goes on from answers in the classes {', '.join(model.spec.labels)}, "

@@ -1,4 +1,5 @@
-"""Opens networks for ONNX Runtime: the one room that imports it. From mien: errors only.
+"""Opens networks for ONNX Runtime: the one room that imports it, and that knows on which devices it
+can compute. From mien: errors only.
 
 Official builds of ONNX Runtime report their use to Microsoft unless they are told not to before
 they start (its Privacy.md, since 1.29 on Linux and macOS too). Faces are nobody else's business, so
@@ -7,10 +8,15 @@ they are told here. Whoever wants the reports sets ORT_DISABLE_TELEMETRY=0.
 
 from __future__ import annotations
 
+import json
 import os
-from typing import Any
+import re
+from contextlib import redirect_stdout
+from functools import cache
+from io import StringIO
+from typing import Any, Final, NamedTuple
 
-from mien.errors import ModelError
+from mien.errors import ConfigError, ModelError
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -20,47 +26,73 @@ if os.environ["ORT_DISABLE_TELEMETRY"] != "0":
     # Where another package has started it before us, this ends what can still be ended.
     onnxruntime.disable_telemetry_events()
 
+#: The installed build of ONNX Runtime, as its package is called, and its version.
+RUNTIME: Final[tuple[str, str]] = (onnxruntime.package_name, onnxruntime.__version__)
+
 #: ONNX Runtime's own log: only what it calls fatal. What matters to a user, mien says itself.
-_FATAL = 4
+_FATAL: Final = 4
+
+
+class _Kind(NamedTuple):
+    """A kind of device: its execution provider, how to get that, and what it needs to start."""
+
+    provider: str
+    install: str
+    needs: str
+
+
+_INSTEAD: Final = f"pip uninstall {RUNTIME[0]}, then pip install "
+_KINDS: Final = {
+    "cuda": _Kind(
+        "CUDAExecutionProvider",
+        f"{_INSTEAD}'onnxruntime-gpu[cuda,cudnn]'",
+        "NVIDIA's driver (nvidia-smi), CUDA and cuDNN",
+    ),
+    "openvino": _Kind(
+        "OpenVINOExecutionProvider", f"{_INSTEAD}onnxruntime-openvino", "the device and its driver"
+    ),
+    "coreml": _Kind("CoreMLExecutionProvider", "run mien on macOS", "the system's version"),
+}
+
+
+def check_device(device: str) -> None:
+    """Refuse the name of a device that is none. Whether it is there shows when it is used.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|openvino(:gpu)?|coreml|auto", device):
+        raise ConfigError(
+            f"device {device!r}: expected cpu, cuda, cuda:N, openvino, openvino:gpu, coreml or auto"
+        )
 
 
 class Network:
-    """One ONNX network on the CPU.
+    """One ONNX network on one device.
 
     Args:
         data: the file's bytes. From memory, a model cannot pull in other files as its weights.
         name: what messages call it.
         threads: CPU threads. More than one rarely helps on small inputs.
+        device: `cpu`; `cuda` or `cuda:N`, the first or the N-th of NVIDIA's GPUs, from 0;
+            `openvino` or `openvino:gpu`, OpenVINO on the CPU or on Intel's GPU; `coreml`; `auto`
+            for `cuda` where it starts, else `cpu`.
 
     Attributes:
         metadata: what the file says about itself.
         outputs: the names of its outputs, in the file's order.
+        device: on what it computes; of `auto`, what was chosen.
 
     Raises:
         ModelError: not a usable ONNX model.
+        ConfigError: no such device, or it cannot be used here.
     """
 
-    def __init__(self, data: bytes, name: str, *, threads: int = 1) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        # Idle workers that spin steal the core on which the next stage wants to run.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # A model's weights lie in the model. Files that one names all the same are looked for where
-        # there can be none: else a stranger's model could read what lies in the current folder.
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", os.devnull
-        )
-        options.log_severity_level = _FATAL
-        try:
-            self._session = onnxruntime.InferenceSession(
-                data, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime raises many kinds, none of them exported
-            reason = str(error).splitlines()[0]
-            raise ModelError(
-                f"{name}: not a usable ONNX model ({reason}). Use a model made by `mien export`, "
-                "or copy the file again"
-            ) from error
+    def __init__(self, data: bytes, name: str, *, threads: int = 1, device: str = "cpu") -> None:
+        check_device(device)
+        self._name = name
+        self.device = _best(data, name) if device == "auto" else device
+        self._session = _open(data, name, threads, self.device)
         self._input_name = self._session.get_inputs()[0].name
         self.outputs = [output.name for output in self._session.get_outputs()]
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
@@ -71,7 +103,119 @@ class Network:
         Args:
             inputs: the array of the only input, or arrays by the names of the inputs.
             outputs: their names.
+
+        Raises:
+            ConfigError: a device other than the CPU has failed.
         """
         named = inputs if isinstance(inputs, dict) else {self._input_name: inputs}
-        answer: list[Any] = self._session.run(outputs, named)
+        try:
+            answer: list[Any] = self._session.run(outputs, named)
+        except Exception as error:
+            if self.device == "cpu" or isinstance(error, MemoryError):
+                raise
+            raise ConfigError(
+                f"device {self.device}: failed at {self._name} ({_line(error)}). Where others fill "
+                "its memory, use fewer workers; or compute on the CPU (--device cpu)"
+            ) from error
         return answer
+
+
+def _open(data: bytes, name: str, threads: int, device: str) -> Any:
+    """A session that computes on this device, and not, for want of it, on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Idle workers that spin steal the core on which the next stage wants to run.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A model's weights lie in the model. Files that one names all the same are looked for where
+    # there can be none: else a stranger's model could read what lies in the current folder.
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", os.devnull
+    )
+    options.log_severity_level = _FATAL
+    if device == "cpu":
+        try:
+            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime raises many kinds, none of them exported
+            raise ModelError(
+                f"{name}: not a usable ONNX model ({_line(error)}). Use a model made by "
+                "`mien export`, or copy the file again"
+            ) from error
+    kind = _installed(device)
+    onnxruntime.set_default_logger_severity(_FATAL)  # for what is outside any session
+    why = _load_cuda() if device.startswith("cuda") else ""
+    try:
+        session = onnxruntime.InferenceSession(
+            data,
+            options,
+            providers=[(kind.provider, _settings(device, threads)), "CPUExecutionProvider"],
+            enable_fallback=False,  # it would say so on stdout, and go on
+        )
+        works = kind.provider in session.get_providers()
+    except Exception as error:
+        _open(data, name, threads, "cpu")  # where it is the model's fault, this says so
+        works, why = False, _line(error)
+    if not works:
+        raise ConfigError(
+            f"device {device}: {' '.join(RUNTIME)} knows it and cannot use it"
+            f"{f' ({why})' if why else ''}. Look after {kind.needs}, or compute on the CPU "
+            "(--device cpu)"
+        )
+    return session
+
+
+def _best(data: bytes, name: str) -> str:
+    """What `auto` chooses: CUDA where it starts."""
+    if _KINDS["cuda"].provider in onnxruntime.get_available_providers():
+        try:
+            _open(data, name, 1, "cuda")
+        except ConfigError:
+            return "cpu"
+        return "cuda"
+    return "cpu"
+
+
+def _installed(device: str) -> _Kind:
+    """The kind of a device, once it is known that this build of ONNX Runtime has it."""
+    kind, there = _KINDS[device.partition(":")[0]], onnxruntime.get_available_providers()
+    if kind.provider not in there:
+        known = ["cpu", *(name for name, each in _KINDS.items() if each.provider in there)]
+        raise ConfigError(
+            f"device {device}: {' '.join(RUNTIME)} is installed, which computes on "
+            f"{' and '.join(known)} only. To have it, {kind.install}"
+        )
+    return kind
+
+
+def _settings(device: str, threads: int) -> dict[str, str]:
+    """What an execution provider is told, so that answers are those of the CPU."""
+    kind, _, which = device.partition(":")
+    if kind == "cuda":
+        return {
+            "device_id": which or "0",
+            "use_tf32": "0",  # it keeps 10 of 23 bits
+            # The default tries all algorithms for every new shape, and pictures have many.
+            "cudnn_conv_algo_search": "HEURISTIC",
+        }
+    if kind == "openvino":
+        where = which.upper() or "CPU"
+        hints: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": "f32"}
+        if where == "CPU":
+            hints["INFERENCE_NUM_THREADS"] = threads
+        return {"device_type": where, "load_config": json.dumps({where: hints})}
+    return {}
+
+
+@cache
+def _load_cuda() -> str:
+    """Load CUDA's libraries from where pip puts them, and say which are missing."""
+    said = StringIO()
+    load = getattr(onnxruntime, "preload_dlls", None)  # since 1.21
+    if load is not None:
+        with redirect_stdout(said):
+            load()
+    return "; ".join(line for line in said.getvalue().splitlines() if "Failed to load" in line)
+
+
+def _line(error: Exception) -> str:
+    """The first line of what ONNX Runtime says."""
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -109,11 +109,14 @@ class Analyzer:
             remembered from one source to the next, until `recognizer.forget_strangers()`.
         explain: what each face's `heat` shows: `evidence`, which places speak for the answer (81
             more looks at each face); `attention`, where the network looked; or nothing.
+        device: on what the networks compute: `cpu`; `cuda`, or `cuda:1` for the second GPU;
+            `openvino` or `openvino:gpu`; `coreml`; or `auto`, `cuda` where it works and else `cpu`
+            (which one, the attribute `device` says).
 
     Raises:
         ModelError: a model is missing or altered, or has no attention to show, does not know the
             classes, or does not say how common it expects them to be.
-        ConfigError: the gallery is no folder, or holds no usable picture.
+        ConfigError: the gallery is no folder, or holds no usable picture; no such device here.
     """
 
     def __init__(
@@ -135,8 +138,12 @@ class Analyzer:
         identity: bool = False,
         gallery: str | Path | Gallery | None = None,
         explain: Literal["", "evidence", "attention"] = "",
+        device: str = "cpu",
     ) -> None:
-        self.classifier = ExpressionClassifier(model, threads=threads, classes=classes)
+        self.classifier = ExpressionClassifier(
+            model, threads=threads, classes=classes, device=device
+        )
+        self.device = device = self.classifier.device
         self.balanced = expect == "balanced"
         if self.balanced:
             self.classifier.require_shares()
@@ -147,9 +154,10 @@ class Analyzer:
             min_score=min_score,
             detector_px=detector_px,
             threads=threads,
+            device=device,
         )
         self.detector = self._finder.detector
-        self._gate = QualityGate()
+        self._gate = QualityGate(device=device)
         self._views = views
         self._explain = explain
         if explain == "attention" and not self.classifier.attends:
@@ -174,10 +182,10 @@ class Analyzer:
             over_time = signature(self.temporal.spec.name, file_sha256(self.temporal.path))
             self._video_model = f"{self._model} + {over_time}"
         self.following()  # finds what is wrong with these before the first frame
-        self._mesh = FaceMesh(threads=threads) if shape else None
+        self._mesh = FaceMesh(threads=threads, device=device) if shape else None
         self.recognizer: Recognizer | None = None
         if identity or gallery is not None:
-            self.recognizer = Recognizer(threads=threads)
+            self.recognizer = Recognizer(threads=threads, device=device)
             if gallery is not None:
                 self.recognizer.learn(gallery, self.find_faces_in)
 

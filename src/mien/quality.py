@@ -47,12 +47,16 @@ _DECIMALS: Final = 3
 class QualityGate:
     """Rates faces.
 
+    Args:
+        device: as of `mien.inference.Network`.
+
     Raises:
         ModelError: the network that sees covers is missing or altered.
+        ConfigError: the device cannot be used.
     """
 
-    def __init__(self) -> None:
-        self._network = Network(read_weights(_WEIGHTS, PACKAGE), _WEIGHTS)
+    def __init__(self, *, device: str = "cpu") -> None:
+        self._network = Network(read_weights(_WEIGHTS, PACKAGE), _WEIGHTS, device=device)
 
     def rate(self, faces: Detections, crops: UInt8Array) -> list[FaceQuality]:
         """How well each of N faces can be read.

@@ -46,16 +46,18 @@ class FaceMesh:
 
     Args:
         threads: ONNX Runtime threads.
+        device: as of `mien.inference.Network`.
 
     Raises:
         ModelError: the weights are missing or altered.
+        ConfigError: the device cannot be used.
     """
 
     #: Side of the square that it takes, in pixels.
     INPUT_PX: Final = 192
 
-    def __init__(self, *, threads: int = 1) -> None:
-        self._network = Network(read_weights(_WEIGHTS), _WEIGHTS, threads=threads)
+    def __init__(self, *, threads: int = 1, device: str = "cpu") -> None:
+        self._network = Network(read_weights(_WEIGHTS), _WEIGHTS, threads=threads, device=device)
 
     def shapes(self, frame: Frame, transforms: npt.NDArray[np.float64]) -> list[FaceShape]:
         """The shape of each face.

@@ -155,13 +155,15 @@ class TemporalModel:
     Args:
         entry: the file.
         threads: CPU threads.
+        device: as of `mien.inference.Network`.
 
     Raises:
         ModelError: missing, altered, or not a temporal model.
+        ConfigError: the device cannot be used.
     """
 
-    def __init__(self, entry: ModelEntry, *, threads: int = 1) -> None:
-        self._network = Network(entry.read(), str(entry.path), threads=threads)
+    def __init__(self, entry: ModelEntry, *, threads: int = 1, device: str = "cpu") -> None:
+        self._network = Network(entry.read(), str(entry.path), threads=threads, device=device)
         self.path = entry.path
         self.spec = TemporalSpec.from_metadata(self._network.metadata, str(entry.path))
         self._known: dict[int, tuple[float, npt.NDArray[np.float32]]] = {}

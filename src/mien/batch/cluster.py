@@ -1,5 +1,5 @@
 """The Ray engine: actors on a Ray cluster. May import ray (an extra, inside functions), and from
-mien: errors, schedule, worker, folder.
+mien: errors, schedule, settings, worker, folder.
 
 Actors, and not Ray Data: that starts a block again by itself, for ever or not at all, when a worker
 dies on it, and does not say on which input. Here the schedule decides, as for processes on one
@@ -10,12 +10,14 @@ folder, and the inputs, under the same paths, and have mien installed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final
 
 from mien.batch.folder import BatchFolder
 from mien.batch.schedule import Outcome, Schedule, Task
+from mien.batch.settings import WORKERS_PER_GPU
 from mien.batch.worker import Order, Worker, limit_memory
 from mien.errors import ConfigError, MienError, SinkError
 
@@ -56,8 +58,9 @@ def run_ray(
     Args:
         schedule: what is to be done.
         order: how, and where.
-        workers: how many actors are asked for; None for as many as the cluster has cores for.
-            Those for which there is no room wait, which a cluster that grows takes as its cue.
+        workers: how many actors are asked for; None for as many as the cluster has cores for, and
+            GPUs where they compute on those. Those for which there is no room wait, which a cluster
+            that grows takes as its cue.
         address: of the cluster.
         on_progress: is told now and then how many inputs are done.
 
@@ -81,14 +84,29 @@ def run_ray(
             "or say where it is (--ray-address)"
         ) from error
     try:
-        threads = order.settings.threads
-        room = int(ray.cluster_resources().get("CPU", 1)) // threads
+        device, wants, room = _wants(order, ray.cluster_resources())
+        order = replace(order, settings=replace(order.settings, device=device))
         hire = ray.remote(_Actor).options(
-            num_cpus=threads, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+            **wants, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
         )
-        _Crew(ray, schedule, hire, order, workers or max(1, room)).work(on_progress)
+        _Crew(ray, schedule, hire, order, workers or room).work(on_progress)
     finally:
         ray.shutdown()
+
+
+def _wants(order: Order, there: Mapping[str, float]) -> tuple[str, dict[str, float], int]:
+    """On what actors compute, what each asks of the cluster, and for how many there is room."""
+    device, threads, gpus = order.settings.device, order.settings.threads, there.get("GPU", 0)
+    if device == "auto":
+        device = "cuda" if gpus else "cpu"
+    wants: dict[str, float] = {"num_cpus": threads}
+    room = int(there.get("CPU", 1)) // threads
+    if gpus and device.startswith("cuda"):
+        if device != "cuda":
+            raise ConfigError(f"--device {device}: Ray chooses the GPU of each actor. Say cuda")
+        wants["num_gpus"] = 1 / WORKERS_PER_GPU
+        room = min(room, int(gpus * WORKERS_PER_GPU))
+    return device, wants, max(1, room)
 
 
 class _Crew:

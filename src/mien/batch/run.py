@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from mien.batch.local import run_local
 from mien.batch.partitions import Totals, is_whole, read_record, write_tables
 from mien.batch.plan import PART_SIZE, Part, plan_parts
 from mien.batch.schedule import Schedule
-from mien.batch.settings import Job, Settings
+from mien.batch.settings import WORKERS_PER_GPU, Job, Settings
 from mien.batch.worker import Order
 from mien.errors import ConfigError, SinkError, SourceError
 
@@ -50,7 +50,7 @@ class Engine:
 
     Attributes:
         name: `local`, processes on this machine; `ray`, actors on a Ray cluster.
-        workers: how many; None for one for each core.
+        workers: how many; None for one for each core, and on GPUs no more than `WORKERS_PER_GPU`.
         address: of the Ray cluster.
     """
 
@@ -102,7 +102,8 @@ def run_batch(
 
     Raises:
         ConfigError: other settings than those the folder was begun with; somebody is at work there
-            on the same shard; a manifest is not one; a package is missing.
+            on the same shard; a manifest is not one; a package is missing; the device cannot be
+            used.
         SourceError: there is no input at all.
         SinkError: results cannot be written; workers cannot start.
     """
@@ -114,7 +115,10 @@ def run_batch(
     if not listing.inputs:
         raise SourceError("; ".join(error for _, error in unlisted) or "there is no input")
     folder = BatchFolder(Path(out).absolute())
-    folder.begin(Job.of(settings, listing.columns))
+    job = Job.of(settings, listing.columns, elsewhere=engine.name == "ray")
+    folder.begin(job)
+    if settings.device == "auto":  # the same for all workers, however little memory is left to some
+        settings = replace(settings, device=job.settings["device"])
     with folder.locked(f"shard-{shard.index}-of-{shard.count}") as free:
         if not free:
             raise ConfigError(f"{out}: another `mien batch` is at work there on shard {shard}")
@@ -150,7 +154,8 @@ def _run(
     if engine.name == "ray":
         run_ray(schedule, order, engine.workers, engine.address, on_progress)
         return
-    run_local(schedule, order, engine.workers or _cores(), on_progress)
+    most = WORKERS_PER_GPU if order.settings.device.startswith("cuda") else _cores()
+    run_local(schedule, order, engine.workers or min(most, _cores()), on_progress)
 
 
 def _cores() -> int:

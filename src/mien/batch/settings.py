@@ -1,17 +1,20 @@
-"""How a batch is analysed. May import from mien: errors, types, models, pipeline, sources.
+"""How a batch is analysed. May import from mien: errors, types, inference, models, pipeline,
+sources.
 
 A batch's folder keeps what its answers depend on, so that it is never continued in another way.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import inf
 from typing import Any, Final, Literal
 
 import mien
 from mien.errors import ConfigError
+from mien.inference import check_device
 from mien.models import file_sha256, find_member, find_model
 from mien.pipeline import Analyzer
 from mien.sources import MAX_PIXELS, Span
@@ -20,6 +23,10 @@ from mien.types import SCHEMA_VERSION, Views, result_columns
 #: Videos are cut into parts of about so many seconds, and the parts read side by side.
 SEGMENT_S: Final = 120.0
 LEAST_SEGMENT_S: Final = 10.0  # shorter ones are mostly warm-up
+
+#: Workers that share a GPU where nobody says how many there are to be. Each has its own copy of the
+#: networks in the GPU's memory, and more for working in it.
+WORKERS_PER_GPU: Final = 4
 
 #: They say how the work is done, and no answer depends on them.
 _FREE: Final = ("threads", "memory_mb")
@@ -31,7 +38,7 @@ class Settings:
 
     Attributes:
         model, min_score, detector_px, views, classes, expect, max_pixels, shape, smooth_s,
-            temporal: as of `Analyzer`.
+            temporal, device: as of `Analyzer`.
         threads: CPU threads of each worker's networks and of its video decoder.
         start_s, end_s, every, fps: as of `Span`.
         segment_s: length of the parts into which long videos are cut, seconds; 0 for none.
@@ -53,6 +60,7 @@ class Settings:
     shape: bool = False
     smooth_s: float | None = None
     temporal: str | None = None
+    device: str = "cpu"
     segment_s: float = SEGMENT_S
     memory_mb: int | None = None
 
@@ -72,6 +80,7 @@ class Settings:
 
         Raises:
             ModelError: the model is missing or altered.
+            ConfigError: the device cannot be used.
         """
         return Analyzer(
             self.model,
@@ -86,6 +95,7 @@ class Settings:
             shape=self.shape,
             smooth_s=self.smooth_s,
             temporal=self.temporal,
+            device=self.device,
         )
 
 
@@ -109,14 +119,21 @@ class Job:
     own_columns: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, settings: Settings, columns: Mapping[str, str]) -> Job:
+    def of(cls, settings: Settings, columns: Mapping[str, str], *, elsewhere: bool = False) -> Job:
         """The job of some settings; opens the model to see that it is there.
+
+        Args:
+            settings: how to analyse.
+            columns: those that a manifest adds.
+            elsewhere: whether other machines do the work: this one may lack the device.
 
         Raises:
             ModelError: the model is missing or altered.
-            ConfigError: a manifest's column has the name of one of the results'.
+            ConfigError: a manifest's column has the name of one of the results'; the device cannot
+                be used.
         """
-        analyzer = settings.analyzer()
+        check_device(settings.device)
+        analyzer = (replace(settings, device="cpu") if elsewhere else settings).analyzer()
         spec, temporal = analyzer.classifier.spec, analyzer.temporal
         entry = find_model(settings.model)
         files = [entry.path, *(find_member(member, entry.path).path for member in spec.members)]
@@ -127,6 +144,8 @@ class Job:
             "temporal": temporal and temporal.spec.name,
             "temporal_sha256": temporal and file_sha256(temporal.path),
             "end_s": None if settings.end_s == inf else settings.end_s,
+            # Which of several alike does not matter.
+            "device": re.sub(r":\d+", "", settings.device if elsewhere else analyzer.device),
             "mien": mien.__version__,
             "schema": SCHEMA_VERSION,
         }

@@ -13,6 +13,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mien.cli.device import add_inference_device, say_chosen
 from mien.cli.exits import GOOD, PARTLY, UNUSABLE, counted, say
 from mien.cli.outputs import list_failures, require_room_for_all, spare_sources
 from mien.errors import ConfigError, MienError, SourceError
@@ -125,6 +126,7 @@ def add_analysis_options(parser: argparse.ArgumentParser, *, threads: int) -> No
         metavar="N",
         help=f"CPU threads of each network ({threads})",
     )
+    add_inference_device(parser)
 
 
 @dataclass
@@ -199,6 +201,8 @@ def run(options: argparse.Namespace) -> int:
                 gallery=options.gallery,
                 explain=options.explain,
             )
+            if not options.quiet:
+                say_chosen(options, analyzer)
             _say_who_is_known(options, analyzer)
             labels = analyzer.classifier.spec.labels
             sinks = [
@@ -280,6 +284,7 @@ def analysis_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "smooth_s": options.smooth,
         "temporal": options.temporal,
         "shape": options.shape,
+        "device": options.device,
     }
 
 

@@ -67,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
         shape=options.shape,
         smooth_s=options.smooth,
         temporal=options.temporal,
+        device=options.device,
         segment_s=SEGMENT_S if options.segment is None else options.segment,
         memory_mb=options.worker_memory,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.cli.analyze import add_answer_options, add_view_options
+from mien.cli.device import add_inference_device
 from mien.cli.exits import GOOD, PARTLY, require_extra, say
 from mien.cli.train import add_override_option
 from mien.errors import ConfigError
@@ -37,6 +38,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add_view_options(parser)
     add_answer_options(parser)
+    add_inference_device(parser)
     add("--train-data", metavar="PATH", help="also: accuracy without training duplicates")
     add("--pipeline", action="store_true", help="full pictures: CK+ or a folder per class")
     add(
@@ -128,7 +130,7 @@ def _check_folds(options: argparse.Namespace) -> None:
         ignored = {
             "--model": options.model, "--views, --tta": options.views != "single",
             "--split": options.split != "all", "--train-data": options.train_data,
-            "--pipeline": options.pipeline,
+            "--pipeline": options.pipeline, "--device": options.device != "cpu",
         }  # fmt: skip
     else:
         which = "for networks that --folds trains"
@@ -156,7 +158,9 @@ def _clips(options: argparse.Namespace) -> int:
     from mien.datasets import load_clips
     from mien.pipeline import Analyzer
 
-    analyzer = Analyzer(_model(options), views=options.views, expect=options.expect)
+    analyzer = Analyzer(
+        _model(options), views=options.views, expect=options.expect, device=options.device
+    )
     _require_expressions(analyzer, "--clips: videos")
     folder = Path(options.data)
     clips = load_clips(folder)
@@ -207,8 +211,8 @@ def _slices(options: argparse.Namespace) -> int:
 
     if options.folds or options.train_data:
         raise ConfigError("--folds, --train-data: not with --slices")
-    if options.classes or options.expect:
-        raise ConfigError("--classes, --expect: not with --slices")
+    if options.classes or options.expect or options.device != "cpu":
+        raise ConfigError("--classes, --expect, --device: not with --slices")
     name, light = Path(options.data).resolve().stem, shows_lights(options.data)
     if light and options.pipeline:
         raise ConfigError(f"{options.data}: these crops are too tight to look for faces in them. "
@@ -258,7 +262,7 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
     from mien.evaluate import answer_pictures, of_pose, summarize
     from mien.pipeline import Analyzer
 
-    analyzer = Analyzer(_model(options), expect=options.expect)
+    analyzer = Analyzer(_model(options), expect=options.expect, device=options.device)
     _require_expressions(analyzer, "--pipeline: full pictures")
     pictures = load_pictures(options.data)
     progress = Progress(len(pictures), "pictures", quiet=options.json)
@@ -280,7 +284,9 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     from mien.evaluate import answer_crops, summarize, unseen
     from mien.types import EXPRESSIONS
 
-    classifier = ExpressionClassifier(_model(options), threads=2, classes=options.classes)
+    classifier = ExpressionClassifier(
+        _model(options), threads=2, classes=options.classes, device=options.device
+    )
     balanced = bool(options.expect)
     # Votes are for rows of the seven, whatever the eight classes are that people chose.
     labels = EXPRESSIONS if options.classes else classifier.spec.labels

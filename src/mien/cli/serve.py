@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from mien.cli.analyze import add_answer_options
+from mien.cli.device import add_inference_device, say_chosen
 from mien.cli.exits import GOOD, require_extra, say
 from mien.errors import ConfigError
 
@@ -26,6 +27,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--port", type=int, default=8080, metavar="N", help="on which port (8080); 0: a free one")
     add("--model", metavar="NAME_OR_FILE", help="expression model; see `mien models list`")
     add_answer_options(parser)
+    add_inference_device(parser)
     add(
         "--data",
         type=Path,
@@ -86,7 +88,14 @@ def run(options: argparse.Namespace) -> int:
     if options.certificate_key and not options.certificate:
         raise ConfigError("--certificate-key: needs --certificate")
     tls = Tls(options.certificate, options.certificate_key) if options.certificate else None
-    analyzer = Analyzer(options.model, classes=options.classes, expect=options.expect, threads=1)
+    analyzer = Analyzer(
+        options.model,
+        classes=options.classes,
+        expect=options.expect,
+        threads=1,
+        device=options.device,
+    )
+    say_chosen(options, analyzer)
     server = Server(analyzer, settings, host=options.host, port=options.port, tls=tls)
     say(f"mien: open {server.address}")
     try:

@@ -35,9 +35,11 @@ class FaceEmbedder:
 
     Args:
         threads: ONNX Runtime threads.
+        device: as of `mien.inference.Network`.
 
     Raises:
         ModelError: the weights are missing or altered.
+        ConfigError: the device cannot be used.
     """
 
     #: Side of the square that the network takes, in pixels.
@@ -45,8 +47,8 @@ class FaceEmbedder:
     #: Numbers in a descriptor.
     SIZE: Final = 128
 
-    def __init__(self, *, threads: int = 1) -> None:
-        self._network = Network(read_weights(_WEIGHTS), _WEIGHTS, threads=threads)
+    def __init__(self, *, threads: int = 1, device: str = "cpu") -> None:
+        self._network = Network(read_weights(_WEIGHTS), _WEIGHTS, threads=threads, device=device)
 
     def describe(self, frame: Frame, faces: Detections) -> Float32Array:
         """The descriptor of each of N faces: `float32 (N, 128)`.

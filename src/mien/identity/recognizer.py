@@ -132,13 +132,15 @@ class Recognizer:
 
     Args:
         threads: ONNX Runtime threads.
+        device: as of `mien.inference.Network`.
 
     Raises:
         ModelError: the weights are missing or altered.
+        ConfigError: the device cannot be used.
     """
 
-    def __init__(self, *, threads: int = 1) -> None:
-        self.embedder = FaceEmbedder(threads=threads)
+    def __init__(self, *, threads: int = 1, device: str = "cpu") -> None:
+        self.embedder = FaceEmbedder(threads=threads, device=device)
         self.gallery: Gallery | None = None
         self.people = People()
         self._keys = count()
