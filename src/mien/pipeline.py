@@ -110,6 +110,14 @@ class Analyzer:
         explain: what each face's `heat` shows: `evidence`, which places speak for the answer (81
             more looks at each face); `attention`, where the network looked; or nothing.
 
+    Attributes:
+        classifier: the expression model.
+        detector: finds the faces.
+        temporal: the temporal model that videos are read with; None where they are averaged.
+        recognizer: says whose faces they are; None where that is not asked for.
+        balanced: whether all classes are taken for equally likely.
+        times: how long each stage took so far.
+
     Raises:
         ModelError: a model is missing or altered, or has no attention to show, does not know the
             classes, or does not say how common it expects them to be.
@@ -315,6 +323,15 @@ class Analyzer:
         )
         return [HeatMap(*pair) for pair in zip(maps, transforms, strict=True)]
 
+    def analyze(self, source: SourceLike) -> FrameResult:
+        """The result of one picture; of a video, that of its first frame.
+
+        Raises:
+            SourceError: the source cannot be read.
+        """
+        with self.open(source) as opened:
+            return next(self.run(opened))[1]
+
     def stream(self, source: SourceLike) -> Iterator[FrameResult]:
         """Results of one source, frame by frame, as they are ready.
 
@@ -366,9 +383,7 @@ def analyze(source: SourceLike, *, model: str | Path | None = None) -> FrameResu
         SourceError: the picture cannot be read.
         ModelError: the model is missing or altered.
     """
-    for result in Analyzer(model).stream(source):
-        return result
-    raise AssertionError("a source that opens has at least one frame")
+    return Analyzer(model).analyze(source)
 
 
 def _faces(
