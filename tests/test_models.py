@@ -92,8 +92,10 @@ def test_strangers_are_refused(tmp_path: Path) -> None:
 
 def test_a_folder_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.onnx").write_bytes(find_model().path.read_bytes())
+    (tmp_path / ".mine.part.onnx").write_bytes(b"")  # of an export that was killed
     monkeypatch.setenv("MIEN_MODELS", str(tmp_path))
     assert [entry.name for entry in list_models()][-1] == "mine"
+    assert len(list_models()) == len(models._registry()) + 1
     assert find_model("mine").sha256 is None
     assert ExpressionClassifier("mine").spec.name == find_model().name
 

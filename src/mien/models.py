@@ -279,7 +279,7 @@ def list_models() -> list[ModelEntry]:
     folder = os.environ.get("MIEN_MODELS")
     if folder:
         known = {entry.name for entry in entries}
-        files = sorted(Path(folder).glob("*.onnx"))
+        files = sorted(Path(folder).glob("[!.]*.onnx"))
         entries += [ModelEntry(file.stem, file, None) for file in files if file.stem not in known]
     return entries
 

@@ -21,6 +21,7 @@ from mien.training.fit import fit, make_fabric
 from mien.training.recipe import Recipe, recipe_from_dict
 from mien.training.zoo import count_macs
 from mien.types import EXPRESSIONS, Views
+from mien.whole import whole
 
 Note = Callable[[str], None]
 
@@ -126,7 +127,8 @@ class _Bench:
             trial = Trial(variant.name, seed, 0, 0, 0, 0.0, 0.0, (), "", str(error))
         made_of = known | {"recipe": recipe.to_dict()}
         record = {"made_of": made_of, "trial": trial.to_dict()}
-        saved.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        with whole(saved) as partial:
+            partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         return trial
 
     def _training(self, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:

@@ -18,6 +18,7 @@ from mien.datasets import FaceCrops, crop_frame
 from mien.detection import FaceDetector
 from mien.training.recipe import DataRecipe
 from mien.types import Detections, UInt8Array
+from mien.whole import whole
 
 #: The detector wants faces larger than FER2013's, with something around them.
 _ENLARGED_PX = 96
@@ -88,9 +89,8 @@ def _detect_all(data: FaceCrops, cache: Path, progress: Callable[[int, int], Non
         if i % 500 == 0:
             progress(i, n)
     cache.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part.npz")
-    np.savez_compressed(partial, boxes=boxes, scores=scores, landmarks=landmarks)
-    partial.replace(file)
+    with whole(file) as partial:
+        np.savez_compressed(partial, boxes=boxes, scores=scores, landmarks=landmarks)
     return Detections(boxes, scores, landmarks)
 
 

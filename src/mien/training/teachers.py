@@ -27,6 +27,7 @@ from mien.models import file_sha256
 from mien.training.augment import varied_views
 from mien.training.recipe import AugmentRecipe
 from mien.types import Float32Array
+from mien.whole import whole
 
 _VIEWS: Final = 4  # of each row: on the plain picture a teacher is surer than it should be
 
@@ -81,9 +82,8 @@ def opinions(
     probs = np.exp(log_softmax(total / (_VIEWS * asked.sum(0)[:, None])))
     probs = probs.astype(np.float16)  # as they are kept: a run that is resumed learns the same
     cache.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part.npz")
-    np.savez_compressed(partial, probs=probs)
-    partial.replace(file)
+    with whole(file) as partial:
+        np.savez_compressed(partial, probs=probs)
     return probs.astype(np.float32)
 
 
