@@ -11,12 +11,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mien.alignment import align_faces, nose_offset
+from mien.alignment import FRONT_NOSE_OFFSET, align_faces, nose_offset
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops, LabelledPicture
 from mien.detection import FaceDetector
 from mien.errors import DatasetError, ModelError, SourceError
-from mien.evaluate import FRONT_NOSE_OFFSET
 from mien.slices.degrade import SLICES, STANDARD_FACE, FacePlace, Slice, sides
 from mien.slices.result import AS_IT_IS, LevelFigures, Sliced, SliceFigures
 from mien.sources import open_source
@@ -276,7 +275,7 @@ def largest_face(detector: FaceDetector, image: UInt8Array) -> Detections | None
     found = detector.detect(Frame(image))
     if not len(found):
         return None
-    return found.select([int((found.boxes[:, 2:] - found.boxes[:, :2]).prod(1).argmax())])
+    return found.select([found.largest()])
 
 
 def _pixels(picture: LabelledPicture) -> UInt8Array | None:

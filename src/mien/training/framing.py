@@ -82,7 +82,7 @@ def _detect_all(data: FaceCrops, cache: Path, progress: Callable[[int, int], Non
         faces = detector.detect(crop_frame(_enlarge(image)))
         if len(faces):
             # FER2013 shows one face to a picture: the largest, not a bystander's.
-            best = int(np.argmax((faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1)))
+            best = faces.largest()
             boxes[i] = (faces.boxes[best] - _MARGIN_PX) * ratio
             landmarks[i] = (faces.landmarks[best] - _MARGIN_PX) * ratio
             scores[i] = faces.scores[best]
