@@ -4,6 +4,7 @@ import json
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import cv2
@@ -222,10 +223,15 @@ def test_an_anonymous_face_is_a_few_squares(analyzer: Analyzer, portrait: UInt8A
     face = max(found, key=lambda seen: seen.box[2])
     x, y, w, h = map(round, face.box)
     inside = hidden[y : y + h, x : x + w].reshape(-1, 3)
-    assert len(np.unique(inside, axis=0)) <= 36
+    assert len(np.unique(inside, axis=0)) <= 25
     assert (hidden[300:, :60] == portrait[300:, :60]).all()  # what is no face stays
     assert not analyzer.analyze_frame(Frame(hidden)).faces
-    for box in ((-20.0, -20.0, 40.0, 40.0), (500.0, 500.0, 40.0, 40.0), (600.0, 0.0, 9.0, 9.0)):
+    for box in (
+        (-20.0, -20.0, 40.0, 40.0),
+        (500.0, 500.0, 40.0, 40.0),
+        (600.0, 0.0, 9.0, 9.0),
+        (0.0, 0.0, inf, 9.0),
+    ):
         anonymize(portrait, [replace(face, box=box)])  # at the edges, and outside
 
 
