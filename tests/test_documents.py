@@ -18,7 +18,7 @@ import mien
 from mien.card import model_card
 from mien.cli import build_parser
 from mien.evaluate import Evaluation
-from mien.models import ModelSpec, _metadata, file_sha256
+from mien.models import file_sha256, find_model
 from mien.types import FrameResult
 from tests.test_sources import write_video
 
@@ -103,7 +103,7 @@ CARDS = sorted(card for card in (REPOSITORY / "models").glob("*.md") if "tempora
 @pytest.mark.parametrize("card", CARDS, ids=lambda path: path.name)
 def test_a_card_is_made_of_its_model_and_what_was_measured(card: Path) -> None:
     file = card.with_suffix(".onnx")
-    spec = ModelSpec.from_metadata(_metadata(file), file.name)
+    spec = find_model(file).spec()
     saved = json.loads(card.with_suffix(".json").read_text("utf-8"))
     made = model_card(spec, file_sha256(file), [Evaluation.from_dict(values) for values in saved])
     again = f"run `python scripts/publish_model.py {card.stem} --card --data ../shared/data`"

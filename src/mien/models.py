@@ -1,4 +1,6 @@
-"""What a model file says about itself, and where models are found. Imports errors and types only.
+"""What a model file says about itself, and where models are found.
+
+Imports errors, onnx_metadata and types only.
 
 A model is one ONNX file. Its `ModelSpec` lies inside it as JSON, under the metadata key `mien`;
 nothing is ever guessed from a file's name. `registry.json` lists the models that come with mien
@@ -13,17 +15,17 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from mien.errors import ModelError
+from mien.onnx_metadata import read_metadata
 from mien.types import EXPRESSIONS
 
 METADATA_KEY: Final = "mien"
 #: And a temporal model its own.
 TEMPORAL_METADATA_KEY: Final = "mien-temporal"
-_METADATA_PROPS: Final = 14  # the field's number in ONNX's ModelProto
 _PACKAGE: Final = Path(__file__).parent
 
 #: Searched in this order for `registry.json` and the files it names: the installed package, and
@@ -181,10 +183,7 @@ class ModelEntry:
         try:
             data = self.path.read_bytes()
         except OSError as error:
-            raise ModelError(
-                f"{self.path}: model {self.name!r} cannot be read ({error.strerror}). "
-                "`mien models list` shows what there is"
-            ) from error
+            raise self._unreadable(error) from error
         found = hashlib.sha256(data).hexdigest()
         if self.sha256 is not None and found != self.sha256:
             raise ModelError(
@@ -193,11 +192,21 @@ class ModelEntry:
             )
         return data
 
+    def spec(self) -> ModelSpec:
+        """An expression model's own description, read without opening its network.
+
+        What is wrong with the rest of the file is found where it is opened: see `read`.
+
+        Raises:
+            ModelError: missing, unreadable, or without a description that this version understands.
+        """
+        return ModelSpec.from_metadata(self._metadata, str(self.path))
+
     @property
     def members(self) -> tuple[Member, ...]:
         """Of a fusion, the models that it refers to; none of others, and of what cannot be read."""
         try:
-            return ModelSpec.from_metadata(self._said, str(self.path)).members
+            return self.spec().members
         except ModelError:
             return ()
 
@@ -219,9 +228,27 @@ class ModelEntry:
     def _said(self) -> dict[str, str]:
         """What its file says about itself; nothing where it cannot be read."""
         try:
-            return _metadata(self.path)
-        except (OSError, LookupError, ValueError):
+            return self._metadata
+        except ModelError:
             return {}
+
+    @cached_property
+    def _metadata(self) -> dict[str, str]:
+        try:
+            return read_metadata(self.path)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        except (LookupError, ValueError) as error:
+            raise ModelError(
+                f"{self.path}: not a readable ONNX model. Use a model made by `mien export`, or "
+                "copy the file again"
+            ) from error
+
+    def _unreadable(self, error: OSError) -> ModelError:
+        return ModelError(
+            f"{self.path}: model {self.name!r} cannot be read ({error.strerror}). "
+            "`mien models list` shows what there is"
+        )
 
     @property
     def size(self) -> int | None:
@@ -342,42 +369,3 @@ def signature(name: str, sha256: str) -> str:
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    """What an ONNX file says about itself: its `metadata_props`, read without opening its network.
-
-    Raises:
-        OSError: it cannot be read.
-        LookupError, ValueError: not an ONNX file.
-    """
-    model = memoryview(path.read_bytes())
-    entries = [
-        dict(_fields(field)) for number, field in _fields(model) if number == _METADATA_PROPS
-    ]
-    return {bytes(entry[1]).decode(): bytes(entry[2]).decode() for entry in entries}
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Numbers and contents of the fields with a length in a message of Protocol Buffers."""
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        number, kind = tag >> 3, tag & 7
-        length, at = _varint(message, at)
-        if kind == 2:
-            yield number, message[at : at + length]
-            at += length
-        elif kind != 0:  # a number, read already; ONNX has no other kinds here
-            raise ValueError("not an ONNX file")
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """The whole number at a place, seven bits a byte from the lowest on, and where it ends."""
-    value = 0
-    for shift in range(0, 70, 7):
-        value |= (message[at] & 0x7F) << shift
-        at += 1
-        if message[at - 1] < 0x80:
-            return value, at
-    raise ValueError("not an ONNX file")
