@@ -15,6 +15,7 @@ from mien.evaluate import LabelledFaces, answer_crops, answer_faces, cut_faces, 
 from mien.pipeline import Analyzer
 from mien.study.plan import Study, Variant
 from mien.study.result import StudyResult, Trial
+from mien.training.benchmark import PASSES
 from mien.training.checkpoint import CHECKPOINT, LOG, read_log
 from mien.training.export import export, load_trained
 from mien.training.fit import fit, make_fabric
@@ -27,8 +28,6 @@ Note = Callable[[str], None]
 
 _TRIAL: Final = "trial.json"
 _VIEWS: Final[tuple[Views, ...]] = ("single", "flip")
-#: Forward, and backward through weights and through inputs: each is as much work as the other.
-_PASSES: Final = 3
 
 
 def run_study(
@@ -158,7 +157,7 @@ class _Bench:
             front = of_pose(shown, "front")
             found.append(summarize(front, spec, data=path.resolve().name, pose="front"))
         log = read_log(run / LOG)
-        passes = 1 if recipe.network.frozen else _PASSES
+        passes = 1 if recipe.network.frozen else PASSES
         macs = sum(count_macs(network, row.size_px) for row in log)
         return Trial(
             variant.name,
