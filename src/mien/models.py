@@ -24,7 +24,7 @@ from mien.onnx_metadata import read_metadata
 from mien.types import EXPRESSIONS
 
 METADATA_KEY: Final = "mien"
-#: And a temporal model its own.
+#: The same for a temporal model.
 TEMPORAL_METADATA_KEY: Final = "mien-temporal"
 _PACKAGE: Final = Path(__file__).parent
 

@@ -33,12 +33,12 @@ _LEAST: Final = 1e-6
 
 #: A track that is not seen for longer will not come back.
 MEMORY_S: Final = 60.0
-#: When the first frame's last one counts as seen: so long ago that nothing of it is left.
+#: The gap reported for a track's first frame: so long that nothing earlier counts.
 LONG_AGO_S: Final = 1e6
 
 
 class OverTime(Protocol):
-    """What makes of each frame's answers one that takes the past into account."""
+    """Turns answers about single frames into answers that take earlier frames into account."""
 
     def update(
         self,

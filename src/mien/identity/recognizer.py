@@ -198,7 +198,7 @@ class Recognizer:
         """
         now_s = frame.time_s
         tracks = sightings.see(numbers, self._keys, now_s)
-        qualities = [quality(faces, crops, i) for i in range(len(faces))]
+        qualities = [recognizability(faces, crops, i) for i in range(len(faces))]
         due = [i for i, track in enumerate(tracks) if track.wants(qualities[i], now_s)]
         # Who waits the longest comes first.
         due = sorted(due, key=lambda i: tracks[i].described_s)[:_MOST_A_FRAME]
@@ -220,7 +220,7 @@ class Recognizer:
             track.person, track.similarity = person, _similarity(away)
 
 
-def quality(faces: Detections, crops: UInt8Array, i: int) -> float:
+def recognizability(faces: Detections, crops: UInt8Array, i: int) -> float:
     """How well face `i` can be recognized, compared with other views of the same person.
 
     Large, sharp (differences of neighbouring pixels, in deviations), sure and from the front; 0

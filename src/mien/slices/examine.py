@@ -16,7 +16,7 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops, LabelledPicture
 from mien.detection import FaceDetector
 from mien.errors import DatasetError, ModelError, SourceError
-from mien.slices.degrade import SLICES, STANDARD_FACE, FacePlace, Slice, sides
+from mien.slices.degrade import SLICES, STANDARD_FACE, FacePlace, Slice, directions
 from mien.slices.result import AS_IT_IS, LevelFigures, Sliced, SliceFigures
 from mien.sources import open_source
 from mien.types import EXPRESSIONS, Detections, Frame, UInt8Array, Views
@@ -179,7 +179,7 @@ def slice_crops(
     chosen = drawn(len(data), sample, seed)
     images, labels = data.images[chosen], data.labels[chosen]
     face = STANDARD_FACE.scaled(images.shape[1])
-    to_side = sides(len(images), seed)
+    to_side = directions(len(images), seed)
     total = len(images) * _levels(SLICES)
 
     def show(part: Slice | None, amount: float, done: int) -> Iterator[tuple[UInt8Array, None]]:
@@ -241,7 +241,7 @@ def slice_pictures(
         pictures, labels = [pictures[i] for i in kept], labels[kept]
         faces = [faces[i] for i in kept]
         total = len(pictures) * _levels(SLICES)
-    to_side = sides(len(pictures), seed)
+    to_side = directions(len(pictures), seed)
 
     def show(
         part: Slice | None, amount: float, done: int
