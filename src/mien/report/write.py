@@ -105,14 +105,14 @@ def write_report(
         thumbnails, notes = cut_out(recordings, found, blur=faces == "blur")
     labels = next((r.labels for r in recordings if r.labels), EXPRESSIONS)
     material = Material(
-        VIEWS[view],
-        tuple(recordings),
-        labels,
-        tuple(marked),
-        tuple(members),
-        tuple(thumbnails),
-        (*problems, *notes),
-        faces == "blur",
+        view=VIEWS[view],
+        recordings=tuple(recordings),
+        labels=labels,
+        markers=tuple(marked),
+        members=tuple(members),
+        thumbnails=tuple(thumbnails),
+        problems=(*problems, *notes),
+        blurred=faces == "blur",
     )
     for file in outs:
         if file in pages:

@@ -123,7 +123,7 @@ class _Bench:
         except DivergedError as error:
             # A variant that cannot learn is an answer too; the others are not its hostages.
             self.note(f"  {error}")
-            trial = Trial(variant.name, seed, 0, 0, 0, 0.0, 0.0, (), "", str(error))
+            trial = Trial(variant.name, seed, failure=str(error))
         made_of = known | {"recipe": recipe.to_dict()}
         record = {"made_of": made_of, "trial": trial.to_dict()}
         with whole(saved) as partial:
@@ -162,13 +162,13 @@ class _Bench:
         return Trial(
             variant.name,
             seed,
-            len(log),
-            spec.parameters,
-            spec.macs,
-            passes * macs * pictures / 1e12,
-            sum(row.cpu_s for row in log) / 3600,
-            tuple(found),
-            correct,
+            epochs=len(log),
+            parameters=spec.parameters,
+            macs=spec.macs,
+            trained_tmac=passes * macs * pictures / 1e12,
+            core_hours=sum(row.cpu_s for row in log) / 3600,
+            evaluations=tuple(found),
+            correct=correct,
         )
 
     def _cut(self, analyzer: Analyzer, path: Path) -> LabelledFaces:

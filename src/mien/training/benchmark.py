@@ -109,17 +109,17 @@ def benchmark_training(
     # The first round warms up.
     ratio = median(b / w for b, w in zip(bare[1:], whole[1:], strict=True))
     return TrainingSpeed(
-        str(fabric._precision.precision),
-        fabric.device.type,
-        torch.get_num_threads(),
-        size,
-        batch,
-        macs,
-        median(whole[1:]),
-        median(bare[1:]),
-        ratio - 1,
-        median(whole[1:]) * macs * PASSES / 1e9,
-        median(peak[1:]) / 1e9,
+        precision=str(fabric._precision.precision),
+        device=fabric.device.type,
+        threads=torch.get_num_threads(),
+        size_px=size,
+        batch=batch,
+        macs=macs,
+        whole=median(whole[1:]),
+        bare=median(bare[1:]),
+        overhead=ratio - 1,
+        gmacs=median(whole[1:]) * macs * PASSES / 1e9,
+        peak_gmacs=median(peak[1:]) / 1e9,
     )
 
 

@@ -75,6 +75,7 @@ def save_checkpoint(
     recipe: Recipe,
     fingerprint: str,
     epoch: int,
+    *,
     network: nn.Module,
     average: nn.Module,
     optimizer: torch.optim.Optimizer,
