@@ -12,14 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from mien.errors import ModelError
+from mien.errors import ConfigError, ModelError
 from mien.onnx_metadata import read_metadata
 from mien.types import EXPRESSIONS
 
@@ -115,6 +115,24 @@ class ModelSpec:
             values = spec_values(metadata[METADATA_KEY], cls)
             members = tuple(Member(**member) for member in values.get("members", ()))
             return cls(**{**values, "members": members})
+
+
+def require_classes(spec: ModelSpec, found: Sequence[str], what: str) -> None:
+    """Refuse rows of other classes than a model's.
+
+    Args:
+        spec: the model's.
+        found: the classes of the rows, in order.
+        what: what the message begins with: the model, or the setting that names it.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    if tuple(found) != spec.labels:
+        raise ConfigError(
+            f"{what}: expected data with its classes {', '.join(spec.labels)}, found "
+            f"{', '.join(found)}"
+        )
 
 
 def spec_values(text: str, kind: type[Any]) -> dict[str, Any]:

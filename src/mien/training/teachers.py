@@ -21,9 +21,8 @@ import torch
 
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
-from mien.errors import ConfigError
 from mien.metrics import log_softmax
-from mien.models import file_sha256
+from mien.models import file_sha256, require_classes
 from mien.training.augment import varied_views
 from mien.training.recipe import AugmentRecipe
 from mien.types import Float32Array
@@ -57,8 +56,7 @@ def opinions(
     """
     models = [ExpressionClassifier(teacher, threads=2) for teacher in teachers]
     for model in models:
-        if model.spec.labels != train.classes:
-            raise ConfigError(f"fit.teachers: {model.spec.name} has other classes than the rows")
+        require_classes(model.spec, train.classes, f"fit.teachers: {model.spec.name}")
     known = [train.fingerprint(), *(file_sha256(model.entry.path) for model in models)]
     key = hashlib.sha256("\n".join(known).encode()).hexdigest()
     file = cache / f"opinions-{key[:16]}.npz"
