@@ -1,5 +1,6 @@
 """The main job in Python: the same answer whichever way in, and a lazy stream."""
 
+import csv
 import json
 import tracemalloc
 from collections.abc import Iterator
@@ -110,6 +111,15 @@ def test_results_name_their_model(tmp_path: Path, analyzer: Analyzer, portrait: 
             for result in (moving, nobody):
                 sink.write(result)
         assert list(read_results(tmp_path / f"t.{suffix}")) == [moving, nobody]
+
+
+def test_a_sink_has_columns_for_all_that_is_answered(portrait_file: Path, tmp_path: Path) -> None:
+    analyzer = Analyzer("mien-m", classes="ferplus", shape=True, identity=True)
+    with analyzer.open_sink(tmp_path / "t.csv") as sink:
+        sink.write(analyzer.analyze(portrait_file))
+    head, row = csv.reader((tmp_path / "t.csv").read_text("utf-8").splitlines())
+    found = dict(zip(head, row, strict=True))
+    assert all(found[name] for name in ("prob_contempt", "yaw_deg", "person"))
 
 
 def test_results_survive_json(portrait_file: Path) -> None:

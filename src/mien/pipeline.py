@@ -1,7 +1,7 @@
 """Everything together: `Analyzer` takes sources and yields results. The only room that composes.
 
-May import every stage (sources, finding, following, classifier, temporal, quality, shape, identity)
-and what lies below.
+May import every stage (sources, finding, following, classifier, temporal, quality, shape, identity,
+sinks) and what lies below.
 
 A video's frames pass three threads, each a frame or two ahead of the next: one decodes, one finds
 and follows the faces, and whoever asked for the results reads what they show.
@@ -30,6 +30,7 @@ from mien.models import file_sha256, signature
 from mien.quality import QualityGate, is_doubtful
 from mien.shape import SCALE as MESH_SCALE
 from mien.shape import FaceMesh
+from mien.sinks import Sink, open_sink
 from mien.sources import MAX_PIXELS, Source, Span, open_source
 from mien.temporal import Baseline, OverTime, Smoother
 from mien.timing import StageTimes
@@ -344,6 +345,22 @@ class Analyzer:
         with self.open(source) as opened:
             for _, result in self.run(opened):
                 yield result
+
+    def open_sink(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Sink:
+        """A sink for what this analyzer answers: its classes, and faces' shape and whose they are.
+
+        See `mien.open_sink`, whose tables hold what every analyzer answers.
+
+        Raises:
+            SinkError: unknown suffix, no such folder to write into, or the file is already there.
+        """
+        return open_sink(
+            path,
+            overwrite=overwrite,
+            labels=self.classifier.spec.labels,
+            shape=self._mesh is not None,
+            identity=self.recognizer is not None,
+        )
 
     def run(self, source: Source) -> Iterator[tuple[Frame, FrameResult]]:
         """As `stream`, on an opened source, with each frame beside its result (to draw on it)."""
