@@ -34,7 +34,7 @@ _HOMES: Final = (_PACKAGE / "shipped_models", _PACKAGE.parents[1] / "models")
 
 
 @dataclass(frozen=True)
-class Member:
+class FusionMember:
     """A model that a fusion refers to: its name, and the only file that will do."""
 
     name: str
@@ -87,7 +87,7 @@ class ModelSpec:
     data_sha256: str = ""
     commit: str = ""
     made_with: str = ""
-    members: tuple[Member, ...] = ()
+    members: tuple[FusionMember, ...] = ()
     illumination: str = "none"
     background: str = "keep"
     quantized_from: str = ""
@@ -113,7 +113,7 @@ class ModelSpec:
             )
         with readable_spec(file, "ModelSpec", "export it again"):
             values = spec_values(metadata[METADATA_KEY], cls)
-            members = tuple(Member(**member) for member in values.get("members", ()))
+            members = tuple(FusionMember(**member) for member in values.get("members", ()))
             return cls(**{**values, "members": members})
 
 
@@ -221,7 +221,7 @@ class ModelEntry:
         return ModelSpec.from_metadata(self._metadata, str(self.path))
 
     @property
-    def members(self) -> tuple[Member, ...]:
+    def members(self) -> tuple[FusionMember, ...]:
         """Of a fusion, the models that it refers to; none of others, and of what cannot be read."""
         try:
             return self.spec().members
@@ -361,7 +361,7 @@ def find_temporal(classifier: Collection[str]) -> ModelEntry | None:
     return next((entry for entry in candidates if entry.continues in classifier), None)
 
 
-def find_member(member: Member, fusion: Path) -> ModelEntry:
+def find_member(member: FusionMember, fusion: Path) -> ModelEntry:
     """The model that a fusion refers to: by its name, or as `NAME.onnx` beside the fusion.
 
     Raises:

@@ -30,7 +30,7 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.metrics import FloatArray, log_softmax
-from mien.models import Member, ModelSpec, file_sha256, find_model
+from mien.models import FusionMember, ModelSpec, file_sha256, find_model
 from mien.training.augment import varied_views
 from mien.training.calibration import (
     VoteCalibration,
@@ -141,7 +141,7 @@ def fuse(
         commit=current_commit(),
         made_with=f"mien {mien.__version__}, torch {torch.__version__}",
         members=tuple(
-            Member(member.spec.name, file_sha256(entry.path))
+            FusionMember(member.spec.name, file_sha256(entry.path))
             for member, entry in zip(members, entries, strict=True)
         ),
     )
