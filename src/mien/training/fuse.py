@@ -30,7 +30,7 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.metrics import FloatArray, log_softmax
-from mien.models import FusionMember, ModelSpec, file_sha256, find_model
+from mien.models import FusionMember, ModelSpec, file_sha256, find_model, require_classes
 from mien.training.augment import varied_views
 from mien.training.calibration import (
     VoteCalibration,
@@ -90,13 +90,8 @@ def fuse(
         raise ConfigError(f"method: expected one of {', '.join(METHODS)}, found {method!r}")
     members = [ExpressionClassifier(model, threads=threads) for model in models]
     _require_fit([member.spec for member in members])
-    expected = members[0].spec.labels
     for rows in (train, calibration):
-        if rows.classes != expected:
-            raise ConfigError(
-                f"{members[0].spec.name}: expected data with its classes {', '.join(expected)}, "
-                f"found {', '.join(rows.classes)}"
-            )
+        require_classes(members[0].spec, rows.classes, members[0].spec.name)
     torch.manual_seed(seed)
     classes = len(members[0].spec.labels)
     shares = class_shares(train.labels, classes)
