@@ -13,14 +13,12 @@ import argparse
 
 import numpy as np
 
-from mien.alignment import nose_offset
+from mien.alignment import FRONT_NOSE_OFFSET, nose_offset
 from mien.classifier import ExpressionClassifier
 from mien.datasets import load_pictures
 from mien.pipeline import Analyzer
 from mien.sources import open_source
 from mien.temporal import Baseline
-
-TURNED = 0.15
 
 
 def main() -> None:
@@ -39,7 +37,7 @@ def main() -> None:
         faces, crops = analyzer.find_faces(frame)
         if len(faces):
             probs.append(classifier.predict(crops[:1]).probs[0])
-            front.append(abs(float(nose_offset(faces.landmarks[:1])[0])) < TURNED)
+            front.append(abs(float(nose_offset(faces.landmarks[:1])[0])) < FRONT_NOSE_OFFSET)
             truth.append(picture.label)
             groups.append(picture.group)
     p, y, facing = np.array(probs), np.array(truth), np.array(front)

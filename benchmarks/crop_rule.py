@@ -27,9 +27,7 @@ def largest(faces: Detections) -> Detections:
     """The largest face alone; none where there is none."""
     if not len(faces):
         return faces
-    best = (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1).argmax()
-    keep = slice(best, best + 1)
-    return Detections(faces.boxes[keep], faces.scores[keep], faces.landmarks[keep])
+    return faces.select([faces.largest()])
 
 
 def main() -> None:

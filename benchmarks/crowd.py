@@ -17,10 +17,9 @@ import numpy as np
 from PIL import Image
 from tracking import cut_head, paste
 
-from mien.alignment import nose_offset
+from mien.alignment import FRONT_NOSE_OFFSET, nose_offset
 from mien.datasets import load_pictures
 from mien.detection import FaceDetector
-from mien.evaluate import FRONT_NOSE_OFFSET
 from mien.picture import read_picture
 from mien.types import Float32Array, Frame, UInt8Array
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mien.alignment import crop_transforms, nose_offset
+from mien.alignment import FRONT_NOSE_OFFSET, crop_transforms, nose_offset
 from mien.datasets import load_pictures
 from mien.detection import FaceDetector
 from mien.geometry import similarity_transform, transform_points
@@ -31,7 +31,6 @@ from mien.preprocess import resize
 from mien.types import Detections, Frame
 
 DETECTOR_PX = 320  # enough for portraits, and a fifth of the work
-FRONT = 0.15  # nose offset, in eye distances, up to which a face is seen from the front
 STEPS = np.arange(0.2, 1.2, 0.005)  # distances at which errors are counted
 DRAWS = 1000
 CACHE = Path("runs") / "identity"  # described faces
@@ -87,7 +86,7 @@ def describe(data: Path, name: str, kept: Path, change: Variant | None = None) -
             if not len(faces):
                 missed += 1
                 continue
-            largest = faces.select([int(_sides(faces).argmax())])
+            largest = faces.select([int(faces.sides.argmax())])
             people.append(person)
             shown.append(expression)
             offsets.append(float(nose_offset(largest.landmarks)[0]))
@@ -97,15 +96,11 @@ def describe(data: Path, name: str, kept: Path, change: Variant | None = None) -
         np.savez(kept, rows=rows, people=people, shown=shown, offsets=offsets, missed=missed)
     with np.load(kept) as saved:
         offsets = saved["offsets"]
-        turned = np.sign(offsets) * (np.abs(offsets) > FRONT)
+        turned = np.sign(offsets) * (np.abs(offsets) > FRONT_NOSE_OFFSET)
         numbers = np.unique(saved["people"], return_inverse=True)[1]
         if change is None:
             print(f"{name}: {len(offsets)} faces, {saved['missed']} pictures without", flush=True)
         return Faces(saved["rows"].astype(float), numbers, saved["shown"], turned.astype(int))
-
-
-def _sides(faces: Detections) -> Array:
-    return np.asarray((faces.boxes[:, 2:] - faces.boxes[:, :2]).max(1), float)
 
 
 # --- what is measured ------------------------------------------------------------------------

@@ -172,7 +172,7 @@ def detected(images: UInt8Array) -> tuple[Detections, Any]:
     for i, image in enumerate(images):
         faces = detector.detect(crop_frame(image))
         if len(faces):
-            found.append(faces.select([int(quality.sides(faces).argmax())]))
+            found.append(faces.select([int(faces.sides.argmax())]))
             rows.append(i)
     return Detections.concatenate(found), np.array(rows)
 

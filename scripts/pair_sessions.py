@@ -35,7 +35,7 @@ def descriptors(data: Path) -> dict[str, Float32Array]:
         frame = Frame(read_picture(picture.path, str(picture.path)))
         faces = detector.detect(frame)
         if len(faces):
-            largest = int((faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1).argmax())
+            largest = faces.largest()
             turned = abs(float(nose_offset(faces.landmarks)[largest]))
             if turned < best.get(picture.group, (np.inf,))[0]:
                 best[picture.group] = turned, frame, faces.select([largest])

@@ -27,7 +27,7 @@ def test_the_public_objects_are_these() -> None:
     ]
     for name in mien.__all__:
         assert inspect.getdoc(getattr(mien, name)), f"{name} has no docstring"
-    assert set(mien.__all__) <= set(dir(mien))
+    assert dir(mien) == sorted(["__version__", *mien.__all__])
     with pytest.raises(AttributeError, match="no attribute 'nonesuch'"):
         mien.nonesuch  # noqa: B018
 

@@ -59,6 +59,9 @@ def test_it_shows_only_on_a_terminal_and_after_a_while(monkeypatch: pytest.Monke
         for bar in bars:
             bar.update(now)
         assert bool(shown.getvalue()) == (now == 3.0)
+    with pytest.raises(OSError, match="gone"), bars[0]:
+        raise OSError("gone")
+    assert shown.getvalue().endswith(" \r")  # wiped, whatever happened
     for bar in bars:
         bar.close()
     assert "files" in shown.getvalue()

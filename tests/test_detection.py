@@ -126,3 +126,13 @@ def test_detections_check_their_shapes() -> None:
         )
     assert len(Detections.empty().select([])) == 0
     assert len(Detections.concatenate([Detections.empty(), Detections.empty()])) == 0
+
+
+def test_the_largest_face_is_the_one_with_the_largest_box() -> None:
+    boxes = np.array([[0, 0, 9, 1], [5, 5, 9, 9], [0, 0, 2, 2]], np.float32)
+    faces = Detections(boxes, np.ones(3, np.float32), np.zeros((3, 5, 2), np.float32))
+    assert faces.largest() == 1
+    assert faces.sides.tolist() == [9, 4, 2]
+    assert Detections.empty().sides.shape == (0,)
+    with pytest.raises(ValueError, match="empty"):
+        Detections.empty().largest()

@@ -11,12 +11,15 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
+import mien
 from mien.card import model_card
 from mien.cli import build_parser
 from mien.evaluate import Evaluation
-from mien.models import ModelSpec, _metadata, file_sha256
+from mien.models import file_sha256, find_model
+from mien.types import FrameResult
 from tests.test_sources import write_video
 
 REPOSITORY = Path(__file__).parents[1]
@@ -55,15 +58,20 @@ def test_make_targets_exist() -> None:
             assert re.search(rf"^{target}:", makefile, re.M), target
 
 
-def test_the_readmes_python_runs(
-    tmp_path: Path, portrait_file: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["README.md", "docs/usage.md", "docs/identity.md"])
+def test_the_python_that_is_shown_runs(
+    name: str, tmp_path: Path, portrait_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copy(portrait_file, tmp_path / "photo.jpg")
+    (tmp_path / "people").mkdir()
+    for copy in ("photo.jpg", "people/anna.jpg"):
+        shutil.copy(portrait_file, tmp_path / copy)
     write_video(tmp_path / "clip.mp4", [0.0, 0.1])
     monkeypatch.chdir(tmp_path)
-    (code,) = blocks((REPOSITORY / "README.md").read_text("utf-8"), "python")
-    exec(compile(code, "README.md", "exec"), {})
-    assert (tmp_path / "faces.parquet").is_file()
+    with mien.open_sink("faces.jsonl") as sink:
+        sink.write(FrameResult("clip.mp4", 0, 0.0, 32, 32))
+    (code,) = blocks((REPOSITORY / name).read_text("utf-8"), "python")
+    exec(compile(code, name, "exec"), {"crops": np.zeros((2, 48, 48), np.uint8)})
+    assert "open_sink" not in code or (tmp_path / "faces.parquet").is_file()
 
 
 @pytest.mark.parametrize(
@@ -95,7 +103,7 @@ CARDS = sorted(card for card in (REPOSITORY / "models").glob("*.md") if "tempora
 @pytest.mark.parametrize("card", CARDS, ids=lambda path: path.name)
 def test_a_card_is_made_of_its_model_and_what_was_measured(card: Path) -> None:
     file = card.with_suffix(".onnx")
-    spec = ModelSpec.from_metadata(_metadata(file), file.name)
+    spec = find_model(file).spec()
     saved = json.loads(card.with_suffix(".json").read_text("utf-8"))
     made = model_card(spec, file_sha256(file), [Evaluation.from_dict(values) for values in saved])
     again = f"run `python scripts/publish_model.py {card.stem} --card --data ../shared/data`"

@@ -16,7 +16,8 @@ from mien import models
 from mien.classifier import ExpressionClassifier
 from mien.cli import main
 from mien.errors import ModelError
-from mien.models import METADATA_KEY, ModelEntry, ModelSpec, _metadata, find_model, list_models
+from mien.models import METADATA_KEY, ModelEntry, ModelSpec, find_model, list_models
+from mien.onnx_metadata import read_metadata
 from mien.temporal import TemporalModel
 
 LARGEST_BYTES = 12_000_000  # of a model in the wheel
@@ -39,7 +40,7 @@ def test_the_registry_is_sound() -> None:
             "name", "default", "file", "sha256", "size", "members", "size_with_members", "terms",
         ]  # fmt: skip
         metadata = onnx.load(str(entry.path)).metadata_props
-        assert _metadata(entry.path) == {each.key: each.value for each in metadata}
+        assert read_metadata(entry.path) == {each.key: each.value for each in metadata}
 
 
 def test_the_default_is_small_enough_to_ship() -> None:
@@ -92,8 +93,10 @@ def test_strangers_are_refused(tmp_path: Path) -> None:
 
 def test_a_folder_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.onnx").write_bytes(find_model().path.read_bytes())
+    (tmp_path / ".mine.part.onnx").write_bytes(b"")  # of an export that was killed
     monkeypatch.setenv("MIEN_MODELS", str(tmp_path))
     assert [entry.name for entry in list_models()][-1] == "mine"
+    assert len(list_models()) == len(models._registry()) + 1
     assert find_model("mine").sha256 is None
     assert ExpressionClassifier("mine").spec.name == find_model().name
 
@@ -121,6 +124,28 @@ def test_a_fusion_takes_what_its_members_take(
     assert re.search(r"mine +in part +fusion", capsys.readouterr().out)
     shutil.copy(members[1].path, tmp_path)
     assert find_model("mine").size_with_members == sum(sizes)
+
+
+def test_a_file_is_read_once_for_all_that_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def reading(path: Path) -> dict[str, str]:
+        read.append(path)
+        return {}
+
+    monkeypatch.setattr(models, "read_metadata", reading)
+    entry = replace(find_model())  # nobody has asked it yet
+    for _ in range(2):
+        assert (entry.members, entry.is_temporal, entry.terms) == ((), False, "")
+    assert read == [entry.path]
+
+
+def test_a_description_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "any.onnx").write_bytes(b"\xff" * 20)
+    with pytest.raises(ModelError, match=r"any\.onnx: not a readable ONNX model"):
+        find_model(tmp_path / "any.onnx").spec()
+    with pytest.raises(ModelError, match=r"gone\.onnx: model 'gone' cannot be read \(No such"):
+        find_model(tmp_path / "gone.onnx").spec()
 
 
 @given(st.binary())

@@ -135,11 +135,14 @@ def test_a_model_of_other_classes_has_other_columns(tmp_path: Path) -> None:
     assert results[0].to_pandas()["prob_focused"].tolist() == [0.2]
 
 
-def test_columns_of_other_classes_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["r.csv", "r.parquet"])
+def test_columns_of_other_classes_are_refused_and_no_table_lacks_them(
+    tmp_path: Path, name: str
+) -> None:
     bored = replace(face(), expression="bored", probs={"bored": 0.8, "focused": 0.2})
-    results = [replace(RESULTS[0], faces=(bored,))]
     with pytest.raises(ValueError, match=r"labels: expected the classes .* bored, focused"):
-        write(tmp_path / "r.csv", results)
+        write(tmp_path / name, [RESULTS[0], replace(RESULTS[0], faces=(bored,))])
+    assert not (tmp_path / name).exists()
 
 
 def test_one_copy_holds_one_video(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Pictures and videos of every kind come in right; bad ones are refused with a reason."""
 
+import io
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from mien.errors import SourceError
+from mien.picture import looks_like_picture
 from mien.sources import Span, expand_source, is_video, open_source
 from mien.sources.video import reason
 from mien.types import Frame, UInt8Array
@@ -378,3 +380,15 @@ def test_a_folder_that_cannot_be_listed_costs_nothing_else(
     files, (error,) = expand_source(str(tmp_path))
     assert files == [str(tmp_path / "a.jpg")]
     assert "Permission denied" in str(error)
+
+
+@pytest.mark.parametrize("form", ["jpeg", "png", "webp", "bmp", "tiff"])
+def test_still_pictures_are_known_by_how_they_begin(form: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(file, form)
+    assert looks_like_picture(file.getvalue()[:12])
+
+
+@pytest.mark.parametrize("begin", [b"", b"RIFF\0\0\0\0AVI ", b"GIF89a......", b"%!PS-Adobe-3"])
+def test_others_are_not_taken_for_pictures(begin: bytes) -> None:
+    assert not looks_like_picture(begin)

@@ -154,8 +154,8 @@ def test_every_study_in_the_repository_loads() -> None:
 def test_a_reference_that_failed_leaves_the_others_their_rows() -> None:
     answers = answers_of([3, 4], [3, 3], [0.9, 0.8])
     examined = summarize(answers, ExpressionClassifier().spec, data="crops")
-    failed = Trial("reference", 0, 0, 0, 0, 0.0, 0.0, (), "", "the loss became nan")
-    good = Trial("other", 0, 3, 1000, 1000, 1.0, 1.0, (examined, examined), "10")
+    failed = Trial("reference", 0, failure="the loss became nan")
+    good = Trial("other", 0, evaluations=(examined, examined), correct="10")
     table = format_study(StudyResult("s", "Why?", (failed, good)))
     assert "| reference | failed: the loss became infinite |" in table
     assert "| other | 50.0% | no seed in common |" in table

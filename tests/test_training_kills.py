@@ -85,11 +85,11 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, moment: str) ->
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert torch.load(broken / "checkpoint.pt", weights_only=True)["epoch"] == 1
-    assert (broken / "checkpoint.part").exists() == (moment == "checkpoint")
+    assert (broken / ".checkpoint.part.pt").exists() == (moment == "checkpoint")
     assert main([*train(broken), "--resume"]) == 0
     assert main(train(whole)) == 0
     assert [row.epoch for row in read_log(broken / "log.csv")] == [1, 2, 3]
-    assert not (broken / "checkpoint.part").exists()
+    assert not (broken / ".checkpoint.part.pt").exists()
     resumed, uninterrupted = (load_trained(out)[1].state_dict() for out in (broken, whole))
     for name, value in uninterrupted.items():
         assert torch.equal(value, resumed[name]), name

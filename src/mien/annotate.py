@@ -43,8 +43,8 @@ _FULL: Final = 0.1  # what is coloured in full, where no place of the face matte
 _STRONG: Final = 0.65  # opacity of the strongest place of a heat map
 _DIMMED: Final = 0.3  # what the bars' background keeps of the picture
 _FAINT: Final = 0.45  # opacity of an uncertain face's box
-_SQUARES: Final = 6  # along each side of a face that is made unrecognizable
-_AROUND: Final = 0.12  # of a face's box that is hidden with it on every side
+_SQUARES: Final = 5  # along each side of a face that is made unrecognizable
+_AROUND: Final = 0.2  # of a face's box that is hidden with it on every side
 _NAME_CHARS: Final = 20  # of a person's name; longer ones are cut
 
 
@@ -90,8 +90,13 @@ def anonymize(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
     hidden: UInt8Array = np.array(image, np.uint8)
     for face in faces:
         x, y, w, h = face.box
-        left, top = round(x - _AROUND * w), round(y - _AROUND * h)
-        part = _part(hidden, left, top, round((1 + 2 * _AROUND) * w), round((1 + 2 * _AROUND) * h))
+        across, down = (
+            (x - _AROUND * w, x + w + _AROUND * w),
+            (y - _AROUND * h, y + h + _AROUND * h),
+        )
+        left, right = (round(edge) for edge in np.clip(across, 0, hidden.shape[1]).tolist())
+        top, bottom = (round(edge) for edge in np.clip(down, 0, hidden.shape[0]).tolist())
+        part = hidden[top:bottom, left:right]
         if part.size:
             # Rows and columns of the picture by the square that they fall into.
             rows, columns = (np.arange(n) * min(_SQUARES, n) // n for n in part.shape[:2])

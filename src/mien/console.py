@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
-from typing import TextIO
+from typing import Self, TextIO
 
 from mien.types import FrameResult
 
@@ -73,6 +73,8 @@ def _fit(text: str, width: int) -> str:
 class Progress:
     """A bar with rate and remaining time; silent for short work and when not on a terminal.
 
+    A context manager: the bar is wiped at the end, also where the work fails.
+
     Args:
         total: steps expected, or None when unknown.
         unit: what a step is called, in the plural.
@@ -123,6 +125,12 @@ class Progress:
         left_s = (self._total - self.done) / rate if rate else 0.0
         minutes, seconds = divmod(max(0, round(left_s)), 60)
         return f"{bar} {share:4.0%}  {text}, {minutes}:{seconds:02d} left"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Wipe the bar, so that what follows starts on a clean line."""

@@ -99,7 +99,7 @@ class FaceDetector:
         while side > _LARGE_FACES_UP_TO_PX:
             side //= 2
             coarse = self._detect_at(frame, side, network)
-            large = _long_sides(coarse) * side / max(frame.width, frame.height) >= _COARSE_FACE_PX
+            large = coarse.sides * side / max(frame.width, frame.height) >= _COARSE_FACE_PX
             found.append(coarse.select(large))
         faces = Detections.concatenate(found)
         return faces.select(non_maximum_suppression(faces.boxes, faces.scores, _NMS_IOU))
@@ -202,10 +202,6 @@ def _mapped(faces: Detections, step: FloatArray, corner: FloatArray, frame: Fram
     landmarks = faces.landmarks * step + corner
     mapped = Detections(boxes.astype(np.float32), faces.scores, landmarks.astype(np.float32))
     return mapped.inside(frame.width, frame.height)
-
-
-def _long_sides(faces: Detections) -> Float32Array:
-    return np.asarray((faces.boxes[:, 2:] - faces.boxes[:, :2]).max(1, initial=0.0))
 
 
 def _round_up(length: float) -> int:

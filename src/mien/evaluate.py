@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mien.alignment import nose_offset
+from mien.alignment import FRONT_NOSE_OFFSET, nose_offset
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops, LabelledPicture
 from mien.errors import SourceError
@@ -31,10 +31,6 @@ from mien.models import ModelSpec
 from mien.pipeline import Analyzer
 from mien.sources import open_source
 from mien.types import FERPLUS_EXPRESSIONS, UInt8Array, Views
-
-#: Largest offset of the nose, in eye distances, of a face seen from the front. On KDEF, whose
-#: pictures are frontal or turned by 45 degrees, the two kinds leave a gap from 0.15 to 0.2.
-FRONT_NOSE_OFFSET = 0.15
 
 
 @dataclass(frozen=True)
@@ -234,7 +230,7 @@ def cut_faces(
         except SourceError:
             continue
         if len(faces):
-            largest = int((faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1).argmax())
+            largest = faces.largest()
             crops[i], found[i] = cut[largest], True
             turned[i] = abs(float(nose_offset(faces.landmarks)[largest]))
     labels = np.array([picture.label for picture in pictures], np.int64)

@@ -18,6 +18,7 @@ from mien.annotate import contact_sheet
 from mien.evaluate import Answers, Evaluation, format_evaluation
 from mien.sinks import save_picture
 from mien.slices import Sliced, describe, draw_sliced, format_sliced
+from mien.whole import whole
 
 _MISTAKES: Final = 40  # pictures in the grid of the most confident ones
 _BATCH: Final = 32  # faces whose true and predicted labels are listed
@@ -63,7 +64,8 @@ def write_report(folder: Path, evaluation: Evaluation, answers: Answers, *, seed
         sheet = contact_sheet(list(answers.crops[mistakes]), titles, columns=8, cell_px=112)
         save_picture(sheet, folder / "mistakes.png", overwrite=True)
     page = "\n".join(_page(evaluation, answers, names, len(mistakes), seed))
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    with whole(folder / "index.html") as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def _most_confident_mistakes(answers: Answers) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
@@ -141,4 +143,5 @@ def write_slices_report(folder: Path, sliced: Sequence[Sliced]) -> None:
         cells = (escape(cell.strip().replace("**", "")) for cell in row.strip("|").split("|"))
         lines.append("<tr>" + "".join(f"<{tag}>{cell}" for cell in cells) + "</tr>")
     lines.append("</table></div></html>")
-    (folder / "index.html").write_text("\n".join(lines), encoding="utf-8")
+    with whole(folder / "index.html") as partial:
+        partial.write_text("\n".join(lines), encoding="utf-8")

@@ -9,7 +9,7 @@ are as short as those, cannot be found this way.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -155,7 +155,7 @@ class SegmentFinder:
         return [segment] if segment.duration_s >= self.shortest_s else []
 
 
-def find_segments(results: Sequence[FrameResult]) -> list[Segment]:
+def find_segments(results: Iterable[FrameResult]) -> list[Segment]:
     """All segments of a finished analysis, in order of their beginning."""
     finder = SegmentFinder()
     found = [segment for result in results for segment in finder.update(result)]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.integer]
 FloatArray = npt.NDArray[np.floating]
 
-_Z95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution
+Z95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution
 
 
 def accuracy_interval(correct: int, n: int) -> tuple[float, float]:
@@ -22,7 +22,7 @@ def accuracy_interval(correct: int, n: int) -> tuple[float, float]:
     return share_interval(correct / n, n) if n else (0.0, 1.0)
 
 
-def share_interval(share: float, n: float, z: float = _Z95) -> tuple[float, float]:
+def share_interval(share: float, n: float, z: float = Z95) -> tuple[float, float]:
     """The same for a share of `n` independent observations, which need not be a whole number.
 
     `z` is the two-sided quantile of the normal distribution, where another than 95% is wanted.
@@ -173,7 +173,7 @@ def paired_difference(first: FloatArray, second: FloatArray) -> tuple[float, flo
     """
     differences = np.asarray(second, np.float64) - np.asarray(first, np.float64)
     mean = float(differences.mean())
-    reach = 1.96 * float(differences.std()) / np.sqrt(len(differences))
+    reach = Z95 * float(differences.std()) / np.sqrt(len(differences))
     return mean, mean - reach, mean + reach
 
 

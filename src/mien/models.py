@@ -1,4 +1,6 @@
-"""What a model file says about itself, and where models are found. Imports errors and types only.
+"""What a model file says about itself, and where models are found.
+
+Imports errors, onnx_metadata and types only.
 
 A model is one ONNX file. Its `ModelSpec` lies inside it as JSON, under the metadata key `mien`;
 nothing is ever guessed from a file's name. `registry.json` lists the models that come with mien
@@ -10,20 +12,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from mien.errors import ModelError
+from mien.errors import ConfigError, ModelError
+from mien.onnx_metadata import read_metadata
 from mien.types import EXPRESSIONS
 
 METADATA_KEY: Final = "mien"
-#: And a temporal model its own.
+#: The same for a temporal model.
 TEMPORAL_METADATA_KEY: Final = "mien-temporal"
-_METADATA_PROPS: Final = 14  # the field's number in ONNX's ModelProto
 _PACKAGE: Final = Path(__file__).parent
 
 #: Searched in this order for `registry.json` and the files it names: the installed package, and
@@ -32,7 +34,7 @@ _HOMES: Final = (_PACKAGE / "shipped_models", _PACKAGE.parents[1] / "models")
 
 
 @dataclass(frozen=True)
-class Member:
+class FusionMember:
     """A model that a fusion refers to: its name, and the only file that will do."""
 
     name: str
@@ -85,7 +87,7 @@ class ModelSpec:
     data_sha256: str = ""
     commit: str = ""
     made_with: str = ""
-    members: tuple[Member, ...] = ()
+    members: tuple[FusionMember, ...] = ()
     illumination: str = "none"
     background: str = "keep"
     quantized_from: str = ""
@@ -111,8 +113,26 @@ class ModelSpec:
             )
         with readable_spec(file, "ModelSpec", "export it again"):
             values = spec_values(metadata[METADATA_KEY], cls)
-            members = tuple(Member(**member) for member in values.get("members", ()))
+            members = tuple(FusionMember(**member) for member in values.get("members", ()))
             return cls(**{**values, "members": members})
+
+
+def require_classes(spec: ModelSpec, found: Sequence[str], what: str) -> None:
+    """Refuse rows of other classes than a model's.
+
+    Args:
+        spec: the model's.
+        found: the classes of the rows, in order.
+        what: what the message begins with: the model, or the setting that names it.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    if tuple(found) != spec.labels:
+        raise ConfigError(
+            f"{what}: expected data with its classes {', '.join(spec.labels)}, found "
+            f"{', '.join(found)}"
+        )
 
 
 def spec_values(text: str, kind: type[Any]) -> dict[str, Any]:
@@ -181,10 +201,7 @@ class ModelEntry:
         try:
             data = self.path.read_bytes()
         except OSError as error:
-            raise ModelError(
-                f"{self.path}: model {self.name!r} cannot be read ({error.strerror}). "
-                "`mien models list` shows what there is"
-            ) from error
+            raise self._unreadable(error) from error
         found = hashlib.sha256(data).hexdigest()
         if self.sha256 is not None and found != self.sha256:
             raise ModelError(
@@ -193,11 +210,21 @@ class ModelEntry:
             )
         return data
 
+    def spec(self) -> ModelSpec:
+        """An expression model's own description, read without opening its network.
+
+        What is wrong with the rest of the file is found where it is opened: see `read`.
+
+        Raises:
+            ModelError: missing, unreadable, or without a description that this version understands.
+        """
+        return ModelSpec.from_metadata(self._metadata, str(self.path))
+
     @property
-    def members(self) -> tuple[Member, ...]:
+    def members(self) -> tuple[FusionMember, ...]:
         """Of a fusion, the models that it refers to; none of others, and of what cannot be read."""
         try:
-            return ModelSpec.from_metadata(self._said, str(self.path)).members
+            return self.spec().members
         except ModelError:
             return ()
 
@@ -219,9 +246,27 @@ class ModelEntry:
     def _said(self) -> dict[str, str]:
         """What its file says about itself; nothing where it cannot be read."""
         try:
-            return _metadata(self.path)
-        except (OSError, LookupError, ValueError):
+            return self._metadata
+        except ModelError:
             return {}
+
+    @cached_property
+    def _metadata(self) -> dict[str, str]:
+        try:
+            return read_metadata(self.path)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        except (LookupError, ValueError) as error:
+            raise ModelError(
+                f"{self.path}: not a readable ONNX model. Use a model made by `mien export`, or "
+                "copy the file again"
+            ) from error
+
+    def _unreadable(self, error: OSError) -> ModelError:
+        return ModelError(
+            f"{self.path}: model {self.name!r} cannot be read ({error.strerror}). "
+            "`mien models list` shows what there is"
+        )
 
     @property
     def size(self) -> int | None:
@@ -279,7 +324,7 @@ def list_models() -> list[ModelEntry]:
     folder = os.environ.get("MIEN_MODELS")
     if folder:
         known = {entry.name for entry in entries}
-        files = sorted(Path(folder).glob("*.onnx"))
+        files = sorted(Path(folder).glob("[!.]*.onnx"))
         entries += [ModelEntry(file.stem, file, None) for file in files if file.stem not in known]
     return entries
 
@@ -316,7 +361,7 @@ def find_temporal(classifier: Collection[str]) -> ModelEntry | None:
     return next((entry for entry in candidates if entry.continues in classifier), None)
 
 
-def find_member(member: Member, fusion: Path) -> ModelEntry:
+def find_member(member: FusionMember, fusion: Path) -> ModelEntry:
     """The model that a fusion refers to: by its name, or as `NAME.onnx` beside the fusion.
 
     Raises:
@@ -342,42 +387,3 @@ def signature(name: str, sha256: str) -> str:
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    """What an ONNX file says about itself: its `metadata_props`, read without opening its network.
-
-    Raises:
-        OSError: it cannot be read.
-        LookupError, ValueError: not an ONNX file.
-    """
-    model = memoryview(path.read_bytes())
-    entries = [
-        dict(_fields(field)) for number, field in _fields(model) if number == _METADATA_PROPS
-    ]
-    return {bytes(entry[1]).decode(): bytes(entry[2]).decode() for entry in entries}
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Numbers and contents of the fields with a length in a message of Protocol Buffers."""
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        number, kind = tag >> 3, tag & 7
-        length, at = _varint(message, at)
-        if kind == 2:
-            yield number, message[at : at + length]
-            at += length
-        elif kind != 0:  # a number, read already; ONNX has no other kinds here
-            raise ValueError("not an ONNX file")
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """The whole number at a place, seven bits a byte from the lowest on, and where it ends."""
-    value = 0
-    for shift in range(0, 70, 7):
-        value |= (message[at] & 0x7F) << shift
-        at += 1
-        if message[at - 1] < 0x80:
-            return value, at
-    raise ValueError("not an ONNX file")

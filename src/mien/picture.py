@@ -30,6 +30,7 @@ _SIGNATURES: Final = {
     "GIF": (b"GIF87a", b"GIF89a"),
     "TIFF": (b"II*\0", b"MM\0*"),
 }
+_STILL: Final = (*_SIGNATURES["JPEG"], *_SIGNATURES["PNG"], *_SIGNATURES["TIFF"], b"BM")
 
 
 def read_picture(
@@ -81,6 +82,15 @@ def read_picture(
             raise SourceError(
                 f"{name}: damaged or cut off ({error}). Copy or download it again"
             ) from error
+
+
+def looks_like_picture(data: bytes) -> bool:
+    """Whether bytes, twelve at least, begin as a JPEG, PNG, WebP, BMP or TIFF does.
+
+    Pillow knows formats that nobody should open who does not know where they come from, such as
+    PostScript, which it hands to another program.
+    """
+    return data.startswith(_STILL) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
 
 
 def _begins_as(file: str | Path | BinaryIO) -> str:

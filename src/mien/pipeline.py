@@ -1,7 +1,7 @@
 """Everything together: `Analyzer` takes sources and yields results. The only room that composes.
 
-May import every stage (sources, finding, following, classifier, temporal, quality, shape, identity)
-and what lies below.
+May import every stage (sources, finding, following, classifier, temporal, quality, shape, identity,
+sinks) and what lies below.
 
 A video's frames pass three threads, each a frame or two ahead of the next: one decodes, one finds
 and follows the faces, and whoever asked for the results reads what they show.
@@ -30,6 +30,7 @@ from mien.models import file_sha256, signature
 from mien.quality import QualityGate, is_doubtful
 from mien.shape import SCALE as MESH_SCALE
 from mien.shape import FaceMesh
+from mien.sinks import Sink, open_sink
 from mien.sources import MAX_PIXELS, Source, Span, open_source
 from mien.temporal import Baseline, OverTime, Smoother
 from mien.timing import StageTimes
@@ -112,6 +113,14 @@ class Analyzer:
         device: on what the networks compute: `cpu`; `cuda`, or `cuda:1` for the second GPU;
             `openvino` or `openvino:gpu`; `coreml`; or `auto`, `cuda` where it works and else `cpu`
             (which one, the attribute `device` says).
+
+    Attributes:
+        classifier: the expression model.
+        detector: finds the faces.
+        temporal: the temporal model that videos are read with; None where they are averaged.
+        recognizer: says whose faces they are; None where that is not asked for.
+        balanced: whether all classes are taken for equally likely.
+        times: how long each stage took so far.
 
     Raises:
         ModelError: a model is missing or altered, or has no attention to show, does not know the
@@ -323,6 +332,15 @@ class Analyzer:
         )
         return [HeatMap(*pair) for pair in zip(maps, transforms, strict=True)]
 
+    def analyze(self, source: SourceLike) -> FrameResult:
+        """The result of one picture; of a video, that of its first frame.
+
+        Raises:
+            SourceError: the source cannot be read.
+        """
+        with self.open(source) as opened:
+            return next(self.run(opened))[1]
+
     def stream(self, source: SourceLike) -> Iterator[FrameResult]:
         """Results of one source, frame by frame, as they are ready.
 
@@ -335,6 +353,22 @@ class Analyzer:
         with self.open(source) as opened:
             for _, result in self.run(opened):
                 yield result
+
+    def open_sink(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Sink:
+        """A sink for what this analyzer answers: its classes, and faces' shape and whose they are.
+
+        See `mien.open_sink`, whose tables hold what every analyzer answers.
+
+        Raises:
+            SinkError: unknown suffix, no such folder to write into, or the file is already there.
+        """
+        return open_sink(
+            path,
+            overwrite=overwrite,
+            labels=self.classifier.spec.labels,
+            shape=self._mesh is not None,
+            identity=self.recognizer is not None,
+        )
 
     def run(self, source: Source) -> Iterator[tuple[Frame, FrameResult]]:
         """As `stream`, on an opened source, with each frame beside its result (to draw on it)."""
@@ -374,9 +408,7 @@ def analyze(source: SourceLike, *, model: str | Path | None = None) -> FrameResu
         SourceError: the picture cannot be read.
         ModelError: the model is missing or altered.
     """
-    for result in Analyzer(model).stream(source):
-        return result
-    raise AssertionError("a source that opens has at least one frame")
+    return Analyzer(model).analyze(source)
 
 
 def _faces(

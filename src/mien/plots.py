@@ -1,4 +1,4 @@
-"""Figures for reports. May import numpy, and matplotlib inside functions (the extra `report`).
+"""Figures for reports. Imports numpy and whole, and matplotlib inside functions (extra `report`).
 
 Every function writes one picture file and returns nothing. The look is plain: no grid where there
 is a number, one colour where there is one quantity.
@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from mien.whole import whole
 
 _INK = "#1f2a44"
 _SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # Okabe & Ito, 2008
@@ -49,7 +51,8 @@ def _panels(
     file.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():  # names in scripts that the font does not have become boxes
         warnings.filterwarnings("ignore", message="Glyph ")
-        figure.savefig(file, dpi=130)
+        with whole(file) as partial:
+            figure.savefig(partial, dpi=130)
 
 
 def count_chart(counts: Mapping[str, Mapping[str, int]], splits: Sequence[str], file: Path) -> None:

@@ -105,6 +105,13 @@ def surroundings(
     return np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]]), moved
 
 
+def cut_rgb(image: UInt8Array, transform: npt.NDArray[np.float64], size_px: int) -> Float32Array:
+    """A square `float32 (3, size_px, size_px)`, 0..255, of an RGB picture: see `sample`."""
+    patch, moved = surroundings(image, transform, size_px)
+    channels = [sample(patch[:, :, c], moved, size_px) for c in range(3)]
+    return np.stack(channels).astype(np.float32)
+
+
 def interpolate(
     grid: npt.NDArray[np.number], points: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float64]:

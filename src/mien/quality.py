@@ -68,7 +68,7 @@ class QualityGate:
         if not len(faces):
             return []
         measures = {
-            "small": sides(faces),
+            "small": faces.sides,
             "turned": np.abs(nose_offset(faces.landmarks)),
             "unsure-detection": faces.scores,
             "covered": self.covers(crops),
@@ -111,11 +111,6 @@ def crop_measures(crops: UInt8Array) -> dict[str, Float32Array]:
         "too bright": burnt,
         "too flat": _deviation(pixels - mean, inside),
     }
-
-
-def sides(faces: Detections) -> Float32Array:
-    """Longer side of each face in pixels of its picture: `(N,)`."""
-    return np.asarray((faces.boxes[:, 2:] - faces.boxes[:, :2]).max(1), np.float32)
 
 
 def scored(name: str, values: Float32Array) -> Float32Array:

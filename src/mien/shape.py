@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from mien.geometry import transform_points
 from mien.inference import Network
-from mien.preprocess import sample, surroundings
-from mien.types import FaceShape, Float32Array, Frame
+from mien.preprocess import cut_rgb
+from mien.types import FaceShape, Frame
 from mien.weights import read_weights
 
 _WEIGHTS: Final = "face_mesh.onnx"
@@ -68,8 +68,9 @@ class FaceMesh:
         """
         if not len(transforms):
             return []
-        crops = np.stack([_cut(frame, transform) for transform in transforms])
-        points, presence = self._network.run(crops, ["points", "presence"])
+        crops = [cut_rgb(frame.image, transform, self.INPUT_PX) for transform in transforms]
+        inputs = np.stack(crops) / np.float32(255)
+        points, presence = self._network.run(inputs, ["points", "presence"])
         meshes = points.reshape(-1, POINTS, 3).astype(np.float64)
         sure = 1 / (1 + np.exp(-presence[:, 0].astype(np.float64)))
         found = []
@@ -78,13 +79,6 @@ class FaceMesh:
             flat = transform_points(transform, mesh[:, :2] - 0.5)
             found.append(shape_of(np.column_stack([flat, mesh[:, 2] * step]), float(p)))
         return found
-
-
-def _cut(frame: Frame, transform: npt.NDArray[np.float64]) -> Float32Array:
-    """The network's input `(3, S, S)`, 0..1."""
-    patch, moved = surroundings(frame.image, transform, FaceMesh.INPUT_PX)
-    channels = [sample(patch[:, :, c], moved, FaceMesh.INPUT_PX) for c in range(3)]
-    return np.stack(channels).astype(np.float32) / np.float32(255)
 
 
 def shape_of(mesh: npt.NDArray[np.float64], presence: float) -> FaceShape:

@@ -1,6 +1,6 @@
 """Expressions over time: what a face showed a moment ago helps to say what it shows now.
 
-May import numpy, and from mien: errors, inference, models.
+May import numpy, and from mien: errors, inference, metrics, models.
 
 `Smoother` averages a face's answers over the recent past. `TemporalModel` is a trained network that
 does so with judgement: it follows a real onset quickly and keeps calm when a mouth only speaks.
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from mien.errors import ModelError
 from mien.inference import Network
+from mien.metrics import softmax
 from mien.models import TEMPORAL_METADATA_KEY, ModelEntry, readable_spec, spec_values
 
 Float64Array = npt.NDArray[np.float64]
@@ -32,12 +33,12 @@ _LEAST: Final = 1e-6
 
 #: A track that is not seen for longer will not come back.
 MEMORY_S: Final = 60.0
-#: When the first frame's last one counts as seen: so long ago that nothing of it is left.
+#: The gap reported for a track's first frame: so long that nothing earlier counts.
 LONG_AGO_S: Final = 1e6
 
 
 class OverTime(Protocol):
-    """What makes of each frame's answers one that takes the past into account."""
+    """Turns answers about single frames into answers that take earlier frames into account."""
 
     def update(
         self,
@@ -84,7 +85,7 @@ class Smoother:
         if not self.time_constant_s:
             return probs
         self._known = {n: k for n, k in self._known.items() if time_s - k[0] <= _FORGET_S}
-        smoothed = np.empty_like(probs)
+        smoothed = np.empty(probs.shape)
         for row, (number, p) in enumerate(zip(numbers, probs, strict=True)):
             logs = np.log(np.maximum(p, _LEAST))
             if number in self._known:
@@ -92,8 +93,8 @@ class Smoother:
                 gain = 1 - np.exp(-(time_s - then_s) / self.time_constant_s)
                 logs = before + gain * (logs - before)
             self._known[number] = (time_s, logs)
-            smoothed[row] = _probabilities(logs)
-        return smoothed
+            smoothed[row] = logs
+        return softmax(smoothed)
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ class TemporalModel:
         )
         for number, state in zip(numbers, states, strict=True):
             self._known[number] = (time_s, state)
-        return np.stack([_probabilities(row) for row in logits.astype(np.float64)])
+        return softmax(logits)
 
 
 class Baseline:
@@ -268,7 +269,7 @@ class Baseline:
             if time_s <= resting.until_s:
                 resting.learn(logs - logs[self._neutral])
             excess = np.maximum(resting.odds - self._usual, 0)
-            corrected[row] = _probabilities(logs - self.STRENGTH * excess)
+            corrected[row] = softmax((logs - self.STRENGTH * excess)[None])[0]
         return corrected
 
 
@@ -287,8 +288,3 @@ class _Resting:
             self.odds = odds
         else:
             self.odds = self.odds + (odds - self.odds) / self.frames
-
-
-def _probabilities(logs: Float64Array) -> Float64Array:
-    weights = np.exp(logs - logs.max())
-    return np.asarray(weights / weights.sum())

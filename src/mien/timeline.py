@@ -24,6 +24,7 @@ from mien.companions import Marker
 from mien.errors import SinkError, SourceError
 from mien.events import Segment, SegmentFinder
 from mien.types import FrameResult
+from mien.whole import whole
 
 _POINTS: Final = 1200  # a face's curve has at most so many
 _FACES: Final = 12  # the faces that are longest in sight
@@ -185,7 +186,8 @@ def write_timeline(timeline: Timeline, file: Path) -> None:
 
 def _write(timeline: Timeline, file: Path) -> None:
     if file.suffix.lower() in (".html", ".htm"):
-        file.write_text("\n".join(_page(timeline)), encoding="utf-8")
+        with whole(file) as partial:
+            partial.write_text("\n".join(_page(timeline)), encoding="utf-8")
         return
     rows = [
         (

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from mien.batch.remote import is_remote, list_remote, read_remote
 from mien.errors import ConfigError, MienError, SourceError
-from mien.sources import expand_source
+from mien.sources import expand_source, is_live
 from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 _MANIFESTS: Final = (".csv", ".parquet")
@@ -101,7 +101,7 @@ def _named(argument: str, listing: Listing) -> Iterator[Input]:
             if files == [argument] or (known and not name.startswith(".")):
                 yield Input(file)
     else:
-        if argument == "-" or (argument.isdecimal() and not os.path.exists(argument)):
+        if is_live(argument):
             raise SourceError(f"{argument}: is live. `mien analyze` reads it; a batch takes files")
         files, errors = expand_source(argument)
         listing.failures += [(argument, error) for error in errors]

@@ -25,7 +25,7 @@ from mien.errors import MienError, SinkError
 
 
 @dataclass
-class _Member:
+class _Hired:
     """A worker as seen from outside.
 
     Attributes:
@@ -55,7 +55,7 @@ def run_local(
         MienError: results cannot be written, or workers cannot start.
     """
     folder = BatchFolder(order.folder)
-    crew: list[_Member] = []
+    crew: list[_Hired] = []
     try:
         while not schedule.is_finished:
             idle = [member for member in crew if member.ready and member.task is None]
@@ -88,22 +88,22 @@ def run_local(
             member.process.join()
 
 
-def _hire(order: Order) -> _Member:
+def _hire(order: Order) -> _Hired:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, order), daemon=True)
     process.start()
     theirs.close()  # so that the line ends where the process does
-    return _Member(process, ours)
+    return _Hired(process, ours)
 
 
-def _give(member: _Member, task: Task) -> None:
+def _give(member: _Hired, task: Task) -> None:
     member.task = task
     with suppress(OSError):  # where it is dead, the line will say so
         member.line.send(task)
 
 
-def _bury(member: _Member, schedule: Schedule, folder: BatchFolder) -> None:
+def _bury(member: _Hired, schedule: Schedule, folder: BatchFolder) -> None:
     """Find out how a worker died, and on what."""
     member.process.join()
     code = member.process.exitcode or 0

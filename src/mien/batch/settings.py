@@ -187,7 +187,7 @@ class Job:
 
 
 def _difference(before: Sequence[str], now: Sequence[str]) -> str:
-    """In what the columns of then are not those of now."""
+    """How the old columns differ from the new ones."""
     if not before:
         return "which were not written down then"
     differences = {

@@ -177,7 +177,6 @@ def add_answer_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Analyse every source; a bad one never costs the others their results."""
     from mien.pipeline import Analyzer
-    from mien.sinks import open_sink
     from mien.sources import expand_source
 
     _check(options)
@@ -204,17 +203,8 @@ def run(options: argparse.Namespace) -> int:
             if not options.quiet:
                 say_chosen(options, analyzer)
             _say_who_is_known(options, analyzer)
-            labels = analyzer.classifier.spec.labels
             sinks = [
-                stack.enter_context(
-                    open_sink(
-                        out,
-                        overwrite=options.overwrite,
-                        labels=labels,
-                        shape=options.shape,
-                        identity=analyzer.recognizer is not None,
-                    )
-                )
+                stack.enter_context(analyzer.open_sink(out, overwrite=options.overwrite))
                 for out in options.out
             ]
             began = time.perf_counter()

@@ -71,8 +71,7 @@ def run(options: argparse.Namespace) -> int:
         segment_s=SEGMENT_S if options.segment is None else options.segment,
         memory_mb=options.worker_memory,
     )
-    progress = Progress(None, "inputs", quiet=options.quiet)
-    try:
+    with Progress(None, "inputs", quiet=options.quiet) as progress:
         summary = run_batch(
             options.input,
             options.out,
@@ -83,8 +82,6 @@ def run(options: argparse.Namespace) -> int:
             retry_failed=options.retry_failed,
             on_progress=progress.update,
         )
-    finally:
-        progress.close()
     totals = summary.totals
     for _, error in summary.unlisted:
         say(f"mien: {error}")

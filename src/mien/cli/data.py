@@ -59,9 +59,8 @@ def _info(options: argparse.Namespace) -> int:
 
     if options.plot:
         require_extra("report", "matplotlib")
-    progress = Progress(None, "pictures", quiet=options.json)
-    description = describe(options.path, progress.update)
-    progress.close()
+    with Progress(None, "pictures", quiet=options.json) as progress:
+        description = describe(options.path, progress.update)
     print(json.dumps(description.to_dict()) if options.json else _table(description))
     if options.plot:
         from mien.plots import count_chart
@@ -136,9 +135,8 @@ def _check(options: argparse.Namespace) -> int:
     from mien.inspection import KINDS, check
 
     classifier = None if options.no_model else ExpressionClassifier(options.model, threads=2)
-    progress = Progress(None, "pictures", quiet=options.json)
-    findings = check(options.path, classifier, progress.update)
-    progress.close()
+    with Progress(None, "pictures", quiet=options.json) as progress:
+        findings = check(options.path, classifier, progress.update)
     if options.json:
         for finding in findings:
             print(json.dumps(asdict(finding), ensure_ascii=False))

@@ -164,13 +164,10 @@ def _clips(options: argparse.Namespace) -> int:
     _require_expressions(analyzer, "--clips: videos")
     folder = Path(options.data)
     clips = load_clips(folder)
-    progress = Progress(len(clips), "clips", quiet=options.json)
-    try:
+    with Progress(len(clips), "clips", quiet=options.json) as progress:
         evaluation = examine_clips(
             analyzer, clips, folder, views=options.views, progress=progress.update
         )
-    finally:
-        progress.close()
     print(json.dumps(evaluation.to_dict()) if options.json else format_clips(evaluation))
     broken = [clip.error for clip in evaluation.clips if clip.error]
     for error in broken:
@@ -225,25 +222,22 @@ def _slices(options: argparse.Namespace) -> int:
     readers = [kind(ExpressionClassifier(m, threads=2), views=options.views) for m in models]
     if len({reader.name for reader in readers}) < len(readers):
         raise ConfigError("--model: two models of the same name. Give each once")
-    progress = Progress(None, "pictures", quiet=options.json)
-    sample, seed, update = options.sample, options.seed, progress.update
-    try:
+    sample, seed = options.sample, options.seed
+    with Progress(None, "pictures", quiet=options.json) as progress:
         if light:
             sliced = slice_lights(readers, load_lights(options.data), name=name)
         elif options.pipeline:
             pictures = load_pictures(options.data)
             sliced = slice_pictures(
                 readers, pictures, name=name, pose=options.pose,
-                sample=sample, seed=seed, progress=update,
+                sample=sample, seed=seed, progress=progress.update,
             )  # fmt: skip
         else:
             data = load_crops(options.data, options.split)
             sliced = slice_crops(
                 readers, data, name=name, split=options.split,
-                sample=sample, seed=seed, progress=update,
+                sample=sample, seed=seed, progress=progress.update,
             )  # fmt: skip
-    finally:
-        progress.close()
     if options.json:
         print(json.dumps([s.to_dict() for s in sliced]))
     else:
@@ -265,13 +259,10 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
     analyzer = Analyzer(_model(options), expect=options.expect, device=options.device)
     _require_expressions(analyzer, "--pipeline: full pictures")
     pictures = load_pictures(options.data)
-    progress = Progress(len(pictures), "pictures", quiet=options.json)
-    try:
+    with Progress(len(pictures), "pictures", quiet=options.json) as progress:
         everything = answer_pictures(
             analyzer, pictures, views=options.views, progress=progress.update
         )
-    finally:
-        progress.close()
     answers, spec = of_pose(everything, options.pose), analyzer.classifier.spec
     return answers, summarize(
         answers, spec, data=name, views=options.views, balanced=analyzer.balanced, pose=options.pose

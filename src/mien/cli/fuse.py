@@ -67,13 +67,13 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _fuse(options: argparse.Namespace) -> int:
     require_extra("train", "torch", "onnx")
-    from mien.classifier import ExpressionClassifier
     from mien.datasets import load_crops
+    from mien.models import find_model
     from mien.training.fuse import fuse
 
     if options.views < 1:
         raise ConfigError(f"--views: expected at least 1, got {options.views}")
-    labels = ExpressionClassifier(options.model[0]).spec.labels
+    labels = find_model(options.model[0]).spec().labels
     spec = fuse(
         options.model,
         options.method,
@@ -93,11 +93,11 @@ def _fuse(options: argparse.Namespace) -> int:
 
 def _quantize(options: argparse.Namespace) -> int:
     require_extra("train", "torch", "onnx")
-    from mien.classifier import ExpressionClassifier
     from mien.datasets import load_crops
+    from mien.models import find_model
     from mien.training.quantize import quantize
 
-    labels = ExpressionClassifier(options.model).spec.labels
+    labels = find_model(options.model).spec().labels
     spec = quantize(
         options.model,
         load_crops(options.data, "Training", classes=labels),
@@ -116,12 +116,12 @@ def _quantize(options: argparse.Namespace) -> int:
 
 def _calibrate(options: argparse.Namespace) -> int:
     require_extra("train", "torch", "onnx")
-    from mien.classifier import ExpressionClassifier
     from mien.datasets import load_crops, read_rows
+    from mien.models import find_model
     from mien.training.calibration import class_shares
     from mien.training.recalibrate import recalibrate
 
-    labels = ExpressionClassifier(options.model).spec.labels
+    labels = find_model(options.model).spec().labels
     splits = {row.split for row in read_rows(options.data)}
     if not options.split and "Training" in splits and "PublicTest" not in splits:
         raise ConfigError(

@@ -59,13 +59,11 @@ def _size(entry: ModelEntry) -> str:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from mien.classifier import ExpressionClassifier
     from mien.models import find_model
     from mien.temporal import TemporalModel
 
     entry = find_model(options.name)
-    temporal = entry.is_temporal
-    spec = TemporalModel(entry).spec if temporal else ExpressionClassifier(options.name).spec
+    spec = TemporalModel(entry).spec if entry.is_temporal else entry.spec()
     card = entry.path.with_suffix(".md")
     if not options.json and card.is_file():
         print(card.read_text(encoding="utf-8"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 from mien.cli.exits import counted, say
 from mien.errors import SinkError
+from mien.whole import whole
 
 
 def spare_sources(outs: Sequence[str], paths: Sequence[str]) -> None:
@@ -67,19 +67,16 @@ def list_failures(
         first = Path(outs[0])
         folder = first if first.is_dir() else first.parent
     file = folder / "failures.jsonl"
-    partial = folder / f".{file.stem}.part.jsonl"
     rows = [{"source": source, "error": error} for source, error in failures]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     failed = counted(len(rows), "input")
     try:
-        # A name that is no text becomes an escape of JSON's.
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-        if file.is_file() and not overwrite:
-            file.rename(_free(folder, "failures"))
-        partial.replace(file)
+        with whole(file) as partial:
+            # A name that is no text becomes an escape of JSON's.
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+            if file.is_file() and not overwrite:
+                file.rename(_free(folder, "failures"))
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise SinkError(
             f"{file}: cannot be written ({error.strerror}). {failed} failed, as said above; the "
             "others are complete"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mien.cli.device import add_device_options
 from mien.cli.exits import GOOD, require_extra, say
+from mien.whole import whole
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
             threads=options.threads,
             note=say,
         )
-        file = Path(options.out) / "study.json"
-        file.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
+        with whole(Path(options.out) / "study.json") as partial:
+            partial.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result.to_dict()) if options.json else format_study(result))
     return GOOD

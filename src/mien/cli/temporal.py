@@ -56,9 +56,8 @@ def _run(options: argparse.Namespace) -> int:
     builder = BankBuilder(classifier, recipe.seed)
     for path in options.pictures:
         pictures = [p for p in load_pictures(path) if not recipe.excludes(p.group)]
-        progress = Progress(len(pictures), "pictures")
-        builder.add_pictures(pictures, progress.update)
-        progress.close()
+        with Progress(len(pictures), "pictures") as progress:
+            builder.add_pictures(pictures, progress.update)
         say(f"{path}: {len(pictures):,} pictures")
     if options.crops:
         builder.add_crops(load_crops(options.crops, "Training", classes=labels), recipe.crops)

@@ -105,18 +105,19 @@ def _train(options: argparse.Namespace) -> int:
         )
         _draw(out)
 
-    fit(
-        recipe,
-        train,
-        validation,
-        out,
-        fabric=fabric,
-        resume=options.resume,
-        threads=options.threads,
-        report=epoch,
-        progress=step,
-        note=note,
-    )
+    with progress:
+        fit(
+            recipe,
+            train,
+            validation,
+            out,
+            fabric=fabric,
+            resume=options.resume,
+            threads=options.threads,
+            report=epoch,
+            progress=step,
+            note=note,
+        )
     part_ways()
     note(f"done: `mien export {options.out} --data {options.data} --out {recipe.name}.onnx`")
     return GOOD

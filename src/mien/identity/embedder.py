@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mien.geometry import invert_transform, similarity_transform, transform_points
 from mien.inference import Network
-from mien.preprocess import sample, surroundings
+from mien.preprocess import cut_rgb
 from mien.types import Detections, Float32Array, Frame
 from mien.weights import read_weights
 
@@ -58,8 +58,9 @@ class FaceEmbedder:
         descriptors = np.zeros((len(faces), self.SIZE), np.float32)
         for begin in range(0, len(faces), _BATCH):
             part = slice(begin, begin + _BATCH)
-            crops = np.stack([_cut(frame, points) for points in faces.landmarks[part]])
-            (descriptors[part],) = self._network.run(crops)
+            transforms = [face_transform(points) for points in faces.landmarks[part]]
+            crops = [cut_rgb(frame.image, transform, self.INPUT_PX) for transform in transforms]
+            (descriptors[part],) = self._network.run(np.stack(crops))
         return descriptors
 
 
@@ -86,11 +87,3 @@ def turned_px(landmarks: Float32Array) -> float:
     places = invert_transform(face_transform(landmarks))
     off = transform_points(places, landmarks) - PLACES
     return float(np.sqrt((off**2).sum(1).mean()))
-
-
-def _cut(frame: Frame, landmarks: Float32Array) -> Float32Array:
-    """The network's input `(3, S, S)`, RGB, 0..255."""
-    side = FaceEmbedder.INPUT_PX
-    patch, moved = surroundings(frame.image, face_transform(landmarks), side)
-    channels = [sample(patch[:, :, c], moved, side) for c in range(3)]
-    return np.stack(channels).astype(np.float32)

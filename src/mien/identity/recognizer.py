@@ -38,7 +38,7 @@ _MOST_A_FRAME: Final = 4  # faces that are described in one frame of a video
 _NEW_FROM: Final = 3  # views, or so many seconds, after which a track may be a new person's
 _NEW_FROM_S: Final = 0.5
 
-_FORGET_S: Final = 10.0  # longer than any tracker waits for a face
+_FORGET_S: Final = 10.0  # a track that was out of sight for longer is forgotten
 
 #: Smaller faces (see `size_px`) belong to nobody: blurred ones look like each other.
 _SMALLEST_PX: Final = 12.0
@@ -78,8 +78,8 @@ class _Sighting:
         # A poor view waits for a better one, but not for ever.
         return since_s >= (every_s if quality >= _WORTH * best else 2 * _THEN_EVERY_S)
 
-    def looks_other(self, descriptor: Float32Array, time_s: float) -> bool:
-        """Whether this view does not look like the track."""
+    def note(self, descriptor: Float32Array, time_s: float) -> bool:
+        """Count a described view; returns whether it fails to look like the track."""
         self.described_s = time_s
         far = bool(self.views) and distance(self.rows(), descriptor[None]) > _OTHER
         self.doubts = self.doubts + 1 if far else 0
@@ -109,7 +109,7 @@ class Sightings:
     def see(
         self, numbers: Sequence[int], keys: Iterator[Hashable], time_s: float
     ) -> list[_Sighting]:
-        """The tracks that are in view. Those that were lost long ago do not come back."""
+        """The tracks that are in view. Those that were lost long ago are forgotten."""
         for number in numbers:
             before = self.tracks.get(number)
             if before is None:
@@ -200,16 +200,16 @@ class Recognizer:
         """
         now_s = frame.time_s
         tracks = sightings.see(numbers, self._keys, now_s)
-        qualities = [quality(faces, crops, i) for i in range(len(faces))]
+        qualities = [recognizability(faces, crops, i) for i in range(len(faces))]
         due = [i for i, track in enumerate(tracks) if track.wants(qualities[i], now_s)]
         # Who waits the longest comes first.
         due = sorted(due, key=lambda i: tracks[i].described_s)[:_MOST_A_FRAME]
         for i, row in zip(due, self.embedder.describe(frame, faces.select(due)), strict=True):
-            if not tracks[i].looks_other(row, now_s):
+            if not tracks[i].note(row, now_s):
                 tracks[i].add(qualities[i], row)
             elif tracks[i].doubts >= _DOUBTS:
                 tracks[i] = sightings.restart(numbers[i], self._keys, now_s)
-                tracks[i].looks_other(row, now_s)
+                tracks[i].note(row, now_s)
                 tracks[i].add(qualities[i], row)
         if due or sightings.shown != numbers:
             self._assign([track for track in tracks if track.views], now_s)
@@ -222,7 +222,7 @@ class Recognizer:
             track.person, track.similarity = person, _similarity(away)
 
 
-def quality(faces: Detections, crops: UInt8Array, i: int) -> float:
+def recognizability(faces: Detections, crops: UInt8Array, i: int) -> float:
     """How well face `i` can be recognized, compared with other views of the same person.
 
     Large, sharp (differences of neighbouring pixels, in deviations), sure and from the front; 0

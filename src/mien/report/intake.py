@@ -263,10 +263,10 @@ class _Intake:
         return Track(
             number,
             np.array(face.spans.index, np.int64),
-            sums[:, 0],
-            sums[:, 1],
-            sums[:, 2 : 2 + classes],
-            sums[:, 2 + classes :],
-            tuple(sorted(face.segments, key=lambda segment: segment.start_s)),
-            face.person,
+            seen_s=sums[:, 0],
+            uncertain_s=sums[:, 1],
+            shown_s=sums[:, 2 : 2 + classes],
+            probs_s=sums[:, 2 + classes :],
+            segments=tuple(sorted(face.segments, key=lambda segment: segment.start_s)),
+            person=face.person,
         )

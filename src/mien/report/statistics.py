@@ -14,12 +14,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mien.metrics import share_interval
+from mien.metrics import Z95, share_interval
 
 FloatArray = npt.NDArray[np.float64]
 
 RESAMPLES: Final = 2000  # of a bootstrap
-_Z95: Final = 1.959963984540054
 _WINDOW: Final = 2.5  # so many correlation times are summed over
 _SEED: Final = 0  # the same tables give the same report
 
@@ -108,7 +107,7 @@ def shares_over_units(shares: FloatArray) -> list[Estimate]:
 
 def _fewer(n: float) -> float:
     """By what a number shrinks because the spread is known from so few."""
-    return (_Z95 / student_quantile(max(1, round(n) - 1))) ** 2
+    return (Z95 / student_quantile(max(1, round(n) - 1))) ** 2
 
 
 def _share(share: float, looks: float) -> Estimate:
@@ -133,8 +132,8 @@ def mean_interval(values: FloatArray) -> Estimate:
 def student_quantile(freedom: int) -> float:
     """The two-sided 95% quantile of Student's distribution, by bisection."""
     if freedom > 1000:  # 1.962 and less
-        return _Z95
-    low, high = _Z95, 13.0  # that of one degree of freedom is 12.71
+        return Z95
+    low, high = Z95, 13.0  # that of one degree of freedom is 12.71
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if _student_inside(middle, freedom) < 0.95 else (low, middle)

@@ -1,5 +1,5 @@
-"""The moments at which faces showed most, cut out of their videos. Imports numpy, Pillow, and from
-mien: errors, results, sources, types, and the sibling `recording`.
+"""The moments at which faces showed most, cut out of their videos. Imports Pillow, and from mien:
+annotate, errors, results, sources, types, and the sibling `recording`.
 
 Only plain video files are opened: a table may come from anywhere, and what it calls its source is
 no reason to follow a URL.
@@ -15,9 +15,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from PIL import Image
 
+from mien.annotate import anonymize
 from mien.errors import ConfigError, SourceError
 from mien.events import Segment
 from mien.report.recording import Recording
@@ -29,7 +29,6 @@ _MOST: Final = 12  # pictures in a report
 _SIDE_PX: Final = 200
 _AROUND: Final = 1.6  # sides of the picture in sides of the face
 _AROUND_BLURRED: Final = 3.0  # more of its surroundings, where the face itself is not to be seen
-_MOSAIC: Final = 5  # cells of a blurred face
 
 
 @dataclass(frozen=True)
@@ -156,9 +155,7 @@ def _frame(video: Path, time_s: float, result: FrameResult) -> UInt8Array:
 def _picture(image: UInt8Array, result: FrameResult, track_id: int, *, blur: bool) -> str:
     x, y, w, h = next(face.box for face in result.faces if face.track_id == track_id)
     if blur:
-        image = image.copy()
-        for face in result.faces:
-            _hide(image, face.box)
+        image = anonymize(image, result.faces)
     height, width = image.shape[:2]
     side = max(1.0, min(max(w, h) * (_AROUND_BLURRED if blur else _AROUND), width, height))
     left = min(max(x + w / 2 - side / 2, 0.0), width - side)
@@ -169,16 +166,3 @@ def _picture(image: UInt8Array, result: FrameResult, track_id: int, *, blur: boo
         (_SIDE_PX, _SIDE_PX), Image.Resampling.LANCZOS, box=edges, reducing_gap=2.0
     ).save(file, "JPEG", quality=84)
     return "data:image/jpeg;base64," + b64encode(file.getvalue()).decode("ascii")
-
-
-def _hide(image: UInt8Array, box: tuple[float, float, float, float]) -> None:
-    """Replace a face and a fifth around it by a few cells of its mean colours."""
-    x, y, w, h = box
-    height, width = image.shape[:2]
-    left, right = (int(np.clip(v, 0, width)) for v in (x - 0.2 * w, x + 1.2 * w))
-    top, bottom = (int(np.clip(v, 0, height)) for v in (y - 0.2 * h, y + 1.2 * h))
-    if right <= left or bottom <= top:
-        return
-    part = Image.fromarray(image[top:bottom, left:right])
-    cells = part.resize((_MOSAIC, _MOSAIC), Image.Resampling.BOX)
-    image[top:bottom, left:right] = np.asarray(cells.resize(part.size, Image.Resampling.NEAREST))

@@ -5,7 +5,6 @@ companions, errors, types.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from mien.report.recording import Recording
 from mien.report.thumbnails import Thumbnail, cut_out, find_videos
 from mien.report.views import VIEWS, View
 from mien.types import EXPRESSIONS
+from mien.whole import whole
 
 Faces = Literal["show", "blur", "hide"]
 
@@ -105,14 +105,14 @@ def write_report(
         thumbnails, notes = cut_out(recordings, found, blur=faces == "blur")
     labels = next((r.labels for r in recordings if r.labels), EXPRESSIONS)
     material = Material(
-        VIEWS[view],
-        tuple(recordings),
-        labels,
-        tuple(marked),
-        tuple(members),
-        tuple(thumbnails),
-        (*problems, *notes),
-        faces == "blur",
+        view=VIEWS[view],
+        recordings=tuple(recordings),
+        labels=labels,
+        markers=tuple(marked),
+        members=tuple(members),
+        thumbnails=tuple(thumbnails),
+        problems=(*problems, *notes),
+        blurred=faces == "blur",
     )
     for file in outs:
         if file in pages:
@@ -201,12 +201,10 @@ def _notices(material: Material, purpose: str) -> Iterator[Html]:
 
 
 def _save(text: str, out: Path) -> None:
-    """Write under another name and rename, so that a file that is there is complete."""
-    partial = out.with_name(f".{out.name}.part")
     try:
-        # File names may hold what no text can; the file then shows a mark in its place.
-        partial.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-        os.replace(partial, out)
+        with whole(out) as partial:
+            # File names may hold what no text can; the file then shows a mark in its place.
+            partial.write_text(text, encoding="utf-8", errors="replace", newline="\n")
     except OSError as error:
         raise SinkError(
             f"{out}: cannot be written ({error.strerror}). Check the folder and the disk's space"

@@ -104,7 +104,7 @@ class Application:
         app.include_router(self._videos.router())
 
         @app.get("/v1/models", tags=["models"])
-        async def models() -> list[dict[str, Any]]:
+        def models() -> list[dict[str, Any]]:
             """What `mien models list --json` prints."""
             return [entry.to_dict() for entry in list_models()]
 

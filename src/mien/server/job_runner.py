@@ -28,7 +28,7 @@ from mien.server.jobs import UPLOAD, Job, Jobs, State, delete
 from mien.server.meters import Meters
 from mien.server.settings import Settings
 from mien.server.workers import Workers
-from mien.sinks import Sink, open_sink
+from mien.sinks import Sink
 from mien.sinks.segments import SegmentCsvSink
 from mien.sources import Source, Span
 from mien.sources.video import open_container, open_video
@@ -193,17 +193,16 @@ class JobRunner:
         for path in folder.iterdir():  # of an attempt before this one
             if path != upload:
                 delete(path)
-        labels = self._analyzer.classifier.spec.labels
         with ExitStack() as stack:
             source = stack.enter_context(self._open(job, upload))
             tables: list[Sink] = [
-                stack.enter_context(open_sink(folder / name, labels=labels))
+                stack.enter_context(self._analyzer.open_sink(folder / name))
                 for name in ("results.jsonl", "results.csv", "results.parquet", "subtitles.vtt")
             ]
-            tables.append(stack.enter_context(SegmentCsvSink(folder / "segments.csv", labels)))
+            tables.append(stack.enter_context(SegmentCsvSink(folder / "segments.csv")))
             copy: Sink | None = None
             if job.annotated:
-                copy = stack.enter_context(open_sink(folder / "annotated.mp4"))
+                copy = stack.enter_context(self._analyzer.open_sink(folder / "annotated.mp4"))
             self._follow(job, source, tables, copy, upload)
         write_report([folder / "results.jsonl"], folder / "report.html")
 

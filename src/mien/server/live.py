@@ -26,10 +26,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mien.errors import SourceError
 from mien.following import Following
-from mien.picture import read_picture
+from mien.picture import looks_like_picture, read_picture
 from mien.pipeline import Analyzer
 from mien.server.meters import Meters
-from mien.server.pictures import looks_like_picture
 from mien.server.settings import Settings
 from mien.server.workers import Full, Workers
 from mien.types import Frame

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mien.errors import SourceError
-from mien.picture import read_picture
+from mien.picture import looks_like_picture, read_picture
 from mien.pipeline import Analyzer, Found
 from mien.server.meters import Meters
 from mien.server.refusals import Refusal
@@ -32,10 +32,6 @@ from mien.types import Frame, FrameResult
 #: How many pictures' faces are classified in one batch where many wait. More saves little more and
 #: keeps the first of them waiting.
 _TOGETHER: Final = 4
-
-#: What a picture begins with. Pillow knows some formats that no server should open, such as
-#: PostScript, which it hands to another program.
-_BEGINNINGS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 
 _Answer = Future[FrameResult]
 
@@ -151,11 +147,6 @@ class Pictures:
             if size > 0 and self._held_bytes + size > self._settings.max_waiting_mb * MB:
                 raise _full()
             self._held_bytes += size
-
-
-def looks_like_picture(data: bytes) -> bool:
-    """Whether bytes begin as one of the formats that a server should open."""
-    return data.startswith(_BEGINNINGS)
 
 
 class _Held:

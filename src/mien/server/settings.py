@@ -107,7 +107,7 @@ def limits() -> dict[str, str]:
     return {f.name: f.metadata["help"] for f in fields(Settings) if "help" in f.metadata}
 
 
-def standard(limit: str) -> int | float:
+def default_of(limit: str) -> int | float:
     """The default of a limit."""
     (value,) = (f.default for f in fields(Settings) if f.name == limit)
     assert isinstance(value, int | float)

@@ -127,6 +127,8 @@ def open_sink(
 ) -> Sink:
     """A sink for a file (chosen by its suffix), or for a folder where the path ends in a slash.
 
+    Tables have the columns that are asked for here; `Analyzer.open_sink` asks for all it answers.
+
     Args:
         path: `.jsonl .json .csv .parquet` for results; `.segments.csv .vtt .srt` for what happened
             when in a video; a picture or video suffix for one

@@ -30,6 +30,7 @@ class Sink(ABC):
 
         Raises:
             SinkError: the disk is full, the folder vanished, or the sink cannot take it.
+            ValueError: a table was opened for other classes; it will not get its name.
         """
 
     @abstractmethod
@@ -71,6 +72,9 @@ class FileSink(Sink):
             self._write(result, image)
         except self._errors as error:
             raise self._failed(error) from error
+        except ValueError:  # a result that does not fit: the file would lack it
+            self._broken = True
+            raise
 
     def close(self) -> None:
         """See `Sink.close`."""

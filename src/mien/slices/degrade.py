@@ -165,7 +165,7 @@ SLICES: Final = (
 )
 
 
-def sides(n: int, seed: int) -> list[int]:
+def directions(n: int, seed: int) -> list[int]:
     """For each of n pictures the side that things come from: +1 right, -1 left."""
     return [int(side) for side in np.random.default_rng(seed).integers(0, 2, n) * 2 - 1]
 

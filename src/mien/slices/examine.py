@@ -11,13 +11,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mien.alignment import align_faces, nose_offset
+from mien.alignment import FRONT_NOSE_OFFSET, align_faces, nose_offset
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops, LabelledPicture
 from mien.detection import FaceDetector
 from mien.errors import DatasetError, ModelError, SourceError
-from mien.evaluate import FRONT_NOSE_OFFSET
-from mien.slices.degrade import SLICES, STANDARD_FACE, FacePlace, Slice, sides
+from mien.slices.degrade import SLICES, STANDARD_FACE, FacePlace, Slice, directions
 from mien.slices.result import AS_IT_IS, LevelFigures, Sliced, SliceFigures
 from mien.sources import open_source
 from mien.types import EXPRESSIONS, Detections, Frame, UInt8Array, Views
@@ -180,7 +179,7 @@ def slice_crops(
     chosen = drawn(len(data), sample, seed)
     images, labels = data.images[chosen], data.labels[chosen]
     face = STANDARD_FACE.scaled(images.shape[1])
-    to_side = sides(len(images), seed)
+    to_side = directions(len(images), seed)
     total = len(images) * _levels(SLICES)
 
     def show(part: Slice | None, amount: float, done: int) -> Iterator[tuple[UInt8Array, None]]:
@@ -242,7 +241,7 @@ def slice_pictures(
         pictures, labels = [pictures[i] for i in kept], labels[kept]
         faces = [faces[i] for i in kept]
         total = len(pictures) * _levels(SLICES)
-    to_side = sides(len(pictures), seed)
+    to_side = directions(len(pictures), seed)
 
     def show(
         part: Slice | None, amount: float, done: int
@@ -276,7 +275,7 @@ def largest_face(detector: FaceDetector, image: UInt8Array) -> Detections | None
     found = detector.detect(Frame(image))
     if not len(found):
         return None
-    return found.select([int((found.boxes[:, 2:] - found.boxes[:, :2]).prod(1).argmax())])
+    return found.select([found.largest()])
 
 
 def _pixels(picture: LabelledPicture) -> UInt8Array | None:

@@ -25,7 +25,7 @@ from typing import Any, Final
 import av
 
 from mien.errors import SourceError
-from mien.picture import read_picture
+from mien.picture import looks_like_picture, read_picture
 from mien.sources.source import Source, Span
 from mien.sources.video import BACK_S, open_container, open_video, reason, upright_rgb
 from mien.types import Frame
@@ -37,8 +37,6 @@ _RETRIES: Final = 6  # in a row, with growing pauses: about half a minute
 _LONGEST_PAUSE_S: Final = 8.0
 #: A live source's clock that goes forth by more than this was set anew.
 _FORTH_S: Final = 10.0
-#: How the still pictures begin that people pipe.
-_PICTURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*")
 
 
 def is_live(name: str) -> bool:
@@ -86,7 +84,7 @@ def _open_stdin(max_pixels: int, span: Span) -> Source:
     begin = stream.read(16)  # waits for as many; a writer may pause after the first
     if not begin:
         raise SourceError("-: standard input is empty. Pipe a picture or a video into it")
-    if begin.startswith(_PICTURES) or begin[8:12] == b"WEBP":
+    if looks_like_picture(begin):
         image = read_picture(io.BytesIO(begin + stream.read()), "-", max_pixels=max_pixels)
         return Source("-", iter([Frame(image, "-")]), is_video=False, frame_count=1)
     if begin[4:8] == b"ftyp":  # MP4 and its kin keep their index at the end: all of it is needed

@@ -15,19 +15,19 @@ from mien.evaluate import LabelledFaces, answer_crops, answer_faces, cut_faces, 
 from mien.pipeline import Analyzer
 from mien.study.plan import Study, Variant
 from mien.study.result import StudyResult, Trial
+from mien.training.benchmark import PASSES
 from mien.training.checkpoint import CHECKPOINT, LOG, read_log
 from mien.training.export import export, load_trained
 from mien.training.fit import fit, make_fabric
 from mien.training.recipe import Recipe, recipe_from_dict
 from mien.training.zoo import count_macs
 from mien.types import EXPRESSIONS, Views
+from mien.whole import whole
 
 Note = Callable[[str], None]
 
 _TRIAL: Final = "trial.json"
 _VIEWS: Final[tuple[Views, ...]] = ("single", "flip")
-#: Forward, and backward through weights and through inputs: each is as much work as the other.
-_PASSES: Final = 3
 
 
 def run_study(
@@ -123,10 +123,11 @@ class _Bench:
         except DivergedError as error:
             # A variant that cannot learn is an answer too; the others are not its hostages.
             self.note(f"  {error}")
-            trial = Trial(variant.name, seed, 0, 0, 0, 0.0, 0.0, (), "", str(error))
+            trial = Trial(variant.name, seed, failure=str(error))
         made_of = known | {"recipe": recipe.to_dict()}
         record = {"made_of": made_of, "trial": trial.to_dict()}
-        saved.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        with whole(saved) as partial:
+            partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         return trial
 
     def _training(self, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
@@ -156,18 +157,18 @@ class _Bench:
             front = of_pose(shown, "front")
             found.append(summarize(front, spec, data=path.resolve().name, pose="front"))
         log = read_log(run / LOG)
-        passes = 1 if recipe.network.frozen else _PASSES
+        passes = 1 if recipe.network.frozen else PASSES
         macs = sum(count_macs(network, row.size_px) for row in log)
         return Trial(
             variant.name,
             seed,
-            len(log),
-            spec.parameters,
-            spec.macs,
-            passes * macs * pictures / 1e12,
-            sum(row.cpu_s for row in log) / 3600,
-            tuple(found),
-            correct,
+            epochs=len(log),
+            parameters=spec.parameters,
+            macs=spec.macs,
+            trained_tmac=passes * macs * pictures / 1e12,
+            core_hours=sum(row.cpu_s for row in log) / 3600,
+            evaluations=tuple(found),
+            correct=correct,
         )
 
     def _cut(self, analyzer: Analyzer, path: Path) -> LabelledFaces:

@@ -31,18 +31,18 @@ class Trial:
         evaluations: on the watched rows with one view, with the mirror image, then on each set of
             full pictures seen from the front.
         correct: which watched rows were read rightly with the mirror image, `0` or `1` each.
-        failure: why it could not be finished; empty otherwise.
+        failure: why it could not be finished, and then there are no figures; empty otherwise.
     """
 
     variant: str
     seed: int
-    epochs: int
-    parameters: int
-    macs: int
-    trained_tmac: float
-    core_hours: float
-    evaluations: tuple[Evaluation, ...]
-    correct: str
+    epochs: int = 0
+    parameters: int = 0
+    macs: int = 0
+    trained_tmac: float = 0.0
+    core_hours: float = 0.0
+    evaluations: tuple[Evaluation, ...] = ()
+    correct: str = ""
     failure: str = ""
 
     def to_dict(self) -> dict[str, Any]:

@@ -141,9 +141,6 @@ def augmented_samples(images: UInt8Array, recipe: Recipe, *, seed: int) -> UInt8
     return np.asarray(varied[:, 0].round().to(torch.uint8).numpy())
 
 
-# --- throwing the dice -----------------------------------------------------------------------
-
-
 def varied_views(images: Tensor, views: int, recipe: AugmentRecipe, seed: int) -> Iterator[Tensor]:
     """All pictures `uint8 (N, S, S)`, varied anew, `views` times over; their size stays."""
     generator, size = Generator().manual_seed(seed), images.shape[1]
@@ -154,6 +151,9 @@ def varied_views(images: Tensor, views: int, recipe: AugmentRecipe, seed: int) -
             whole = torch.eye(2, 3).expand(len(part), 2, 3)
             shown.append(vary(part, whole, size, dice)[:, 0].round().to(torch.uint8))
         yield torch.cat(shown)
+
+
+# --- throwing the dice -----------------------------------------------------------------------
 
 
 def _draw_geometry(n: int, recipe: AugmentRecipe, generator: Generator) -> Tensor:

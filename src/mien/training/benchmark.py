@@ -28,7 +28,8 @@ from mien.training.recipe import Recipe
 from mien.training.zoo import build_network, count_macs
 
 _PRODUCT = 2048  # rows and columns of the matrices of the yardstick
-_PASSES = 3  # a training step costs about three forward passes
+#: Forward, and backward through weights and through inputs: each is as much work as the other.
+PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -108,17 +109,17 @@ def benchmark_training(
     # The first round warms up.
     ratio = median(b / w for b, w in zip(bare[1:], whole[1:], strict=True))
     return TrainingSpeed(
-        str(fabric._precision.precision),
-        fabric.device.type,
-        torch.get_num_threads(),
-        size,
-        batch,
-        macs,
-        median(whole[1:]),
-        median(bare[1:]),
-        ratio - 1,
-        median(whole[1:]) * macs * _PASSES / 1e9,
-        median(peak[1:]) / 1e9,
+        precision=str(fabric._precision.precision),
+        device=fabric.device.type,
+        threads=torch.get_num_threads(),
+        size_px=size,
+        batch=batch,
+        macs=macs,
+        whole=median(whole[1:]),
+        bare=median(bare[1:]),
+        overhead=ratio - 1,
+        gmacs=median(whole[1:]) * macs * PASSES / 1e9,
+        peak_gmacs=median(peak[1:]) / 1e9,
     )
 
 
@@ -176,7 +177,7 @@ def format_speed(speed: TrainingSpeed) -> str:
             f"whole loop           {speed.whole:8.1f} pictures/s",
             f"network alone        {speed.bare:8.1f} pictures/s; all around it costs "
             f"{speed.overhead:.1%}",
-            f"arithmetic           {speed.gmacs:8.1f} GMAC/s (pictures/s x MAC x {_PASSES}: "
+            f"arithmetic           {speed.gmacs:8.1f} GMAC/s (pictures/s x MAC x {PASSES}: "
             "forward, backward to inputs, backward to weights)",
             f"matrix product       {speed.peak_gmacs:8.1f} GMAC/s on this machine in the same "
             f"precision; the loop reaches {share:.0%} of it",

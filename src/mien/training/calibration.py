@@ -30,7 +30,7 @@ from mien.metrics import (
     macro_f1,
     softmax,
 )
-from mien.models import ModelSpec
+from mien.models import ModelSpec, find_model
 
 #: Answers that are given (not `uncertain`) are right this often on the calibration rows.
 ANSWER_ACCURACY: Final = 0.85
@@ -142,7 +142,7 @@ def calibrate_votes_of(
     model: str | Path, rows: FaceCrops, *, threads: int
 ) -> VoteCalibration | None:
     """The same for a model file; None where the model has no such head, or the rows no votes."""
-    if rows.votes is None or not ExpressionClassifier(model).spec.ferplus_temperature:
+    if rows.votes is None or not find_model(model).spec().ferplus_temperature:
         return None
     voters = ExpressionClassifier(model, threads=threads, classes="ferplus")
     return calibrate_votes(rows.vote_shares(), voters.predict(list(rows.images)).logits)

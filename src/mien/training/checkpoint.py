@@ -13,6 +13,7 @@ from torch import nn
 
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.training.recipe import Recipe, recipe_from_dict
+from mien.whole import whole
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
@@ -74,6 +75,7 @@ def save_checkpoint(
     recipe: Recipe,
     fingerprint: str,
     epoch: int,
+    *,
     network: nn.Module,
     average: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -109,9 +111,8 @@ def save_best(path: Path, recipe: Recipe, fingerprint: str, epoch: int, average:
 
 
 def _write(state: dict[str, Any], path: Path) -> None:
-    partial = path.with_suffix(".part")
-    torch.save(state, partial)
-    partial.replace(path)
+    with whole(path) as partial:
+        torch.save(state, partial)
 
 
 def load_checkpoint(path: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:

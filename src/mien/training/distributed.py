@@ -103,9 +103,9 @@ def sync_batch_norms(network: nn.Module) -> None:
 
 
 def part_ways() -> None:
-    """Let go of the other processes, once all are done: one that exits before may end in an abort.
+    """Wait for all processes, then close their connections.
 
-    The connections' threads run on until then, and C++ does not forgive those at an exit.
+    A process that exits while their threads still run may abort.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()

@@ -39,6 +39,7 @@ from mien.training.zoo import (
     count_macs,
     count_parameters,
 )
+from mien.whole import whole
 
 OPSET = 18
 _HALF_FROM = 1024  # smaller weights stay in float32: they save nothing
@@ -244,9 +245,8 @@ def save_model(model: Any, spec: ModelSpec | TemporalSpec, file: Path) -> None:
     entry.value = spec.to_json()
     onnx.checker.check_model(model)
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    partial.replace(file)
+    with whole(file) as partial:
+        partial.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _rounded(network: ExpressionNetwork) -> ExpressionNetwork:

@@ -124,10 +124,9 @@ def _cut_face(row: Row, recipe: Recipe, detector: FaceDetector) -> UInt8Array | 
     faces = detector.detect(frame)
     if not len(faces):
         return None
-    largest = int((faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1).argmax())
     crops = align_faces(
         frame.image,
-        faces.select([largest]),
+        faces.select([faces.largest()]),
         scale=recipe.data.crop_scale,
         upright=recipe.data.crop_upright,
         size_px=_CROP_PX,

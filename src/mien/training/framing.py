@@ -18,6 +18,7 @@ from mien.datasets import FaceCrops, crop_frame
 from mien.detection import FaceDetector
 from mien.training.recipe import DataRecipe
 from mien.types import Detections, UInt8Array
+from mien.whole import whole
 
 #: The detector wants faces larger than FER2013's, with something around them.
 _ENLARGED_PX = 96
@@ -81,16 +82,15 @@ def _detect_all(data: FaceCrops, cache: Path, progress: Callable[[int, int], Non
         faces = detector.detect(crop_frame(_enlarge(image)))
         if len(faces):
             # FER2013 shows one face to a picture: the largest, not a bystander's.
-            best = int(np.argmax((faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1)))
+            best = faces.largest()
             boxes[i] = (faces.boxes[best] - _MARGIN_PX) * ratio
             landmarks[i] = (faces.landmarks[best] - _MARGIN_PX) * ratio
             scores[i] = faces.scores[best]
         if i % 500 == 0:
             progress(i, n)
     cache.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part.npz")
-    np.savez_compressed(partial, boxes=boxes, scores=scores, landmarks=landmarks)
-    partial.replace(file)
+    with whole(file) as partial:
+        np.savez_compressed(partial, boxes=boxes, scores=scores, landmarks=landmarks)
     return Detections(boxes, scores, landmarks)
 
 

@@ -30,7 +30,7 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.metrics import FloatArray, log_softmax
-from mien.models import Member, ModelSpec, file_sha256, find_model
+from mien.models import FusionMember, ModelSpec, file_sha256, find_model, require_classes
 from mien.training.augment import varied_views
 from mien.training.calibration import (
     VoteCalibration,
@@ -93,11 +93,7 @@ def fuse(
     _require_fit(specs)
     first = specs[0]
     for rows in (train, calibration):
-        if rows.classes != first.labels:
-            raise ConfigError(
-                f"{first.name}: expected data with its classes {', '.join(first.labels)}, "
-                f"found {', '.join(rows.classes)}"
-            )
+        require_classes(first, rows.classes, first.name)
     torch.manual_seed(seed)
     classes = len(first.labels)
     shares = class_shares(train.labels, classes)
@@ -141,7 +137,7 @@ def fuse(
         commit=current_commit(),
         made_with=f"mien {mien.__version__}, torch {torch.__version__}",
         members=tuple(
-            Member(spec.name, file_sha256(entry.path))
+            FusionMember(spec.name, file_sha256(entry.path))
             for spec, entry in zip(specs, entries, strict=True)
         ),
     )

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from mien.errors import ConfigError, ModelError
-from mien.models import ModelEntry, ModelSpec
+from mien.models import ModelEntry
 from mien.training.recipe import Recipe, recipe_from_dict
 from mien.training.zoo import ExpressionNetwork
 
@@ -42,14 +41,19 @@ def load_weights(
     Raises:
         ModelError: not a model of the same network.
     """
+    import onnx
+    from google.protobuf.message import DecodeError
     from onnx import numpy_helper
 
-    model = _read(entry)
+    try:
+        model = onnx.load_model_from_string(entry.read())
+    except DecodeError as error:
+        raise ModelError(f"{entry.path}: not a readable ONNX model") from error
     found: dict[str, Tensor] = {}
     for weights in model.graph.initializer:
         name = weights.name.removeprefix(_PREFIX).removesuffix(_HALF)
         found[name] = torch.from_numpy(numpy_helper.to_array(weights).copy()).float()
-    known = read_spec(entry).labels
+    known = entry.spec().labels
     shared = [(i, known.index(name)) for i, name in enumerate(classes) if name in known]
     state = network.state_dict()
     fresh = []
@@ -76,26 +80,6 @@ def load_weights(
     return [name for name in fresh if name not in counters]
 
 
-def read_spec(entry: ModelEntry) -> ModelSpec:
-    """A model file's own description, without starting it.
-
-    Raises:
-        ModelError: not a mien model.
-    """
-    metadata = {row.key: row.value for row in _read(entry).metadata_props}
-    return ModelSpec.from_metadata(metadata, str(entry.path))
-
-
-def _read(entry: ModelEntry) -> Any:
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        return onnx.load_model_from_string(entry.read())
-    except DecodeError as error:
-        raise ModelError(f"{entry.path}: not a readable ONNX model") from error
-
-
 def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
     """The recipe with the network, preprocessing and size that the model was trained with.
 
@@ -107,7 +91,7 @@ def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
     Raises:
         ModelError: the model does not say.
     """
-    spec = read_spec(entry)
+    spec = entry.spec()
     try:
         theirs = recipe_from_dict(spec.recipe, str(entry.path))
     except ConfigError as error:

@@ -28,7 +28,7 @@ import mien
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
-from mien.models import ModelSpec
+from mien.models import ModelSpec, require_classes
 from mien.training.calibration import calibrate, calibrate_votes_of, calibrated
 from mien.training.export import current_commit, drop_idle_biases, save_model
 
@@ -75,11 +75,7 @@ def quantize(
     if spec.members or spec.quantized_from:
         what = "a fusion" if spec.members else "quantized already"
         raise ConfigError(f"{model}: expected a network with floating-point weights, is {what}")
-    if spec.labels != calibration.classes:
-        raise ConfigError(
-            f"{model}: expected data with its classes {', '.join(spec.labels)}, found "
-            f"{', '.join(calibration.classes)}"
-        )
+    require_classes(spec, calibration.classes, str(model))
     chosen = np.random.default_rng(seed).permutation(len(train.images))[:_ROWS]
     note(f"{len(chosen)} Training rows show the ranges of the activations")
     shown = original.pixels([train.images[i] for i in chosen])

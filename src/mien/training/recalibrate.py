@@ -11,9 +11,8 @@ from pathlib import Path
 import mien
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
-from mien.errors import ConfigError
 from mien.metrics import FloatArray
-from mien.models import ModelSpec
+from mien.models import ModelSpec, require_classes
 from mien.training.calibration import add_offsets, calibrate, calibrate_votes_of, calibrated
 from mien.training.export import current_commit, save_model
 
@@ -51,11 +50,7 @@ def recalibrate(
 
     original = ExpressionClassifier(model, threads=threads)
     spec = original.spec
-    if spec.labels != calibration.classes:
-        raise ConfigError(
-            f"{model}: expected data with its classes {', '.join(spec.labels)}, found "
-            f"{', '.join(calibration.classes)}"
-        )
+    require_classes(spec, calibration.classes, str(model))
     said = original.predict(list(calibration.images))
     found = calibrate(calibration.labels, said.logits, spec.class_shares or shares)
     right = said.probs.argmax(1) == calibration.labels

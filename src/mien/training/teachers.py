@@ -21,12 +21,12 @@ import torch
 
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
-from mien.errors import ConfigError
 from mien.metrics import log_softmax
-from mien.models import file_sha256
+from mien.models import file_sha256, require_classes
 from mien.training.augment import varied_views
 from mien.training.recipe import AugmentRecipe
 from mien.types import Float32Array
+from mien.whole import whole
 
 _VIEWS: Final = 4  # of each row: on the plain picture a teacher is surer than it should be
 
@@ -56,8 +56,7 @@ def opinions(
     """
     models = [ExpressionClassifier(teacher, threads=2) for teacher in teachers]
     for model in models:
-        if model.spec.labels != train.classes:
-            raise ConfigError(f"fit.teachers: {model.spec.name} has other classes than the rows")
+        require_classes(model.spec, train.classes, f"fit.teachers: {model.spec.name}")
     known = [train.fingerprint(), *(file_sha256(model.entry.path) for model in models)]
     key = hashlib.sha256("\n".join(known).encode()).hexdigest()
     file = cache / f"opinions-{key[:16]}.npz"
@@ -81,9 +80,8 @@ def opinions(
     probs = np.exp(log_softmax(total / (_VIEWS * asked.sum(0)[:, None])))
     probs = probs.astype(np.float16)  # as they are kept: a run that is resumed learns the same
     cache.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part.npz")
-    np.savez_compressed(partial, probs=probs)
-    partial.replace(file)
+    with whole(file) as partial:
+        np.savez_compressed(partial, probs=probs)
     return probs.astype(np.float32)
 
 

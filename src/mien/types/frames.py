@@ -124,6 +124,15 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    @property
+    def sides(self) -> Float32Array:
+        """The longer side of each box in pixels of the frame, `(N,)`."""
+        return np.asarray((self.boxes[:, 2:] - self.boxes[:, :2]).max(1), np.float32)
+
+    def largest(self) -> int:
+        """Index of the face whose box is largest. Raises `ValueError` where there is no face."""
+        return int((self.boxes[:, 2:] - self.boxes[:, :2]).prod(1).argmax())
+
     def select(self, which: Sequence[int] | npt.NDArray[Any]) -> Detections:
         """The faces at these indices, or where a mask `(N,)` is true."""
         index = np.asarray(which) if len(which) else np.zeros(0, np.intp)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mien.alignment import align_faces, nose_offset
+from mien.alignment import FRONT_NOSE_OFFSET, align_faces, nose_offset
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops, LabelledPicture
 from mien.detection import FaceDetector
@@ -35,8 +35,6 @@ _TREMBLE: Final = 0.025  # standard deviation of place and size, in sides of the
 _TAKES: Final = 2
 _SMALL_PX: Final = (16, 64)  # sides to which a take may be shrunk
 _QUALITY: Final = (25, 95)  # of its JPEG
-#: A half-profile's nose lies so far beside its face's middle (`alignment.nose_offset`).
-_TURNED: Final = 0.15
 #: How far a speaking mouth goes towards those of the expressions.
 _SPOKEN: Final = (0.5, 1.0)
 
@@ -124,7 +122,7 @@ class BankBuilder:
         for number, picture in enumerate(pictures):
             face = _find(detector, picture)
             if face is not None:
-                turned = int(np.sign(face.turn)) * int(abs(face.turn) > _TURNED)
+                turned = int(np.sign(face.turn)) * int(abs(face.turn) > FRONT_NOSE_OFFSET)
                 sittings = people.setdefault((picture.group, turned), [])
                 free = next((s for s in sittings if picture.label not in s), None)
                 if free is None:
@@ -239,7 +237,7 @@ def _find(detector: FaceDetector, picture: LabelledPicture) -> _Face | None:
     faces = detector.detect(Frame(image))
     if not len(faces):
         return None
-    best = faces.select([int((faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1).argmax())])
+    best = faces.select([faces.largest()])
     return _Face(image, best, float(nose_offset(best.landmarks)[0]))
 
 

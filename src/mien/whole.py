@@ -1,0 +1,28 @@
+"""Files that are there whole or not at all. Imports nothing from mien."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """A name to write under, beside the target's, which it gets when the block ends.
+
+    Where the block fails, what it wrote is deleted, and what was there before stays. A kill
+    leaves `.NAME.part.SUFFIX`, which the next attempt replaces.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    # The suffix stays last: writers of pictures and arrays choose their format by it.
+    partial = target.with_name(f".{target.stem}.part{target.suffix}")
+    try:
+        yield partial
+        partial.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise

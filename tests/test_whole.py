@@ -1,0 +1,33 @@
+"""Files that are there whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from mien.whole import whole
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    target.write_text("before")
+    with whole(target) as partial:
+        partial.write_text("after")
+        assert target.read_text() == "before"
+        assert (partial.parent, partial.suffix) == (tmp_path, ".json")
+    assert target.read_text() == "after"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    target.write_text("before")
+    with pytest.raises(KeyboardInterrupt), whole(target) as partial:
+        partial.write_text("af")
+        raise KeyboardInterrupt
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+    assert target.read_text() == "before"
+
+
+def test_a_block_that_writes_nothing_is_an_error_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), whole(tmp_path / "a.json"):
+        pass
