@@ -334,6 +334,22 @@ def test_a_frozen_network_learns_with_its_heads_alone(tmp_path: Path) -> None:
         assert torch.equal(value, before[name]) == name.startswith("features"), name
 
 
+def test_any_model_may_be_frozen_to_teach_its_heads_alone(tmp_path: Path) -> None:
+    recipe, data = tiny(epochs=1), drawn(20)
+    first = fit(recipe, data, data, tmp_path / "first").state_dict()
+    _, network, fingerprint, _ = load_trained(tmp_path / "first")
+    export(recipe, network, data, tmp_path / "first.onnx", data_sha256=fingerprint)
+    heads = replace(recipe, network=replace(recipe.network, frozen=True))
+    with pytest.raises(ConfigError, match=r"network\.frozen: .*--init"):
+        fit(heads, data, data, tmp_path / "heads")
+    heads = replace(heads, init=str(tmp_path / "first.onnx"))
+    learned = fit(heads, data, data, tmp_path / "heads").state_dict()
+    assert any("running_mean" in name for name in learned)
+    for name, value in learned.items():
+        same = torch.allclose(value.float(), first[name].float(), atol=1e-3)  # files hold 16 bits
+        assert same == name.startswith("features"), name
+
+
 def test_attention_starts_as_the_network_without_it() -> None:
     plain = build_network(tiny().network).eval()
     attentive = build_network(replace(tiny().network, name="mien_attention")).eval()

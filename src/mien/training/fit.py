@@ -115,8 +115,8 @@ def fit(
             done in this epoch and their total. note: called with a line on what is going on.
 
     Raises:
-        ConfigError: `out` holds a run and `resume` was not asked for, or the checkpoint belongs to
-            another recipe.
+        ConfigError: `out` holds a run and `resume` was not asked for, the checkpoint belongs to
+            another recipe, or all that is to be frozen is fresh.
         DivergedError: the loss became infinite or NaN.
         DatasetError: nothing is left to train on, or the checkpoint belongs to other data.
     """
@@ -124,6 +124,11 @@ def fit(
         raise ConfigError(
             f"{out}: holds a run, which would be lost. --resume goes on with it, or choose "
             "another --out"
+        )
+    if recipe.network.frozen and not recipe.network.weights and not recipe.init:
+        raise ConfigError(
+            "network.frozen: expected false where the network starts from fresh weights: its heads "
+            "would have nothing to go by. Name a model to start from (--init)"
         )
     if threads:
         torch.set_num_threads(threads)

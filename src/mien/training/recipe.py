@@ -30,7 +30,7 @@ class NetworkRecipe:
     depths: tuple[int, ...] = (1, 2, 2, 2)  # 3x3 convolutions in each stage
     stem_stride: int = 1  # of resnet18's first layer
     weights: str = ""  # of transfer: the manifest of the weights to start from
-    frozen: bool = False  # of transfer: train the heads alone
+    frozen: bool = False  # train the heads alone, on features that come with weights or init
     enlarged_px: int = 150  # of transfer: side to which crops are enlarged, at least 131
     dropout: float = 0.3
 

@@ -39,7 +39,7 @@ NETWORKS: dict[str, Callable[[NetworkRecipe, int], ExpressionNetwork]] = {
 
 
 def build_network(recipe: NetworkRecipe, classes: int = len(EXPRESSIONS)) -> ExpressionNetwork:
-    """The network that the recipe names, with fresh weights.
+    """The network that the recipe names, with fresh weights; `recipe.frozen` freezes its features.
 
     Raises:
         ConfigError: no network of that name.
@@ -48,7 +48,10 @@ def build_network(recipe: NetworkRecipe, classes: int = len(EXPRESSIONS)) -> Exp
         raise ConfigError(
             f"network.name: expected one of {', '.join(NETWORKS)}, found {recipe.name!r}"
         )
-    return NETWORKS[recipe.name](recipe, classes)
+    network = NETWORKS[recipe.name](recipe, classes)
+    if recipe.frozen:
+        network.freeze_features()
+    return network
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,20 @@ class ExpressionNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.expression = nn.Linear(width, classes)
         self.ferplus = nn.Linear(width, FERPLUS_CLASSES)
+        self._frozen = False
+
+    def freeze_features(self) -> None:
+        """Let the heads alone learn: features keep their weights and their running averages."""
+        self.features.requires_grad_(False)
+        self._frozen = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of every module; frozen features stay as they are when they are used."""
+        super().train(mode)
+        if self._frozen:
+            self.features.eval()
+        return self
 
     def forward(self, pixels: Tensor) -> Output:
         """`float32 (N, 1, S, S)` to an `Output`."""

@@ -123,7 +123,7 @@ def transfer(recipe: NetworkRecipe, classes: int) -> ExpressionNetwork:
     """Face-recognition features with fresh heads.
 
     `network.weights` names the manifest to start from (empty for fresh weights: to load a
-    checkpoint); `network.frozen` trains the heads alone.
+    checkpoint).
     """
     if recipe.enlarged_px < _SMALLEST_PX:
         raise ConfigError(
@@ -133,8 +133,6 @@ def transfer(recipe: NetworkRecipe, classes: int) -> ExpressionNetwork:
     features = FaceFeatures()
     if recipe.weights:
         load_face_features(features, Path(recipe.weights))
-    if recipe.frozen:
-        features.requires_grad_(False)
     grey = GreyFaceFeatures(features, recipe.enlarged_px)
     return ExpressionNetwork(grey, _WIDTH, recipe.dropout, classes)
 
