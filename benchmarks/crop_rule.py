@@ -48,7 +48,7 @@ def main() -> None:
         for i, picture in enumerate(pictures):
             with open_source(picture.path) as source:
                 frame: Frame = next(iter(source))
-            face = largest(analyzer.detector.detect(frame))
+            face = largest(analyzer.detector.find(frame))
             if len(face):
                 found[i] = True
                 for r, (scale, upright) in enumerate(rules):

@@ -82,7 +82,7 @@ def describe(data: Path, name: str, kept: Path, change: Variant | None = None) -
         rows, people, shown, offsets, missed = [], [], [], [], 0
         for file, person, expression in pictures_of(data, name):
             frame = Frame(read_picture(file, str(file)))
-            faces = detector.detect(frame)
+            faces = detector.find(frame)
             if not len(faces):
                 missed += 1
                 continue

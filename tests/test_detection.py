@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from mien import weights
@@ -25,9 +26,9 @@ def detector() -> FaceDetector:
 
 
 def test_the_portrait(detector: FaceDetector, portrait: UInt8Array) -> None:
-    faces = detector.detect(Frame(portrait))
+    faces = detector.find(Frame(portrait))
     assert len(faces) == 1
-    assert faces.scores[0] > 0.8
+    assert faces.scores[0] > 0.7
     assert iou_matrix(FACE, faces.boxes)[0, 0] > 0.75
     left_eye, right_eye, nose, left_mouth, right_mouth = faces.landmarks[0]
     assert left_eye[0] < nose[0] < right_eye[0]
@@ -38,7 +39,7 @@ def test_the_portrait(detector: FaceDetector, portrait: UInt8Array) -> None:
 @pytest.mark.parametrize("scale", [0.3, 0.7, 1.5, 3.0])
 def test_size_does_not_matter(detector: FaceDetector, portrait: UInt8Array, scale: float) -> None:
     resized = np.asarray(cv2.resize(portrait, None, fx=scale, fy=scale), np.uint8)
-    faces = detector.detect(Frame(resized))
+    faces = detector.find(Frame(resized))
     assert len(faces) == 1
     assert iou_matrix(FACE * scale, faces.boxes)[0, 0] > 0.7
 
@@ -46,19 +47,44 @@ def test_size_does_not_matter(detector: FaceDetector, portrait: UInt8Array, scal
 def test_a_face_that_fills_the_picture(detector: FaceDetector, portrait: UInt8Array) -> None:
     """Enlarged to 640 pixels it is too large for one pass; the coarse pass finds it."""
     close = np.ascontiguousarray(portrait[30:200, 150:300])
-    faces = detector.detect(Frame(close))
+    faces = detector.find(Frame(close))
     assert len(faces) == 1
     assert iou_matrix(FACE - [150, 30, 150, 30], faces.boxes)[0, 0] > 0.6
 
 
+def test_a_crowd_is_seen_in_one_look(
+    detector: FaceDetector, portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where looking at each face would be more work than looking at the whole picture again."""
+    frame, looks = Frame(np.tile(portrait, (1, 3, 1))), list[int]()
+    near = FaceDetector.detect_near
+
+    def counted(
+        self: FaceDetector, frame: Frame, boxes: npt.NDArray[np.float32]
+    ) -> tuple[Detections, list[int]]:
+        looks.append(len(boxes))
+        return near(self, frame, boxes)
+
+    monkeypatch.setattr(FaceDetector, "detect_near", counted)
+    measured = detector.find(frame)
+    exact = detector.detect(frame)
+    assert looks == [3]
+    assert iou_matrix(measured.boxes, exact.boxes).max(1) == pytest.approx(1, abs=0.25)
+    assert not np.array_equal(measured.scores, exact.scores)
+    assert np.array_equal(detector.find(frame, expected=20).boxes, exact.boxes)
+    monkeypatch.setattr(FaceDetector, "REGION_PX", 300)
+    assert np.array_equal(detector.find(frame).boxes, exact.boxes)
+    assert looks == [3]
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (700, 3), (31, 33)])
 def test_odd_pictures_hold_no_face(detector: FaceDetector, shape: tuple[int, int]) -> None:
-    assert len(detector.detect(Frame(np.zeros((*shape, 3), np.uint8)))) == 0
+    assert len(detector.find(Frame(np.zeros((*shape, 3), np.uint8)))) == 0
 
 
 def test_noise_holds_no_face(detector: FaceDetector) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
-    assert len(detector.detect(Frame(noise))) == 0
+    assert len(detector.find(Frame(noise))) == 0
 
 
 def test_settings_are_checked() -> None:
@@ -86,7 +112,7 @@ def test_every_annotated_face_is_found(detector: FaceDetector, data: Path) -> No
     for listing in sorted((data / "photos" / "dlib_faces").glob("*.xml")):
         for picture in ElementTree.parse(listing).getroot().iter("image"):
             (frame,) = open_source(listing.parent / str(picture.get("file")))
-            faces = detector.detect(frame)
+            faces = detector.find(frame)
             for box in picture.iter("box"):
                 x, y, w, h = (float(str(box.get(k))) for k in ("left", "top", "width", "height"))
                 if max(w, h) >= 40:
@@ -109,14 +135,14 @@ def test_photographs_hold_the_faces_that_people_counted(detector: FaceDetector, 
     }
     for name, faces in counted.items():
         (frame,) = open_source(photos / name)
-        assert len(detector.detect(frame)) == faces, name
+        assert len(detector.find(frame)) == faces, name
 
 
 def test_a_video_without_a_face(detector: FaceDetector, data: Path) -> None:
     with open_source(data / "clips" / "no_face.mp4") as source:
         for frame in source:
             if frame.index % 5 == 0:
-                assert len(detector.detect(frame, long_side_px=480)) == 0
+                assert len(detector.find(frame, long_side_px=480)) == 0
 
 
 def test_detections_check_their_shapes() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from mien.alignment import align_faces
 from mien.detection import FaceDetector
-from mien.following import Following, looking_near_pays
+from mien.following import Following
 from mien.models import ModelSpec
 from mien.timing import StageTimes
 from mien.tracking import LOOK_PX, looks_of
@@ -54,7 +54,7 @@ class FaceFinder:
     def find(self, frame: Frame) -> tuple[Detections, UInt8Array]:
         """The faces in one picture and their aligned grey crops `uint8 (N, S, S)`."""
         began = time.perf_counter()
-        faces = self.detector.detect(frame)
+        faces = self.detector.find(frame)
         self._times.add("detect", began)
         return faces, self._crops(frame, faces)
 
@@ -68,11 +68,13 @@ class FaceFinder:
         """
         began = time.perf_counter()
         expected = following.tracker.expected(frame.time_s)
+        known, side = len(expected), self._search_px
+        pays = self.detector.looking_near_pays(frame, known, side)
         faces = Detections.empty()
-        if following.may_wait(frame, expected, self._search_px):
+        if pays and following.may_wait(frame, expected):
             faces, _ = self.detector.detect_near(frame, expected)
-        if len(faces) < len(expected) or not len(expected):
-            faces = self._search(frame, len(expected))
+        if len(faces) < known or not known:
+            faces = self.detector.find(frame, long_side_px=side, expected=known)
             following.searched(frame, faces)
         self._times.add("detect", began)
         began = time.perf_counter()
@@ -81,19 +83,6 @@ class FaceFinder:
         faces = faces.inside(frame.width, frame.height)
         self._times.add("track", began)
         return faces, self._crops(frame, faces), numbers
-
-    def _search(self, frame: Frame, expected: int) -> Detections:
-        """The faces in a whole frame of a video, each measured as `detect_near` measures it.
-
-        Boxes would otherwise jump by some per cent between a search and the frames after it. Where
-        so many are expected that this does not pay, the search itself is exact.
-        """
-        if not looking_near_pays(frame, expected, self._search_px):
-            return self.detector.detect(frame, long_side_px=self._search_px)
-        faces = self.detector.search(frame, long_side_px=self._search_px)
-        near, owners = self.detector.detect_near(frame, faces.boxes)
-        lost = [i for i in range(len(faces)) if i not in owners]
-        return Detections.concatenate([near, faces.select(lost)])
 
     def _crops(self, frame: Frame, faces: Detections) -> UInt8Array:
         """The faces as the classifier wants them."""

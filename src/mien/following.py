@@ -1,5 +1,5 @@
 """What is known of a video from its earlier frames. May import the rooms that remember: tracking,
-temporal, identity; and errors, models, classifier, detection, scenery, types.
+temporal, identity; and errors, models, classifier, scenery, types.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from mien.classifier import ExpressionClassifier
-from mien.detection import FaceDetector
 from mien.errors import ModelError
 from mien.identity import Sightings
 from mien.models import find_model, find_temporal
@@ -46,16 +45,10 @@ class Following:
             raise ValueError("the model has no class neutral, which a baseline needs")
         self.baseline.learn(seconds)
 
-    def may_wait(self, frame: Frame, faces: Float32Array, search_px: int) -> bool:
-        """Whether looking where faces are expected will do for this frame, and is less work.
-
-        Args:
-            frame: the frame.
-            faces: where they are expected, `(N, 4)`, xyxy.
-            search_px: longer side at which the whole frame would be searched.
-        """
+    def may_wait(self, frame: Frame, faces: Float32Array) -> bool:
+        """Whether looking where faces are expected, `(N, 4)`, xyxy, will do for this frame."""
         since_s = frame.time_s - self.searched_s
-        if since_s < 0 or not looking_near_pays(frame, len(faces), search_px):
+        if since_s < 0:
             return False
         if since_s < _SEARCH_EVERY_S:
             return True
@@ -67,12 +60,6 @@ class Following:
         """The whole frame was searched, and these were found."""
         self.searched_s = frame.time_s
         self.scenery = Scenery.of(frame.image, faces.boxes)
-
-
-def looking_near_pays(frame: Frame, faces: int, search_px: int) -> bool:
-    """Whether looking around each face is less work than searching the frame at `search_px`."""
-    whole = frame.width * frame.height * (search_px / max(frame.width, frame.height)) ** 2
-    return faces * FaceDetector.REGION_PX**2 < whole
 
 
 def open_temporal(

@@ -314,7 +314,7 @@ class Analyzer:
         """A picture file and the faces in it. Raises `SourceError` where it cannot be read."""
         with open_source(picture, max_pixels=self._max_pixels) as source:
             frame = next(iter(source))
-        return frame, self.detector.detect(frame)
+        return frame, self.detector.find(frame)
 
     def _heat(
         self, faces: Detections, crops: UInt8Array, predictions: Predictions

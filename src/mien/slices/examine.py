@@ -272,7 +272,7 @@ def slice_pictures(
 
 def largest_face(detector: FaceDetector, image: UInt8Array) -> Detections | None:
     """The largest face alone, or None."""
-    found = detector.detect(Frame(image))
+    found = detector.find(Frame(image))
     if not len(found):
         return None
     return found.select([found.largest()])

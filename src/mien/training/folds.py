@@ -121,7 +121,7 @@ def _cut_face(row: Row, recipe: Recipe, detector: FaceDetector) -> UInt8Array | 
     assert isinstance(row.picture, Path)
     with open_source(row.picture) as source:
         frame = next(iter(source))
-    faces = detector.detect(frame)
+    faces = detector.find(frame)
     if not len(faces):
         return None
     crops = align_faces(

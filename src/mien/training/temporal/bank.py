@@ -234,7 +234,7 @@ def _find(detector: FaceDetector, picture: LabelledPicture) -> _Face | None:
         image = read_picture(picture.path, str(picture.path))
     except SourceError:
         return None
-    faces = detector.detect(Frame(image))
+    faces = detector.find(Frame(image))
     if not len(faces):
         return None
     best = faces.select([faces.largest()])
