@@ -31,6 +31,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -97,7 +98,8 @@ class Found:
 def find(frames: Iterable[Frame], detector: FaceDetector, kept: Path) -> Found:
     """The faces in pictures, out of the file where they are kept, or found anew."""
     if not kept.is_file():
-        mesh, rows = FaceMesh(), []
+        mesh = FaceMesh()
+        rows: list[tuple[Any, ...]] = []
         for frame in frames:
             face = largest(detector.detect(frame))
             where = crop_transforms(face, scale=SCALE, upright=True, size_px=FaceMesh.INPUT_PX)
@@ -106,10 +108,14 @@ def find(frames: Iterable[Frame], detector: FaceDetector, kept: Path) -> Found:
                 box, score, marks = face.boxes[0], face.scores[0], face.landmarks[0]
                 rows.append((box, score, marks, shapes[0].mesh, shapes[0].presence))
             else:
-                rows.append((np.zeros(4), 0.0, np.zeros((5, 2)), np.zeros((POINTS, 3)), 0.0))
+                rows.append((np.zeros(4), 0, np.zeros((5, 2)), np.zeros((POINTS, 3)), 0))
+        boxes, scores, landmarks, meshes, presence = (
+            np.array(column, np.float32) for column in zip(*rows, strict=True)
+        )
         kept.parent.mkdir(parents=True, exist_ok=True)
-        names = ("boxes", "scores", "landmarks", "meshes", "presence")
-        np.savez(kept, **dict(zip(names, map(np.float32, zip(*rows, strict=True)), strict=True)))
+        np.savez(
+            kept, boxes=boxes, scores=scores, landmarks=landmarks, meshes=meshes, presence=presence
+        )
     with np.load(kept) as saved:
         faces = Detections(saved["boxes"], saved["scores"], saved["landmarks"])
         return Found(faces, saved["meshes"].astype(float), saved["presence"].astype(float))
@@ -269,7 +275,7 @@ def read(
     found = find(frames, FaceDetector(), CACHE / f"{folder.name}-{every}.npz")
     px = model.spec.input_px
     crops = np.zeros((len(WAYS), len(pictures), px, px), np.uint8)
-    for i in np.nonzero(found.seen)[0]:
+    for i in (int(row) for row in np.nonzero(found.seen)[0]):
         image = read_picture(pictures[i].path, str(pictures[i].path))
         crops[:, i] = cut(image, found.faces.select([i]), found.meshes[i], front, model.spec)
     labels = np.array([picture.label for picture in pictures])

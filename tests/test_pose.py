@@ -9,6 +9,7 @@ import pytest
 
 from mien.geometry import similarity_transform
 from mien.preprocess import sample
+from mien.shape import POINTS
 from mien.types import UInt8Array
 
 SIZE_PX = 44
@@ -17,7 +18,7 @@ SIZE_PX = 44
 @pytest.fixture
 def head() -> npt.NDArray[np.float64]:
     """Points all over a crop, with the base of the nose below its middle."""
-    points = np.random.default_rng(1).uniform([2, 0, -5], [42, 46, 5], (pose.POINTS, 3))
+    points = np.random.default_rng(1).uniform([2, 0, -5], [42, 46, 5], (POINTS, 3))
     points[pose._NOSE_BASE] = 21, 29, -5
     return points
 
