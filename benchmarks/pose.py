@@ -27,7 +27,7 @@ people. What is found is kept in `runs/pose`. Prints Markdown tables.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,11 +40,10 @@ from identity import interval
 from matplotlib.tri import LinearTriInterpolator, Triangulation
 from shape import FRONT_DEG
 
-from mien.alignment import crop_transforms, nose_offset
+from mien.alignment import FRONT_NOSE_OFFSET, crop_transforms, nose_offset
 from mien.classifier import ExpressionClassifier
 from mien.datasets import crop_frame, load_crops, load_pictures
 from mien.detection import FaceDetector
-from mien.evaluate import FRONT_NOSE_OFFSET
 from mien.geometry import invert_transform, similarity_transform, transform_points
 from mien.metrics import accuracy_interval, mcnemar_p
 from mien.models import ModelSpec
@@ -95,13 +94,13 @@ class Found:
         return np.asarray(self.faces.scores > 0)
 
 
-def find(frames: Iterable[Frame], detector: FaceDetector, kept: Path) -> Found:
+def find(frames: Iterable[Frame], detect: Callable[[Frame], Detections], kept: Path) -> Found:
     """The faces in pictures, out of the file where they are kept, or found anew."""
     if not kept.is_file():
         mesh = FaceMesh()
         rows: list[tuple[Any, ...]] = []
         for frame in frames:
-            face = largest(detector.detect(frame))
+            face = largest(detect(frame))
             where = crop_transforms(face, scale=SCALE, upright=True, size_px=FaceMesh.INPUT_PX)
             shapes = mesh.shapes(frame, where)
             if shapes:
@@ -272,7 +271,7 @@ def read(
     """Which pictures of a set each of `WAYS` reads rightly `(7, N)`, and today's answers."""
     pictures = load_pictures(folder)[::every]
     frames = (Frame(read_picture(p.path, str(p.path))) for p in pictures)
-    found = find(frames, FaceDetector(), CACHE / f"{folder.name}-{every}.npz")
+    found = find(frames, FaceDetector().find, CACHE / f"{folder.name}-{every}.npz")
     px = model.spec.input_px
     crops = np.zeros((len(WAYS), len(pictures), px, px), np.uint8)
     for i in (int(row) for row in np.nonzero(found.seen)[0]):
@@ -366,7 +365,7 @@ def main() -> None:
         rows = np.random.default_rng(0).permutation(len(data))[chosen]
         images = data.images[rows]
         frames = (crop_frame(np.pad(image, _MARGIN_PX, mode="edge")) for image in images)
-        found = find(frames, small, CACHE / f"{split}-{len(rows)}.npz")
+        found = find(frames, small.detect, CACHE / f"{split}-{len(rows)}.npz")
         return images, data.labels[rows], found
 
     front = Front.of(crops("Training", slice(ROWS))[2], model.spec)
