@@ -34,7 +34,8 @@ def main() -> None:
     probs, truth, front, groups = [], [], [], []
     for picture in load_pictures(options.kdef):
         (frame,) = open_source(str(picture.path))
-        faces, crops = analyzer.find_faces(frame)
+        seen = analyzer.find(frame)
+        faces, crops = seen.faces, seen.crops
         if len(faces):
             probs.append(classifier.predict(crops[:1]).probs[0])
             front.append(abs(float(nose_offset(faces.landmarks[:1])[0])) < FRONT_NOSE_OFFSET)

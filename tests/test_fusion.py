@@ -206,17 +206,18 @@ def test_a_fusion_has_the_version_that_is_asked_for(
     assert ExpressionClassifier(tmp_path / "both.onnx").spec.version == "2"
 
 
-def renamed(model: Path, copy: Path, **says: str) -> Path:
+def renamed(model: Path, copy: Path, *, data: str, licence: str) -> Path:
     """A copy of a model that is called as its file, and says other things of itself."""
-    spec = replace(ExpressionClassifier(model).spec, name=copy.stem, **says)
+    spec = ExpressionClassifier(model).spec
+    spec = replace(spec, name=copy.stem, training_data=data, licence=licence)
     save_model(onnx.load(str(model)), spec, copy)
     return copy
 
 
 def test_a_fusion_says_what_all_of_its_members_say(members: Sequence[Path], tmp_path: Path) -> None:
     for copy in ("a", "c"):
-        renamed(members[0], tmp_path / f"{copy}.onnx", training_data="A", licence="free")
-    renamed(members[1], tmp_path / "b.onnx", training_data="B", licence="free")
+        renamed(members[0], tmp_path / f"{copy}.onnx", data="A", licence="free")
+    renamed(members[1], tmp_path / "b.onnx", data="B", licence="free")
 
     def fused(*names: str) -> tuple[str, str]:
         files, rows = [tmp_path / f"{name}.onnx" for name in names], drawn(14)
@@ -225,5 +226,5 @@ def test_a_fusion_says_what_all_of_its_members_say(members: Sequence[Path], tmp_
 
     assert fused("a", "c") == ("A", "free")
     assert fused("a", "b") == ("a: A; b: B", "free")
-    renamed(members[1], tmp_path / "b.onnx", training_data="B", licence="research")
+    renamed(members[1], tmp_path / "b.onnx", data="B", licence="research")
     assert fused("a", "b", "c") == ("a: A; b: B; c: A", "a: free; b: research; c: free")

@@ -138,7 +138,7 @@ def test_attention_is_laid_over_the_crop(portrait: UInt8Array, tmp_path: Path) -
     assert face.heat is not None
     rows, columns = face.heat.values.shape
     assert rows == columns < spec.input_px
-    faces, _ = analyzer.find_faces(Frame(portrait))
+    faces = analyzer.find(Frame(portrait)).faces
     crop = crop_transforms(
         faces, scale=spec.crop_scale, upright=spec.crop_upright, size_px=spec.input_px
     )[0]

@@ -51,8 +51,7 @@ def test_the_crop_is_what_the_classifier_answers_for(
     analyzer: Analyzer, portrait: UInt8Array
 ) -> None:
     """`ExpressionClassifier` on the pipeline's own crop agrees with the pipeline."""
-    _, crops = analyzer.find_faces(Frame(portrait))
-    alone = analyzer.classifier.predict(crops)
+    alone = analyzer.classifier.predict(analyzer.find(Frame(portrait)).crops)
     (face,) = analyzer.analyze_frame(Frame(portrait)).faces
     assert dict(zip(EXPRESSIONS, alone.probs[0], strict=True)) == face.probs
     assert alone.expressions == [face.expression]

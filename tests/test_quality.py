@@ -112,7 +112,7 @@ def test_scores_fall_from_best_to_worst(name: str) -> None:
 
 
 def test_sharpness_does_not_mind_light(portrait: UInt8Array, analyzer: Analyzer) -> None:
-    _, crops = analyzer.find_faces(Frame(portrait))
+    crops = analyzer.find(Frame(portrait)).crops
     dimmed = (crops * 0.5 + 60).astype(np.uint8)
     plain, other = (quality.crop_measures(c)["blurred"][0] for c in (crops, dimmed))
     assert other == pytest.approx(plain, rel=0.02)

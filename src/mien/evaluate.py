@@ -226,13 +226,13 @@ def cut_faces(
         progress(i, len(pictures))
         try:
             with open_source(picture.path) as source:
-                faces, cut = analyzer.find_faces(next(iter(source)))
+                seen = analyzer.find(next(iter(source)))
         except SourceError:
             continue
-        if len(faces):
-            largest = faces.largest()
-            crops[i], found[i] = cut[largest], True
-            turned[i] = abs(float(nose_offset(faces.landmarks)[largest]))
+        if len(seen.faces):
+            largest = seen.faces.largest()
+            crops[i], found[i] = seen.crops[largest], True
+            turned[i] = abs(float(nose_offset(seen.faces.landmarks)[largest]))
     labels = np.array([picture.label for picture in pictures], np.int64)
     names = tuple(str(picture.path) for picture in pictures)
     return LabelledFaces(labels, crops, names, found, turned)

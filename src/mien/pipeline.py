@@ -1,7 +1,7 @@
 """Everything together: `Analyzer` takes sources and yields results. The only room that composes.
 
 May import every stage (sources, finding, following, classifier, temporal, quality, shape, identity,
-sinks) and what lies below.
+answers, sinks) and what lies below.
 
 A video's frames pass three threads, each a frame or two ahead of the next: one decodes, one finds
 and follows the faces, and whoever asked for the results reads what they show.
@@ -17,17 +17,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from mien.ahead import ahead
 from mien.alignment import crop_transforms
+from mien.answers import face_results
 from mien.classifier import ExpressionClassifier, Predictions
 from mien.errors import ModelError
 from mien.finding import FaceFinder
 from mien.following import Following, open_temporal
 from mien.identity import Gallery, Recognizer
 from mien.models import file_sha256, signature
-from mien.quality import QualityGate, is_doubtful
+from mien.quality import QualityGate
 from mien.shape import SCALE as MESH_SCALE
 from mien.shape import FaceMesh
 from mien.sinks import Sink, open_sink
@@ -38,8 +37,6 @@ from mien.tracking import FaceTracker
 from mien.types import (
     Detections,
     FaceIdentity,
-    FaceQuality,
-    FaceResult,
     FaceShape,
     Frame,
     FrameResult,
@@ -52,7 +49,7 @@ from mien.types import (
 SourceLike = str | os.PathLike[str] | UInt8Array | Frame
 
 #: Time constant of the answers in a video, seconds, where there is no temporal model. It takes away
-#: four fifths of their changes (benchmarks/flicker.py).
+#: four fifths of their changes (benchmarks/over_time.py).
 SMOOTH_S = 0.2
 
 
@@ -196,7 +193,7 @@ class Analyzer:
         if identity or gallery is not None:
             self.recognizer = Recognizer(threads=threads, device=device)
             if gallery is not None:
-                self.recognizer.learn(gallery, self.find_faces_in)
+                self.recognizer.learn(gallery, self._find_in)
 
     def open(self, source: SourceLike) -> Source:
         """Open a source as this analyzer reads it: see `mien.open_source`."""
@@ -205,9 +202,7 @@ class Analyzer:
     def following(self) -> Following:
         """What is known before the first frame of a video."""
         labels = self.classifier.spec.labels
-        baseline = None
-        if "neutral" in labels or self._baseline_s:
-            baseline = Baseline(labels, self._baseline_s)
+        baseline = Baseline(labels, self._baseline_s) if "neutral" in labels else None
         over_time: OverTime
         if self.temporal is not None:
             over_time = self.temporal.afresh()
@@ -265,12 +260,14 @@ class Analyzer:
                 identities = self.recognizer.follow(frame, faces, crops, numbers, known)
             self.times.add("identity", began)
         self.times.frames += 1
-        found = tuple(_faces(faces, numbers, predictions, qualities, shapes, identities, heat))
+        found = tuple(
+            face_results(faces, numbers, predictions, qualities, shapes, identities, heat)
+        )
         return replace(self._head(frame, following), faces=found)
 
     def find(self, frame: Frame) -> Found:
         """The first half of `analyze_frame` for a still picture: see `classify_found`."""
-        return Found(self._head(frame, None), *self.find_faces(frame))
+        return Found(self._head(frame, None), *self._finder.find(frame))
 
     def classify_found(self, found: Sequence[Found]) -> list[FrameResult]:
         """The second half, for several pictures at once: their faces are classified in one batch.
@@ -290,14 +287,10 @@ class Analyzer:
             part = predictions.part(first, first + count)
             rated = self._gate.rate(picture.faces, picture.crops)
             nothing = [None] * count
-            faces = tuple(_faces(picture.faces, (), part, rated, nothing, nothing, nothing))
+            faces = tuple(face_results(picture.faces, (), part, rated, nothing, nothing, nothing))
             results.append(replace(picture.head, faces=faces))
             first += count
         return results
-
-    def find_faces(self, frame: Frame) -> tuple[Detections, UInt8Array]:
-        """The faces in one picture and their aligned grey crops `uint8 (N, S, S)`."""
-        return self._finder.find(frame)
 
     def _head(self, frame: Frame, following: Following | None) -> FrameResult:
         """A frame's result without its faces."""
@@ -310,7 +303,7 @@ class Analyzer:
             model=self._model if following is None else self._video_model,
         )
 
-    def find_faces_in(self, picture: Path) -> tuple[Frame, Detections]:
+    def _find_in(self, picture: Path) -> tuple[Frame, Detections]:
         """A picture file and the faces in it. Raises `SourceError` where it cannot be read."""
         with open_source(picture, max_pixels=self._max_pixels) as source:
             frame = next(iter(source))
@@ -409,32 +402,3 @@ def analyze(source: SourceLike, *, model: str | Path | None = None) -> FrameResu
         ModelError: the model is missing or altered.
     """
     return Analyzer(model).analyze(source)
-
-
-def _faces(
-    faces: Detections,
-    numbers: Sequence[int],
-    predictions: Predictions,
-    qualities: Sequence[FaceQuality],
-    shapes: Sequence[FaceShape | None],
-    identities: Sequence[FaceIdentity | None],
-    heat: Sequence[HeatMap | None],
-) -> Iterator[FaceResult]:
-    for i in range(len(faces)):
-        x0, y0, x1, y1 = (float(edge) for edge in faces.boxes[i])
-        probs = predictions.probs[i]
-        best = int(np.argmax(probs))
-        yield FaceResult(
-            box=(x0, y0, x1 - x0, y1 - y0),
-            score=float(faces.scores[i]),
-            landmarks=tuple((float(x), float(y)) for x, y in faces.landmarks[i]),
-            expression=predictions.labels[best],
-            confidence=float(probs[best]),
-            uncertain=bool(predictions.uncertain[i]) or is_doubtful(qualities[i]),
-            probs=dict(zip(predictions.labels, map(float, probs), strict=True)),
-            track_id=numbers[i] if numbers else None,
-            quality=qualities[i],
-            shape=shapes[i],
-            identity=identities[i],
-            heat=heat[i],
-        )
