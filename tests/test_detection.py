@@ -77,6 +77,15 @@ def test_a_crowd_is_seen_in_one_look(
     assert looks == [3]
 
 
+def test_a_picture_that_seems_empty_is_looked_at_in_exact_numbers(
+    detector: FaceDetector, portrait: UInt8Array
+) -> None:
+    flat = Frame((portrait * 0.02).astype(np.uint8) + np.uint8(90))
+    assert not len(detector.search(flat, long_side_px=640))
+    assert not len(detector.find(flat, expected=0))  # of a video there will be another frame
+    assert len(detector.find(flat)) == len(detector.detect(flat)) == 1
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (700, 3), (31, 33)])
 def test_odd_pictures_hold_no_face(detector: FaceDetector, shape: tuple[int, int]) -> None:
     assert len(detector.find(Frame(np.zeros((*shape, 3), np.uint8)))) == 0

@@ -77,24 +77,26 @@ class FaceDetector:
         return Network(self._rounded_weights, ROUNDED_WEIGHTS, threads=self._threads)
 
     def find(
-        self, frame: Frame, *, long_side_px: int | None = None, expected: int = 0
+        self, frame: Frame, *, long_side_px: int | None = None, expected: int | None = None
     ) -> Detections:
         """The faces in `frame`, best score first; `Detections.empty()` when there is none.
 
         They are searched for with numbers of 8 bits (on the CPU) and then measured one by one by
         `detect_near`, as between the searches of a video: six tenths of the work of `detect`. Where
-        there are so many that this does not pay, `detect` sees them all at once.
+        there are so many that this does not pay, `detect` sees them all at once; and it has the
+        last word on a picture in which none is found, such as a blurred or a very dark one.
 
         Args:
             frame: the frame.
             long_side_px: overrides the detector's own setting for this frame.
-            expected: how many faces there are at least, as far as is known.
+            expected: of a video, how many faces were there before; None for a picture.
         """
         side = long_side_px or self.long_side_px
-        if not self.looking_near_pays(frame, expected, side):
+        if not self.looking_near_pays(frame, expected or 0, side):
             return self.detect(frame, long_side_px=side)
         roughly = self.search(frame, long_side_px=side)
-        if not self.looking_near_pays(frame, len(roughly), side):
+        none = expected is None and not len(roughly)
+        if none or not self.looking_near_pays(frame, len(roughly), side):
             return self.detect(frame, long_side_px=side)
         near, owners = self.detect_near(frame, roughly.boxes)
         lost = [i for i in range(len(roughly)) if i not in owners]

@@ -171,7 +171,7 @@ class _Packets:
 
     def pictures(self) -> Iterator[av.VideoFrame]:
         for packet in self.container.demux():
-            if packet.stream_index == self.stream.index:
+            if packet.stream.index == self.stream.index:  # also of the empty one that ends it
                 yield from (each for each in packet.decode() if isinstance(each, av.VideoFrame))
             elif packet.pts is not None and packet.time_base:
                 ends = (packet.pts + (packet.duration or 0)) * packet.time_base
