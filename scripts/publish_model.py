@@ -7,8 +7,9 @@ and 18 views), examines it through the whole pipeline on CK+ and KDEF, and write
 the ONNX file, its evaluations (JSON), its card (Markdown), its training log, and its line in the
 registry.
 What `mien fuse … --out models/fusion.onnx` or `mien quantize` made is given by its file instead.
-`publish_model.py mien-s --again --data …` examines the published file anew, without its run, and
-`--card` instead of `--again` writes its card out of the saved evaluations.
+`publish_model.py mien-s --again --data …` examines the published file anew, without its run;
+`--pictures` instead does so on full pictures alone, where only the pipeline has changed;
+and `--card` writes its card out of the saved evaluations.
 """
 
 from __future__ import annotations
@@ -56,16 +57,21 @@ def main() -> None:
     parser.add_argument("--wheel", action="store_true", help="ship the model in the wheel")
     parser.add_argument("--default", action="store_true", help="make it the default model")
     parser.add_argument("--again", action="store_true", help="examine the published file again")
+    parser.add_argument("--pictures", action="store_true", help="again, on full pictures alone")
     parser.add_argument("--card", action="store_true", help="only write its card again")
     options = parser.parse_args()
-    old = options.again or options.card
+    old = options.again or options.pictures or options.card
     name = options.run if old else publish(Path(options.run), options)
     file = MODELS / f"{name}.onnx"
     saved = file.with_suffix(".json")
-    if options.card:
+    evaluations: list[Evaluation] = []
+    if options.card or options.pictures:
         evaluations = [Evaluation.from_dict(e) for e in json.loads(saved.read_text("utf-8"))]
-    else:
-        evaluations = examine(file, options.data)
+    if not options.card:
+        crops = [e for e in evaluations if not e.pipeline] or examine_crops(file, options.data)
+        evaluations = crops + examine_pictures(file, options.data)
+        for evaluation in evaluations:
+            print(format_evaluation(evaluation), end="\n\n", flush=True)
         record = json.dumps([e.to_dict() for e in evaluations], indent=1)
         saved.write_text(record + "\n", encoding="utf-8")
     spec: ModelSpec = ExpressionClassifier(file).spec
@@ -98,9 +104,9 @@ def publish(run: Path, options: argparse.Namespace) -> str:
     return recipe.name
 
 
-def examine(file: Path, data: Path) -> list[Evaluation]:
-    """Every figure that goes into the card."""
-    classifier, analyzer = ExpressionClassifier(file, threads=2), Analyzer(file)
+def examine_crops(file: Path, data: Path) -> list[Evaluation]:
+    """What PublicTest says."""
+    classifier = ExpressionClassifier(file, threads=2)
     training = load_crops(data / "fer2013", "Training")
     public = load_crops(data / "fer2013", "PublicTest")
     fresh = unseen(public, training)
@@ -119,6 +125,13 @@ def examine(file: Path, data: Path) -> list[Evaluation]:
         voters = ExpressionClassifier(file, threads=2, classes="ferplus")
         answers = answer_crops(voters, public.by_votes())
         found.append(summarize(answers, voters.spec, data="fer2013", split="PublicTest"))
+    return found
+
+
+def examine_pictures(file: Path, data: Path) -> list[Evaluation]:
+    """What full pictures say, that go through the whole pipeline."""
+    analyzer, found = Analyzer(file), list[Evaluation]()
+    classifier = analyzer.classifier
     for name, poses in (("ckplus", ("all",)), ("kdef", ("front", "turned"))):
         faces = cut_faces(analyzer, load_pictures(data / name))
         for balanced in (False, True):
@@ -129,8 +142,6 @@ def examine(file: Path, data: Path) -> list[Evaluation]:
                 )
                 for pose in poses
             ]
-    for evaluation in found:
-        print(format_evaluation(evaluation), end="\n\n", flush=True)
     return found
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from mien.metrics import accuracy_interval
+from mien.models import find_model
 from mien.slices import (
     LevelFigures,
     Sliced,
@@ -82,11 +83,21 @@ _METHOD = """\
 def robustness() -> str:
     """The document."""
     found = {name: _read(name) for name in _SETS}
-    parts = [_HEAD, "## What it shows\n", *_findings(found)]
+    parts = [_HEAD, *_age(found["fer2013"][_OURS]), "## What it shows\n", *_findings(found)]
     for name, title in _SETS.items():
         parts += [f"## {title}\n", *_section(name, list(found[name].values()))]
     parts.append(_METHOD.format(fer=found["fer2013"][_PEER].version))
     return "\n".join(parts)
+
+
+def _age(examined: Sliced) -> Iterator[str]:
+    """A word of warning where another version ships than was examined."""
+    shipped = find_model(_OURS).spec().version
+    if examined.version != shipped:
+        yield (
+            f"Everything below is about {_OURS} version {examined.version}. The shipped version, "
+            f"{shipped}, has not been examined so yet.\n"
+        )
 
 
 def draw(file: Path) -> None:
