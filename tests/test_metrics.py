@@ -121,7 +121,7 @@ def test_paired_difference_by_hand() -> None:
     mean, low, high = paired_difference(first, second)
     assert mean == pytest.approx(1 / 8)
     # Two rows gained and one lost: variance 3/8 - 1/64.
-    assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt((3 / 8 - 1 / 64) / 8))
+    assert (high - low) / 2 == pytest.approx(1.959964 * np.sqrt((3 / 8 - 1 / 64) / 8))
     assert low < 0 < high
 
 

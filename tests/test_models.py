@@ -104,10 +104,10 @@ def test_a_folder_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_fusion_takes_what_its_members_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fusion, *members = (find_model(name) for name in ("mien-m", "mien-s", "mien-v"))
+    fusion, *members = (find_model(name) for name in ("mien-m", "mien-s", "mien-v", "mien-sgd"))
     sizes = [entry.path.stat().st_size for entry in (fusion, *members)]
     described = fusion.to_dict()
-    assert described["members"] == ["mien-s", "mien-v"]
+    assert described["members"] == ["mien-s", "mien-v", "mien-sgd"]
     assert (described["size"], described["size_with_members"]) == (sizes[0], sum(sizes))
     alone = members[0].to_dict()
     assert (alone["members"], alone["size_with_members"]) == ([], sizes[1])
@@ -122,7 +122,8 @@ def test_a_fusion_takes_what_its_members_take(
     assert find_model("mine").size_with_members is None
     assert main(["models", "list"]) == 0
     assert re.search(r"mine +in part +fusion", capsys.readouterr().out)
-    shutil.copy(members[1].path, tmp_path)
+    for member in members[1:]:
+        shutil.copy(member.path, tmp_path)
     assert find_model("mine").size_with_members == sum(sizes)
 
 

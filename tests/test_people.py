@@ -177,7 +177,7 @@ class Described(FaceEmbedder):
 
 @pytest.fixture
 def recognizer(monkeypatch: pytest.MonkeyPatch) -> Recognizer:
-    monkeypatch.setattr("mien.identity.recognizer.FaceEmbedder", lambda threads: Described())
+    monkeypatch.setattr("mien.identity.recognizer.FaceEmbedder", lambda **how: Described())
     return Recognizer()
 
 

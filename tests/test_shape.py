@@ -92,7 +92,7 @@ def test_the_mesh_follows_a_face_that_is_turned_and_moved(
     assert lean.roll_deg - plain.roll_deg == pytest.approx(20, abs=4)
     assert lean.yaw_deg == pytest.approx(plain.yaw_deg, abs=8)
     assert mirrored.yaw_deg == pytest.approx(-plain.yaw_deg, abs=6)
-    assert lean.mouth_opening == pytest.approx(plain.mouth_opening, abs=0.06)
+    assert lean.mouth_opening == pytest.approx(plain.mouth_opening, abs=0.1)
     assert plain.mouth_width > 0.7  # she smiles
 
 

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from mien.cli import main
+from mien.models import find_model
 from mien.slices import SLICES, read_sliced
 from mien.types import UInt8Array
 from tests.test_slices import noise
@@ -56,7 +57,9 @@ def test_pictures_on_the_command_line(
     assert main([*command, "--model", "mien-s-int8", "--report", str(out)]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
-    assert lines[0] == "mien-s-int8 v2 on data, n = 2, the whole pipeline. In per cent."
+    version = find_model("mien-s-int8").spec().version
+    expected = f"mien-s-int8 v{version} on data, n = 2, the whole pipeline. In per cent."
+    assert lines[0] == expected
     assert "|  | as it is | 50 | 50 (9 to 91) | 50 | 100 (21 to 100) |" in lines
     assert not any("pose" in line for line in lines)  # nobody is turned
     assert "index.html" in printed.err
