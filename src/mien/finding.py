@@ -14,7 +14,7 @@ from mien.following import Following
 from mien.models import ModelSpec
 from mien.timing import StageTimes
 from mien.tracking import LOOK_PX, looks_of
-from mien.types import Detections, Frame, UInt8Array
+from mien.types import Detections, Float32Array, Frame, UInt8Array
 
 _STILL_LONG_SIDE_PX = 640
 _VIDEO_LONG_SIDE_PX = 480  # half the work; misses only faces under about 30 pixels in 720p
@@ -64,9 +64,24 @@ class FaceFinder:
         """As `find`, in a video: with the number of each face.
 
         The whole frame is searched a few times a second while something moves, when a face is lost
-        and while there is none; otherwise, only where faces are expected.
+        and while there is none; otherwise, only where faces are expected. For a few frames in a row
+        it is enough that faces seem to be where they are expected.
         """
         began = time.perf_counter()
+        tracker = following.tracker
+        coasted = tracker.coast(frame.time_s)
+        if coasted is not None and tracker.looks_right(coasted[0], self._looks(frame, coasted[1])):
+            numbers, faces = coasted
+        else:
+            faces = self._look(frame, following)
+            began = self._times.add("detect", began)
+            numbers, faces = tracker.update(faces, self._looks(frame, faces), frame.time_s)
+        faces = faces.inside(frame.width, frame.height)
+        self._times.add("track", began)
+        return faces, self._crops(frame, faces), numbers
+
+    def _look(self, frame: Frame, following: Following) -> Detections:
+        """The faces in a frame of a video, measured."""
         expected = following.tracker.expected(frame.time_s)
         known, side = len(expected), self._search_px
         pays = self.detector.looking_near_pays(frame, known, side)
@@ -76,13 +91,11 @@ class FaceFinder:
         if len(faces) < known or not known:
             faces = self.detector.find(frame, long_side_px=side, expected=known)
             following.searched(frame, faces)
-        self._times.add("detect", began)
-        began = time.perf_counter()
-        looks = looks_of(self._cut(frame, faces, LOOK_PX))
-        numbers, faces = following.tracker.update(faces, looks, frame.time_s)
-        faces = faces.inside(frame.width, frame.height)
-        self._times.add("track", began)
-        return faces, self._crops(frame, faces), numbers
+        return faces
+
+    def _looks(self, frame: Frame, faces: Detections) -> Float32Array:
+        """What tells them apart: see `mien.tracking.looks_of`."""
+        return looks_of(self._cut(frame, faces, LOOK_PX))
 
     def _crops(self, frame: Frame, faces: Detections) -> UInt8Array:
         """The faces as the classifier wants them."""

@@ -5,7 +5,8 @@ May import numpy, and from mien: types.
 
 Every track predicts where its face should be now (constant velocity), how large, and how it looks;
 a found face goes to the track that expects it most. A track that finds nothing waits a while, so
-that a short occlusion, a missed detection or a crossing does not cost the number.
+that a short occlusion, a missed detection or a crossing does not cost the number. For the twelfth
+part of a second the prediction will do, where what is seen there looks like the face.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ _SHAPE_S: Final = 0.25
 #: they come is the median of so many steps.
 _PATIENT_STEPS: Final = 2.2
 _STEPS: Final = 9
+#: For so long faces need not be looked for: in two of three frames at 25 or 30 a second.
+_COAST_S: Final = 0.085
+_COAST_ALIKE: Final = 0.9  # least cosine of what is seen where the face should be
+_COAST_APART: Final = 2.0  # faces closer together, in their sides, may hide each other
 #: Side of the miniature that stands for a face's looks.
 LOOK_PX: Final = 12
 
@@ -59,7 +64,9 @@ class _Track:
         velocity: of the place, per second.
         shape: corners of the box and landmarks `(7, 2)`, about the centre, in sides; steadied.
         looks: see `looks_of`.
+        since_s: when it was first seen.
         seen_s: when it was last seen.
+        score: the detector's confidence then, 0..1.
     """
 
     number: int
@@ -67,7 +74,9 @@ class _Track:
     velocity: npt.NDArray[np.float64]
     shape: npt.NDArray[np.float64]
     looks: Float32Array
+    since_s: float
     seen_s: float
+    score: float
 
     def expected(self, time_s: float) -> npt.NDArray[np.float64]:
         """Where and how large it should be. A lost face is not thought to run on for long."""
@@ -100,6 +109,37 @@ class FaceTracker:
         half = np.exp(log_side) / 2
         return np.stack([x - half, y - half, x + half, y + half], 1).astype(np.float32)
 
+    def coast(self, time_s: float) -> tuple[list[int], Detections] | None:
+        """The faces of the last update as they should be now, and their numbers.
+
+        Nothing is remembered of it: see `looks_right` before it is believed.
+
+        Returns:
+            best score first; None where they must be looked for: the last update is too long ago,
+            or a face is lost, too new for its velocity to be known, or close to another.
+        """
+        tracks = sorted(self._tracks, key=lambda track: -track.score)
+        if not tracks or not 0 <= time_s - self._now_s <= _COAST_S:
+            return None
+        if any(t.seen_s < self._now_s or t.seen_s - t.since_s < _VELOCITY_S for t in tracks):
+            return None
+        places = np.stack([track.expected(time_s) for track in tracks])
+        steps = np.hypot(*(places[:, None, :2] - places[None, :, :2]).transpose(2, 0, 1))
+        sides = np.exp(places[:, 2])
+        near = steps < _COAST_APART * np.maximum(sides[:, None], sides)
+        if near.sum() > len(tracks):  # each is near itself
+            return None
+        scores = np.array([track.score for track in tracks], np.float32)
+        return [track.number for track in tracks], _at(places, tracks, scores)
+
+    def looks_right(self, numbers: Sequence[int], looks: Float32Array) -> bool:
+        """Whether what is seen where the numbered faces should be, `(N, D)`, looks like them."""
+        own = {track.number: track.looks for track in self._tracks}
+        return all(
+            float(look @ own[number]) >= _COAST_ALIKE
+            for number, look in zip(numbers, looks, strict=True)
+        )
+
     def update(
         self, faces: Detections, looks: Float32Array, time_s: float
     ) -> tuple[list[int], Detections]:
@@ -131,16 +171,27 @@ class FaceTracker:
                 taken.add(row)
                 owners[face] = self._tracks[row]
                 _see(self._tracks[row], places[face], shapes[face], looks[face], time_s)
+                self._tracks[row].score = float(faces.scores[face])
         tracks = []
         for face, track in enumerate(owners):
             if track is None:
                 track = _Track(
-                    self._next, places[face], np.zeros(3), shapes[face], looks[face], time_s
+                    self._next,
+                    place=places[face],
+                    velocity=np.zeros(3),
+                    shape=shapes[face],
+                    looks=looks[face],
+                    since_s=time_s,
+                    seen_s=time_s,
+                    score=float(faces.scores[face]),
                 )
                 self._tracks.append(track)
                 self._next += 1
             tracks.append(track)
-        return [track.number for track in tracks], _steadied(tracks, faces.scores)
+        if not tracks:
+            return [], Detections.empty()
+        places = np.stack([track.place for track in tracks])
+        return [track.number for track in tracks], _at(places, tracks, faces.scores)
 
     def _costs(
         self, places: npt.NDArray[np.float64], looks: Float32Array, time_s: float
@@ -187,12 +238,13 @@ def _places_and_shapes(
     return np.column_stack([middle, np.log(side)]), shapes
 
 
-def _steadied(tracks: Sequence[_Track], scores: Float32Array) -> Detections:
-    """The faces as their tracks have them."""
-    if not tracks:
-        return Detections.empty()
-    points = np.stack([t.place[:2] + t.shape * np.exp(t.place[2]) for t in tracks])
-    points = points.astype(np.float32)
+def _at(
+    places: npt.NDArray[np.float64], tracks: Sequence[_Track], scores: Float32Array
+) -> Detections:
+    """The faces as their tracks have them, at places `(N, 3)`."""
+    shapes = np.stack([track.shape for track in tracks])
+    sides = np.exp(places[:, 2])[:, None, None]
+    points = np.asarray(places[:, None, :2] + shapes * sides, np.float32)
     return Detections(points[:, :2].reshape(-1, 4), scores, points[:, 2:])
 
 

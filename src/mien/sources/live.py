@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import av
+from av.video.reformatter import VideoReformatter
 
 from mien.errors import SourceError
 from mien.picture import looks_like_picture, read_picture
@@ -150,7 +151,7 @@ class _Reader(threading.Thread):
 
     def frames(self, span: Span) -> Iterator[Frame]:
         """The newest frame, again and again, until the source ends or `span` does."""
-        wanted = span.picker()
+        wanted, reformatter = span.picker(), VideoReformatter()
         while True:
             with self._changed:
                 self._changed.wait_for(self._has_news)
@@ -163,7 +164,7 @@ class _Reader(threading.Thread):
             if time_s >= span.end_s:
                 return
             if wanted(index, time_s):
-                yield Frame(upright_rgb(picture), self._name, index, time_s)
+                yield Frame(upright_rgb(picture, reformatter), self._name, index, time_s)
 
     def _has_news(self) -> bool:
         return self._newest is not None or self._ended or self._halt.is_set()
