@@ -361,12 +361,16 @@ def test_attention_starts_as_the_network_without_it() -> None:
 
 def test_sizes_of_the_classics() -> None:
     """As published: 20.0 and 11.2 million weights with their heads' sizes changed to ours."""
-    sizes = {}
-    for name in ("vgg19", "resnet18"):
-        recipe = recipe_from_dict({"name": "x", "network": {"name": name}}).network
-        sizes[name] = count_parameters(build_network(recipe))
-    assert sizes["vgg19"] == pytest.approx(20.03e6, rel=0.01)
-    assert sizes["resnet18"] == pytest.approx(11.18e6, rel=0.01)
+    for name, stride, size, last_px in (
+        ("vgg19", 1, 20.03e6, 2),
+        ("vgg19", 2, 20.03e6, 2),
+        ("resnet18", 1, 11.18e6, 4),
+        ("resnet18", 2, 11.18e6, 2),
+    ):
+        settings = {"name": name, "stem_stride": stride}
+        network = build_network(recipe_from_dict({"name": "x", "network": settings}).network)
+        assert count_parameters(network) == pytest.approx(size, rel=0.01)
+        assert network.features(torch.randn(2, 1, 32, 32)).shape == (2, 512, last_px, last_px)
 
 
 def test_synced_statistics_equal_plain_ones_for_one_process(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class NetworkRecipe:
     name: str = "mien_vgg"
     widths: tuple[int, ...] = (32, 96, 192, 384)  # channels of each stage, halving the map between
     depths: tuple[int, ...] = (1, 2, 2, 2)  # 3x3 convolutions in each stage
-    stem_stride: int = 1  # of resnet18's first layer
+    stem_stride: int = 1  # of the first layer of resnet18 and vgg19
     weights: str = ""  # of transfer: the manifest of the weights to start from
     frozen: bool = False  # train the heads alone, on features that come with weights or init
     enlarged_px: int = 150  # of transfer: side to which crops are enlarged, at least 131

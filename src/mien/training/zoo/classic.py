@@ -1,7 +1,7 @@
 """VGG19 and ResNet18 as torchvision has them, adapted to small grey pictures. Imports torchvision.
 
-What is adapted: one input channel, no classifier (the features are averaged), and for ResNet18 a
-first layer that does not throw three quarters of a 48-pixel picture away.
+What is adapted: one input channel, no classifier (the features are averaged), and fewer halvings, so
+that what is left of a 48-pixel picture in the last layers is more than one place.
 """
 
 from __future__ import annotations
@@ -14,10 +14,16 @@ from mien.training.zoo.network import ExpressionNetwork
 
 
 def vgg19(recipe: NetworkRecipe, classes: int) -> ExpressionNetwork:
-    """VGG19 with batch normalisation (Simonyan & Zisserman, ICLR 2015), 20 million weights."""
-    # Without the last halving: what is left of a small picture is averaged anyway.
-    features = models.vgg19_bn(weights=None).features[:-1]
-    features[0] = _first_layer(stride=1)
+    """VGG19 with batch normalisation (Simonyan & Zisserman, ICLR 2015), 20 million weights.
+
+    The last halving is left out, as what is left of a small picture is averaged anyway; where the
+    first layer halves it already (the recipe's `stem_stride` of 2), the last but one is, too.
+    """
+    layers = list(models.vgg19_bn(weights=None).features)
+    halvings = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+    left_out = halvings[-2:] if recipe.stem_stride > 1 else halvings[-1:]
+    features = nn.Sequential(*(layer for i, layer in enumerate(layers) if i not in left_out))
+    features[0] = _first_layer(recipe.stem_stride)
     # Batch normalisation takes the mean away again: a convolution's own offset is idle.
     for layer in features:
         if isinstance(layer, nn.Conv2d):
