@@ -71,7 +71,9 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _table(found: Description) -> str:
-    splits = [] if found.splits == ["all"] else found.splits
+    from mien.datasets import NO_SPLIT
+
+    splits = [] if found.splits == [NO_SPLIT] else found.splits
     lines = [f"{'':12}{'all':>9}" + "".join(f"{split:>13}" for split in splits)]
     for name, by_split in found.counts.items():
         cells = "".join(f"{by_split.get(split, 0):13,}" for split in splits)

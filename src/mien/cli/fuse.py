@@ -116,7 +116,7 @@ def _quantize(options: argparse.Namespace) -> int:
 
 def _calibrate(options: argparse.Namespace) -> int:
     require_extra("train", "torch", "onnx")
-    from mien.datasets import load_crops, read_rows
+    from mien.datasets import EVERY_SPLIT, load_crops, read_rows
     from mien.models import find_model
     from mien.training.calibration import class_shares
     from mien.training.recalibrate import recalibrate
@@ -128,7 +128,7 @@ def _calibrate(options: argparse.Namespace) -> int:
             f"{options.data}: has rows to learn from and none of PublicTest. Say by --split which "
             f"the model has not learned from: {', '.join(sorted(splits))}"
         )
-    split = options.split or ("PublicTest" if "PublicTest" in splits else "all")
+    split = options.split or ("PublicTest" if "PublicTest" in splits else EVERY_SPLIT)
     shares = None
     if split != "Training" and "Training" in splits:
         training = load_crops(options.data, "Training", classes=labels)
