@@ -53,7 +53,7 @@ class Evaluation:
         missed: full pictures in which no face was found (they count as wrong).
         coverage: if only the surest tenth of the answers were given, two tenths, … all: for each
             the `coverage`, and the `accuracy` of those answers. Pictures without a face found
-            come last. Empty in examinations saved before it was measured.
+            come last.
         pipeline: whether full pictures went through the whole pipeline, or crops straight in.
         uncertain_below: the confidence below which the model calls itself uncertain.
         pose: which faces of the full pictures count: `all`, seen from the `front`, or `turned`.
@@ -79,10 +79,10 @@ class Evaluation:
     nll: float
     answered: float
     answered_accuracy: float
+    coverage: list[dict[str, float]]
     deduplicated_n: int | None = None
     deduplicated_accuracy: float | None = None
     missed: int = 0
-    coverage: list[dict[str, float]] = field(default_factory=list)
     pipeline: bool = False
     pose: Pose = "all"
     uncertain_below: float = 0.0

@@ -89,14 +89,14 @@ class Job:
         shape: whether faces' shape is asked for.
         columns: names and kinds (`string`, `int64`, `float64`, `bool`) of the columns that a
             manifest adds to the results'.
-        own_columns: the results' own, in order; empty in folders of before they were written down.
+        own_columns: the results' own, in order.
     """
 
     settings: Mapping[str, Any]
     labels: tuple[str, ...]
     shape: bool
     columns: Mapping[str, str]
-    own_columns: tuple[str, ...] = ()
+    own_columns: tuple[str, ...]
 
     @classmethod
     def of(cls, settings: Settings, columns: Mapping[str, str], *, elsewhere: bool = False) -> Job:
@@ -173,8 +173,6 @@ class Job:
 
 def _difference(before: Sequence[str], now: Sequence[str]) -> str:
     """How the old columns differ from the new ones."""
-    if not before:
-        return "which were not written down then"
     differences = {
         "without": [column for column in now if column not in before],
         "with": [column for column in before if column not in now],
