@@ -32,7 +32,7 @@ import numpy.typing as npt
 from peers import PeerError, Program, run, write_task
 
 from mien.classifier import ExpressionClassifier
-from mien.datasets import load_crops, load_lights, load_pictures, shows_lights
+from mien.datasets import EVERY_SPLIT, load_crops, load_lights, load_pictures, shows_lights
 from mien.slices import (
     CropReader,
     PictureReader,
@@ -111,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="PATH", help="crops, pictures, or moving light")
-    add("--split", default="all", metavar="NAME", help="of crops")
+    add("--split", default=EVERY_SPLIT, metavar="NAME", help="of crops")
     add("--pipeline", action="store_true", help="full pictures")
     add("--model", action="append", default=[], metavar="NAME_OR_FILE", help="of mien; repeatable")
     add("--fer", metavar="PYTHON", help="python of the environment with fer")

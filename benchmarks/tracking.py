@@ -1,18 +1,22 @@
 """How well faces keep their numbers: IDF1 and id switches on films composed of real clips.
 
-    python benchmarks/tracking.py --clips ../shared/data/clips
+    python benchmarks/tracking.py --clips ../shared/data/clips --kdef ../shared/data/kdef
 
 Heads cut out of clips of one person walk across a background on known paths, cross, and hide
 each other, in front of a still and of a moving camera. The truth is where each head was put; one
 that is hidden for the most part has no truth in that frame. IDF1 after Ristani et al., "Performance
 Measures and a Data Set for Multi-Target, Multi-Camera Tracking", ECCV workshops 2016. Needs scipy.
+
+Heads that turn are composed of KDEF's pictures of a person at rest, from the front and turned by 45
+degrees to either side, faded into each other with the face's box in its place. A head that is
+turned away is of the colour of its hair, and has no truth.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +24,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
+from mien.alignment import FRONT_NOSE_OFFSET, nose_offset
 from mien.detection import FaceDetector
 from mien.geometry import iou_matrix
 from mien.pipeline import Analyzer
@@ -33,16 +38,21 @@ VISIBLE = 0.5  # share of a face that must be seen for it to have a truth
 SAME_IOU = 0.5
 PEOPLE = ("single_face.mp4", "woman2.mp4", "mead_W036_level_3_happy_007.mp4", "1001_DFA_NEU_XX.flv")
 
+SITTERS = ("0", "4")  # person-sessions of KDEF
+HOLD_S = 0.4  # how long a head looks in one direction
+TURN_S = 0.35  # and how long it takes to the next
+
 Path2 = Callable[[float], tuple[float, float]]  # time in 0..1 to the face's centre, pixels
 
 
 @dataclass(frozen=True)
 class Head:
-    """One frame of a person: pixels, opacity, and the face's box in them."""
+    """One frame of a person: pixels, opacity, and the face's box in them, if it can be seen."""
 
     pixels: UInt8Array
     opacity: npt.NDArray[np.float32]
     box: npt.NDArray[np.float32]
+    visible: bool = True
 
 
 def heads_of(clip: Path, detector: FaceDetector) -> list[Head]:
@@ -55,6 +65,41 @@ def heads_of(clip: Path, detector: FaceDetector) -> list[Head]:
                 heads.append(cut_head(frame.image, faces.boxes[0]))
             if len(heads) == FPS * SECONDS:
                 break
+    return heads
+
+
+def views_of(kdef: Path, session: str, detector: FaceDetector) -> dict[str, Head]:
+    """A person from the front, turned to the left and to the right, and turned away."""
+    views: dict[str, Head] = {}
+    for file in sorted((kdef / "neutral").glob(f"{session}_*.jpg")):
+        with open_source(file) as source:
+            frame = next(iter(source))
+        faces = detector.detect(frame)
+        offset = float(nose_offset(faces.landmarks)[0])
+        front = abs(offset) <= FRONT_NOSE_OFFSET
+        side = "front" if front else "left" if offset < 0 else "right"
+        views[side] = cut_head(frame.image, faces.boxes[0])
+    if len(views) < 3:
+        raise SystemExit(f"{kdef}: expected three directions of {session}, found {len(views)}")
+    front_view = views["front"]
+    size = len(front_view.pixels)
+    hair = front_view.pixels[size // 8 : size // 5, 2 * size // 5 : 3 * size // 5]
+    colour = np.median(hair, axis=(0, 1)).astype(np.uint8)
+    away = np.broadcast_to(colour, front_view.pixels.shape)
+    return views | {"away": replace(front_view, pixels=away, visible=False)}
+
+
+def turning(views: dict[str, Head], turns: Sequence[str], begin: int) -> list[Head]:
+    """The frames of a head that turns on and on, from the so many-th direction."""
+    heads = []
+    for i in range(FPS * SECONDS):
+        step, since_s = divmod(i / FPS, HOLD_S + TURN_S)
+        now, then = (views[turns[(begin + int(step) + k) % len(turns)]] for k in (0, 1))
+        share = max(0.0, (since_s - HOLD_S) / TURN_S)
+        pixels = now.pixels + share * (then.pixels.astype(np.float32) - now.pixels)
+        box = (now.box + share * (then.box - now.box)).astype(np.float32)
+        visible = (now if share < 0.5 else then).visible
+        heads.append(Head(pixels.astype(np.uint8), now.opacity, box, visible))
     return heads
 
 
@@ -99,6 +144,17 @@ SCENES: dict[str, tuple[list[Path2], bool]] = {
     ),
 }
 
+#: Of two people side by side: how each turns, over and over, the second half a round behind.
+TURNS = {
+    "two turn to both sides": ("front", "left", "front", "right"),
+    "two turn away and back": ("front", "right", "away", "right"),
+    "two turn round": ("front", "right", "away", "left"),
+}
+SIDE_BY_SIDE: list[Path2] = [
+    lambda t: (500 + 40 * np.sin(6.3 * t), 350),
+    lambda t: (780 + 40 * np.sin(9 * t), 360),
+]
+
 
 def film(
     people: list[list[Head]], paths: list[Path2], *, moving: bool, seconds: int = SECONDS
@@ -121,7 +177,8 @@ def film(
             middle = np.array(path(t)) - pan * 0.5
             corner = np.round(middle - (head.box[:2] + head.box[2:]) / 2).astype(int)
             paste(image, owner, head, corner, number)
-            boxes[number] = head.box + np.tile(corner, 2)
+            if head.visible:
+                boxes[number] = head.box + np.tile(corner, 2)
         truth = {n: box for n, box in boxes.items() if _share_seen(owner, box, n) >= VISIBLE}
         yield Frame(image, "film", i, i / FPS), truth
 
@@ -191,14 +248,25 @@ def measure(
 def main() -> None:
     """Measure every scene and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=Path, required=True, help="folder with " + PEOPLE[0])
+    parser.add_argument("--clips", type=Path, help="folder with " + PEOPLE[0])
+    parser.add_argument("--kdef", type=Path, help="KDEF, for heads that turn")
     options = parser.parse_args()
     detector, analyzer = FaceDetector(), Analyzer()
-    people = [heads_of(options.clips / name, detector) for name in PEOPLE]
     print("| scene | people | IDF1 | id switches | faces found |\n|---|---|---|---|---|")
-    for name, (paths, moving) in SCENES.items():
+
+    def row(name: str, people: list[list[Head]], paths: list[Path2], *, moving: bool) -> None:
         idf1, switches, recall = measure(analyzer, people, paths, moving=moving)
         print(f"| {name} | {len(paths)} | {idf1:.3f} | {switches} | {recall:.1%} |", flush=True)
+
+    if options.clips:
+        people = [heads_of(options.clips / name, detector) for name in PEOPLE]
+        for name, (paths, moving) in SCENES.items():
+            row(name, people, paths, moving=moving)
+    if options.kdef:
+        sitters = [views_of(options.kdef, session, detector) for session in SITTERS]
+        for name, turns in TURNS.items():
+            heads = [turning(views, turns, 2 * i) for i, views in enumerate(sitters)]
+            row(name, heads, SIDE_BY_SIDE, moving=False)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from mien.pipeline import Analyzer
 from mien.training.calibration import class_shares
 from mien.training.export import export, load_trained
 from mien.training.recipe import NOT_STATED, load_recipe
-from mien.types import Views
+from mien.types import Pose, Views
 
 #: Marks in the README around the table that this script writes.
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
@@ -132,7 +132,8 @@ def examine_pictures(file: Path, data: Path) -> list[Evaluation]:
     """What full pictures say, that go through the whole pipeline."""
     analyzer, found = Analyzer(file), list[Evaluation]()
     classifier = analyzer.classifier
-    for name, poses in (("ckplus", ("all",)), ("kdef", ("front", "turned"))):
+    sets: dict[str, tuple[Pose, ...]] = {"ckplus": ("all",), "kdef": ("front", "turned")}
+    for name, poses in sets.items():
         faces = cut_faces(analyzer, load_pictures(data / name))
         for balanced in (False, True):
             answers = answer_faces(classifier, faces, balanced=balanced)

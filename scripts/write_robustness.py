@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from mien.datasets import EVERY_SPLIT
 from mien.metrics import accuracy_interval
 from mien.models import find_model
 from mien.slices import (
@@ -263,7 +264,7 @@ def _section(name: str, models: list[Sliced]) -> Iterator[str]:
         )
     yield format_sliced(shown) + "\n"
     command = [f"python benchmarks/slices.py --data ../shared/data/{first.data}"]
-    command += [f"--split {first.split}"] if first.split != "all" else []
+    command += [f"--split {first.split}"] if first.split != EVERY_SPLIT else []
     command += ["--pipeline"] if first.pipeline else []
     command += [f"--sample {first.sample} --seed {first.seed}"] if first.sample else []
     rest = [f"--model {s.model}" for s in models if s.model != _PEER]

@@ -1,7 +1,6 @@
 """Faces that are to be hidden are hidden: on the command line, and on the server to the end."""
 
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,16 +146,3 @@ def test_the_server_hears_of_it_from_the_command_line(
         with pytest.raises(Told) as told:
             main(["serve", "--data", str(tmp_path), *flags])
         assert told.value.args[0].anonymize is bool(flags)
-
-
-def test_a_list_of_jobs_from_before_goes_on(clip: Path, tmp_path: Path) -> None:
-    job = left_running(tmp_path, clip, anonymize=False)
-    base = sqlite3.connect(tmp_path / "jobs.sqlite")
-    base.executescript("ALTER TABLE jobs DROP COLUMN anonymize; PRAGMA user_version = 1;")
-    base.close()
-    for _ in range(2):  # and once more as what it has become
-        jobs = Jobs(tmp_path, 1000)
-        found = jobs.get(job.id)
-        assert found is not None
-        assert (found.name, found.anonymize) == ("clip.mp4", False)
-        jobs.close()

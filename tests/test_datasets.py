@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from mien.datasets import (
+    EVERY_SPLIT,
     FERPLUS_COLUMNS,
+    NO_SPLIT,
     SPLITS,
     FaceCrops,
     load_clips,
@@ -237,6 +239,16 @@ def test_rows_to_watch_are_held_out(tmp_path: Path) -> None:
     save(tmp_path / "one" / "happy" / "x.png")
     with pytest.raises(DatasetError, match="too few"):
         load_training(tmp_path / "one")
+
+
+def test_rows_of_no_split_are_not_all_rows(tmp_path: Path) -> None:
+    save(tmp_path / "happy" / "mine.png")
+    save(tmp_path / "test" / "happy" / "theirs.png")
+    named = {
+        split: [Path(name).stem for name in load_crops(tmp_path, split).names]
+        for split in (EVERY_SPLIT, NO_SPLIT, "test")
+    }
+    assert named == {EVERY_SPLIT: ["mine", "theirs"], NO_SPLIT: ["mine"], "test": ["theirs"]}
 
 
 def test_clips(tmp_path: Path) -> None:

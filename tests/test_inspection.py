@@ -117,7 +117,13 @@ def test_a_sound_set_is_sound(tmp_path: Path, capsys: Capture) -> None:
     Image.fromarray(face(1)).save(tmp_path / "happy" / "a.png")
     assert main(["data", "check", str(tmp_path), "--no-model"]) == 0
     assert main(["data", "info", str(tmp_path)]) == 0
-    assert "happy" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines()[0].split() == ["all"]
+    (tmp_path / "test" / "happy").mkdir(parents=True)
+    Image.fromarray(face(2)).save(tmp_path / "test" / "happy" / "b.png")
+    assert main(["data", "info", str(tmp_path)]) == 0
+    heads, happy, *_ = capsys.readouterr().out.splitlines()
+    assert heads.split() == ["all", "PrivateTest", "none"]
+    assert happy.split() == ["happy", "2", "1", "1"]
 
 
 @pytest.mark.parametrize("extra", [[], ["--augmented"]])

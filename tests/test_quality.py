@@ -1,7 +1,6 @@
 """The face-quality gate: the right reasons, none for a good face, the same in every table."""
 
 import csv
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,15 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
-from pyarrow import parquet
 
 from mien import quality, weights
-from mien.errors import ModelError
+from mien.errors import ModelError, SourceError
 from mien.pipeline import Analyzer
 from mien.results import read_results
 from mien.sinks import open_sink
 from mien.types import (
-    QUALITY_COLUMNS,
     QUALITY_REASONS,
     RESULT_COLUMNS,
     Detections,
@@ -169,30 +166,30 @@ def rated(analyzer: Analyzer, portrait: UInt8Array) -> list[FrameResult]:
 
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "parquet"])
 def test_tables_keep_it(tmp_path: Path, rated: list[FrameResult], suffix: str) -> None:
-    with open_sink(tmp_path / f"t.{suffix}") as sink:
-        for result in rated:
-            sink.write(result)
-    assert list(read_results(tmp_path / f"t.{suffix}")) == rated
-
-
-def test_tables_of_before_are_read(tmp_path: Path, rated: list[FrameResult]) -> None:
-    old = [
+    """And where nobody has rated the faces or said who answered, that."""
+    unrated = [
         replace(
             result, faces=tuple(replace(face, quality=None) for face in result.faces), model=None
         )
         for result in rated
     ]
-    columns = [c for c in RESULT_COLUMNS if c not in (*QUALITY_COLUMNS, "model")]
-    rows = [{c: row[c] for c in columns} for result in old for row in result.to_rows()]
-    with (tmp_path / "t.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    import pyarrow
+    for name, results in (("rated", rated), ("unrated", unrated)):
+        file = tmp_path / f"{name}.{suffix}"
+        with open_sink(file) as sink:
+            for result in results:
+                sink.write(result)
+        assert list(read_results(file)) == results
 
-    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "t.parquet")
-    lines = [json.dumps(result.to_dict()) for result in old]
-    assert not any("quality" in line for line in lines)
-    (tmp_path / "t.jsonl").write_text("\n".join(lines))
-    for suffix in ("csv", "parquet", "jsonl"):
-        assert list(read_results(tmp_path / f"t.{suffix}")) == old
+
+def test_a_table_without_the_columns_is_none_of_ours(
+    tmp_path: Path, rated: list[FrameResult]
+) -> None:
+    rows = [row for result in rated for row in result.to_rows()]
+    for missing in ("quality", "model"):
+        columns = [column for column in RESULT_COLUMNS if column != missing]
+        with (tmp_path / "t.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+        with pytest.raises(SourceError, match=f"not results of `mien analyze`.*{missing}"):
+            list(read_results(tmp_path / "t.csv"))

@@ -127,16 +127,16 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
 
 
 def _coverage(evaluations: Sequence[Evaluation]) -> list[str]:
-    """How often the most confident answers are right; nothing for evaluations that do not say."""
-    known = [e for e in evaluations if e.coverage]
-    if not known:
+    """How often the most confident answers are right."""
+    if not evaluations:
         return []
-    shares = " | ".join(f"{level['coverage']:.0%}" for level in known[0].coverage)
+    levels = evaluations[0].coverage
+    shares = " | ".join(f"{level['coverage']:.0%}" for level in levels)
     lines = ["### If only the most confident are answered", ""]
-    lines += [f"| data | {shares} |", "|---" * (len(known[0].coverage) + 1) + "|"]
+    lines += [f"| data | {shares} |", "|---" * (len(levels) + 1) + "|"]
     lines += [
         f"| {_data(e)} | " + " | ".join(f"{level['accuracy']:.1%}" for level in e.coverage) + " |"
-        for e in known
+        for e in evaluations
     ]
     return [*lines, ""]
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from mien.classifier import ExpressionClassifier
-from mien.datasets import SPLITS, load_crops
+from mien.datasets import EVERY_SPLIT, SPLITS, load_crops
 from mien.errors import ConfigError, DatasetError
 from mien.evaluate import Answers, answer_crops
 from mien.metrics import accuracy_interval, mcnemar_p
@@ -139,7 +139,7 @@ def compare(
         except DatasetError:
             continue
     if not splits:
-        splits["all"] = load_crops(data, "all", classes=labels)
+        splits[EVERY_SPLIT] = load_crops(data, EVERY_SPLIT, classes=labels)
     judge = next(name for name in ("PublicTest", "PrivateTest", *splits) if name in splits)
     names = _names(models, [classifier.spec.name for classifier in classifiers])
     rows, correct = [], []

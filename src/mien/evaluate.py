@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mien.alignment import FRONT_NOSE_OFFSET, nose_offset
 from mien.classifier import ExpressionClassifier
-from mien.datasets import FaceCrops, LabelledPicture
+from mien.datasets import EVERY_SPLIT, FaceCrops, LabelledPicture
 from mien.errors import SourceError
 from mien.metrics import (
     accuracy_at_coverage,
@@ -30,7 +30,7 @@ from mien.metrics import (
 from mien.models import ModelSpec
 from mien.pipeline import Analyzer
 from mien.sources import open_source
-from mien.types import FERPLUS_EXPRESSIONS, UInt8Array, Views
+from mien.types import FERPLUS_EXPRESSIONS, Pose, UInt8Array, Views
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Evaluation:
         missed: full pictures in which no face was found (they count as wrong).
         coverage: if only the surest tenth of the answers were given, two tenths, … all: for each
             the `coverage`, and the `accuracy` of those answers. Pictures without a face found
-            come last. Empty in examinations saved before it was measured.
+            come last.
         pipeline: whether full pictures went through the whole pipeline, or crops straight in.
         uncertain_below: the confidence below which the model calls itself uncertain.
         pose: which faces of the full pictures count: `all`, seen from the `front`, or `turned`.
@@ -79,12 +79,12 @@ class Evaluation:
     nll: float
     answered: float
     answered_accuracy: float
+    coverage: list[dict[str, float]]
     deduplicated_n: int | None = None
     deduplicated_accuracy: float | None = None
     missed: int = 0
-    coverage: list[dict[str, float]] = field(default_factory=list)
     pipeline: bool = False
-    pose: str = "all"
+    pose: Pose = "all"
     uncertain_below: float = 0.0
     expect: str = ""
     classes: str = ""
@@ -238,7 +238,7 @@ def cut_faces(
     return LabelledFaces(labels, crops, names, found, turned)
 
 
-def of_pose(answers: Answers, pose: str) -> Answers:
+def of_pose(answers: Answers, pose: Pose) -> Answers:
     """The answers about faces seen from the `front`, or about the `turned` ones, or `all`.
 
     A face is frontal when its nose lies within `FRONT_NOSE_OFFSET` of its middle. A picture in
@@ -271,10 +271,10 @@ def summarize(
     spec: ModelSpec,
     *,
     data: str,
-    split: str = "all",
+    split: str = EVERY_SPLIT,
     views: Views = "single",
     balanced: bool = False,
-    pose: str | None = None,
+    pose: Pose | None = None,
     fresh: npt.NDArray[np.bool_] | None = None,
 ) -> Evaluation:
     """The figures of a set of answers.

@@ -77,7 +77,6 @@ def _from_object(values: Mapping[str, Any]) -> FrameResult:
                 **face,
                 "box": tuple(face["box"]),
                 "landmarks": tuple(tuple(point) for point in face["landmarks"]),
-                # Absent from what was written before there was such a thing, as are its columns.
                 "quality": FaceQuality.from_dict(face["quality"]) if "quality" in face else None,
                 "shape": FaceShape.from_dict(face["shape"]) if "shape" in face else None,
                 "identity": FaceIdentity(**face["identity"]) if "identity" in face else None,
@@ -124,7 +123,7 @@ def _from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[FrameResult]:
             int(first["width"]),
             int(first["height"]),
             tuple(_face(row) for row in lines if row["face"] not in ("", None)),
-            first.get("model") or None,
+            first["model"] or None,
         )
 
 
@@ -157,9 +156,7 @@ def _face(row: Mapping[str, Any]) -> FaceResult:
             if key.startswith("prob_")
         },
         track_id=None if number in ("", None) else int(number),
-        quality=FaceQuality.from_row(row)
-        if row.get(QUALITY_COLUMNS[0]) not in ("", None)
-        else None,
+        quality=FaceQuality.from_row(row) if row[QUALITY_COLUMNS[0]] not in ("", None) else None,
         shape=FaceShape.from_row(row) if row.get(SHAPE_COLUMNS[0]) not in ("", None) else None,
         identity=_identity(row) if IDENTITY_COLUMNS[0] in row else None,
     )

@@ -137,7 +137,7 @@ class BatchFolder:
         try:
             values = json.loads((self._own / "job.json").read_bytes())
             values["labels"] = tuple(values["labels"])
-            values["own_columns"] = tuple(values.get("own_columns", ()))
+            values["own_columns"] = tuple(values["own_columns"])
             return Job(**values)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{self.path}: not the folder of a batch ({error})") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import inf
 from typing import Any, Final, Literal
 
@@ -28,6 +28,9 @@ LEAST_SEGMENT_S: Final = 10.0  # shorter ones are mostly warm-up
 #: networks in the GPU's memory, and more for working in it.
 WORKERS_PER_GPU: Final = 4
 
+#: A batch's own; all others are arguments of `Analyzer`.
+_OWN: Final = ("segment_s", "memory_mb")
+
 #: They say how the work is done, and no answer depends on them.
 _FREE: Final = ("threads", "memory_mb")
 
@@ -38,9 +41,8 @@ class Settings:
 
     Attributes:
         model, min_score, detector_px, views, classes, expect, max_pixels, shape, smooth_s,
-            temporal, device: as of `Analyzer`.
+            temporal, device, span: as of `Analyzer`.
         threads: CPU threads of each worker's networks and of its video decoder.
-        start_s, end_s, every, fps: as of `Span`.
         segment_s: length of the parts into which long videos are cut, seconds; 0 for none.
         memory_mb: data memory that a worker may have, in MiB; None for no limit.
     """
@@ -53,10 +55,7 @@ class Settings:
     expect: Literal["", "balanced"] = ""
     threads: int = 1
     max_pixels: int = MAX_PIXELS
-    start_s: float = 0.0
-    end_s: float = inf
-    every: int = 1
-    fps: float | None = None
+    span: Span = field(default_factory=Span)
     shape: bool = False
     smooth_s: float | None = None
     temporal: str | None = None
@@ -70,11 +69,6 @@ class Settings:
                 f"segment_s: expected 0, or at least {LEAST_SEGMENT_S:g}, got {self.segment_s}"
             )
 
-    @property
-    def span(self) -> Span:
-        """Which frames of a video are wanted."""
-        return Span(self.start_s, self.end_s, self.every, self.fps)
-
     def analyzer(self) -> Analyzer:
         """An analyzer with these settings.
 
@@ -82,21 +76,7 @@ class Settings:
             ModelError: the model is missing or altered.
             ConfigError: the device cannot be used.
         """
-        return Analyzer(
-            self.model,
-            min_score=self.min_score,
-            detector_px=self.detector_px,
-            views=self.views,
-            classes=self.classes,
-            expect=self.expect,
-            threads=self.threads,
-            max_pixels=self.max_pixels,
-            span=self.span,
-            shape=self.shape,
-            smooth_s=self.smooth_s,
-            temporal=self.temporal,
-            device=self.device,
-        )
+        return Analyzer(**{name: how for name, how in vars(self).items() if name not in _OWN})
 
 
 @dataclass(frozen=True)
@@ -109,14 +89,14 @@ class Job:
         shape: whether faces' shape is asked for.
         columns: names and kinds (`string`, `int64`, `float64`, `bool`) of the columns that a
             manifest adds to the results'.
-        own_columns: the results' own, in order; empty in folders of before they were written down.
+        own_columns: the results' own, in order.
     """
 
     settings: Mapping[str, Any]
     labels: tuple[str, ...]
     shape: bool
     columns: Mapping[str, str]
-    own_columns: tuple[str, ...] = ()
+    own_columns: tuple[str, ...]
 
     @classmethod
     def of(cls, settings: Settings, columns: Mapping[str, str], *, elsewhere: bool = False) -> Job:
@@ -137,13 +117,18 @@ class Job:
         spec, temporal = analyzer.classifier.spec, analyzer.temporal
         entry = find_model(settings.model)
         files = [entry.path, *(find_member(member, entry.path).path for member in spec.members)]
+        span = settings.span
         chosen = {key: value for key, value in asdict(settings).items() if key not in _FREE}
+        del chosen["span"]
         chosen |= {
             "model": spec.name,
             "model_sha256": " ".join(map(file_sha256, files)),
             "temporal": temporal and temporal.spec.name,
             "temporal_sha256": temporal and file_sha256(temporal.path),
-            "end_s": None if settings.end_s == inf else settings.end_s,
+            "start_s": span.start_s,
+            "end_s": None if span.end_s == inf else span.end_s,
+            "every": span.every,
+            "fps": span.fps,
             # Which of several alike does not matter.
             "device": re.sub(r":\d+", "", settings.device if elsewhere else analyzer.device),
             "mien": mien.__version__,
@@ -188,8 +173,6 @@ class Job:
 
 def _difference(before: Sequence[str], now: Sequence[str]) -> str:
     """How the old columns differ from the new ones."""
-    if not before:
-        return "which were not written down then"
     differences = {
         "without": [column for column in now if column not in before],
         "with": [column for column in before if column not in now],

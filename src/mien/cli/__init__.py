@@ -1,7 +1,8 @@
 """The command line: `mien VERB`. The only room that prints or exits. May import everything.
 
 Results go to stdout, everything else to stderr. Each verb has its own file, which declares the
-verb's options and runs it; rooms are imported when a verb runs, so that `mien --help` is quick.
+verb's options and runs it; `options.py` declares what several verbs share. Rooms are imported when
+a verb runs, so that `mien --help` is quick.
 """
 
 from __future__ import annotations

@@ -11,12 +11,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from mien.cli.device import add_inference_device, say_chosen
 from mien.cli.exits import GOOD, PARTLY, UNUSABLE, counted, say
+from mien.cli.options import (
+    add_analysis,
+    add_json,
+    add_overwrite,
+    add_quiet,
+    analyzer_arguments,
+    require,
+    say_device,
+)
 from mien.cli.outputs import list_failures, require_room_for_all, spare_sources
-from mien.errors import ConfigError, MienError, SourceError
+from mien.errors import MienError, SourceError
 
 if TYPE_CHECKING:
     from mien.pipeline import Analyzer
@@ -52,9 +60,9 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="write results; the suffix chooses: .jsonl .json .csv .parquet, a picture or video "
         "suffix for an annotated copy, or a folder ending in / for many copies; repeatable",
     )
-    add("--json", action="store_true", help="JSON Lines on stdout")
-    add("--overwrite", action="store_true", help="replace existing outputs")
-    add_analysis_options(parser, threads=2)
+    add_json(parser, "JSON Lines on stdout")
+    add_overwrite(parser)
+    add_analysis(parser, threads=2)
     add(
         "--identity",
         action="store_true",
@@ -90,43 +98,9 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="colour where the network looked, if the model can say",
     )
     add("--anonymize", action="store_true", help="hide the faces in annotated copies")
-    add("--quiet", action="store_true", help="no progress and no table")
+    add_quiet(parser)
     add("--profile", action="store_true", help="say where the time went")
     parser.set_defaults(run=run)
-
-
-def add_analysis_options(parser: argparse.ArgumentParser, *, threads: int) -> None:
-    """Declare the options that say how to analyse; `threads` is how many by default."""
-    add = parser.add_argument
-    add("--model", metavar="NAME_OR_FILE", help="expression model; see `mien models list`")
-    add("--shape", action="store_true", help="how each face is turned, and its eyes, brows, mouth")
-    add_view_options(parser)
-    add_answer_options(parser)
-    add("--min-score", type=float, default=0.5, metavar="P", help="detector threshold (0.5)")
-    add("--detector-px", type=int, metavar="N", help="longer side that the detector sees")
-    add("--start", type=float, default=0.0, metavar="S", help="begin a video at this second")
-    add("--end", type=float, default=inf, metavar="S", help="and end it before this one")
-    add("--every", type=int, default=1, metavar="N", help="only each N-th frame of a video")
-    add("--fps", type=float, metavar="R", help="at most R frames of a video a second")
-    over_time = parser.add_mutually_exclusive_group()
-    over_time.add_argument(
-        "--smooth",
-        type=float,
-        metavar="S",
-        help="average a video's answers over S seconds, without the temporal model",
-    )
-    over_time.add_argument(
-        "--temporal", metavar="NAME_OR_FILE", help="temporal model for videos; see docs/video.md"
-    )
-    add("--max-pixels", type=int, metavar="N", help="refuse larger pictures (100,000,000)")
-    add(
-        "--threads",
-        type=int,
-        default=threads,
-        metavar="N",
-        help=f"CPU threads of each network ({threads})",
-    )
-    add_inference_device(parser)
 
 
 @dataclass
@@ -145,40 +119,12 @@ class _Tally:
         say(f"mien: {why}")
 
 
-def add_view_options(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that say how often to look at each face."""
-    parser.add_argument(
-        "--views",
-        choices=("single", "flip", "shifts"),
-        default="single",
-        help="flip: each mirror image too; shifts: both, in nine places (18 times the work)",
-    )
-    parser.add_argument(
-        "--tta", action="store_const", dest="views", const="flip", help="short for --views flip"
-    )
-
-
-def add_answer_options(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that say what kind of answers are wanted."""
-    parser.add_argument(
-        "--classes",
-        choices=("ferplus",),
-        default="",
-        help="answer in FER+'s eight classes, contempt among them, if the model has them",
-    )
-    parser.add_argument(
-        "--expect",
-        choices=("balanced",),
-        default="",
-        help="take all expressions for equally likely, as in sets of posed ones",
-    )
-
-
 def run(options: argparse.Namespace) -> int:
     """Analyse every source; a bad one never costs the others their results."""
     from mien.pipeline import Analyzer
     from mien.sources import expand_source
 
+    arguments = analyzer_arguments(options)
     _check(options)
     tally = _Tally()
     paths: list[str] = []
@@ -194,14 +140,14 @@ def run(options: argparse.Namespace) -> int:
     if paths:
         with ExitStack() as stack:
             analyzer = Analyzer(
-                **analysis_arguments(options),
+                **arguments,
                 baseline_s=options.baseline,
                 identity=options.identity,
                 gallery=options.gallery,
                 explain=options.explain,
             )
             if not options.quiet:
-                say_chosen(options, analyzer)
+                say_device(options, analyzer.device)
             _say_who_is_known(options, analyzer)
             sinks = [
                 stack.enter_context(analyzer.open_sink(out, overwrite=options.overwrite))
@@ -227,59 +173,7 @@ def run(options: argparse.Namespace) -> int:
     return PARTLY
 
 
-def require(good: bool, option: str, expected: str, found: object) -> None:
-    """Refuse an option's value unless it is good.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if not good:
-        raise ConfigError(f"{option}: expected {expected}, got {found}")
-
-
-def check_analysis(options: argparse.Namespace) -> None:
-    """Refuse impossible values of what `add_analysis_options` declares.
-
-    Raises:
-        ConfigError: there is one.
-    """
-    score, px, threads = options.min_score, options.detector_px, options.threads
-    require(0 < score < 1, "--min-score", "a number between 0 and 1", score)
-    require(px is None or px >= 32, "--detector-px", "at least 32", px)
-    require(threads >= 1, "--threads", "at least 1", threads)
-    start, end = options.start, options.end
-    require(0 <= start < end, "--start, --end", "0 <= start < end", f"{start:g} and {end:g}")
-    require(options.every >= 1, "--every", "at least 1", options.every)
-    require(options.fps is None or options.fps > 0, "--fps", "a positive number", options.fps)
-    smooth = options.smooth
-    require(smooth is None or 0 <= smooth < inf, "--smooth", "seconds, at least 0", smooth)
-    pixels = options.max_pixels
-    require(pixels is None or pixels >= 1, "--max-pixels", "at least 1", pixels)
-
-
-def analysis_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """What `add_analysis_options` declares, as arguments of `Analyzer`."""
-    from mien.sources import MAX_PIXELS, Span
-
-    return {
-        "model": options.model,
-        "min_score": options.min_score,
-        "detector_px": options.detector_px,
-        "views": options.views,
-        "classes": options.classes,
-        "expect": options.expect,
-        "threads": options.threads,
-        "max_pixels": options.max_pixels or MAX_PIXELS,
-        "span": Span(options.start, options.end, options.every, options.fps),
-        "smooth_s": options.smooth,
-        "temporal": options.temporal,
-        "shape": options.shape,
-        "device": options.device,
-    }
-
-
 def _check(options: argparse.Namespace) -> None:
-    check_analysis(options)
     baseline = options.baseline
     require(0 <= baseline < inf, "--baseline", "seconds, at least 0", baseline)
     targets = [os.path.abspath(out) for out in options.out]

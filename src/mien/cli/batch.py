@@ -6,8 +6,8 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from mien.cli.analyze import add_analysis_options, check_analysis, require
 from mien.cli.exits import GOOD, PARTLY, UNUSABLE, say
+from mien.cli.options import add_analysis, add_quiet, analyzer_arguments, require
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,36 +38,21 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--segment", type=float, metavar="S", help="cut videos into parts of S seconds; 0: do not")
     add("--worker-memory", type=int, metavar="MB", help="data memory of each worker (no limit)")
     add("--retry-failed", action="store_true", help="try again what is listed as a failure")
-    add_analysis_options(parser, threads=1)
-    add("--quiet", action="store_true", help="no progress and no summary")
+    add_analysis(parser, threads=1)
+    add_quiet(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the batch, and say what it has come to."""
+    arguments = analyzer_arguments(options)
     _check(options)
     from mien.batch import SEGMENT_S, Engine, Settings, run_batch
     from mien.batch.plan import PART_SIZE
     from mien.console import Progress
-    from mien.sources import MAX_PIXELS
 
     settings = Settings(
-        model=options.model,
-        min_score=options.min_score,
-        detector_px=options.detector_px,
-        views=options.views,
-        classes=options.classes,
-        expect=options.expect,
-        threads=options.threads,
-        max_pixels=options.max_pixels or MAX_PIXELS,
-        start_s=options.start,
-        end_s=options.end,
-        every=options.every,
-        fps=options.fps,
-        shape=options.shape,
-        smooth_s=options.smooth,
-        temporal=options.temporal,
-        device=options.device,
+        **arguments,
         segment_s=SEGMENT_S if options.segment is None else options.segment,
         memory_mb=options.worker_memory,
     )
@@ -101,7 +86,6 @@ def run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     from mien.batch import LEAST_SEGMENT_S
 
-    check_analysis(options)
     for option in ("workers", "part_size", "worker_memory"):
         value = getattr(options, option)
         name = "--" + option.replace("_", "-")

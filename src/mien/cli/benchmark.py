@@ -6,9 +6,15 @@ import argparse
 import json
 from dataclasses import asdict
 
-from mien.cli.analyze import add_analysis_options, analysis_arguments, check_analysis, require
-from mien.cli.device import add_device_options
 from mien.cli.exits import GOOD, require_extra
+from mien.cli.options import (
+    add_analysis,
+    add_json,
+    add_training,
+    analyzer_arguments,
+    check_training,
+    require,
+)
 from mien.errors import ConfigError, SourceError
 
 
@@ -25,16 +31,16 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = run.add_argument
     add("source", nargs="+", help="picture, video, folder (searched recursively), or glob")
     add("--repeat", type=int, default=5, metavar="N", help="processes, one after the other (5)")
-    add("--json", action="store_true", help="as one JSON object")
-    add_analysis_options(run, threads=2)
+    add_json(run)
+    add_analysis(run, threads=2)
     run.set_defaults(run=_run)
     train = actions.add_parser("train", help="the training loop against the network alone")
     add = train.add_argument
     add("recipe", help="a TOML file, see recipes/")
     add("--steps", type=int, default=20, metavar="N", help="training steps a round (20)")
     add("--rounds", type=int, default=5, metavar="N", help="rounds whose median is taken (5)")
-    add_device_options(train)
-    add("--json", action="store_true", help="as one JSON object")
+    add_training(train)
+    add_json(train)
     train.set_defaults(run=_train)
 
 
@@ -42,7 +48,7 @@ def _run(options: argparse.Namespace) -> int:
     from mien.benchmark import benchmark_run, format_speed
     from mien.sources import expand_source, is_live
 
-    check_analysis(options)
+    arguments = analyzer_arguments(options)
     require(options.repeat >= 1, "--repeat", "at least 1", options.repeat)
     paths: list[str] = []
     for argument in options.source:
@@ -55,12 +61,13 @@ def _run(options: argparse.Namespace) -> int:
         if errors:
             raise errors[0]
         paths += found
-    speed = benchmark_run(paths, analysis_arguments(options), repeat=options.repeat)
+    speed = benchmark_run(paths, arguments, repeat=options.repeat)
     print(json.dumps(speed.to_dict()) if options.json else format_speed(speed))
     return GOOD
 
 
 def _train(options: argparse.Namespace) -> int:
+    check_training(options)
     require_extra("train", "torch", "torchvision", "lightning_fabric")
     from mien.training.benchmark import benchmark_training, format_speed
     from mien.training.recipe import load_recipe

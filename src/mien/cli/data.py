@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.cli.exits import GOOD, PARTLY, require_extra, say
+from mien.cli.options import add_json, add_model, add_overwrite, add_seed, add_split
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,19 +27,19 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     info = actions.add_parser("info", help="counts by class and split, sizes, duplicates")
     info.add_argument("path", help="a data set, see docs/training.md")
     info.add_argument("--plot", metavar="FILE", help="also draw a bar chart of the counts")
-    info.add_argument("--json", action="store_true", help="as one JSON object")
+    add_json(info)
     info.set_defaults(run=_info)
 
     samples = actions.add_parser("samples", help="a labelled grid of its pictures")
     add = samples.add_argument
     add("path", help="a data set")
     add("--out", required=True, metavar="FILE", help="the picture to write")
-    add("--split", default="all", metavar="NAME", help="Training, PublicTest, …")
+    add_split(samples)
     add("--per-class", type=int, default=10, metavar="N", help="pictures of each class (10)")
-    add("--seed", type=int, default=0, metavar="N", help="which pictures (0)")
+    add_seed(samples, "which pictures")
     add("--augmented", action="store_true", help="as a network sees them in training")
     add("--recipe", metavar="FILE", help="with --augmented: the recipe (default settings)")
-    add("--overwrite", action="store_true", help="replace an existing file")
+    add_overwrite(samples)
     samples.set_defaults(run=_samples)
 
     check = actions.add_parser(
@@ -47,9 +48,9 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add = check.add_argument
     add("path", help="a data set")
-    add("--model", metavar="NAME_OR_FILE", help="the model that looks for wrong labels")
+    add_model(check, "the model that looks for wrong labels")
     add("--no-model", action="store_true", help="do not look for wrong labels with a model")
-    add("--json", action="store_true", help="every finding as a line of JSON")
+    add_json(check, "every finding as a line of JSON")
     check.set_defaults(run=_check)
 
 
@@ -71,7 +72,9 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _table(found: Description) -> str:
-    splits = [] if found.splits == ["all"] else found.splits
+    from mien.datasets import NO_SPLIT
+
+    splits = [] if found.splits == [NO_SPLIT] else found.splits
     lines = [f"{'':12}{'all':>9}" + "".join(f"{split:>13}" for split in splits)]
     for name, by_split in found.counts.items():
         cells = "".join(f"{by_split.get(split, 0):13,}" for split in splits)

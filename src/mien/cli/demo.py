@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from mien.cli.exits import GOOD, say
+from mien.cli.options import add_overwrite
 
 #: NASA's portrait of Eileen Collins, in the public domain (licenses/portrait.txt).
 PORTRAIT: Final = "portrait.jpg"
@@ -24,7 +25,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("demo"), metavar="FOLDER", help="where to write (demo)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    add_overwrite(parser)
     parser.set_defaults(run=run)
 
 

@@ -7,10 +7,21 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.cli.analyze import add_answer_options, add_view_options
-from mien.cli.device import add_inference_device
 from mien.cli.exits import GOOD, PARTLY, require_extra, say
-from mien.cli.train import add_override_option
+from mien.cli.options import (
+    add_answers,
+    add_changes,
+    add_data,
+    add_device,
+    add_init,
+    add_json,
+    add_model,
+    add_seed,
+    add_split,
+    add_views,
+    chosen_recipe,
+    say_device,
+)
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,17 +39,14 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "videos.",
     )
     add = parser.add_argument
-    add("--data", required=True, metavar="PATH", help="set of crops, full pictures or clips")
-    add("--split", default="all", metavar="NAME", help="Training, PublicTest, … (crops only)")
-    add(
-        "--model",
-        action="append",
-        metavar="NAME_OR_FILE",
-        help="see `mien models list`; with --slices several of them, side by side",
+    add_data(parser, "set of crops, full pictures or clips")
+    add_split(parser, " (crops only)")
+    add_model(
+        parser, "see `mien models list`; with --slices several of them, side by side", several=True
     )
-    add_view_options(parser)
-    add_answer_options(parser)
-    add_inference_device(parser)
+    add_views(parser)
+    add_answers(parser)
+    add_device(parser)
     add("--train-data", metavar="PATH", help="also: accuracy without training duplicates")
     add("--pipeline", action="store_true", help="full pictures: CK+ or a folder per class")
     add(
@@ -51,13 +59,13 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--groups", metavar="FILE", help="CSV with source,group: also accuracy by group")
     add("--slices", action="store_true", help="also degraded: blurred, small, dark, covered, …")
     add("--sample", type=int, metavar="N", help="with --slices: so many pictures, drawn at random")
-    add("--seed", type=int, default=0, metavar="N", help="with --sample: which ones (0)")
+    add_seed(parser, "with --sample: which ones")
     add("--folds", choices=("subject",), help="train and examine in ten folds by subject instead")
     add("--recipe", metavar="FILE", help="with --folds: how to train")
-    add_override_option(parser, "fit.epochs=3 (with --folds)")
-    add("--init", metavar="NAME_OR_FILE", help="with --folds: start from this model's weights")
+    add_changes(parser, "fit.epochs=3 (with --folds)")
+    add_init(parser, "with --folds: ")
     add("--out", metavar="DIR", help="with --folds: where the runs go (runs/folds)")
-    add("--json", action="store_true", help="all figures as one JSON object")
+    add_json(parser, "all figures as one JSON object")
     add("--report", metavar="DIR", help="write a page with figures into this folder")
     parser.set_defaults(run=run)
 
@@ -92,9 +100,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
+    from mien.datasets import EVERY_SPLIT
+
+    some_rows = options.split != EVERY_SPLIT
     if options.pose != "all" and not options.pipeline:
         raise ConfigError("--pose: a crop does not say how it was turned. Use it with --pipeline")
-    if options.pipeline and (options.split != "all" or options.train_data):
+    if options.pipeline and (some_rows or options.train_data):
         raise ConfigError("--split, --train-data: for face crops, not with --pipeline")
     if options.classes and options.pipeline:
         raise ConfigError("--classes: needs crops with FER+ votes. Leave out --pipeline")
@@ -104,7 +115,7 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError("--set: changes the recipe of --folds; a model file's is past changing")
     if options.folds and (options.classes or options.expect):
         raise ConfigError("--classes, --expect: not with --folds")
-    _check_folds(options)
+    _check_folds(options, some_rows=some_rows)
     if options.sample is not None and not options.slices:
         raise ConfigError("--sample: a part of the pictures is drawn with --slices only")
     if options.sample is not None and options.sample < 1:
@@ -115,7 +126,7 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError("--model: one at a time, or several with --slices. See `mien compare`")
     if options.clips:
         pictures = {
-            "--split": options.split != "all", "--train-data": options.train_data,
+            "--split": some_rows, "--train-data": options.train_data,
             "--pipeline": options.pipeline, "--slices": options.slices, "--folds": options.folds,
             "--classes": options.classes, "--groups": options.groups, "--report": options.report,
         }  # fmt: skip
@@ -123,13 +134,13 @@ def _check(options: argparse.Namespace) -> None:
             raise ConfigError(f"{option}: for pictures, not with --clips")
 
 
-def _check_folds(options: argparse.Namespace) -> None:
+def _check_folds(options: argparse.Namespace, *, some_rows: bool) -> None:
     """Refuse what would be ignored: half of the options examine, and the others train."""
     if options.folds:
         which = "--folds trains networks of its own and examines them on all rows, as crops"
         ignored = {
             "--model": options.model, "--views, --tta": options.views != "single",
-            "--split": options.split != "all", "--train-data": options.train_data,
+            "--split": some_rows, "--train-data": options.train_data,
             "--pipeline": options.pipeline, "--device": options.device != "cpu",
         }  # fmt: skip
     else:
@@ -156,12 +167,8 @@ def _clips(options: argparse.Namespace) -> int:
     from mien.clips import examine_clips, format_clips
     from mien.console import Progress
     from mien.datasets import load_clips
-    from mien.pipeline import Analyzer
 
-    analyzer = Analyzer(
-        _model(options), views=options.views, expect=options.expect, device=options.device
-    )
-    _require_expressions(analyzer, "--clips: videos")
+    analyzer = _analyzer(options, "--clips: videos")
     folder = Path(options.data)
     clips = load_clips(folder)
     with Progress(len(clips), "clips", quiet=options.json) as progress:
@@ -175,27 +182,33 @@ def _clips(options: argparse.Namespace) -> int:
     return PARTLY if broken else GOOD
 
 
-def _require_expressions(analyzer: Analyzer, what: str) -> None:
-    """Refuse a model of other classes than those of labelled pictures and videos.
+def _analyzer(options: argparse.Namespace, what: str) -> Analyzer:
+    """The whole pipeline with the model that is examined.
 
     Raises:
-        ConfigError: it is one.
+        ConfigError: it answers in other classes than labelled pictures and videos have.
     """
+    from mien.pipeline import Analyzer
     from mien.types import EXPRESSIONS
 
+    analyzer = Analyzer(
+        _model(options), views=options.views, expect=options.expect, device=options.device
+    )
+    say_device(options, analyzer.device)
     spec = analyzer.classifier.spec
     if spec.labels != EXPRESSIONS:
         raise ConfigError(
             f"{what} are labelled with {', '.join(EXPRESSIONS)}, and {spec.name} answers "
             f"{', '.join(spec.labels)}. Examine it on crops"
         )
+    return analyzer
 
 
 def _slices(options: argparse.Namespace) -> int:
     """Examine models on degraded pictures, print, and where it is asked for, write the report."""
     from mien.classifier import ExpressionClassifier
     from mien.console import Progress
-    from mien.datasets import load_crops, load_lights, load_pictures, shows_lights
+    from mien.datasets import EVERY_SPLIT, load_crops, load_lights, load_pictures, shows_lights
     from mien.slices import (
         CropReader,
         PictureReader,
@@ -214,7 +227,7 @@ def _slices(options: argparse.Namespace) -> int:
     if light and options.pipeline:
         raise ConfigError(f"{options.data}: these crops are too tight to look for faces in them. "
                           "Leave out --pipeline")  # fmt: skip
-    if light and (options.split != "all" or options.sample is not None):
+    if light and (options.split != EVERY_SPLIT or options.sample is not None):
         raise ConfigError(f"{options.data}: faces under a moving light are examined together. "
                           "Leave out --split, --sample")  # fmt: skip
     kind = PictureReader if options.pipeline else CropReader
@@ -254,10 +267,8 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
     from mien.console import Progress
     from mien.datasets import load_pictures
     from mien.evaluate import answer_pictures, of_pose, summarize
-    from mien.pipeline import Analyzer
 
-    analyzer = Analyzer(_model(options), expect=options.expect, device=options.device)
-    _require_expressions(analyzer, "--pipeline: full pictures")
+    analyzer = _analyzer(options, "--pipeline: full pictures")
     pictures = load_pictures(options.data)
     with Progress(len(pictures), "pictures", quiet=options.json) as progress:
         everything = answer_pictures(
@@ -278,6 +289,7 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     classifier = ExpressionClassifier(
         _model(options), threads=2, classes=options.classes, device=options.device
     )
+    say_device(options, classifier.device)
     balanced = bool(options.expect)
     # Votes are for rows of the seven, whatever the eight classes are that people chose.
     labels = EXPRESSIONS if options.classes else classifier.spec.labels
@@ -302,16 +314,10 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
 def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     require_extra("train", "torch", "torchvision", "lightning_fabric")
     from mien.evaluate import Answers, LabelledFaces, summarize
-    from mien.models import find_model
     from mien.training.export import fold_spec
     from mien.training.folds import cross_validate
-    from mien.training.initial import of_the_same_network
-    from mien.training.recipe import load_recipe
 
-    overrides = [*options.override, *([f"init={options.init}"] if options.init else [])]
-    recipe = load_recipe(options.recipe, overrides)
-    if recipe.init:
-        recipe = of_the_same_network(recipe, find_model(recipe.init))
+    recipe = chosen_recipe(options)
     rows, probs = cross_validate(
         recipe, options.data, Path(options.out or "runs/folds") / recipe.name, note=say
     )

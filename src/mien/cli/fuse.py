@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from mien.cli.analyze import add_view_options
 from mien.cli.exits import GOOD, require_extra, say
+from mien.cli.options import add_data, add_json, add_model_out, add_seed, add_views
 from mien.errors import ConfigError
 
 
@@ -22,19 +22,19 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         choices=("linear", "logprob", "stack"),
         help="a linear layer, a weighted mean of log-probabilities, or a layer of units",
     )
-    add("--data", required=True, metavar="PATH", help="set with Training and PublicTest rows")
-    add("--out", required=True, metavar="FILE", help="the .onnx file to write")
+    add_data(fuse, "set with Training and PublicTest rows")
+    add_model_out(fuse)
     add("--name", default="fusion", metavar="NAME", help="what it is called (fusion)")
     add("--version", default="1", metavar="V", help="and its version (1)")
     add("--views", type=int, default=2, metavar="N", help="times each Training row is shown (2)")
-    add("--seed", type=int, default=0, metavar="N", help="of the variations (0)")
+    add_seed(fuse, "of the variations")
     fuse.set_defaults(run=_fuse)
 
     quantize = verbs.add_parser("quantize", help="round a model's numbers to 8 bits")
     add = quantize.add_argument
     add("model", help="name or file")
-    add("--data", required=True, metavar="PATH", help="set with Training and PublicTest rows")
-    add("--out", required=True, metavar="FILE", help="the .onnx file to write")
+    add_data(quantize, "set with Training and PublicTest rows")
+    add_model_out(quantize)
     add("--name", metavar="NAME", help="what it is called (MODEL-int8)")
     quantize.set_defaults(run=_quantize)
 
@@ -43,13 +43,13 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add = calibrate.add_argument
     add("model", help="name or file")
-    add("--data", required=True, metavar="PATH", help="labelled crops that it has not learned from")
+    add_data(calibrate, "labelled crops that it has not learned from")
     add(
         "--split",
         metavar="NAME",
         help="of the data (PublicTest where there is one, all where there is no Training either)",
     )
-    add("--out", required=True, metavar="FILE", help="the .onnx file to write")
+    add_model_out(calibrate)
     add("--name", metavar="NAME", help="what it is called (MODEL-calibrated)")
     add("--version", metavar="V", help="and its version (as it was)")
     calibrate.set_defaults(run=_calibrate)
@@ -59,9 +59,9 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add = compare.add_argument
     add("model", nargs="+", help="names or files")
-    add("--data", required=True, metavar="PATH", help="a data set, see docs/training.md")
-    add_view_options(compare)
-    add("--json", action="store_true", help="as one JSON object")
+    add_data(compare)
+    add_views(compare)
+    add_json(compare)
     compare.set_defaults(run=_compare)
 
 
@@ -116,7 +116,7 @@ def _quantize(options: argparse.Namespace) -> int:
 
 def _calibrate(options: argparse.Namespace) -> int:
     require_extra("train", "torch", "onnx")
-    from mien.datasets import load_crops, read_rows
+    from mien.datasets import EVERY_SPLIT, load_crops, read_rows
     from mien.models import find_model
     from mien.training.calibration import class_shares
     from mien.training.recalibrate import recalibrate
@@ -128,7 +128,7 @@ def _calibrate(options: argparse.Namespace) -> int:
             f"{options.data}: has rows to learn from and none of PublicTest. Say by --split which "
             f"the model has not learned from: {', '.join(sorted(splits))}"
         )
-    split = options.split or ("PublicTest" if "PublicTest" in splits else "all")
+    split = options.split or ("PublicTest" if "PublicTest" in splits else EVERY_SPLIT)
     shares = None
     if split != "Training" and "Training" in splits:
         training = load_crops(options.data, "Training", classes=labels)

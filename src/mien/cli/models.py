@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mien.cli.exits import GOOD, UNUSABLE
+from mien.cli.options import add_json
 from mien.errors import ModelError
 
 if TYPE_CHECKING:
@@ -19,11 +20,11 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser("models", help="list, show and verify models")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="what there is; * marks the default")
-    listing.add_argument("--json", action="store_true", help="as a JSON array")
+    add_json(listing, "as a JSON array")
     listing.set_defaults(run=_list)
     show = actions.add_parser("show", help="a model's card")
     show.add_argument("name", help="name or file")
-    show.add_argument("--json", action="store_true", help="the ModelSpec inside the file instead")
+    add_json(show, "the ModelSpec inside the file instead")
     show.set_defaults(run=_show)
     verify = actions.add_parser("verify", help="check every model's hash")
     verify.set_defaults(run=_verify)

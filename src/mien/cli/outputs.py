@@ -1,4 +1,4 @@
-"""Outputs of `mien analyze` that could do harm, and the list of what failed."""
+"""Outputs that could do harm, and the list of what failed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ from itertools import count
 from pathlib import Path
 
 from mien.cli.exits import counted, say
-from mien.errors import SinkError
+from mien.errors import ConfigError, SinkError
 from mien.whole import whole
+
+
+def require_new(out: Path, *, overwrite: bool) -> None:
+    """Refuse an output that is there, unless it may be replaced.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if out.exists() and not overwrite:
+        raise ConfigError(f"--out {out}: is already there. Choose another name, or use --overwrite")
 
 
 def spare_sources(outs: Sequence[str], paths: Sequence[str]) -> None:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from mien.cli.exits import GOOD, require_extra, say
+from mien.cli.options import add_markers, add_overwrite
+from mien.cli.outputs import require_new
 from mien.errors import ConfigError
 
 
@@ -20,8 +22,8 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = parser.add_argument
     add("results", help="what `mien analyze VIDEO --out` wrote: .jsonl .json .csv .parquet")
     add("--out", required=True, metavar="FILE", help=".png, .svg or .pdf, or .html for a page")
-    add("--markers", metavar="FILE", help="CSV with time_s,label[,source]: moments to mark")
-    add("--overwrite", action="store_true", help="replace an existing file")
+    add_markers(parser)
+    add_overwrite(parser)
     parser.set_defaults(run=run)
 
 
@@ -34,8 +36,7 @@ def run(options: argparse.Namespace) -> int:
     out = Path(options.out)
     if out.suffix.lower() not in (".png", ".svg", ".pdf", ".html", ".htm"):
         raise ConfigError(f"--out {out}: expected .png, .svg, .pdf or .html")
-    if out.exists() and not options.overwrite:
-        raise ConfigError(f"--out {out}: is already there. Choose another name, or use --overwrite")
+    require_new(out, overwrite=options.overwrite)
     if not out.suffix.lower().startswith(".htm"):
         require_extra("report", "matplotlib")
     markers = read_markers(Path(options.markers)) if options.markers else []

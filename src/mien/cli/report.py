@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from mien.cli.exits import GOOD, PARTLY, say
-from mien.cli.outputs import spare_sources
+from mien.cli.options import add_markers, add_overwrite
+from mien.cli.outputs import require_new, spare_sources
 from mien.errors import ConfigError
 
 
@@ -33,7 +34,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="NAME",
         help="research (default), wellbeing, experience, entertainment or learning",
     )
-    add("--markers", metavar="FILE", help="CSV with time_s,label[,source]: moments to look at")
+    add_markers(parser)
     add("--groups", metavar="FILE", help="CSV with source,group[,person][,date]: who is compared")
     add("--purpose", default="", metavar="TEXT", help="what the report is for; printed on it")
     faces = parser.add_mutually_exclusive_group()
@@ -60,7 +61,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="where the recordings are, if not where the tables say; for the pictures",
     )
-    add("--overwrite", action="store_true", help="replace an existing file")
+    add_overwrite(parser)
     parser.set_defaults(run=run)
 
 
@@ -72,10 +73,7 @@ def run(options: argparse.Namespace) -> int:
     for out in outs:
         if out.suffix.lower() not in (".html", ".htm", ".json"):
             raise ConfigError(f"--out {out}: expected .html, or .json for the figures")
-        if out.exists() and not options.overwrite:
-            raise ConfigError(
-                f"--out {out}: is already there. Choose another name, or use --overwrite"
-            )
+        require_new(out, overwrite=options.overwrite)
     spare_sources(options.out, options.table)
     outcome = write_report(
         [Path(table) for table in options.table],

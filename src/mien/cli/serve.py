@@ -6,9 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
-from mien.cli.analyze import add_answer_options
-from mien.cli.device import add_inference_device, say_chosen
 from mien.cli.exits import GOOD, require_extra, say
+from mien.cli.options import add_answers, add_device, add_model, say_device
 from mien.errors import ConfigError
 
 
@@ -25,9 +24,9 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = parser.add_argument
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (127.0.0.1)")
     add("--port", type=int, default=8080, metavar="N", help="on which port (8080); 0: a free one")
-    add("--model", metavar="NAME_OR_FILE", help="expression model; see `mien models list`")
-    add_answer_options(parser)
-    add_inference_device(parser)
+    add_model(parser)
+    add_answers(parser)
+    add_device(parser)
     add(
         "--data",
         type=Path,
@@ -95,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
         threads=1,
         device=options.device,
     )
-    say_chosen(options, analyzer)
+    say_device(options, analyzer.device)
     server = Server(analyzer, settings, host=options.host, port=options.port, tls=tls)
     say(f"mien: open {server.address}")
     try:

@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from mien.cli.device import add_device_options
 from mien.cli.exits import GOOD, require_extra, say
+from mien.cli.options import add_data, add_json, add_training, check_training
 from mien.whole import whole
 
 
@@ -21,7 +21,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add = parser.add_argument
     add("study", help="a TOML file, see recipes/studies/; or the study.json of a finished one")
-    add("--data", metavar="PATH", help="a set of face crops, see docs/training.md")
+    add_data(parser, required=False)
     add("--out", metavar="DIR", help="folder for the runs and for study.json")
     add(
         "--pictures",
@@ -30,8 +30,8 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="PATH",
         help="a set of full pictures to examine on as well; repeatable",
     )
-    add("--json", action="store_true", help="every figure as one JSON object")
-    add_device_options(parser)
+    add_json(parser)
+    add_training(parser)
     parser.set_defaults(run=run)
 
 
@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
         study = load_study(options.study)
         if not options.data or not options.out:
             raise ConfigError("--data and --out: a study to be run needs both")
+        check_training(options)
         from mien.study.bench import run_study
         from mien.training.fit import make_fabric
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from mien.cli.exits import GOOD, require_extra, say
-from mien.cli.train import add_override_option
+from mien.cli.options import add_changes, add_model, add_model_out
 from mien.errors import ConfigError
 
 
@@ -29,9 +29,9 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="a set of full pictures whose people are known, see docs/training.md; repeatable",
     )
     add("--crops", metavar="PATH", help="face crops from anywhere: the classifier's training set")
-    add("--model", metavar="NAME_OR_FILE", help="the expression model that it is made for")
-    add("--out", required=True, metavar="FILE", help="the .onnx file to write")
-    add_override_option(parser, "steps=300")
+    add_model(parser, "the expression model that it is made for")
+    add_model_out(parser)
+    add_changes(parser, "steps=300")
     parser.set_defaults(run=_run)
 
 

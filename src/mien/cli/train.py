@@ -7,8 +7,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.cli.device import add_device_options
 from mien.cli.exits import GOOD, require_extra, say
+from mien.cli.options import (
+    add_changes,
+    add_data,
+    add_init,
+    add_model_out,
+    add_training,
+    check_training,
+    chosen_recipe,
+)
 from mien.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -24,55 +32,33 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     train = verbs.add_parser("train", help="train a network from a recipe")
     add = train.add_argument
     add("recipe", help="a TOML file, see recipes/")
-    add("--data", required=True, metavar="PATH", help="a data set, see docs/training.md")
+    add_data(train)
     add("--out", required=True, metavar="DIR", help="folder for checkpoint and log")
-    add_override_option(train, "fit.epochs=3")
-    add("--init", metavar="NAME_OR_FILE", help="start from this model's weights (fine-tuning)")
+    add_changes(train, "fit.epochs=3")
+    add_init(train)
     add("--resume", action="store_true", help="go on from the last checkpoint")
-    add_device_options(train)
+    add_training(train)
     add("--dry-run", action="store_true", help="only print the network's size and the recipe")
     train.set_defaults(run=_train)
 
     export = verbs.add_parser("export", help="make a calibrated ONNX model of a checkpoint")
     add = export.add_argument
     add("checkpoint", help="a checkpoint, or the folder that `mien train` wrote it to")
-    add(
-        "--data",
-        required=True,
-        metavar="PATH",
-        help="the same set: calibrates on the rows that were watched",
-    )
-    add("--out", required=True, metavar="FILE", help="the .onnx file to write")
+    add_data(export, "the same set: calibrates on the rows that were watched")
+    add_model_out(export)
     add("--half", action="store_true", help="store weights in 16 bits, at half the size")
     export.set_defaults(run=_export)
 
 
-def add_override_option(parser: argparse.ArgumentParser, example: str) -> None:
-    """Declare the option that changes a recipe's values."""
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="override",
-        help=f"change one value of the recipe, such as {example}; repeatable",
-    )
-
-
 def _train(options: argparse.Namespace) -> int:
+    check_training(options)
     require_extra("train", *_PACKAGES)
     from mien.console import Progress
-    from mien.models import find_model
     from mien.training.distributed import part_ways
     from mien.training.fit import fit, make_fabric
-    from mien.training.initial import of_the_same_network
-    from mien.training.recipe import load_recipe
     from mien.training.zoo import build_network, count_macs, count_parameters
 
-    overrides = [*options.override, *([f"init={options.init}"] if options.init else [])]
-    recipe = load_recipe(options.recipe, overrides)
-    if recipe.init:
-        recipe = of_the_same_network(recipe, find_model(recipe.init))
+    recipe = chosen_recipe(options)
     network = build_network(recipe.network, classes=len(recipe.data.classes))
     size = recipe.data.input_px
     summary = (

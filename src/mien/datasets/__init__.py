@@ -16,11 +16,21 @@ from mien.datasets.crops import (
 from mien.datasets.layouts import read_rows
 from mien.datasets.lights import LitFaces, load_lights, shows_lights
 from mien.datasets.pictures import LabelledClip, LabelledPicture, load_clips, load_pictures
-from mien.datasets.rows import CLASS_ALIASES, FERPLUS_COLUMNS, SPLITS, Row, split_name
+from mien.datasets.rows import (
+    CLASS_ALIASES,
+    EVERY_SPLIT,
+    FERPLUS_COLUMNS,
+    NO_SPLIT,
+    SPLITS,
+    Row,
+    split_name,
+)
 
 __all__ = [
     "CLASS_ALIASES",
+    "EVERY_SPLIT",
     "FERPLUS_COLUMNS",
+    "NO_SPLIT",
     "SPLITS",
     "FaceCrops",
     "LabelledClip",

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.datasets.layouts import read_rows
-from mien.datasets.rows import FERPLUS_COLUMNS, split_name
+from mien.datasets.rows import EVERY_SPLIT, FERPLUS_COLUMNS, NO_SPLIT, split_name
 from mien.errors import ConfigError, DatasetError
 from mien.preprocess import resize_crop
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, Frame, UInt8Array
@@ -123,7 +123,8 @@ def load_crops(
 
     Args:
         path: a file or folder in one of the layouts of `mien.datasets.layouts`.
-        split: `Training`, `PublicTest`, `PrivateTest` (also `train`, `val`, `test`), or `all`.
+        split: `Training`, `PublicTest`, `PrivateTest` (also `train`, `val`, `test`), `NO_SPLIT` for
+            the rows that belong to none, or `EVERY_SPLIT` for all rows.
         size_px: side of the crops.
         classes: the classes to keep, in the order of their labels; rows of others are left out.
 
@@ -131,18 +132,11 @@ def load_crops(
         DatasetError: no such file, unknown layout, an unreadable picture, or no picture of that
             split and those classes.
     """
-    wanted = split_name(split)
-    return _read_crops(path, None if wanted == "all" else wanted, size_px, classes)
-
-
-def _read_crops(
-    path: str | Path, split: str | None, size_px: int, classes: Sequence[str]
-) -> FaceCrops:
-    """The rows of a split as it stands in them (`all`: of none), or with None of every split."""
+    split = split_name(split)
     index = {name: label for label, name in enumerate(classes)}
     images, labels, votes, names, groups = [], [], [], [], []
     for row in read_rows(path):
-        if split not in (None, row.split) or row.expression not in index:
+        if split not in (EVERY_SPLIT, row.split) or row.expression not in index:
             continue
         images.append(resize_crop(row.gray(), size_px))
         labels.append(index[row.expression])
@@ -151,8 +145,8 @@ def _read_crops(
         if row.votes is not None:
             votes.append(row.votes)
     if not images:
-        where = {None: "", "all": " outside of val and test"}.get(
-            split, f" of the split {split!r} (`all` takes every split)"
+        where = {EVERY_SPLIT: "", NO_SPLIT: " outside of val and test"}.get(
+            split, f" of the split {split!r} (`{EVERY_SPLIT}` takes every split)"
         )
         raise DatasetError(
             f"{path}: no picture{where} of the classes {', '.join(classes)}. "
@@ -193,7 +187,7 @@ def load_training(
         DatasetError: no such set, or nothing to learn from.
     """
     splits = {row.split for row in read_rows(path)}
-    rows = _read_crops(path, "Training" if "Training" in splits else "all", 48, classes)
+    rows = load_crops(path, "Training" if "Training" in splits else NO_SPLIT, classes=classes)
     if "PublicTest" in splits:
         return rows, load_crops(path, "PublicTest", classes=classes)
     if not 0 < holdout < 1:

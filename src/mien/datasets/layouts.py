@@ -26,6 +26,7 @@ from mien.adapters import AFFECTNET_EXPRESSIONS, RAFDB_EXPRESSIONS
 from mien.datasets.rows import (
     CLASS_ALIASES,
     FERPLUS_COLUMNS,
+    NO_SPLIT,
     SPLITS,
     Row,
     class_name,
@@ -252,7 +253,7 @@ def _split(file: Path) -> str:
         if file.name.startswith(f"{name}_"):
             return name
     above = split_name(file.parent.parent.name)
-    return above if above in SPLITS else "all"
+    return above if above in SPLITS else NO_SPLIT
 
 
 def _group(file: Path) -> str:

@@ -17,6 +17,12 @@ from mien.types import EXPRESSIONS, UInt8Array
 #: FER2013's splits. PublicTest is for choosing, PrivateTest for the final examination.
 SPLITS: Final = ("Training", "PublicTest", "PrivateTest")
 
+#: The split of a row where its data set knows none.
+NO_SPLIT: Final = "none"
+
+#: What asks for the rows of every split, and of none. No row has it.
+EVERY_SPLIT: Final = "all"
+
 #: The columns of FER+ votes, in FER+'s own order.
 FERPLUS_COLUMNS: Final = (
     "ferplus_neutral",
@@ -75,7 +81,7 @@ class Row:
         name: what messages call it: a file, or a file and a row's number.
         expression: the class, in our spelling.
         picture: the file, its encoded bytes, or the decoded grey picture `uint8 (H, W)`.
-        split: one of `SPLITS`, or `all` where the data set knows none.
+        split: one of `SPLITS`, or `NO_SPLIT` where the data set knows none.
         group: the person or session it shows; empty when unknown. Folds must not cut through it.
         votes: FER+ votes in the order of `FERPLUS_COLUMNS`, or None.
     """
@@ -83,7 +89,7 @@ class Row:
     name: str
     expression: str
     picture: Path | bytes | UInt8Array
-    split: str = "all"
+    split: str = NO_SPLIT
     group: str = ""
     votes: tuple[int, ...] | None = None
 

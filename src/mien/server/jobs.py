@@ -42,7 +42,7 @@ CREATE TABLE jobs (
     name TEXT NOT NULL,
     state TEXT NOT NULL,
     annotated INTEGER NOT NULL,
-    anonymize INTEGER NOT NULL DEFAULT 0,
+    anonymize INTEGER NOT NULL,
     fps REAL,
     created_s REAL NOT NULL,
     started_s REAL,
@@ -55,9 +55,6 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_by_state ON jobs (state, number);
 """
-
-#: What makes a list of version 1 one of version 2.
-_FROM_1: Final = "ALTER TABLE jobs ADD COLUMN anonymize INTEGER NOT NULL DEFAULT 0;"
 
 
 @dataclass(frozen=True)
@@ -320,8 +317,6 @@ def _open(file: Path) -> sqlite3.Connection:
         (version,) = base.execute("PRAGMA user_version").fetchone()
         if version == 0:
             base.executescript(f"BEGIN; {_TABLE} PRAGMA user_version = {_VERSION}; COMMIT;")
-        elif version == 1:
-            base.executescript(f"BEGIN; {_FROM_1} PRAGMA user_version = {_VERSION}; COMMIT;")
         elif version != _VERSION:
             raise sqlite3.DatabaseError(f"made by another version of mien: {version}")
         base.execute("BEGIN EXCLUSIVE")

@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from mien.alignment import FRONT_NOSE_OFFSET, align_faces, nose_offset
 from mien.classifier import ExpressionClassifier
-from mien.datasets import FaceCrops, LabelledPicture
+from mien.datasets import EVERY_SPLIT, FaceCrops, LabelledPicture
 from mien.detection import FaceDetector
 from mien.errors import DatasetError, ModelError, SourceError
 from mien.slices.degrade import SLICES, STANDARD_FACE, FacePlace, Slice, directions
 from mien.slices.result import AS_IT_IS, LevelFigures, Sliced, SliceFigures
 from mien.sources import open_source
-from mien.types import EXPRESSIONS, Detections, Frame, UInt8Array, Views
+from mien.types import EXPRESSIONS, Detections, Frame, Pose, UInt8Array, Views
 
 Progress = Callable[[int, int], None]
 
@@ -161,7 +161,7 @@ def slice_crops(
     data: FaceCrops,
     *,
     name: str,
-    split: str = "all",
+    split: str = EVERY_SPLIT,
     sample: int | None = None,
     seed: int = 0,
     progress: Progress = _silent,
@@ -199,7 +199,7 @@ def slice_pictures(
     pictures: Sequence[LabelledPicture],
     *,
     name: str,
-    pose: str = "all",
+    pose: Pose = "all",
     sample: int | None = None,
     seed: int = 0,
     progress: Progress = _silent,
@@ -320,9 +320,9 @@ def sliced(
     figures: Sequence[SliceFigures],
     *,
     name: str,
-    split: str = "all",
+    split: str = EVERY_SPLIT,
     pipeline: bool = False,
-    pose: str = "all",
+    pose: Pose = "all",
     sample: int | None = None,
     seed: int = 0,
 ) -> Sliced:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien import plots
+from mien.datasets import EVERY_SPLIT
 from mien.errors import DatasetError
 from mien.metrics import accuracy_interval
+from mien.types import Pose
 
 AS_IT_IS: Final = "as it is"
 
@@ -75,7 +77,7 @@ class Sliced:
     split: str
     views: str
     pipeline: bool
-    pose: str
+    pose: Pose
     sample: int | None
     seed: int
     uncertain_below: float
@@ -184,7 +186,7 @@ def describe(sliced: Sequence[Sliced]) -> str:
     # Under a moving light the levels are parts of the set, not the set over and over.
     n = counts[0] if len(set(counts)) == 1 else sum(counts)
     rows = "the whole pipeline" if first.pipeline else "face crops"
-    split = "" if first.split == "all" else f" {first.split}"
+    split = "" if first.split == EVERY_SPLIT else f" {first.split}"
     pose = "" if first.pose == "all" else f", {first.pose} poses"
     drawn = f", drawn with seed {first.seed}" if first.sample else ""
     models = ", ".join(f"{s.model} v{s.version}" for s in sliced)

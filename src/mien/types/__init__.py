@@ -25,6 +25,7 @@ from mien.types.frames import (
     Detections,
     Float32Array,
     Frame,
+    Pose,
     UInt8Array,
     Views,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "Frame",
     "FrameResult",
     "HeatMap",
+    "Pose",
     "UInt8Array",
     "Views",
     "result_columns",

@@ -15,6 +15,9 @@ Float32Array = npt.NDArray[np.float32]
 #: How often a model looks at a face: once; also at its mirror image; at both in nine places.
 Views = Literal["single", "flip", "shifts"]
 
+#: Which faces of full pictures count: every one, those seen from the front, or the others.
+Pose = Literal["all", "front", "turned"]
+
 SCHEMA_VERSION: Final = "mien/1"
 
 #: Suffixes of the still pictures that mien reads and writes.

@@ -34,8 +34,7 @@ class FaceResult:
         uncertain: True when the evidence is too thin to act on (see the model card).
         probs: calibrated probability per class, in the order of the model's classes; sums to 1.
         track_id: the same number for the same face over time; None for still pictures.
-        quality: how well it can be read, and why not better; None only when read from a table
-            written before faces were rated.
+        quality: how well it can be read, and why not better; None where nobody has rated it.
         shape: how it is turned and how far its parts are open, where that was asked for.
         identity: who it belongs to, where that was asked for.
         heat: which places of the face matter, where that was asked for. Not written to files.

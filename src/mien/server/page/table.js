@@ -4,7 +4,6 @@ import { EXPRESSIONS, labelsOf } from "./expressions.js";
 
 const SCHEMA = "mien/1";
 const HEAD = ["schema", "source", "frame", "time_s", "width", "height"];
-const LAST = ["quality", "quality_reasons", "model"]; // older tables lack them
 const POINTS = ["left_eye", "right_eye", "nose", "left_mouth", "right_mouth"];
 
 /** The columns of a table: `mien.types.RESULT_COLUMNS` where the labels are the seven. */
@@ -14,7 +13,7 @@ export function columns(labels = EXPRESSIONS) {
     ...POINTS.flatMap((name) => [`${name}_x`, `${name}_y`]),
     "expression", "confidence", "uncertain",
     ...labels.map((name) => `prob_${name}`),
-    ...LAST,
+    "quality", "quality_reasons", "model",
   ];
 }
 
@@ -78,8 +77,7 @@ function fromJson(name, text, suffix) {
 
 function fromCsv(name, text) {
   const [names = [], ...rows] = cells(name, text);
-  const needed = columns([]).filter((column) => !LAST.includes(column));
-  const missing = needed.find((column) => !names.includes(column));
+  const missing = columns([]).find((column) => !names.includes(column));
   if (missing) throw new Error(`${name}: has no column ${missing}; expected a table of ${SCHEMA}`);
   const results = [];
   for (const [index, row] of rows.entries()) {
