@@ -116,6 +116,7 @@ def test_a_sound_set_is_sound(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "happy").mkdir()
     Image.fromarray(face(1)).save(tmp_path / "happy" / "a.png")
     assert main(["data", "check", str(tmp_path), "--no-model"]) == 0
+    capsys.readouterr()
     assert main(["data", "info", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[0].split() == ["all"]
     (tmp_path / "test" / "happy").mkdir(parents=True)
