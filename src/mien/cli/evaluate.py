@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -255,14 +256,23 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
     from mien.datasets import load_pictures
     from mien.evaluate import answer_pictures, of_pose, summarize
     from mien.pipeline import Analyzer
+    from mien.types import EXPRESSIONS
 
     analyzer = Analyzer(_model(options), expect=options.expect, device=options.device)
     _require_expressions(analyzer, "--pipeline: full pictures")
     pictures = load_pictures(options.data)
+    _say_left_out(options, EXPRESSIONS)
+    problems: list[str] = []
     with Progress(len(pictures), "pictures", quiet=options.json) as progress:
         everything = answer_pictures(
-            analyzer, pictures, views=options.views, progress=progress.update
+            analyzer,
+            pictures,
+            views=options.views,
+            progress=progress.update,
+            problem=problems.append,
         )
+    for problem in problems:
+        say(f"mien: {problem}")
     answers, spec = of_pose(everything, options.pose), analyzer.classifier.spec
     return answers, summarize(
         answers, spec, data=name, views=options.views, balanced=analyzer.balanced, pose=options.pose
@@ -271,7 +281,7 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
 
 def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     from mien.classifier import ExpressionClassifier
-    from mien.datasets import load_crops
+    from mien.datasets import load_crops, oblong
     from mien.evaluate import answer_crops, summarize, unseen
     from mien.types import EXPRESSIONS
 
@@ -282,6 +292,12 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     # Votes are for rows of the seven, whatever the eight classes are that people chose.
     labels = EXPRESSIONS if options.classes else classifier.spec.labels
     data = load_crops(options.data, options.split, classes=labels)
+    _say_left_out(options, labels)
+    if size := oblong(options.data):
+        say(
+            f"mien: {options.data}: pictures of {size[0]} x {size[1]} are taken for face crops, "
+            "which are about square. If they are full pictures, --pipeline finds the faces first"
+        )
     if options.classes:
         data = data.by_votes()
     fresh = None
@@ -297,6 +313,17 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
         balanced=balanced,
         fresh=fresh,
     )
+
+
+def _say_left_out(options: argparse.Namespace, classes: Sequence[str]) -> None:
+    """That pictures of other classes than the model's are not examined: a folder's name may be a
+    slip of the pen.
+    """
+    from mien.datasets import left_out
+
+    if found := left_out(options.data, classes, options.split):
+        names = ", ".join(f"{name} ({count:,})" for name, count in sorted(found.items()))
+        say(f"mien: {options.data}: left out, as of no class that is examined: {names}")
 
 
 def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:

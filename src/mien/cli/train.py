@@ -61,16 +61,18 @@ def add_override_option(parser: argparse.ArgumentParser, example: str) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     require_extra("train", *_PACKAGES)
+    from mien.training.recipe import load_recipe
+
+    overrides = [*options.override, *([f"init={options.init}"] if options.init else [])]
+    recipe = load_recipe(options.recipe, overrides)
+    # What is wrong with it is said before torch is loaded, which takes seconds.
     from mien.console import Progress
     from mien.models import find_model
     from mien.training.distributed import part_ways
     from mien.training.fit import fit, make_fabric
     from mien.training.initial import of_the_same_network
-    from mien.training.recipe import load_recipe
     from mien.training.zoo import build_network, count_macs, count_parameters
 
-    overrides = [*options.override, *([f"init={options.init}"] if options.init else [])]
-    recipe = load_recipe(options.recipe, overrides)
     if recipe.init:
         recipe = of_the_same_network(recipe, find_model(recipe.init))
     network = build_network(recipe.network, classes=len(recipe.data.classes))
@@ -124,8 +126,13 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _rows(data: str, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
-    from mien.datasets import load_training
+    from mien.datasets import load_training, oblong
 
+    if size := oblong(data):
+        say(
+            f"mien: {data}: pictures of {size[0]} x {size[1]} are taken for face crops, which are "
+            "about square. Of full pictures, cut the faces out first"
+        )
     return load_training(
         data,
         classes=recipe.data.classes,
