@@ -271,7 +271,7 @@ def test_what_is_not_examined_is_said(
     said = capsys.readouterr()
     figures = json.loads(said.out)
     assert (figures["n"], figures["missed"]) == (2, 1)
-    assert "left out, as of no class that is examined: hapy (1)" in said.err
+    assert "surprise, neutral: hapy (1)" in said.err
     assert "b.jpg: not a picture" in said.err
     (tmp_path / "happy" / "b.jpg").unlink()
     assert main(["evaluate", "--data", str(tmp_path), "--json"]) == 0

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.cli.analyze import add_answer_options, add_view_options
 from mien.cli.device import add_inference_device
 from mien.cli.exits import GOOD, PARTLY, require_extra, say
-from mien.cli.train import add_override_option
+from mien.cli.train import add_override_option, say_left_out
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -261,7 +260,7 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
     analyzer = Analyzer(_model(options), expect=options.expect, device=options.device)
     _require_expressions(analyzer, "--pipeline: full pictures")
     pictures = load_pictures(options.data)
-    _say_left_out(options, EXPRESSIONS)
+    say_left_out(options.data, EXPRESSIONS)
     problems: list[str] = []
     with Progress(len(pictures), "pictures", quiet=options.json) as progress:
         everything = answer_pictures(
@@ -292,7 +291,7 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     # Votes are for rows of the seven, whatever the eight classes are that people chose.
     labels = EXPRESSIONS if options.classes else classifier.spec.labels
     data = load_crops(options.data, options.split, classes=labels)
-    _say_left_out(options, labels)
+    say_left_out(options.data, labels, options.split)
     if size := oblong(options.data):
         say(
             f"mien: {options.data}: pictures of {size[0]} x {size[1]} are taken for face crops, "
@@ -313,17 +312,6 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
         balanced=balanced,
         fresh=fresh,
     )
-
-
-def _say_left_out(options: argparse.Namespace, classes: Sequence[str]) -> None:
-    """That pictures of other classes than the model's are not examined: a folder's name may be a
-    slip of the pen.
-    """
-    from mien.datasets import left_out
-
-    if found := left_out(options.data, classes, options.split):
-        names = ", ".join(f"{name} ({count:,})" for name, count in sorted(found.items()))
-        say(f"mien: {options.data}: left out, as of no class that is examined: {names}")
 
 
 def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,18 @@ def add_override_option(parser: argparse.ArgumentParser, example: str) -> None:
     )
 
 
+def say_left_out(data: str, classes: Sequence[str], split: str = "all") -> None:
+    """Say which folders count for nothing, because they are called as no class is.
+
+    A folder's name may be a slip of the pen.
+    """
+    from mien.datasets import left_out
+
+    if found := left_out(data, classes, split):
+        names = ", ".join(f"{name} ({count:,})" for name, count in sorted(found.items()))
+        say(f"mien: {data}: left out, as none of the classes {', '.join(classes)}: {names}")
+
+
 def _train(options: argparse.Namespace) -> int:
     require_extra("train", *_PACKAGES)
     from mien.training.recipe import load_recipe
@@ -88,6 +101,8 @@ def _train(options: argparse.Namespace) -> int:
     train, validation = _rows(options.data, recipe)
     fabric = make_fabric(options.precision)
     leads = fabric.global_rank == 0
+    if leads:
+        _say_what_it_takes(options.data, recipe)
     note = say if leads else _keep_silent
     note(f"{summary}, on {fabric.world_size} x {fabric.device.type}, {options.precision} precision")
     out = Path(options.out)
@@ -125,14 +140,21 @@ def _train(options: argparse.Namespace) -> int:
     return GOOD
 
 
-def _rows(data: str, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
-    from mien.datasets import load_training, oblong
+def _say_what_it_takes(data: str, recipe: Recipe) -> None:
+    """What of a set is not learned from, and that its pictures are not such as it should be."""
+    from mien.datasets import oblong
 
+    say_left_out(data, recipe.data.classes)
     if size := oblong(data):
         say(
             f"mien: {data}: pictures of {size[0]} x {size[1]} are taken for face crops, which are "
             "about square. Of full pictures, cut the faces out first"
         )
+
+
+def _rows(data: str, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
+    from mien.datasets import load_training
+
     return load_training(
         data,
         classes=recipe.data.classes,
