@@ -63,6 +63,11 @@ def open_container(
     try:
         container = av.open(file, metadata_errors="ignore", **options)
     except (av.error.FFmpegError, ValueError) as error:
+        if "format" in options:
+            raise SourceError(
+                f"{name}: no camera of this number can be opened ({reason(error)}). Check that it "
+                "is plugged in, that you may use it, and that no other program does"
+            ) from error
         if "://" in name:
             raise SourceError(
                 f"{name}: cannot be opened as a picture or a video ({reason(error)}). Check the "
