@@ -176,3 +176,17 @@ def test_names_that_are_no_text(tmp_path: Path, portrait_file: Path, inline: lis
     summary = batch([str(folder)], tmp_path / "out")
     assert (summary.totals.inputs, summary.totals.failed) == (2, 1)
     assert "no text" in listed(tmp_path / "out/failures.jsonl")[0]["error"]
+
+
+def test_manifests_as_spreadsheets_write_them(own: Path) -> None:
+    """Blanks around a column's name, semicolons, and two columns of one name."""
+    table = own / "list.csv"
+    table.write_text(" path ,label\n100.png,happy\n")
+    (found,) = list_inputs([str(table)]).inputs
+    assert found.values == {"path": "100.png", "label": "happy"}
+    table.write_text("path;label\n100.png;happy\n")
+    with pytest.raises(ConfigError, match="commas between columns; found 'path;label'"):
+        list_inputs([str(table)])
+    table.write_text("path,label,label\n100.png,happy,sad\n")
+    with pytest.raises(ConfigError, match="two columns are called 'label'"):
+        list_inputs([str(table)])

@@ -80,3 +80,10 @@ def test_the_mean_is_over_the_logits_of_all_views() -> None:
     both = classifier.predict([crop], views="flip")
     assert both.logits[0] == pytest.approx(alone.logits.mean(0), abs=1e-4)
     assert both.embeddings[0] == pytest.approx(alone.embeddings.mean(0), abs=1e-4)
+
+
+def test_a_slip_of_the_pen_is_no_default() -> None:
+    with pytest.raises(ValueError, match="views: expected one of single, flip, shifts, got 'fip'"):
+        Recorder().predict(dot()[None], views="fip")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="classes: expected 'ferplus'"):
+        ExpressionClassifier(classes="affectnet")  # type: ignore[arg-type]

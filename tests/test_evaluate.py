@@ -255,3 +255,22 @@ def test_a_face_that_is_not_found_is_not_an_answer(
 def test_what_folds_would_ignore_is_refused(words: str, option: str, capsys: Capture) -> None:
     assert main(["evaluate", "--data", "x", *words.split()]) == 2
     assert re.search(rf"{option}: .*--folds.*Leave it out", capsys.readouterr().err)
+
+
+def test_what_is_not_examined_is_said(
+    tmp_path: Path, portrait: UInt8Array, capsys: Capture
+) -> None:
+    """A folder of another name, a broken picture, and full pictures that are taken for crops."""
+    for name in ("happy", "hapy"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(portrait[:, 100:400]).save(tmp_path / name / "a.png")
+    (tmp_path / "happy" / "b.jpg").write_text("no picture")
+    assert main(["evaluate", "--data", str(tmp_path), "--pipeline", "--json"]) == 0
+    said = capsys.readouterr()
+    figures = json.loads(said.out)
+    assert (figures["n"], figures["missed"]) == (2, 1)
+    assert "surprise, neutral: hapy (1)" in said.err
+    assert "b.jpg: not a picture" in said.err
+    (tmp_path / "happy" / "b.jpg").unlink()
+    assert main(["evaluate", "--data", str(tmp_path), "--json"]) == 0
+    assert "300 x 512 are taken for face crops" in capsys.readouterr().err

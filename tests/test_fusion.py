@@ -141,7 +141,10 @@ def test_the_table_shows_others_beside_ours(members: Sequence[Path], tmp_path: P
         Image.fromarray(image).save(file)
     comparison = compare([*members], tmp_path)
     assert Comparison.from_dict(json.loads(json.dumps(comparison.to_dict()))) == comparison
-    text = format_comparison(comparison)
+    own = format_comparison(comparison)  # of other data than theirs
+    assert not any(word in own for word in ("fer 25.10.3", "Goodfellow", "PrivateTest"))
+    assert comparison.to_dict()["references"] == []
+    text = format_comparison(replace(comparison, on_fer2013=True))
     for expected in ("**member0**", "fer 25.10.3", "54.6", "(PrivateTest 58.9)", "McNemar"):
         assert expected in text
 

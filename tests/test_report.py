@@ -434,3 +434,35 @@ def test_groups_as_spreadsheets_write_them(tmp_path: Path) -> None:
     file.write_bytes(b"source,group\n\xff\xfe,a\n")
     with pytest.raises(ConfigError, match="UTF-8"):
         read_groups(file)
+
+
+def test_groups_that_miss_what_they_mean(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slip of the pen would move a session to another day, and make another person of it."""
+    for name in ("monday", "tuesday"):
+        save(tmp_path / f"{name}.csv", smile(f"{name}.mp4"))
+    groups = tmp_path / "g.csv"
+    groups.write_text("source,person,date\nmonday.csv,A,2026-03-02\ntusday.csv,A,2026-03-03\n")
+    tables = [str(tmp_path / f"{name}.csv") for name in ("monday", "tuesday")]
+    out = tmp_path / "r.html"
+    assert main(["report", *tables, "--groups", str(groups), "--out", str(out)]) == 0
+    said = capsys.readouterr().err
+    assert "g.csv: no recording and no table here is called tusday.csv\n" in said
+    assert "g.csv: says nothing of tuesday.mp4: no group, no person, and for a date the day" in said
+    assert "tusday.csv" in Page(out.read_text("utf-8")).words
+
+
+def test_what_is_given_twice_does_not_count_twice(tmp_path: Path) -> None:
+    """One file by two names counts once; one analysis in two formats is named."""
+    frames = smile()
+    first, second = (save(tmp_path / name, frames) for name in ("a.csv", "a.jsonl"))
+    figures = tmp_path / "f.json"
+    same = tmp_path / "." / "x" / ".." / "a.csv"
+    (tmp_path / "x").mkdir()
+    outcome = write_report([first, same], figures)
+    assert outcome.notes == ("a.csv: given 2 times, counts once",)
+    assert len(json.loads(figures.read_text("utf-8"))["recordings"]) == 1
+    (note,) = write_report([first, second], figures).notes
+    assert note.startswith("a.jsonl: holds v.mp4")
+    assert "as in a.csv. Both count" in note

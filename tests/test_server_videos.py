@@ -138,6 +138,7 @@ def test_a_video_from_upload_to_results(
 def test_options_of_a_video(client: httpx.Client, clip: Path) -> None:
     job = ended(client, send(client, clip, annotated="false", fps="5"))
     assert "annotated.mp4" not in job["files"]
+    assert (job["frames"], job["frame_count"]) == (6, 6)  # not twelve, of which half never come
     times = [
         json.loads(line)["time_s"]
         for line in result(client, job, "results.jsonl").text.splitlines()

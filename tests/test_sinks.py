@@ -365,3 +365,17 @@ def test_a_codecs_failure_has_the_files_name(tmp_path: Path) -> None:
     ):
         sink.write(FrameResult("v", 0, 0.0, 1, 1), nothing)
     assert not (tmp_path / "r.mp4").exists()
+
+
+def test_sure_answers_of_a_data_frame() -> None:
+    """A frame without a face has no answer, neither sure nor unsure; numbers stay whole."""
+    results = [
+        RESULTS[0],
+        replace(RESULTS[0], faces=()),
+        replace(RESULTS[0], faces=(face(0.9, 3),)),
+    ]
+    table = to_pandas(results)
+    sure = table[~table["uncertain"]]
+    assert sure["confidence"].tolist() == [0.9, 0.9]
+    assert (str(sure["track_id"].iloc[-1]), str(sure["face"].iloc[-1])) == ("3", "0")
+    assert str(to_pandas([])["uncertain"].dtype) == "boolean"

@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from mien.errors import SourceError
 from mien.picture import looks_like_picture
@@ -392,3 +392,33 @@ def test_still_pictures_are_known_by_how_they_begin(form: str) -> None:
 @pytest.mark.parametrize("begin", [b"", b"RIFF\0\0\0\0AVI ", b"GIF89a......", b"%!PS-Adobe-3"])
 def test_others_are_not_taken_for_pictures(begin: bytes) -> None:
     assert not looks_like_picture(begin)
+
+
+def test_what_is_no_source_is_said(tmp_path: Path) -> None:
+    """Bytes, pictures of Pillow and lists are what other tools take."""
+    for given in (b"\xff\xd8\xff", Image.new("RGB", (8, 8)), ["a.jpg"], 0, io.BytesIO()):
+        with pytest.raises(TypeError, match=f"got {type(given).__name__}. .*a Pillow picture"):
+            open_source(given)  # type: ignore[arg-type]
+
+
+def test_a_phones_pictures_are_not_missing_without_a_word(tmp_path: Path) -> None:
+    """A folder's HEIF pictures are refused one by one; AVIF is read, and so is what is no HEIF."""
+    if not features.check("avif"):
+        pytest.skip("this build of Pillow does not write AVIF")
+    gray = Image.fromarray(gradient())
+    gray.save(tmp_path / "a.avif")
+    gray.save(tmp_path / "b.heic", format="JPEG")
+    # How such a file begins. FFmpeg would go on and give one tile of it.
+    (tmp_path / "c.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    found, errors = expand_source(str(tmp_path))
+    assert ([Path(name).name for name in found], errors) == (["a.avif", "b.heic", "c.HEIC"], [])
+    assert read(tmp_path / "a.avif").shape == read(tmp_path / "b.heic").shape == (40, 60, 3)
+    with pytest.raises(SourceError, match=r"c\.HEIC: HEIF .* Convert it to JPEG"):
+        open_source(tmp_path / "c.HEIC")
+
+
+def test_an_address_that_leads_nowhere() -> None:
+    """Nobody can copy it again."""
+    with pytest.raises(SourceError, match="Check the address") as caught:
+        open_source("http://127.0.0.1:9/x.jpg")
+    assert "convert it" not in str(caught.value)

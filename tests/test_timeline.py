@@ -68,10 +68,10 @@ def test_what_is_written_is_read_back(
     [
         ("a.txt", b"", "expected results of"),
         ("a.segments.csv", b"", "expected results of"),
-        ("a.jsonl", b"{}", "KeyError"),
+        ("a.jsonl", b"{}", "it has no 'schema'"),
         ("a.jsonl", b"no json", "JSONDecodeError"),
         ("a.json", b'[{"schema": "mien/9"}]', "expected schema mien/1, found mien/9"),
-        ("a.csv", b"a,b\n1,2\n", "KeyError"),
+        ("a.csv", b"a,b\n1,2\n", "it has no 'source'"),
         ("a.parquet", b"", "an empty file"),
     ],
 )

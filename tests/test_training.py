@@ -635,11 +635,16 @@ def test_fine_tuning_on_the_command_line(
     export(recipe, network, data, tmp_path / "start.onnx", data_sha256=fingerprint)
     mine = FaceCrops(data.images, data.labels % 2, None, data.names, classes=("bored", "focused"))
     folder = str(saved(mine, tmp_path / "mine"))
+    slip = Path(folder) / "bord"  # whose pictures would be missing without a word
+    slip.mkdir()
+    Image.fromarray(data.images[0]).save(slip / "a.png")
     arguments = ["train", str(REPOSITORY / "recipes" / "fine-tune.toml"), "--data", folder]
     arguments += ["--init", str(tmp_path / "start.onnx"), "--out", str(tmp_path / "tuned")]
     arguments += ["--set", 'data.classes=["bored", "focused"]', "--set", "fit.epochs=1"]
     assert main(arguments) == 0
-    assert "fresh: expression.weight" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "fresh: expression.weight" in said
+    assert "left out, as none of the classes bored, focused: bord (1)" in said
     out = str(tmp_path / "tuned.onnx")
     assert main(["export", str(tmp_path / "tuned"), "--data", folder, "--out", out]) == 0
     tuned = ExpressionClassifier(out)

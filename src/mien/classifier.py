@@ -89,6 +89,7 @@ class ExpressionClassifier:
         ModelError: no such model, a wrong hash, or not a mien model; a fusion's member is missing;
             a model that does not know the classes.
         ConfigError: the device cannot be used.
+        ValueError: other classes than these two.
     """
 
     def __init__(
@@ -99,6 +100,8 @@ class ExpressionClassifier:
         classes: Literal["", "ferplus"] = "",
         device: str = "cpu",
     ) -> None:
+        if classes not in ("", "ferplus"):
+            raise ValueError(f"classes: expected 'ferplus', or '' for the model's, got {classes!r}")
         self.entry = entry = find_model(model)
         self._network = Network(entry.read(), str(entry.path), threads=threads, device=device)
         self.device = device = self._network.device
@@ -151,7 +154,12 @@ class ExpressionClassifier:
 
         Returns:
             One answer per crop, in order. The same crop gets the same answer in any batch.
+
+        Raises:
+            ValueError: other views than these.
         """
+        if views not in _LOOKS:
+            raise ValueError(f"views: expected one of {', '.join(_LOOKS)}, got {views!r}")
         gray = [to_gray(np.asarray(crop)) for crop in crops]
         answers = []
         for start in range(0, len(gray), _BATCH):

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from mien.classifier import ExpressionClassifier
-from mien.datasets import EVERY_SPLIT, SPLITS, load_crops
+from mien.datasets import EVERY_SPLIT, SPLITS, load_crops, read_rows
 from mien.errors import ConfigError, DatasetError
 from mien.evaluate import Answers, answer_crops
 from mien.metrics import accuracy_interval, mcnemar_p
@@ -79,17 +79,26 @@ REFERENCES: Final = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """The table. `differences` holds, for each pair of models, the exact McNemar p-value."""
+    """The table. `differences` holds, for each pair of models, the exact McNemar p-value.
+
+    `on_fer2013` says whether the data are FER2013: others' figures are, and stand beside no others.
+    """
 
     data: str
     views: str
     split: str
     models: list[ComparedModel]
     differences: list[tuple[str, str, float]]
+    on_fer2013: bool = True
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """Figures of others on the same data."""
+        return REFERENCES if self.on_fer2013 else ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return {**asdict(self), "references": [asdict(reference) for reference in REFERENCES]}
+        return {**asdict(self), "references": [asdict(reference) for reference in self.references]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Comparison:
@@ -101,7 +110,8 @@ class Comparison:
             for m in values["models"]
         ]
         differences = [(a, b, p) for a, b, p in values["differences"]]
-        return cls(values["data"], values["views"], values["split"], models, differences)
+        head = (values["data"], values["views"], values["split"])
+        return cls(*head, models, differences, values.get("on_fer2013", True))
 
 
 def compare(
@@ -163,7 +173,9 @@ def compare(
         (names[i], names[k], mcnemar_p(correct[i], correct[k]))
         for i, k in combinations(range(len(names)), 2)
     ]
-    return Comparison(Path(data).resolve().stem, views, judge, rows, differences)
+    # Of all layouts, those of FER2013 alone hold the pictures themselves.
+    on_fer2013 = not isinstance(next(read_rows(data)).picture, Path)
+    return Comparison(Path(data).resolve().stem, views, judge, rows, differences, on_fer2013)
 
 
 def _names(models: Sequence[str | Path], called: Sequence[str]) -> list[str]:
@@ -207,7 +219,7 @@ def format_comparison(comparison: Comparison) -> str:
             f"| **{model.name}** | {' | '.join(cells)} | {model.parameters / 1e6:.1f} M "
             f"| {model.macs / 1e6:.0f} | {model.ms:.1f} | this table |"
         )
-    for other in REFERENCES:
+    for other in comparison.references:
         figures = {
             "Training": other.training, "PublicTest": other.public, "PrivateTest": other.private
         }  # fmt: skip

@@ -199,6 +199,7 @@ def answer_pictures(
     *,
     views: Views = "single",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    problem: Callable[[str], None] = lambda words: None,
 ) -> Answers:
     """Show full pictures of one face each to the whole pipeline.
 
@@ -207,8 +208,9 @@ def answer_pictures(
         pictures: files and their labels. Where several faces are found, the largest counts.
         views: how often to look at each crop: see `ExpressionClassifier.predict`.
         progress: called with the number of pictures done and their total.
+        problem: called with what is wrong with a picture that cannot be read. It has no face.
     """
-    faces = cut_faces(analyzer, pictures, progress)
+    faces = cut_faces(analyzer, pictures, progress, problem)
     return answer_faces(analyzer.classifier, faces, views=views, balanced=analyzer.balanced)
 
 
@@ -216,6 +218,7 @@ def cut_faces(
     analyzer: Analyzer,
     pictures: Sequence[LabelledPicture],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    problem: Callable[[str], None] = lambda words: None,
 ) -> LabelledFaces:
     """The largest face of each picture, found and cut as the analyzer's model wants it."""
     size = analyzer.classifier.spec.input_px
@@ -227,7 +230,8 @@ def cut_faces(
         try:
             with open_source(picture.path) as source:
                 seen = analyzer.find(next(iter(source)))
-        except SourceError:
+        except SourceError as error:
+            problem(str(error))
             continue
         if len(seen.faces):
             largest = seen.faces.largest()

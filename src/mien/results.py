@@ -64,9 +64,15 @@ def read_results(path: str | Path) -> Iterator[FrameResult]:
         ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError, csv.Error,
     ) as error:  # fmt: skip
         raise SourceError(
-            f"{path}: not results of `mien analyze` ({type(error).__name__}: {error}). Analyse the "
-            "source again"
+            f"{path}: not results of `mien analyze` ({_said(error)}). Analyse the source again"
         ) from error
+
+
+def _said(error: Exception) -> str:
+    """What is wrong with a file, for those who do not know Python too."""
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _from_object(values: Mapping[str, Any]) -> FrameResult:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from mien.batch.remote import is_remote, list_remote, read_remote
 from mien.errors import ConfigError, MienError, SourceError
 from mien.sources import expand_source, is_live
-from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mien.types import OTHER_PICTURE_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 _MANIFESTS: Final = (".csv", ".parquet")
 _PARQUET: Final = b"PAR1"
@@ -95,9 +95,10 @@ def _named(argument: str, listing: Listing) -> Iterator[Input]:
         yield from rows
     elif is_remote(argument):
         files = list_remote(argument)
+        suffixes = PICTURE_SUFFIXES + OTHER_PICTURE_SUFFIXES + VIDEO_SUFFIXES
         for file in files:
             name = file.rpartition("/")[2]
-            known = file.lower().endswith(PICTURE_SUFFIXES + VIDEO_SUFFIXES)
+            known = file.lower().endswith(suffixes)
             if files == [argument] or (known and not name.startswith(".")):
                 yield Input(file)
     else:
@@ -117,9 +118,9 @@ def _read_manifest(name: str) -> tuple[dict[str, str], list[Input]]:
     table = _csv_table if name.lower().endswith(".csv") else _parquet_table
     columns, rows = table(name, data)
     if "path" not in columns:
+        found = f"found {', '.join(map(repr, columns))}" if columns else "found no columns"
         raise ConfigError(
-            f"{name}: expected a manifest with a column 'path', found {', '.join(columns) or 'no'} "
-            "columns"
+            f"{name}: expected a manifest with a column 'path', and commas between columns; {found}"
         )
     base = name.rpartition("/")[0] if is_remote(name) else os.path.dirname(name)
     inputs = []
@@ -139,13 +140,17 @@ def _read_manifest(name: str) -> tuple[dict[str, str], list[Input]]:
 def _csv_table(name: str, data: bytes) -> tuple[dict[str, str], list[dict[str, Any]]]:
     try:
         reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        reader.fieldnames = names = [column.strip() for column in reader.fieldnames or ()]
         rows = list(reader)
     except (csv.Error, UnicodeDecodeError) as error:
         raise ConfigError(f"{name}: not a CSV file in UTF-8 ({error})") from error
+    twice = next((column for column in names if names.count(column) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{name}: two columns are called {twice!r}. Rename one")
     for number, row in enumerate(rows, 1):
         if None in row:
             raise ConfigError(f"{name}: row {number} has more fields than the first line")
-    return dict.fromkeys(reader.fieldnames or (), "string"), rows
+    return dict.fromkeys(names, "string"), rows
 
 
 def _parquet_table(name: str, data: bytes) -> tuple[dict[str, str], list[dict[str, Any]]]:

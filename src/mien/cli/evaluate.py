@@ -21,6 +21,8 @@ from mien.cli.options import (
     add_views,
     chosen_recipe,
     say_device,
+    say_left_out,
+    say_oblong,
 )
 from mien.errors import ConfigError
 
@@ -267,13 +269,22 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
     from mien.console import Progress
     from mien.datasets import load_pictures
     from mien.evaluate import answer_pictures, of_pose, summarize
+    from mien.types import EXPRESSIONS
 
     analyzer = _analyzer(options, "--pipeline: full pictures")
     pictures = load_pictures(options.data)
+    say_left_out(options.data, EXPRESSIONS)
+    problems: list[str] = []
     with Progress(len(pictures), "pictures", quiet=options.json) as progress:
         everything = answer_pictures(
-            analyzer, pictures, views=options.views, progress=progress.update
+            analyzer,
+            pictures,
+            views=options.views,
+            progress=progress.update,
+            problem=problems.append,
         )
+    for problem in problems:
+        say(f"mien: {problem}")
     answers, spec = of_pose(everything, options.pose), analyzer.classifier.spec
     return answers, summarize(
         answers, spec, data=name, views=options.views, balanced=analyzer.balanced, pose=options.pose
@@ -294,6 +305,8 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     # Votes are for rows of the seven, whatever the eight classes are that people chose.
     labels = EXPRESSIONS if options.classes else classifier.spec.labels
     data = load_crops(options.data, options.split, classes=labels)
+    say_left_out(options.data, labels, options.split)
+    say_oblong(options.data, "In full pictures, --pipeline finds the faces first")
     if options.classes:
         data = data.by_votes()
     fresh = None

@@ -7,6 +7,7 @@ more than a value.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,29 @@ def add_split(parser: Parser, where: str = "") -> None:
     # The default is `mien.datasets.EVERY_SPLIT`; that room would make `mien --help` slow.
     about = f"Training, PublicTest, …{where}"
     parser.add_argument("--split", default="all", metavar="NAME", help=about)
+
+
+def say_left_out(data: str, classes: Sequence[str], split: str = "all") -> None:
+    """Say which folders of `--data` count for nothing, because they are called as no class is.
+
+    A folder's name may be a slip of the pen.
+    """
+    from mien.datasets import left_out
+
+    if found := left_out(data, classes, split):
+        names = ", ".join(f"{name} ({count:,})" for name, count in sorted(found.items()))
+        say(f"mien: {data}: left out, as none of the classes {', '.join(classes)}: {names}")
+
+
+def say_oblong(data: str, advice: str) -> None:
+    """Say that pictures of `--data` are taken for face crops which do not look like such."""
+    from mien.datasets import oblong
+
+    if size := oblong(data):
+        say(
+            f"mien: {data}: pictures of {size[0]} x {size[1]} are taken for face crops, which are "
+            f"about square. {advice}"
+        )
 
 
 def add_seed(parser: Parser, about: str) -> None:
@@ -258,9 +282,12 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
         ModelError: no such model.
     """
     from mien.models import find_model
-    from mien.training.initial import of_the_same_network
     from mien.training.recipe import load_recipe
 
     init = [f"init={options.init}"] if options.init else []
     recipe = load_recipe(options.recipe, [*options.override, *init])
-    return of_the_same_network(recipe, find_model(recipe.init)) if recipe.init else recipe
+    if not recipe.init:
+        return recipe
+    from mien.training.initial import of_the_same_network  # which loads torch
+
+    return of_the_same_network(recipe, find_model(recipe.init))

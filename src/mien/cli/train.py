@@ -16,6 +16,8 @@ from mien.cli.options import (
     add_training,
     check_training,
     chosen_recipe,
+    say_left_out,
+    say_oblong,
 )
 from mien.errors import DatasetError
 
@@ -53,12 +55,13 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _train(options: argparse.Namespace) -> int:
     check_training(options)
     require_extra("train", *_PACKAGES)
+    recipe = chosen_recipe(options)  # before torch is loaded: what is wrong is said at once
+
     from mien.console import Progress
     from mien.training.distributed import part_ways
     from mien.training.fit import fit, make_fabric
     from mien.training.zoo import build_network, count_macs, count_parameters
 
-    recipe = chosen_recipe(options)
     network = build_network(recipe.network, classes=len(recipe.data.classes))
     size = recipe.data.input_px
     summary = (
@@ -72,6 +75,9 @@ def _train(options: argparse.Namespace) -> int:
     train, validation = _rows(options.data, recipe)
     fabric = make_fabric(options.precision)
     leads = fabric.global_rank == 0
+    if leads:
+        say_left_out(options.data, recipe.data.classes)
+        say_oblong(options.data, "Of full pictures, `mien data crop` cuts the faces out")
     note = say if leads else _keep_silent
     note(f"{summary}, on {fabric.world_size} x {fabric.device.type}, {options.precision} precision")
     out = Path(options.out)

@@ -15,7 +15,14 @@ from mien.datasets.crops import (
 )
 from mien.datasets.layouts import read_rows
 from mien.datasets.lights import LitFaces, load_lights, shows_lights
-from mien.datasets.pictures import LabelledClip, LabelledPicture, load_clips, load_pictures
+from mien.datasets.pictures import (
+    LabelledClip,
+    LabelledPicture,
+    left_out,
+    load_clips,
+    load_pictures,
+    oblong,
+)
 from mien.datasets.rows import (
     CLASS_ALIASES,
     EVERY_SPLIT,
@@ -38,11 +45,13 @@ __all__ = [
     "LitFaces",
     "Row",
     "crop_frame",
+    "left_out",
     "load_clips",
     "load_crops",
     "load_lights",
     "load_pictures",
     "load_training",
+    "oblong",
     "read_rows",
     "shows_lights",
     "split_name",

@@ -5,6 +5,7 @@ companions, errors, types.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mien.annotate import css_colours
-from mien.companions import Marker, read_groups, read_markers
+from mien.companions import Marker, Member, names, read_groups, read_markers
 from mien.errors import ConfigError, MienError, SinkError, SourceError
 from mien.report import comparisons, grounds, sections, words
 from mien.report.figures import figures_of
+from mien.report.findings import member_of
 from mien.report.intake import take_in
 from mien.report.material import Material, counted
 from mien.report.page import Html, document, join, tag
@@ -95,14 +97,16 @@ def write_report(
     pages = [file for file in outs if file.suffix.lower() != ".json"]
     marked = read_markers(markers) if markers else []
     members = read_groups(groups) if groups else []
+    given, tables = tables, list({table.resolve(): table for table in tables}.values())
     recordings, failures = _read(tables, marked)
     # Folders are nobody's business.
     problems = [str(error).replace(str(table), table.name) for table, error in failures]
     thumbnails: list[Thumbnail] = []
-    notes: list[str] = []
+    notes = [*_twice(given, recordings), *(_at_odds(recordings, members, groups) if groups else ())]
     if pages and faces != "hide" and _pictured(VIEWS[view]):
         found = find_videos(recordings, videos)
-        thumbnails, notes = cut_out(recordings, found, blur=faces == "blur")
+        thumbnails, missing = cut_out(recordings, found, blur=faces == "blur")
+        notes += missing
     labels = next((r.labels for r in recordings if r.labels), EXPRESSIONS)
     material = Material(
         view=VIEWS[view],
@@ -121,6 +125,49 @@ def write_report(
         else:
             _save(json.dumps(figures_of(material), ensure_ascii=False, indent=1) + "\n", file)
     return Outcome(tuple(failures), tuple(notes))
+
+
+def _twice(given: Sequence[Path], recordings: Sequence[Recording]) -> Iterator[str]:
+    """What was given more than once: it would weigh more than it says."""
+    files = Counter(table.resolve() for table in given)
+    for file, count in files.items():
+        if count > 1:
+            yield f"{file.name}: given {count} times, counts once"
+    holders: dict[tuple[object, ...], Path] = {}
+    alike: dict[tuple[Path, Path], list[str]] = {}
+    for r in recordings:
+        key = (r.source, r.start_s, r.end_s, r.quality.frames, r.quality.face_s)
+        before = holders.setdefault(key, r.table)
+        if before != r.table:
+            alike.setdefault((before, r.table), []).append(r.name)
+    for (before, table), sources in alike.items():
+        yield (
+            f"{table.name}: holds {_some(sources)}, with as many frames and faces as in "
+            f"{before.name}. Both count: leave one out if they are the same"
+        )
+
+
+def _at_odds(
+    recordings: Sequence[Recording], members: Sequence[Member], groups: Path
+) -> Iterator[str]:
+    """What the groups name and is not here, and what is here and they do not name."""
+    known = [name for r in recordings for name in (r.source, str(r.table))]
+    nowhere = [m.source for m in members if not any(names(m.source, name) for name in known)]
+    if nowhere:
+        yield f"{groups.name}: no recording and no table here is called {_some(nowhere)}"
+    unnamed = [r.name for r in recordings if member_of(r, members) == Member(r.source)]
+    if unnamed:
+        dated = any(member.day for member in members)
+        yield (
+            f"{groups.name}: says nothing of {_some(unnamed)}: no group, no person, "
+            + ("and for a date the day on which the table was last changed" if dated else "no date")
+        )
+
+
+def _some(sources: Sequence[str]) -> str:
+    """Sources by their last parts, and of many only the first."""
+    last = [source.replace("\\", "/").rpartition("/")[2] for source in sources]
+    return ", ".join(last[:3]) + (f" and {len(last) - 3:,} more" if len(last) > 3 else "")
 
 
 def _pictured(view: View) -> bool:

@@ -249,6 +249,9 @@ class JobRunner:
                 copy.write(replace(result, source=str(upload)), annotate(image, result.faces))
             count += 1
             if count == 1 or time.monotonic() - noted > _NOTE_EVERY_S:
-                self._jobs.progress(job, count, source.frame_count)
+                # Of a video that is read thinned out, as many as there will be at this rate.
+                share = count / (frame.index + 1)
+                total = source.frame_count and round(source.frame_count * share)
+                self._jobs.progress(job, count, total)
                 noted = time.monotonic()
-        self._jobs.progress(job, count, source.frame_count)
+        self._jobs.progress(job, count, count if job.fps else source.frame_count)

@@ -123,11 +123,12 @@ class Pictures:
             self._classify(batch)
 
     def _find(self, name: str, data: bytes) -> Found:
+        said = name or "picture"
         if not data:
-            raise SourceError(f"{name}: is empty (0 bytes). Copy or download it again")
+            raise SourceError(f"{said}: is empty (0 bytes). Copy or download it again")
         if not looks_like_picture(data):
-            raise SourceError(f"{name}: not a picture. Expected JPEG, PNG, WebP, BMP or TIFF")
-        image = read_picture(io.BytesIO(data), name, max_pixels=self._settings.max_pixels)
+            raise SourceError(f"{said}: not a picture. Expected JPEG, PNG, WebP, BMP or TIFF")
+        image = read_picture(io.BytesIO(data), said, max_pixels=self._settings.max_pixels)
         return self._analyzer.find(Frame(image, name))
 
     def _classify(self, batch: list[tuple[_Answer, Found]]) -> None:

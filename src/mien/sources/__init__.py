@@ -24,6 +24,9 @@ from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frame, UInt8Array
 
 __all__ = ["MAX_PIXELS", "Source", "Span", "expand_source", "is_live", "is_video", "open_source"]
 
+#: FFmpeg would take one of the tiles of such a picture for the whole.
+_HEIF = (".heic", ".heif")
+
 
 def open_source(
     source: str | os.PathLike[str] | UInt8Array | Frame,
@@ -44,6 +47,7 @@ def open_source(
     Raises:
         SourceError: no such source, empty, not a picture or video, damaged, or too large.
         ValueError: an array of another shape or type.
+        TypeError: none of these.
     """
     span = span or Span()
     if isinstance(source, Frame):
@@ -51,6 +55,12 @@ def open_source(
     if isinstance(source, np.ndarray):
         image = source if source.ndim != 2 else np.repeat(source[:, :, None], 3, axis=2)
         return Source("", iter([Frame(image)]), is_video=False, frame_count=1)
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(
+            "source: expected a path, a URL, an RGB uint8 array (H, W, 3) or a Frame, got "
+            f"{type(source).__name__}. Give one source, a camera's number as text, and of a Pillow "
+            "picture numpy.asarray(picture.convert('RGB'))"
+        )
     file = os.fspath(source)
     # What messages and results call it: names of files may hold bytes that are no text.
     name = os.fsencode(file).decode("utf-8", "backslashreplace")
@@ -66,6 +76,10 @@ def open_source(
         raise SourceError(f"{name}: cannot be read ({error.strerror}). Check the path") from error
     if empty:
         raise SourceError(f"{name}: is empty (0 bytes). Copy or download it again")
+    if path.suffix.lower() in _HEIF and not _is_picture(path):
+        raise SourceError(
+            f"{name}: HEIF pictures, as phones take them, are not read. Convert it to JPEG"
+        )
     if is_video(file):
         return open_video(name, file, max_pixels, span, threads=threads)
     return Source(name, _picture_frames(file, name, max_pixels), is_video=False, frame_count=1)

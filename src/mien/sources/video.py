@@ -64,6 +64,16 @@ def open_container(
     try:
         container = av.open(file, metadata_errors="ignore", **options)
     except (av.error.FFmpegError, ValueError) as error:
+        if "format" in options:
+            raise SourceError(
+                f"{name}: no camera of this number can be opened ({reason(error)}). Check that it "
+                "is plugged in, that you may use it, and that no other program does"
+            ) from error
+        if "://" in name:
+            raise SourceError(
+                f"{name}: cannot be opened as a picture or a video ({reason(error)}). Check the "
+                "address, what it leads to, and that its server can be reached"
+            ) from error
         raise SourceError(
             f"{name}: neither a picture nor a video that can be read "
             f"({reason(error)}). Copy it again if it is damaged or cut off; otherwise convert it"

@@ -23,6 +23,10 @@ SCHEMA_VERSION: Final = "mien/1"
 #: Suffixes of the still pictures that mien reads and writes.
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
+#: Suffixes that are looked for in folders besides: AVIF is read by its content, and that HEIF is
+#: not, nobody should find out by what is missing.
+OTHER_PICTURE_SUFFIXES: Final = (".avif", ".heic", ".heif")
+
 #: Suffixes that are taken for videos; FFmpeg reads more, if such a file is named itself.
 VIDEO_SUFFIXES: Final = (
     ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".gif"

@@ -209,6 +209,8 @@ def to_pandas(results: Iterable[FrameResult]) -> pandas.DataFrame:
     """Many results as one data frame: the rows and columns of a table that a sink writes.
 
     Columns of the faces' shape and of whose they are stand in it where a face has such a thing.
+    `face` and `track_id` are of pandas' type `Int64` and `uncertain` of `boolean`, which may be
+    missing: `table[~table["uncertain"]]` are the sure answers, without frames that have no face.
     Needs pandas (`pip install pandas`), and holds all rows in memory.
 
     Args:
@@ -234,4 +236,6 @@ def to_pandas(results: Iterable[FrameResult]) -> pandas.DataFrame:
     rows = [
         row for result in results for row in result.to_rows(labels, shape=shape, identity=identity)
     ]
-    return pd.DataFrame(rows, columns=columns)
+    # Empty on the row of a frame without a face: pandas' own numbers and truths have no such value.
+    kinds = {"face": "Int64", "track_id": "Int64", "uncertain": "boolean"}
+    return pd.DataFrame(rows, columns=columns).astype(kinds)

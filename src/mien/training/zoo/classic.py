@@ -1,7 +1,7 @@
 """VGG19 and ResNet18 as torchvision has them, adapted to small grey pictures. Imports torchvision.
 
-What is adapted: one input channel, no classifier (the features are averaged), and fewer halvings, so
-that what is left of a 48-pixel picture in the last layers is more than one place.
+What is adapted: one input channel, no classifier (the features are averaged), and fewer halvings:
+what is left of a 48-pixel picture in the last layers is more than one place.
 """
 
 from __future__ import annotations
