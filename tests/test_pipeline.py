@@ -303,3 +303,9 @@ def test_a_model_by_path(analyzer: Analyzer) -> None:
 
     by_path = ExpressionClassifier(find_model().path)
     assert by_path.spec == analyzer.classifier.spec
+
+
+@pytest.mark.parametrize("argument", ["views", "expect", "explain"])
+def test_values_that_there_are_not_are_refused(argument: str) -> None:
+    with pytest.raises(ValueError, match=f"{argument}: expected one of"):
+        Analyzer(**{argument: "Balanced"})  # type: ignore[arg-type]

@@ -147,7 +147,10 @@ def test_models_health_and_metrics(
     client: httpx.Client, pictures: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["models", "list", "--json"]) == 0
-    assert client.get("/v1/models").json() == json.loads(capsys.readouterr().out)
+    listed = json.loads(capsys.readouterr().out)
+    for entry in listed:  # where they lie is nobody's business
+        entry["file"] = Path(entry["file"]).name
+    assert client.get("/v1/models").json() == listed
     assert client.get("/healthz").json() == {"status": "alive"}
     assert client.get("/readyz").json() == {"status": "ready"}
     post(client, ("f.png", pictures["f.png"]))

@@ -249,6 +249,15 @@ def test_a_part_between_two_frames(tmp_path: Path) -> None:
         list(source)
 
 
+def test_a_part_after_the_only_frame_is_no_damage(tmp_path: Path) -> None:
+    write_still(tmp_path / "v.mp4", gradient(), "yuv444p")
+    with (
+        pytest.raises(SourceError, match=r"ends at 0\.000 s, before 2 s \(--start\)"),
+        open_source(tmp_path / "v.mp4", span=Span(start_s=2)) as source,
+    ):
+        list(source)
+
+
 def test_reasons_are_never_empty() -> None:
     assert reason(MemoryError()) == "MemoryError"
 

@@ -19,7 +19,13 @@ from mien.inference import Network
 from mien.metrics import log_softmax, softmax
 from mien.models import ModelSpec, find_member, find_model
 from mien.preprocess import network_input, resize_crop, to_gray
-from mien.types import FERPLUS_EXPRESSIONS, Float32Array, UInt8Array, Views
+from mien.types import (
+    FERPLUS_EXPRESSIONS,
+    Float32Array,
+    UInt8Array,
+    Views,
+    require_one_of,
+)
 
 _BATCH = 64  # crops per run: enough to fill the caches, little enough to hold them
 _COVER = 0.45  # of `evidence`: side of the square that covers a place, in sides of the crop
@@ -100,8 +106,7 @@ class ExpressionClassifier:
         classes: Literal["", "ferplus"] = "",
         device: str = "cpu",
     ) -> None:
-        if classes not in ("", "ferplus"):
-            raise ValueError(f"classes: expected 'ferplus', or '' for the model's, got {classes!r}")
+        require_one_of("classes", classes, ("", "ferplus"))
         self.entry = entry = find_model(model)
         self._network = Network(entry.read(), str(entry.path), threads=threads, device=device)
         self.device = device = self._network.device
@@ -158,8 +163,7 @@ class ExpressionClassifier:
         Raises:
             ValueError: other views than these.
         """
-        if views not in _LOOKS:
-            raise ValueError(f"views: expected one of {', '.join(_LOOKS)}, got {views!r}")
+        require_one_of("views", views, tuple(_LOOKS))
         gray = [to_gray(np.asarray(crop)) for crop in crops]
         answers = []
         for start in range(0, len(gray), _BATCH):

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from mien.ahead import ahead
 from mien.alignment import crop_transforms
@@ -43,6 +43,7 @@ from mien.types import (
     HeatMap,
     UInt8Array,
     Views,
+    require_one_of,
 )
 
 #: What may be given as a source: a path, an RGB `uint8 (H, W, 3)` array, or a `Frame`.
@@ -123,6 +124,7 @@ class Analyzer:
         ModelError: a model is missing or altered, or has no attention to show, does not know the
             classes, or does not say how common it expects them to be.
         ConfigError: the gallery is no folder, or holds no usable picture; no such device here.
+        ValueError: an argument has none of its values.
     """
 
     def __init__(
@@ -146,6 +148,9 @@ class Analyzer:
         explain: Literal["", "evidence", "attention"] = "",
         device: str = "cpu",
     ) -> None:
+        require_one_of("views", views, get_args(Views))
+        require_one_of("expect", expect, ("", "balanced"))
+        require_one_of("explain", explain, ("", "evidence", "attention"))
         self.classifier = ExpressionClassifier(
             model, threads=threads, classes=classes, device=device
         )

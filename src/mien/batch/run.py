@@ -113,7 +113,8 @@ def run_batch(
     listing = list_inputs(arguments)
     unlisted = [(argument, str(error)) for argument, error in listing.failures]
     if not listing.inputs:
-        raise SourceError("; ".join(error for _, error in unlisted) or "there is no input")
+        why = "; ".join(error for _, error in unlisted)
+        raise SourceError(why or f"{', '.join(arguments)}: names no input. Give pictures or videos")
     folder = BatchFolder(Path(out).absolute())
     job = Job.of(settings, listing.columns, elsewhere=engine.name == "ray")
     folder.begin(job)

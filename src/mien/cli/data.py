@@ -1,4 +1,4 @@
-"""`mien data`: what a data set holds, what it looks like, and what is wrong with it."""
+"""`mien data`: what a data set holds, what it looks like, what is wrong with it, and its faces."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.cli.exits import GOOD, PARTLY, require_extra, say
-from mien.cli.options import add_json, add_model, add_overwrite, add_seed, add_split
+from mien.cli.exits import GOOD, PARTLY, UNUSABLE, require_extra, say
+from mien.cli.options import add_json, add_model, add_overwrite, add_seed, add_split, require
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,6 +41,15 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--recipe", metavar="FILE", help="with --augmented: the recipe (default settings)")
     add_overwrite(samples)
     samples.set_defaults(run=_samples)
+
+    crop = actions.add_parser("crop", help="cut the faces out of full pictures, to train on them")
+    add = crop.add_argument
+    add("path", help="a data set of full pictures")
+    add("--out", required=True, metavar="DIR", help="folder for the crops, one in it per class")
+    add("--size", type=int, default=96, metavar="PX", help="side of the crops in pixels (96)")
+    add_model(crop, "the model by whose rule they are cut")
+    add_overwrite(crop)
+    crop.set_defaults(run=_crop)
 
     check = actions.add_parser(
         "check",
@@ -130,6 +139,33 @@ def _samples(options: argparse.Namespace) -> int:
     save_picture(sheet, options.out, overwrite=options.overwrite)
     say(f"mien: {len(chosen)} pictures of {len(crops):,}: {options.out}")
     return GOOD
+
+
+def _crop(options: argparse.Namespace) -> int:
+    from mien.console import Progress
+    from mien.cropping import crop_set
+    from mien.models import find_model
+
+    require(8 <= options.size <= 1024, "--size", "8 to 1024 pixels", options.size)
+    spec = find_model(options.model).spec()
+    problems: list[str] = []
+    with Progress(None, "pictures") as progress:
+        written, total = crop_set(
+            options.path,
+            Path(options.out),
+            scale=spec.crop_scale,
+            upright=spec.crop_upright,
+            size_px=options.size,
+            overwrite=options.overwrite,
+            progress=progress.update,
+            problem=problems.append,
+        )
+    for problem in problems:
+        say(f"mien: {problem}")
+    say(f"mien: {written:,} faces out of {total:,} pictures: {options.out}")
+    if not problems:
+        return GOOD
+    return PARTLY if written else UNUSABLE
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.cli.exits import GOOD, require_extra, say
+from mien.cli.exits import GOOD, counted, require_extra, say
 from mien.cli.options import (
     add_changes,
     add_data,
@@ -66,7 +66,8 @@ def _train(options: argparse.Namespace) -> int:
     size = recipe.data.input_px
     summary = (
         f"{recipe.name}: {recipe.network.name}, {count_parameters(network):,} parameters, "
-        f"{count_macs(network, size) / 1e6:.1f} MMAC at {size} px, {recipe.fit.epochs} epochs"
+        f"{count_macs(network, size) / 1e6:.1f} MMAC at {size} px, "
+        f"{counted(recipe.fit.epochs, 'epoch')}"
     )
     if options.dry_run:
         say(summary)
@@ -92,7 +93,7 @@ def _train(options: argparse.Namespace) -> int:
         progress.close()
         say(
             f"epoch {done.epoch:3}/{done.epochs}  {done.size_px} px  loss {done.loss:.3f}  "
-            f"PublicTest {done.accuracy:.2%}  {done.images_per_s:.0f} pictures/s  "
+            f"watched rows {done.accuracy:.2%}  {done.images_per_s:.0f} pictures/s  "
             f"{done.wall_s:.0f} s"
         )
         _draw(out)

@@ -105,8 +105,8 @@ class Application:
 
         @app.get("/v1/models", tags=["models"])
         def models() -> list[dict[str, Any]]:
-            """What `mien models list --json` prints."""
-            return [entry.to_dict() for entry in list_models()]
+            """What `mien models list --json` prints, without where the files lie."""
+            return [{**entry.to_dict(), "file": entry.path.name} for entry in list_models()]
 
         @app.websocket("/v1/live")
         async def live(socket: WebSocket) -> None:

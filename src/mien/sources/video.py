@@ -124,7 +124,7 @@ def _frames_to_come(
 def _video_frames(
     name: str, container: av.container.InputContainer, stream: av.VideoStream, span: Span
 ) -> Iterator[Frame]:
-    index, time_s, reached_end = span.first, 0.0, False
+    index, time_s, decoded, reached_end = span.first, 0.0, False, False
     clock = _Clock(1 / float(stream.average_rate) if stream.average_rate else 0.04)
     wanted, packets = span.picker(), _Packets(container, stream)
     reformatter = VideoReformatter()
@@ -136,7 +136,7 @@ def _video_frames(
             with suppress(av.error.FFmpegError):
                 container.seek(round(span.start_s / stream.time_base), stream=stream)
         for picture in packets.pictures():
-            time_s = clock.read(picture.time)
+            time_s, decoded = clock.read(picture.time), True
             if time_s >= span.end_s:
                 reached_end = True
                 break
@@ -156,7 +156,7 @@ def _video_frames(
                 f"{name}: shows no frame from {span.start_s:g} s (--start) up to {span.end_s:g} s "
                 "(--end)"
             )
-        if span.start_s and time_s:
+        if span.start_s and decoded:
             raise SourceError(
                 f"{name}: ends at {time_s:.3f} s, before {span.start_s:g} s (--start)"
             )

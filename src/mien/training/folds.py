@@ -1,6 +1,6 @@
 """Cross-validation by subject: train on all but one fold, examine that one, ten times over.
 
-Imports fit, detection, alignment and what lies below. A set of a few hundred pictures has no split
+Imports fit, cropping, detection and what lies below. A set of a few hundred pictures has no split
 of its own; folds that share subjects would measure how well faces are remembered.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.alignment import align_faces
+from mien.cropping import cut_largest
 from mien.datasets import FaceCrops, Row, read_rows, subject_folds
 from mien.datasets.crops import pixel_hash
 from mien.detection import FaceDetector
@@ -118,20 +118,12 @@ def _face_crops(data: str | Path, recipe: Recipe, note: Note) -> FaceCrops:
 
 
 def _cut_face(row: Row, recipe: Recipe, detector: FaceDetector) -> UInt8Array | None:
-    assert isinstance(row.picture, Path)
-    with open_source(row.picture) as source:
+    with open_source(str(row.picture)) as source:
         frame = next(iter(source))
-    faces = detector.find(frame)
-    if not len(faces):
-        return None
-    crops = align_faces(
-        frame.image,
-        faces.select([faces.largest()]),
-        scale=recipe.data.crop_scale,
-        upright=recipe.data.crop_upright,
-        size_px=_CROP_PX,
+    rule = recipe.data
+    return cut_largest(
+        frame, detector, scale=rule.crop_scale, upright=rule.crop_upright, size_px=_CROP_PX
     )
-    return np.asarray(crops[0], np.uint8)
 
 
 def _require_no_shared_pictures(crops: FaceCrops) -> None:

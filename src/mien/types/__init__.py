@@ -29,6 +29,7 @@ from mien.types.frames import (
     Pose,
     UInt8Array,
     Views,
+    require_one_of,
 )
 from mien.types.results import RESULT_COLUMNS, FaceResult, FrameResult, result_columns, to_pandas
 
@@ -57,6 +58,7 @@ __all__ = [
     "Pose",
     "UInt8Array",
     "Views",
+    "require_one_of",
     "result_columns",
     "to_pandas",
 ]

@@ -74,6 +74,12 @@ def require_shape(name: str, array: npt.NDArray[Any], shape: tuple[int | None, .
         raise ValueError(f"{name}: expected shape {expected}, got {array.shape}")
 
 
+def require_one_of(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise `ValueError` unless the value is one of these."""
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
 @dataclass(frozen=True)
 class Frame:
     """One picture on its way through the pipeline.
