@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -141,7 +142,7 @@ def test_the_server_hears_of_it_from_the_command_line(
         raise Told(settings)
 
     monkeypatch.setattr("mien.server.serving.Server", server)
-    monkeypatch.setattr("mien.pipeline.Analyzer", lambda *_, **__: None)
+    monkeypatch.setattr("mien.pipeline.Analyzer", lambda *_, **__: SimpleNamespace(device="cpu"))
     for flags in ([], ["--anonymize"]):
         with pytest.raises(Told) as told:
             main(["serve", "--data", str(tmp_path), *flags])

@@ -58,8 +58,8 @@ def test_a_manifests_columns_are_carried_along(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file\na.png\n", "column 'path', found file"),
-        ("", "column 'path', found no"),
+        ("file\na.png\n", "column 'path', and commas between columns; found 'file'"),
+        ("", "found no columns"),
         ("path\n\n \n", "row 1 has no path"),
         ("path\na.png,b\n", "row 1 has more fields"),
         ('path\n"a.png', "not a CSV file"),

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -288,14 +289,12 @@ def test_the_systems_clock_is_set_meanwhile(
     assert seen() == before
 
 
-class Picture:
-    """A frame of a live source, as far as its reader looks at it."""
-
-    def __init__(self, time_s: float) -> None:
-        self.time, self.rotation = time_s, 0
-
-    def to_ndarray(self, **_: str) -> UInt8Array:
-        return np.zeros((2, 2, 3), np.uint8)
+def picture(time_s: float) -> av.VideoFrame:
+    """A frame of a live source."""
+    frame = av.VideoFrame.from_ndarray(np.zeros((2, 2, 3), np.uint8), format="rgb24")
+    frame.time_base = Fraction(1, 1000)
+    frame.pts = round(time_s * 1000)
+    return frame
 
 
 class Camera:
@@ -310,9 +309,9 @@ class Camera:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def decode(self, _stream: object) -> Iterator[Picture]:
+    def decode(self, _stream: object) -> Iterator[av.VideoFrame]:
         for number, time_s in enumerate(self.times):
-            yield Picture(time_s)
+            yield picture(time_s)
             deadline = time.monotonic() + 10
             while len(self.seen) <= number and time.monotonic() < deadline:
                 time.sleep(0.001)

@@ -362,11 +362,11 @@ def test_results_expire(tmp_path: Path) -> None:
 
 def test_ten_thousand_videos_are_listed_page_by_page(analyzer: Analyzer, tmp_path: Path) -> None:
     jobs = Jobs(tmp_path, 1e9)
-    rows = [(f"id{i}", f"{i}.mp4", "done", 1, 1e9 + i, 1e9 + i, 0) for i in range(10_000)]
+    rows = [(f"id{i}", f"{i}.mp4", "done", 1, 0, 1e9 + i, 1e9 + i, 0) for i in range(10_000)]
     with jobs._base:
         jobs._base.executemany(
-            "INSERT INTO jobs (id, name, state, annotated, created_s, ended_s, bytes) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO jobs (id, name, state, annotated, anonymize, created_s, ended_s, bytes) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
     jobs.close()
