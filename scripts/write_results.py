@@ -30,10 +30,9 @@ _HEAD = """\
 Weights are learned from FER2013's Training rows and the FER+ votes for them. PublicTest chooses
 recipes and temperatures; figures on it are therefore a little flattering. PrivateTest has not been
 looked at. No published model of expressions has learned from CK+ or KDEF, but they are not blind:
-resnet18 and mien-v 2, both behind on PublicTest, are published for their figures there, mien-s 3 is
-level with mien-s 2 on PublicTest (five rows more of 3,589) and far ahead there, and the
-crop rule was fixed after two short runs had been seen on them ([experiments.md](experiments.md),
-[crop-rule.md](crop-rule.md)). Intervals are 95%, and say what other rows would change, not what
+mien-v 2, behind on PublicTest, is published for its figures there, mien-s 3 is level with mien-s 2
+on PublicTest (five rows more of 3,589) and far ahead there, and the crop rule was fixed after two
+short runs had been seen on them ([experiments.md](experiments.md), [crop-rule.md](crop-rule.md)). Intervals are 95%, and say what other rows would change, not what
 another seed would.
 """
 
