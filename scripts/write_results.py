@@ -32,8 +32,8 @@ recipes and temperatures; figures on it are therefore a little flattering. Priva
 looked at. No published model of expressions has learned from CK+ or KDEF, but they are not blind:
 mien-v 2, behind on PublicTest, is published for its figures there, mien-s 3 is level with mien-s 2
 on PublicTest (five rows more of 3,589) and far ahead there, and the crop rule was fixed after two
-short runs had been seen on them ([experiments.md](experiments.md), [crop-rule.md](crop-rule.md)). Intervals are 95%, and say what other rows would change, not what
-another seed would.
+short runs had been seen on them ([experiments.md](experiments.md), [crop-rule.md](crop-rule.md)).
+Intervals are 95%, and say what other rows would change, not what another seed would.
 """
 
 
