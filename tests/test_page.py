@@ -223,6 +223,31 @@ def test_a_camera_that_is_not_allowed(visit: Visit) -> None:
     tab.get_by_text("The camera was not allowed").wait_for()
 
 
+def test_an_attempt_that_is_made_twice_opens_one_connection(visit: Visit) -> None:
+    """Whoever presses Try now while the page tries by itself must not be answered twice."""
+    tab = visit.open()
+    hellos = tab.evaluate("""async () => {
+        const { LiveConnection } = await import("./page/connection.js");
+        let hellos = 0;
+        const nothing = () => {};
+        const on = { result: nothing, said: nothing, error: nothing, denied: nothing };
+        const connection = new LiveConnection({ ...on, lost: nothing, hello: () => (hellos += 1) });
+        const until = async (met) => {
+            while (!met()) await new Promise((go) => setTimeout(go, 5));
+        };
+        await until(() => connection.socket);
+        connection.open();
+        await until(() => connection.ready);
+        connection.open();
+        await new Promise((go) => setTimeout(go, 500));
+        connection.ask({ type: "reset" });
+        connection.close();
+        return hellos;
+    }""")
+    assert hellos == 1
+    visit.end()
+
+
 def test_a_key_is_asked_for_and_a_lost_server_found_again(browser: Any, tmp_path: Path) -> None:
     server = Server(tmp_path, key=KEY)
     visit = Visit(browser, server.url)

@@ -35,9 +35,11 @@ export class LiveConnection {
       return;
     }
     if (this.closed || attempt !== this.attempts) return; // another one is on its way
+    if (this.ready) return; // the one before was answered meanwhile
+    this.socket?.close(); // of an attempt before, which may yet be answered
     const socket = new WebSocket(socketAddress("v1/live"));
     this.socket = socket;
-    socket.onmessage = (event) => this.hear(JSON.parse(event.data));
+    socket.onmessage = (event) => socket === this.socket && this.hear(JSON.parse(event.data));
     socket.onclose = () => socket === this.socket && this.lose(this.refusal);
   }
 
