@@ -44,6 +44,14 @@ def test_singular_values_become_one_and_directions_stay(shape: tuple[int, int]) 
     assert turned == pytest.approx(torch.diag(values), abs=1e-4)
 
 
+def test_few_digits_do_not_hide_what_is_small() -> None:
+    """bfloat16 cannot tell the squares of the smaller half of these from nothing."""
+    sizes = torch.logspace(0, -3, 24)
+    matrix = sizes[:, None] * torch.randn(24, 90, generator=torch.Generator().manual_seed(0))
+    exact = orthogonal(matrix)
+    assert (orthogonal(matrix.bfloat16()) - exact).norm() < 0.01 * exact.norm()
+
+
 def test_a_gradient_of_zero_moves_nothing() -> None:
     assert orthogonal(torch.zeros(4, 9)).abs().sum() == 0
 

@@ -115,13 +115,22 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrix: Tensor) -> Tensor:
     """The same singular vectors with singular values of about one (0.7 to 1.2); zeros stay.
 
-    A polynomial of the matrix, applied again and again (Newton-Schulz), needs products only.
+    A polynomial of the matrix, applied again and again (Newton-Schulz), needs products only. Each
+    application multiplies the matrix by a small square one from the left; all of those follow from
+    the first square, so the matrix itself, which may be ten times as wide, is used only twice. The
+    squares are float32 whatever the matrix is: where singular values are small, their squares are
+    less than bfloat16 can tell from nothing, and grow with every step.
     """
     a, b, c = _QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
     wide: Tensor = matrix.T if tall else matrix
     wide = wide / wide.norm().clamp(min=1e-7)
+    square = wide.float() @ wide.float().T
+    turn = torch.eye(len(square), device=square.device)
     for _ in range(_ITERATIONS):
-        square = wide @ wide.T
-        wide = a * wide + (b * square + c * square @ square) @ wide
+        factor = torch.addmm(square, square, square, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        turn = factor @ turn
+        square = factor @ square @ factor
+    wide = turn.to(wide.dtype) @ wide
     return wide.T if tall else wide
