@@ -252,6 +252,34 @@ def test_failures_are_tried_again_when_asked_for(
         batch([str(own)], out, retry_failed=True, shard=Shard(1, 2))
 
 
+def test_a_batch_goes_on_from_another_folder(
+    tmp_path: Path, own: Path, inline: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path means what it meant, also in a manifest, also to who fills a gap."""
+    out = tmp_path / "out"
+    (own / "list.csv").write_text("path\n100.png\n")
+    monkeypatch.chdir(own.parent)
+    assert batch([own.name, f"{own.name}/list.csv"], out, part_size=3).totals.inputs == 9
+    before = rows(out)
+    assert all(Path(row["source"]).is_absolute() for row in before)
+    monkeypatch.chdir(tmp_path / "out")
+    (out / "results/part-000000.parquet").unlink()
+    totals = batch([str(own)], out, part_size=3).totals
+    assert (totals.inputs, totals.failed) == (9, 1)
+    assert [row["source"] for row in rows(out)] == [row["source"] for row in before]
+    monkeypatch.chdir(own)
+    assert batch(["../own/list.csv", "."], out, part_size=3).totals.inputs == 9
+
+
+def test_a_workers_model_lies_where_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.onnx").write_bytes(b"x")
+    settled = Settings(model="mine.onnx", temporal="gone.onnx").settled()
+    assert (settled.model, settled.temporal) == (str(tmp_path / "mine.onnx"), "gone.onnx")
+    (tmp_path / "mien-s").write_bytes(b"x")
+    assert Settings(model="mien-s").settled().model == "mien-s"  # names come first
+
+
 def test_new_inputs_are_added(tmp_path: Path, own: Path, inline: list[int]) -> None:
     batch([str(own)], tmp_path / "out")
     shutil.copy(own / "100.png", own / "added.png")
@@ -355,7 +383,7 @@ def test_a_ray_that_is_not_there(
 
 
 def test_a_worker_of_another_version_refuses(tmp_path: Path) -> None:
-    order = Order(Settings(), str(tmp_path), str(tmp_path), version="0.0.1")
+    order = Order(Settings(), str(tmp_path), version="0.0.1")
     with pytest.raises(ConfigError, match=r"but 0\.0\.1 where the batch was started"):
         Worker(order)
 

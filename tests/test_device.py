@@ -294,13 +294,13 @@ def test_actors_ask_for_a_share_of_a_gpu(
 
     monkeypatch.setattr(cluster, "import_module", lambda _: ray)
     monkeypatch.setattr(cluster, "_Crew", work)
-    order = Order(Settings(device=device, threads=2), "out", ".")
+    order = Order(Settings(device=device, threads=2), "out")
     cluster.run_ray(SimpleNamespace(), order, None, "auto", lambda _: None)  # type: ignore[arg-type]
     assert {key: asked.get(key) for key in ("num_cpus", "num_gpus")} == {"num_gpus": None} | asks
     assert crew == [(computes_on, actors)]
 
 
 def test_ray_chooses_which_gpu() -> None:
-    order = Order(Settings(device="cuda:1"), "out", ".")
+    order = Order(Settings(device="cuda:1"), "out")
     with pytest.raises(ConfigError, match=r"Ray chooses the GPU of each actor\. Say cuda"):
         cluster._wants(order, {"CPU": 4, "GPU": 4})

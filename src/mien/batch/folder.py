@@ -201,8 +201,8 @@ class BatchFolder:
         while True:
             plans = self.plans
             parts = self.parts()
-            planned = {each.key for part in parts for each in part.inputs}
-            fresh = [each for each in inputs if each.key not in planned]
+            planned = {each.path for part in parts for each in part.inputs}
+            fresh = [each for each in inputs if each.path not in planned]
             if not fresh or self.add_plan(
                 plan_parts(fresh, len(parts), part_size=part_size), plans
             ):

@@ -133,7 +133,7 @@ def run_batch(
         total = sum(len(part.inputs) for part in mine)
         before = total - sum(len(part.inputs) for part in missing)
         schedule = Schedule(missing)
-        order = Order(settings, str(folder.path), str(Path.cwd()))
+        order = Order(settings.settled(), str(folder.path))
         try:
             _run(engine, schedule, order, lambda done: on_progress(before + done, total))
         except BaseException:

@@ -6,7 +6,6 @@ but the engines.
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -40,13 +39,11 @@ class Order:
     Attributes:
         settings: how to analyse.
         folder: the batch's, absolute.
-        home: from where relative paths count.
         version: of the mien that gives the order.
     """
 
     settings: Settings
     folder: str
-    home: str
     version: str = mien.__version__
 
 
@@ -68,7 +65,6 @@ class Worker:
                 "batch was started. Install the same version on all machines"
             )
         self._settings = order.settings
-        os.chdir(order.home)
         self._folder = BatchFolder(order.folder)
         self._writer = PartitionWriter(self._folder, self._folder.job())
         self._analyzer = order.settings.analyzer()
