@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from mien.batch import Settings, Shard
+from mien.batch import Settings, Shard, run_batch
 from mien.batch.folder import BatchFolder, durable
 from mien.batch.inputs import Input
 from mien.batch.partitions import is_whole, read_record
@@ -278,6 +278,15 @@ def test_a_workers_model_lies_where_it_did(tmp_path: Path, monkeypatch: pytest.M
     assert (settled.model, settled.temporal) == (str(tmp_path / "mine.onnx"), "gone.onnx")
     (tmp_path / "mien-s").write_bytes(b"x")
     assert Settings(model="mien-s").settled().model == "mien-s"  # names come first
+
+
+def test_an_address_is_no_folder_for_results(
+    tmp_path: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"^s3://bucket/out: .*a folder.*copy"):
+        run_batch([str(own)], "s3://bucket/out")
+    assert [each.name for each in tmp_path.iterdir()] == ["own"]
 
 
 def test_new_inputs_are_added(tmp_path: Path, own: Path, inline: list[int]) -> None:

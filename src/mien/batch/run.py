@@ -15,6 +15,7 @@ from mien.batch.inputs import list_inputs
 from mien.batch.local import run_local
 from mien.batch.partitions import Totals, is_whole, read_record, write_tables
 from mien.batch.plan import PART_SIZE, Part, plan_parts
+from mien.batch.remote import is_remote
 from mien.batch.schedule import Schedule
 from mien.batch.settings import WORKERS_PER_GPU, Job, Settings
 from mien.batch.worker import Order
@@ -110,6 +111,11 @@ def run_batch(
     settings, engine, shard = settings or Settings(), engine or Engine(), shard or Shard()
     if retry_failed and shard.count > 1:
         raise ConfigError(f"shard {shard}: failures are tried again without shards, all at once")
+    if is_remote(os.fspath(out)):
+        raise ConfigError(
+            f"{out}: is an address, and results are written into a folder. Give one (--out), and "
+            "copy it there when the batch has ended"
+        )
     listing = list_inputs(arguments)
     unlisted = [(argument, str(error)) for argument, error in listing.failures]
     if not listing.inputs:
