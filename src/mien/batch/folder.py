@@ -237,8 +237,9 @@ class BatchFolder:
         return folder / f"{segment:06}.jsonl"
 
     def forget_segments(self, number: int) -> None:
-        """Remove a part's segments."""
-        shutil.rmtree(self._segments / f"{number:06}", ignore_errors=True)
+        """Remove a part's finished segments. Somebody may still be at one that nobody wants."""
+        for file in (self._segments / f"{number:06}").glob("[!.]*"):
+            file.unlink(missing_ok=True)
 
     def clean(self, numbers: Iterable[int]) -> None:
         """Remove what was left unfinished of parts that nobody is at work on."""

@@ -167,7 +167,8 @@ class Worker:
             self._folder.forget_segments(number)
             return Outcome(misfit=True)
         (only,) = task.part.inputs
-        done = Done(only.path, sum(cut.frames for cut in cuts), sum(each or 0 for each in faces))
+        frames = sum(cut.frames for cut in cuts)
+        done = Done(only.path, frames, sum(each or 0 for each in faces), task.error)
         joined = join_segments(cuts, [read_results(file) for file in files])
         self._writer.commit(task.part, joined, [done])
         self._folder.forget_segments(number)
