@@ -127,6 +127,27 @@ def test_a_truncated_partition_is_done_again(
     assert file.read_bytes() == whole
 
 
+def test_shards_of_different_counts_leave_each_other_alone(
+    tmp_path: Path, pictures: Path, truth: list[Row], inline: list[int]
+) -> None:
+    """Two at once on the same parts: what the one has begun, the other does not sweep up."""
+    out = tmp_path / "out"
+    batch([str(pictures)], out, shard=Shard(2, 2), part_size=3)
+    other = BatchFolder(out)
+    number = other.parts()[0].number
+    begun = other.segment(number, 0).with_name(".000000.jsonl.tmp")
+    with other.at_work(), other.trying("000000"), durable(other.partition(number)) as file:
+        begun.write_bytes(b"half")
+        batch([str(pictures)], out, part_size=3)
+        assert rows(out) == truth
+        file.write(other.partition(number).read_bytes())
+    assert begun.exists()
+    batch([str(pictures)], out, shard=Shard(1, 3), part_size=3)
+    assert not begun.parent.exists()  # nobody else is there any more
+    assert rows(out) == truth
+    assert not list(out.rglob("*.tmp"))
+
+
 def test_a_full_disk(
     tmp_path: Path,
     pictures: Path,

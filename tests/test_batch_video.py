@@ -197,6 +197,18 @@ def test_stopped_between_the_segments(
     assert max(differences(rows(tmp_path / "out"), whole)) < 0.1
 
 
+def test_segments_that_another_run_has_joined(
+    tmp_path: Path, video: Path, inline: list[int]
+) -> None:
+    """The video is read as a whole: it costs time, and no row."""
+    inline[0] = 0
+    with pytest.raises(KeyboardInterrupt):
+        run_batch([str(video)], tmp_path / "out", settings=VIDEO)
+    (part,) = BatchFolder(tmp_path / "out").parts()
+    worker = Worker(Order(VIDEO, str(tmp_path / "out")))
+    assert worker.do(JoinSegments(part, (cut_of(0), cut_of(1)))) == Outcome(misfit=True)
+
+
 def test_a_damaged_video_keeps_what_comes_before(
     tmp_path: Path, portrait: UInt8Array, inline: list[int]
 ) -> None:

@@ -126,7 +126,7 @@ def run_batch(
     folder.begin(job)
     if settings.device == "auto":  # the same for all workers, however little memory is left to some
         settings = replace(settings, device=job.settings["device"])
-    with folder.locked(f"shard-{shard.index}-of-{shard.count}") as free:
+    with folder.locked(f"shard-{shard.index}-of-{shard.count}") as free, folder.at_work():
         if not free:
             raise ConfigError(f"{out}: another `mien batch` is at work there on shard {shard}")
         parts = folder.extend(listing.inputs, part_size=part_size)
