@@ -264,7 +264,7 @@ def test_workers_share_a_gpu(
     [
         ("cuda", {"CPU": 32.0, "GPU": 2.0}, {"num_cpus": 2, "num_gpus": 0.25}, "cuda", 8),
         ("cuda", {"CPU": 8.0, "GPU": 2.0}, {"num_cpus": 2, "num_gpus": 0.25}, "cuda", 4),
-        ("cuda", {"CPU": 32.0}, {"num_cpus": 2}, "cuda", 16),
+        ("cuda", {"CPU": 32.0}, {"num_cpus": 2, "num_gpus": 0.25}, "cuda", 0),  # they may come
         ("auto", {"CPU": 32.0, "GPU": 1.0}, {"num_cpus": 2, "num_gpus": 0.25}, "cuda", 4),
         ("auto", {"CPU": 32.0}, {"num_cpus": 2}, "cpu", 16),
         ("cpu", {"CPU": 32.0, "GPU": 2.0}, {"num_cpus": 2}, "cpu", 16),
@@ -288,8 +288,8 @@ def test_actors_ask_for_a_share_of_a_gpu(
     )
     crew: list[tuple[str, int]] = []
 
-    def work(_ray: Any, _schedule: Any, _hire: Any, order: Order, most: int) -> Any:
-        crew.append((order.settings.device, most))
+    def work(_ray: Any, _schedule: Any, _hire: Any, order: Order, wants: Any, _workers: Any) -> Any:
+        crew.append((order.settings.device, cluster._room(wants, there)))
         return SimpleNamespace(work=lambda _: None)
 
     monkeypatch.setattr(cluster, "import_module", lambda _: ray)

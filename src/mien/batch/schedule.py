@@ -154,6 +154,12 @@ class Schedule:
         elif outcome.misfit:
             self._whole(task.part)
 
+    def returned(self, task: Task) -> None:
+        """A task came back undone, and no input is to blame: the whole machine is gone."""
+        self._under_way.discard(task.name)
+        if not isinstance(task, AnalyzeSegment) or self._wants(task):
+            self._queue.appendleft(task)
+
     def died(self, task: Task, index: int | None, why: str) -> None:
         """Whoever had a task did not come back.
 
@@ -173,10 +179,10 @@ class Schedule:
                 known[index] = reason
             suspect = None if index in known else index
             self._queue.appendleft(replace(task, suspect=suspect, given_up=known))
-        elif isinstance(task, JoinSegments) or (self._wants(task) and reason is None):
-            self._queue.appendleft(task)
-        elif self._wants(task):
-            self._end_before(task, reason or why)
+        elif isinstance(task, AnalyzeSegment) and reason is not None and self._wants(task):
+            self._end_before(task, reason)
+        else:
+            self.returned(task)
 
     def _blame(self, task: Task, index: int | None, why: str) -> str | None:
         """Why an input is to be given up; None where what died may be tried again."""
