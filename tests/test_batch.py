@@ -273,6 +273,27 @@ def test_failures_are_tried_again_when_asked_for(
         batch([str(own)], out, retry_failed=True, shard=Shard(1, 2))
 
 
+def test_who_is_tried_again_and_stopped_counts_once(
+    tmp_path: Path, own: Path, inline: list[int]
+) -> None:
+    """It failed, failed again, and was to be tried a third time."""
+    out = tmp_path / "out"
+    batch([str(own)], out, part_size=3)
+    batch([str(own)], out, part_size=3, retry_failed=True)
+    inline[0] = 0
+    for _ in range(2):  # what is planned already is not planned once more
+        with pytest.raises(KeyboardInterrupt):
+            batch([str(own)], out, part_size=3, retry_failed=True)
+        sources = [row["source"] for row in listed(out / "manifest.jsonl")]
+        assert len(sources) == len(set(sources)) == 9
+        assert len(listed(out / "failures.jsonl")) == 1
+    assert len(BatchFolder(out).parts()) == 5
+    shutil.copy(own / "100.png", own / "broken.jpg")
+    inline[0] = 10**9
+    totals = batch([str(own)], out, part_size=3).totals
+    assert (totals.inputs, totals.failed, len(rows(out))) == (9, 0, 9)
+
+
 def test_a_batch_goes_on_from_another_folder(
     tmp_path: Path, own: Path, inline: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from mien.batch.cluster import run_ray
 from mien.batch.folder import BatchFolder
 from mien.batch.inputs import list_inputs
 from mien.batch.local import run_local
-from mien.batch.partitions import Totals, is_whole, read_record, write_tables
+from mien.batch.partitions import Totals, is_whole, last_words, write_tables
 from mien.batch.plan import PART_SIZE, Part, plan_parts
 from mien.batch.remote import is_remote
 from mien.batch.schedule import Schedule
@@ -178,19 +178,14 @@ def _plan_failures_again(folder: BatchFolder, parts: Sequence[Part], part_size: 
     A picture that failed has no rows, and is planned once more. A damaged video has those before
     the damage: its part is undone.
     """
-    last = {each.path: part.number for part in parts for each in part.inputs}
-    again = []
     plans = folder.plans
-    for part in parts:
-        file = folder.partition(part.number)
-        bad = {
-            done.source
-            for done in read_record(file) or ()
-            if done.error is not None and last[done.source] == part.number
-        }
-        if bad and part.is_video:
-            file.unlink()
-        elif bad:
-            again += [each for each in part.inputs if each.path in bad]
+    again = []
+    for part, done, stays in list(last_words(folder, parts)):
+        if done.error is None or not stays:
+            continue
+        if part.is_video:
+            folder.partition(part.number).unlink()
+        else:
+            again += [each for each in part.inputs if each.path == done.source]
     if again:
         folder.add_plan(plan_parts(again, len(parts), part_size=part_size), plans)
