@@ -108,6 +108,26 @@ def test_stopped_and_continued_anywhere(
     assert len(listed(out / "manifest.jsonl")) == 9
 
 
+def test_the_tables_are_there_from_the_beginning(
+    tmp_path: Path, pictures: Path, inline: list[int]
+) -> None:
+    """Who is killed cannot write them at the end."""
+    out = tmp_path / "out"
+    inline[0] = 2
+    with pytest.raises(KeyboardInterrupt):
+        batch([str(pictures)], out, part_size=3)
+    inline[0] = 10**9
+    (out / "manifest.jsonl").unlink()
+    found = []
+
+    def look(_done: int, _total: int) -> None:
+        found.append(len(listed(out / "manifest.jsonl")))
+
+    batch([str(pictures)], out, part_size=3, on_progress=look)
+    assert found[0] == 6
+    assert len(listed(out / "manifest.jsonl")) == 9
+
+
 # Damage, and things that do not fit.
 
 

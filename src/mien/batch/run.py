@@ -138,6 +138,7 @@ def run_batch(
         missing = [part for part in mine if not is_whole(folder.partition(part.number))]
         total = sum(len(part.inputs) for part in mine)
         before = total - sum(len(part.inputs) for part in missing)
+        write_tables(folder, folder.parts(), unlisted)  # of what a killed run has left
         schedule = Schedule(missing)
         order = Order(settings.settled(), str(folder.path))
         try:
