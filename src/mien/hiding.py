@@ -14,6 +14,7 @@ from math import inf
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from mien.annotate import hide_boxes
 from mien.detection import FaceDetector
@@ -66,7 +67,7 @@ class FaceHider:
         return hide_boxes(frame.image, boxes)
 
 
-def _apart(boxes: Float32Array, others: Float32Array) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _apart(boxes: Float32Array, others: Float32Array) -> npt.NDArray[np.bool_]:
     """Which of the boxes `(N, 4)`, xyxy, none of the others is."""
     if not len(boxes) or not len(others):
         return np.ones(len(boxes), np.bool_)

@@ -147,12 +147,13 @@ class Schedule:
                 self._missing[number] = {cut.number for cut in outcome.cuts}
                 segments = [AnalyzeSegment(task.part, cut) for cut in outcome.cuts]
                 self._queue.extendleft(reversed(segments))
-        elif isinstance(task, AnalyzeSegment):
-            if self._wants(task):
-                self._missing[number].discard(task.cut.number)
-                self._whole(task.part) if outcome.misfit else self._join_if_complete(task.part)
+        elif isinstance(task, AnalyzeSegment) and not self._wants(task):
+            pass
         elif outcome.misfit:
             self._whole(task.part)
+        elif isinstance(task, AnalyzeSegment):
+            self._missing[number].discard(task.cut.number)
+            self._join_if_complete(task.part)
 
     def returned(self, task: Task) -> None:
         """A task came back undone, and no input is to blame: the whole machine is gone."""
