@@ -15,8 +15,9 @@ from mien.types import EXPRESSIONS
 from tests.test_report import Page
 from tests.test_report_figures import save, smile
 
-_OPENS_WITHIN_S = 2.0  # at best of _TRIES: machines that run tests are busy
+_OPENS_WITHIN_S = 2.0  # the best of _TRIES, on a machine that has nothing else to do
 _TRIES = 3
+_WORK_S = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,14 @@ def two_hours(file: Path) -> Path:
                 f'{frame / 25}, "width": 64, "height": 64, "faces": [{face_text}]}}\n'
             )
     return file
+
+
+def slowdown() -> float:
+    """How much longer work takes now than on a machine that has nothing else to do."""
+    began, worked = time.perf_counter(), time.process_time()
+    while time.process_time() - worked < _WORK_S:
+        pass
+    return (time.perf_counter() - began) / _WORK_S
 
 
 def played(file: Path, clip: Path, analyzer: Analyzer) -> Path:
@@ -86,7 +95,7 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_opens_quickly_and_asks_for_nothing(browser: Any, report: Path) -> None:
     asked: list[str] = []
     complaints: list[str] = []
-    took_s = []
+    took_s, busy = [], slowdown()
     for _ in range(_TRIES):
         page = browser.new_page()
         page.on("request", lambda request: asked.append(request.url))
@@ -97,7 +106,7 @@ def test_opens_quickly_and_asks_for_nothing(browser: Any, report: Path) -> None:
         page.locator("#method").bounding_box()  # laid out to its end
         took_s.append(time.perf_counter() - began)
         page.close()
-    assert min(took_s) < _OPENS_WITHIN_S
+    assert min(took_s) < _OPENS_WITHIN_S * busy
     assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()] * _TRIES
     assert not complaints
 

@@ -286,7 +286,8 @@ def test_people_have_trends_of_their_own(tmp_path: Path) -> None:
         )
 
     days = [date(2026, 3, 2), date(2026, 3, 9), date(2026, 3, 16)]
-    recordings, members = [], []
+    recordings: list[Recording] = []
+    members: list[Member] = []
     for day, rise in zip(days, (0.0, 0.25, 0.5), strict=True):
         table = tmp_path / f"{day}.jsonl"
         a, b = f"a{day}.mp4", f"b{day}.mp4"
