@@ -21,6 +21,7 @@ from mien.datasets import (
     load_crops,
     load_pictures,
     load_training,
+    read_rows,
     subject_folds,
 )
 from mien.errors import ConfigError, DatasetError
@@ -249,6 +250,22 @@ def test_rows_of_no_split_are_not_all_rows(tmp_path: Path) -> None:
         for split in (EVERY_SPLIT, NO_SPLIT, "test")
     }
     assert named == {EVERY_SPLIT: ["mine", "theirs"], NO_SPLIT: ["mine"], "test": ["theirs"]}
+
+
+@pytest.mark.parametrize("name", ["x.png", "AF01HAS.JPG"])  # of no set, and of KDEF
+def test_the_nearest_folder_within_the_set_names_the_split(tmp_path: Path, name: str) -> None:
+    places = {
+        "alice/happy": NO_SPLIT,
+        "train/happy": "Training",
+        "test/alice/happy": "PrivateTest",
+        "test/group/carol/happy": "PrivateTest",
+        "test/dave/train/happy": "Training",
+    }
+    root = tmp_path / "test"  # what the set itself is called says nothing of its rows
+    for i, place in enumerate(places):
+        save(root / place / name, 10 + i)
+    found = {str(Path(row.name).parent.relative_to(root)): row.split for row in read_rows(root)}
+    assert found == places
 
 
 def test_clips(tmp_path: Path) -> None:

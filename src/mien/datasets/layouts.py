@@ -7,8 +7,9 @@ CK+               folders cohn-kanade-images and Emotion: the apex frame of ever
 RAF-DB            list_patition_label.txt (its own spelling) and Image/aligned or original
 AffectNet         train_set and val_set with annotations/*_exp.npy
 KDEF              files named AF01ANS.JPG: session, person, expression, angle
-<class>/<file>    a folder per class, at any depth; train, val, test above it name the split,
-                  as do file names that start with Training_, PublicTest_, PrivateTest_
+<class>/<file>    a folder per class, at any depth; the nearest folder above it that is called
+                  train, val or test names the split (also KDEF's), as do file names that start
+                  with Training_, PublicTest_, PrivateTest_
                   (CK+48 and other re-packed sets have this layout)
 """
 
@@ -233,11 +234,14 @@ def _class_folders(path: Path) -> Iterator[Row]:
             continue
         kdef = _KDEF_NAME.fullmatch(file.stem)
         if kdef:
-            row = Row(str(file), _KDEF[kdef[2].upper()], file, group=kdef[1].upper())
+            row = Row(
+                str(file), _KDEF[kdef[2].upper()], file, _split(file, path), kdef[1].upper()
+            )
         elif file.parent == path and path.name.lower() not in CLASS_ALIASES:
             continue  # a picture beside the folders has no class
         else:
-            row = Row(str(file), class_name(file.parent.name), file, _split(file), _group(file))
+            split = _split(file, path)
+            row = Row(str(file), class_name(file.parent.name), file, split, _group(file))
         empty = False
         yield row
     if empty:
@@ -247,13 +251,13 @@ def _class_folders(path: Path) -> Iterator[Row]:
         )
 
 
-def _split(file: Path) -> str:
-    """What the file's name says (`PublicTest_12.jpg`), or a folder above its class."""
+def _split(file: Path, root: Path) -> str:
+    """What the file's name says (`PublicTest_12.jpg`), or the nearest folder below the root."""
     for name in SPLITS:
         if file.name.startswith(f"{name}_"):
             return name
-    above = split_name(file.parent.parent.name)
-    return above if above in SPLITS else NO_SPLIT
+    folders = map(split_name, reversed(file.relative_to(root).parts[:-1]))
+    return next((name for name in folders if name in SPLITS), NO_SPLIT)
 
 
 def _group(file: Path) -> str:
