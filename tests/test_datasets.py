@@ -242,6 +242,32 @@ def test_rows_to_watch_are_held_out(tmp_path: Path) -> None:
         load_training(tmp_path / "one")
 
 
+def test_the_date_of_a_picture_is_nobody(tmp_path: Path) -> None:
+    """Who shot one class in a day and another in the next is not told to watch one of them."""
+    for i in range(10):
+        save(tmp_path / "days" / "sad" / f"20240105_12{i:04}.jpg", i)
+        save(tmp_path / "days" / "happy" / f"20240106_12{i:04}.jpg", 20 + i)
+    train, watched = load_training(tmp_path / "days")
+    assert np.bincount(watched.labels).tolist() == [0, 0, 0, 2, 2]
+    assert {*train.groups, *watched.groups} == {""}
+    save(tmp_path / "kdef" / "sad" / "12_3.jpg")
+    assert load_crops(tmp_path / "kdef", "all").groups == ("12",)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_watched_is_learned(tmp_path: Path, seed: int) -> None:
+    for person, name in ((1, "sad"), (2, "sad"), (3, "sad"), (3, "happy")):
+        save(tmp_path / "set" / name / f"{person}_1.png", 10 * person)
+    train, watched = load_training(tmp_path / "set", seed=seed)
+    assert set(watched.labels) <= set(train.labels)
+    save(tmp_path / "one" / "sad" / "1_1.png")
+    save(tmp_path / "one" / "happy" / "2_1.png")
+    with pytest.raises(
+        DatasetError, match=r"of (sad|happy), 1 to watch and none .* All show [12],"
+    ):
+        load_training(tmp_path / "one", seed=seed)
+
+
 def test_rows_of_no_split_are_not_all_rows(tmp_path: Path) -> None:
     save(tmp_path / "happy" / "mine.png")
     save(tmp_path / "test" / "happy" / "theirs.png")

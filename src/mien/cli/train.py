@@ -79,6 +79,8 @@ def _train(options: argparse.Namespace) -> int:
     if leads:
         say_left_out(options.data, recipe.data.classes)
         say_oblong(options.data, "Of full pictures, `mien data crop` cuts the faces out")
+        if unknown := [n for i, n in enumerate(train.classes) if i not in train.labels]:
+            say(f"mien: {options.data}: no picture to learn from of {', '.join(unknown)}")
     note = say if leads else _keep_silent
     note(f"{summary}, on {fabric.world_size} x {fabric.device.type}, {options.precision} precision")
     out = Path(options.out)

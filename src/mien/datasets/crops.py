@@ -174,7 +174,7 @@ def load_training(
     A set's own Training and PublicTest rows where it has them. Without Training rows, those that
     belong to no split are learned from; rows of PrivateTest never are, nor are they watched
     (RAF-DB's test rows). Without PublicTest rows, some are held out: whole subjects where they are
-    known, else a share of every class.
+    known, such that every class is left something to learn from, else a share of every class.
 
     Args:
         path: a file or folder in one of the layouts of `mien.datasets.layouts`.
@@ -184,7 +184,7 @@ def load_training(
 
     Raises:
         ConfigError: another holdout, where the set has no split of its own.
-        DatasetError: no such set, or nothing to learn from.
+        DatasetError: no such set, or nothing to learn from: at all, or of a class that is held out.
     """
     splits = {row.split for row in read_rows(path)}
     rows = load_crops(path, "Training" if "Training" in splits else NO_SPLIT, classes=classes)
@@ -197,7 +197,10 @@ def load_training(
         )
     if all(rows.groups) and len(set(rows.groups)) > 1:
         folds = min(len(set(rows.groups)), max(2, round(1 / holdout)))
-        held = subject_folds(rows.groups, folds, seed=seed) == 0
+        fold_of = subject_folds(rows.groups, folds, seed=seed)
+        there = set(rows.labels)
+        whole = (f for f in range(folds) if set(rows.labels[fold_of != f]) == there)
+        held = fold_of == next(whole, 0)
     else:
         rank = np.zeros(len(rows))
         order = np.random.default_rng(seed).permutation(len(rows))
@@ -207,7 +210,21 @@ def load_training(
         held = rank < holdout
     if held.all() or not held.any():
         raise DatasetError(f"{path}: {len(rows)} pictures are too few to learn from and to watch")
-    return rows.select(~held), rows.select(held)
+    learned, watched = rows.select(~held), rows.select(held)
+    _require_lessons(path, learned, watched)
+    return learned, watched
+
+
+def _require_lessons(path: str | Path, learned: FaceCrops, watched: FaceCrops) -> None:
+    """Refuse to watch a class of which nothing is learned."""
+    for label in sorted(set(watched.labels) - set(learned.labels)):
+        mine = np.nonzero(watched.labels == label)[0]
+        whom = sorted({watched.groups[i] for i in mine} - {""})
+        why = f" All show {', '.join(whom[:3])}, by their file names." if whom else ""
+        raise DatasetError(
+            f"{path}: of {learned.classes[label]}, {len(mine):,} to watch and none to learn from."
+            f"{why} Folders train and val above the classes say which is which"
+        )
 
 
 def subject_folds(groups: Sequence[str], folds: int, *, seed: int = 0) -> npt.NDArray[np.int64]:

@@ -55,8 +55,9 @@ _KDEF: Final = {
 
 _KDEF_NAME: Final = re.compile(r"[AB]([FM]\d\d)(AF|AN|DI|HA|NE|SA|SU)(S|HL|HR|FL|FR)", re.I)
 #: File names that say whom they show: CK+48's S010_004_00000017, and 12_3, of the person, or of one
-#: sitting of a person (a copy of KDEF), with number 12.
-_GROUP_NAMES: Final = re.compile(r"(S\d{3})_\d{3}_\d+|(\d+)_\d+")
+#: sitting of a person (a copy of KDEF), with number 12. Longer numbers are dates and times of
+#: cameras (20240105_120000).
+_GROUP_NAMES: Final = re.compile(r"(S\d{3})_\d{3}_\d+|(\d{1,5})_\d{1,5}")
 
 
 def read_rows(path: str | Path) -> Iterator[Row]:
@@ -234,9 +235,7 @@ def _class_folders(path: Path) -> Iterator[Row]:
             continue
         kdef = _KDEF_NAME.fullmatch(file.stem)
         if kdef:
-            row = Row(
-                str(file), _KDEF[kdef[2].upper()], file, _split(file, path), kdef[1].upper()
-            )
+            row = Row(str(file), _KDEF[kdef[2].upper()], file, _split(file, path), kdef[1].upper())
         elif file.parent == path and path.name.lower() not in CLASS_ALIASES:
             continue  # a picture beside the folders has no class
         else:
