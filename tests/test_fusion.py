@@ -90,7 +90,13 @@ def test_logprob_is_the_weighted_mean(members: Sequence[Path], tmp_path: Path) -
 
 def test_a_fusion_wants_exactly_its_members(members: Sequence[Path], tmp_path: Path) -> None:
     file = tmp_path / "fusion.onnx"
+    with pytest.raises(ModelError, match=r"needs its member 'member0' with SHA-256"):
+        fuse(members, "logprob", drawn(14), drawn(28, 4), file, name="fusion")
+    assert not file.exists()
+    for member in members:
+        shutil.copy(member, tmp_path)
     fuse(members, "logprob", drawn(14), drawn(28, 4), file, name="fusion")
+    (tmp_path / "member0.onnx").unlink()
     with pytest.raises(ModelError, match=r"needs its member 'member0' with SHA-256"):
         ExpressionClassifier(file)
     shutil.copy(members[1], tmp_path / "member0.onnx")  # the wrong one under the right name
@@ -99,6 +105,21 @@ def test_a_fusion_wants_exactly_its_members(members: Sequence[Path], tmp_path: P
         ExpressionClassifier(file)
     shutil.copy(members[0], tmp_path / "member0.onnx")
     assert ExpressionClassifier(file).spec.members[0].sha256 == file_sha256(members[0])
+
+
+def test_members_are_known_by_their_files(members: Sequence[Path], tmp_path: Path) -> None:
+    """Two seeds of one recipe call themselves alike."""
+    for seed, member in enumerate(members):
+        spec = replace(ExpressionClassifier(member).spec, name="fine-tune")
+        save_model(onnx.load(str(member)), spec, tmp_path / f"seed{seed}.onnx")
+    files, rows = [tmp_path / "seed0.onnx", tmp_path / "seed1.onnx"], drawn(14)
+    spec = fuse(files, "logprob", rows, rows, tmp_path / "both.onnx", name="both")
+    assert [member.name for member in spec.members] == ["seed0", "seed1"]
+    assert len(ExpressionClassifier(tmp_path / "both.onnx").predict(rows.images).probs) == 14
+    (tmp_path / "b").mkdir()
+    twin = shutil.copy(files[1], tmp_path / "b" / "seed0.onnx")
+    with pytest.raises(ConfigError, match="another member is called seed0 too"):
+        fuse([files[0], twin], "logprob", rows, rows, tmp_path / "x.onnx", name="x")
 
 
 def test_members_must_fit_together(members: Sequence[Path], tmp_path: Path) -> None:
