@@ -101,6 +101,8 @@ def test_info_and_check_on_the_command_line(faulty: Path, capsys: Capture) -> No
     assert "3 groups, of which 1 carry different labels and 1 stand" in out
     with Image.open(chart) as picture:
         assert picture.width > 500
+    assert main(["data", "info", str(faulty), "--plot", "x.txt"]) == 2
+    assert "--plot: expected a file that ends in .png" in capsys.readouterr().err
     assert main(["data", "info", str(faulty), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sizes"] == {"48x48": 10}
 

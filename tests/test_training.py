@@ -1,5 +1,6 @@
 """The training side: recipes, augmentation, learning, resuming, export and parity."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,30 @@ def test_overrides(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"section\.key=value"):
         load_recipe(file, ["fit.epochs"])
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("network.dropout=30", "0 to 1, found 30.0"),
+        ("network.widths=[8, 0, 8, 8]", "at least 1, found [8, 0, 8, 8]"),
+        ("augment.scale_min=0", "more than 0, found 0.0"),
+        ("augment.scale_min=1.5", "at most augment.scale_max"),
+        ("augment.rotate_deg=-5", "at least 0, found -5.0"),
+        ("augment.blur=nan", "0 to 1, found nan"),
+        ("fit.learning_rate=0", "more than 0, found 0.0"),
+        ("fit.momentum=0", "more than 0, found 0.0"),
+        ("fit.teacher_weight=2", "0 to 1, found 2.0"),
+        ("fit.ferplus_share=-1", "0 to 1, found -1.0"),
+        ("fit.seed=-1", "at least 0, found -1"),
+        ("data.input_px=0", "16 to 1024, found 0"),
+        ("fit.resolutions=[[1.0, 2]]", "pairs [share, px]"),
+    ],
+)
+def test_numbers_that_no_run_could_use_are_named(change: str, expected: str) -> None:
+    key = change.split("=")[0]
+    with pytest.raises(ConfigError, match=re.escape(f"{key}: expected {expected}")):
+        load_recipe(REPOSITORY / "recipes" / "mien-s.toml", [change])
 
 
 def test_a_recipe_survives_its_own_dictionary() -> None:

@@ -68,6 +68,8 @@ def _info(options: argparse.Namespace) -> int:
     from mien.inspection import describe
 
     if options.plot:
+        good = Path(options.plot).suffix.lower() in (".png", ".svg", ".pdf")
+        require(good, "--plot", "a file that ends in .png, .svg or .pdf", options.plot)
         require_extra("report", "matplotlib")
     with Progress(None, "pictures", quiet=options.json) as progress:
         description = describe(options.path, progress.update)
