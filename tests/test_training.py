@@ -23,7 +23,7 @@ from mien.training.checkpoint import EpochReport
 from mien.training.data import batch_rows, network_pixels, training_rows
 from mien.training.distributed import my_rows, processes, sync_batch_norms
 from mien.training.export import _rounded, export, load_trained
-from mien.training.fit import fit, make_fabric, predict_logits
+from mien.training.fit import _require_finite, fit, make_fabric, predict_logits
 from mien.training.framing import whole_picture
 from mien.training.initial import load_weights
 from mien.training.recipe import (
@@ -471,6 +471,9 @@ def test_a_loss_that_explodes_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"loss became nan in epoch 1.*Lower fit\.learning_rate"):
         fit(tiny(learning_rate=1e30, epochs=1), drawn(32), drawn(7), tmp_path)
     assert not (tmp_path / "checkpoint.pt").exists()
+    (tmp_path / "checkpoint.pt").touch()  # of an epoch that went well
+    with pytest.raises(ConfigError, match=r"train again into another --out; the last checkpoint"):
+        _require_finite(torch.tensor(torch.inf), tmp_path, 1, 0)
 
 
 def test_the_best_epoch_can_be_selected(tmp_path: Path) -> None:
