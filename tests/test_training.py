@@ -669,6 +669,14 @@ def test_fine_tuning_on_the_command_line(
     arguments = ["train", str(REPOSITORY / "recipes" / "fine-tune.toml"), "--data", folder]
     arguments += ["--init", str(tmp_path / "start.onnx"), "--out", str(tmp_path / "tuned")]
     arguments += ["--set", 'data.classes=["bored", "focused"]', "--set", "fit.epochs=1"]
+    for change in (
+        "network.widths=[4, 4]",
+        "data.illumination=clahe",
+        "fit.resolutions=[[1.0, 32]]",
+    ):
+        assert main([*arguments, "--set", change]) == 2
+        key = change.split("=")[0]
+        assert f"{key} is that of the model to start from" in capsys.readouterr().err
     assert main(arguments) == 0
     said = capsys.readouterr().err
     assert "fresh: expression.weight" in said

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from mien.cli.exits import say
@@ -278,7 +279,8 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
     """The recipe as `--set` and `--init` change it, with the network that it starts from.
 
     Raises:
-        ConfigError: no such recipe, or a change that it does not know.
+        ConfigError: no such recipe, or a change that it does not know, or that the model to start
+            from decides.
         ModelError: no such model.
     """
     from mien.models import find_model
@@ -290,4 +292,13 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
         return recipe
     from mien.training.initial import of_the_same_network  # which loads torch
 
-    return of_the_same_network(recipe, find_model(recipe.init))
+    chosen = of_the_same_network(recipe, find_model(recipe.init))
+    for change in options.override:
+        key = change.partition("=")[0].strip()
+        theirs = attrgetter(key)(chosen)
+        if theirs != attrgetter(key)(recipe):
+            raise ConfigError(
+                f"--set {change}: {key} is that of the model to start from ({recipe.init}): "
+                f"{theirs}. Leave it out, or start from fresh weights"
+            )
+    return chosen
