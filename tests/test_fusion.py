@@ -13,7 +13,7 @@ from PIL import Image
 
 from mien.classifier import ExpressionClassifier
 from mien.cli import main
-from mien.comparison import Comparison, _names, compare, format_comparison
+from mien.comparison import _FER2013, Comparison, _names, compare, format_comparison
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError, ModelError
 from mien.metrics import log_softmax
@@ -168,6 +168,24 @@ def test_the_table_shows_others_beside_ours(members: Sequence[Path], tmp_path: P
     text = format_comparison(replace(comparison, on_fer2013=True))
     for expected in ("**member0**", "fer 25.10.3", "54.6", "(PrivateTest 58.9)", "McNemar"):
         assert expected in text
+
+
+@pytest.mark.parametrize("layout", ["folders", "csv"])
+def test_fer2013_is_known_by_its_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    """However it is packed; and another set is another, however it is."""
+    lines = ["emotion,pixels,Usage"]
+    for i, (image, label) in enumerate(zip(drawn(3).images, (0, 3, 3), strict=True)):
+        lines.append(f"{label},{' '.join(map(str, image.ravel()))},PublicTest")
+        file = tmp_path / "test" / EXPRESSIONS[label] / f"PublicTest_{i}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    if layout == "csv":
+        (tmp_path / "fer2013.csv").write_text("\n".join(lines))
+    assert not compare(["mien-s"], tmp_path).on_fer2013
+    monkeypatch.setitem(_FER2013, "PublicTest", (1, 0, 0, 2, 0, 0, 0))
+    assert compare(["mien-s"], tmp_path).on_fer2013
 
 
 def own_set(folder: Path, crops: FaceCrops) -> Path:
