@@ -19,8 +19,9 @@ from mien.training.benchmark import PASSES
 from mien.training.checkpoint import CHECKPOINT, LOG, read_log
 from mien.training.export import export, load_trained
 from mien.training.fit import fit, make_fabric
+from mien.training.optimizer import make_optimizer
 from mien.training.recipe import Recipe, recipe_from_dict
-from mien.training.zoo import count_macs
+from mien.training.zoo import build_network, count_macs
 from mien.types import EXPRESSIONS, Views
 from mien.whole import whole
 
@@ -52,7 +53,8 @@ def run_study(
         note: called with a line on what is going on.
 
     Raises:
-        ConfigError: a variant's recipe is wrong, or has other classes than `pictures`. Found before
+        ConfigError: a variant's recipe is wrong, or has other classes than `pictures`.
+        ModelError: the weights that a variant starts from cannot be read. Both are found before
             anything is trained.
         DatasetError: a set cannot be read.
     """
@@ -63,6 +65,11 @@ def run_study(
                 f"{variant.name}: full pictures are labelled with {', '.join(EXPRESSIONS)}, and "
                 f"its data.classes are {', '.join(recipe.data.classes)}. Leave the pictures out"
             )
+    for variant, _, recipe in trials:
+        try:
+            make_optimizer(build_network(recipe.network, len(recipe.data.classes)), recipe.fit)
+        except ConfigError as error:
+            raise ConfigError(f"{variant.name}: {error}") from error
     fabric = fabric or make_fabric()
     bench = _Bench(Path(data), [Path(p) for p in pictures], out, fabric, threads, note)
     finished = []
