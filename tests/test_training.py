@@ -127,6 +127,10 @@ def test_overrides(tmp_path: Path) -> None:
         1.0,
         "two",
     )
+    with pytest.raises(ConfigError, match=r"data\.input_px: expected 44, at which .* found 96"):
+        load_recipe(file, ["data.input_px=96"])
+    larger = load_recipe(file, ["data.input_px=96", "fit.resolutions=[[1.0, 96]]"])
+    assert larger.data.input_px == 96
     with pytest.raises(ConfigError, match=r"section\.key=value"):
         load_recipe(file, ["fit.epochs"])
 

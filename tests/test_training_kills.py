@@ -22,6 +22,7 @@ depths = [1, 1]
 dropout = 0.2
 [data]
 aligned_share = 0.0
+input_px = 48
 [augment]
 mixup = 0.5
 [fit]

@@ -257,12 +257,20 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply `section.key=value` overrides (values in TOML syntax).
 
     Raises:
-        ConfigError: no such file, broken TOML, unknown key, or a value of the wrong type.
+        ConfigError: no such file, broken TOML, unknown key, a value of the wrong type, or another
+            size to train at in the end than to export at.
     """
     table = read_toml(path, "recipe")
     for override in overrides:
         _override(table, override)
-    return recipe_from_dict(table, where=str(path))
+    recipe = recipe_from_dict(table, where=str(path))
+    last = recipe.fit.resolutions[-1][1]
+    if recipe.data.input_px != last and not recipe.init:  # whose model's size it will be
+        raise ConfigError(
+            f"{path}: data.input_px: expected {last}, at which fit.resolutions ends, found "
+            f"{recipe.data.input_px}. Change both"
+        )
+    return recipe
 
 
 def load_temporal_recipe(path: str | Path, overrides: Sequence[str] = ()) -> TemporalRecipe:
