@@ -209,6 +209,20 @@ def test_kdef_names_and_ck48(tmp_path: Path) -> None:
     assert kept.labels.tolist() == [0, 7]
 
 
+def test_a_network_gets_the_detail_that_it_wants_and_there_is(tmp_path: Path) -> None:
+    fine = np.zeros((96, 96), np.uint8)
+    fine[:, ::2] = 255
+    (tmp_path / "set" / "happy").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "set" / "happy" / "a.png"), fine)
+    save(tmp_path / "set" / "happy" / "b.png")  # 100 px
+    for size, side in ((44, 48), (48, 48), (64, 64), (96, 96), (200, 100)):
+        assert load_crops(tmp_path / "set", "all", size_px=size).images.shape == (2, side, side)
+    assert (load_crops(tmp_path / "set", "all", size_px=96).images[0] == fine).all()
+    csv = write_csv(tmp_path / "fer2013.csv")  # has no more than 48 pixels, whoever asks
+    for part in zip(load_training(csv, size_px=96), load_training(csv), strict=True):
+        assert part[0].fingerprint() == part[1].fingerprint()
+
+
 def test_own_classes(tmp_path: Path) -> None:
     for name in ("bored", "focused"):
         save(tmp_path / name / "x.png")

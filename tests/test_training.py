@@ -224,6 +224,15 @@ def test_framing_agrees_with_the_crop_that_inference_cuts() -> None:
     assert np.abs(trained - cut.astype(float)).max() < 2.0  # OpenCV rounds coordinates to 1/32 px
 
 
+def test_large_crops_are_shown_small_without_skipping_pixels() -> None:
+    fine = torch.zeros(1, 96, 96, dtype=torch.uint8)
+    fine[:, :, ::3] = 240
+    small = varied(fine, torch.from_numpy(whole_picture(1)), 32, AugmentRecipe(**STILL))
+    assert small.round().unique().tolist() == [80]
+    large = varied(fine, torch.from_numpy(whole_picture(1)), 96, AugmentRecipe(**STILL))
+    assert (large[0, 0] - fine[0].float()).abs().max() < 0.1
+
+
 def test_dice_shared_by_several_processes_fall_the_same() -> None:
     """A batch varied whole equals its parts varied apart: two processes see what one would."""
     images, framing = torch.from_numpy(drawn(30).images), torch.from_numpy(whole_picture(30))

@@ -149,14 +149,15 @@ def compare(
                 f"{classifier.spec.name}: answers in other classes than {classifiers[0].spec.name}."
                 " Compare models of the same classes"
             )
+    size = max(classifier.spec.input_px for classifier in classifiers)
     splits = {}
     for split in SPLITS:
         try:
-            splits[split] = load_crops(data, split, classes=labels)
+            splits[split] = load_crops(data, split, size_px=size, classes=labels)
         except DatasetError:
             continue
     if not splits:
-        splits[EVERY_SPLIT] = load_crops(data, EVERY_SPLIT, classes=labels)
+        splits[EVERY_SPLIT] = load_crops(data, EVERY_SPLIT, size_px=size, classes=labels)
     judge = next(name for name in ("PublicTest", "PrivateTest", *splits) if name in splits)
     names = _names(models, [classifier.spec.name for classifier in classifiers])
     rows, correct = [], []

@@ -117,11 +117,16 @@ def _samples(options: argparse.Namespace) -> int:
         raise ConfigError(f"--per-class: expected at least 1, got {options.per_class}")
     if options.recipe and not options.augmented:
         raise ConfigError("--recipe: says how pictures are varied. Use it with --augmented")
+    recipe = None
     if options.augmented:
         require_extra("train", "torch")
+        from mien.training.recipe import Recipe, load_recipe
+
+        recipe = load_recipe(options.recipe) if options.recipe else Recipe(name="default")
     there = {row.expression for row in read_rows(options.path)}
     classes = [*(name for name in EXPRESSIONS if name in there), *sorted(there - set(EXPRESSIONS))]
-    crops = load_crops(options.path, options.split, classes=classes)
+    size = recipe.data.input_px if recipe else 96
+    crops = load_crops(options.path, options.split, size_px=size, classes=classes)
     rng = np.random.default_rng(options.seed)
     chosen = np.concatenate(
         [
@@ -130,11 +135,9 @@ def _samples(options: argparse.Namespace) -> int:
         ]
     )
     images = crops.images[chosen]
-    if options.augmented:
+    if recipe:
         from mien.training.augment import augmented_samples
-        from mien.training.recipe import Recipe, load_recipe
 
-        recipe = load_recipe(options.recipe) if options.recipe else Recipe(name="default")
         images = augmented_samples(images, recipe, seed=options.seed)
     titles = [crops.classes[label] for label in crops.labels[chosen]]
     sheet = contact_sheet(list(images), titles, columns=options.per_class)

@@ -234,13 +234,17 @@ def _slices(options: argparse.Namespace) -> int:
                           "Leave out --split, --sample")  # fmt: skip
     kind = PictureReader if options.pipeline else CropReader
     models = options.model or [None]
-    readers = [kind(ExpressionClassifier(m, threads=2), views=options.views) for m in models]
+    classifiers = [ExpressionClassifier(m, threads=2) for m in models]
+    readers = [kind(classifier, views=options.views) for classifier in classifiers]
+    size = max(classifier.spec.input_px for classifier in classifiers)
     if len({reader.name for reader in readers}) < len(readers):
         raise ConfigError("--model: two models of the same name. Give each once")
     sample, seed = options.sample, options.seed
     with Progress(None, "pictures", quiet=options.json) as progress:
         if light:
-            sliced = slice_lights(readers, load_lights(options.data), name=name)
+            sliced = slice_lights(
+                readers, load_lights(options.data, size_px=max(size, 48)), name=name
+            )
         elif options.pipeline:
             pictures = load_pictures(options.data)
             sliced = slice_pictures(
@@ -248,7 +252,7 @@ def _slices(options: argparse.Namespace) -> int:
                 sample=sample, seed=seed, progress=progress.update,
             )  # fmt: skip
         else:
-            data = load_crops(options.data, options.split)
+            data = load_crops(options.data, options.split, size_px=size)
             sliced = slice_crops(
                 readers, data, name=name, split=options.split,
                 sample=sample, seed=seed, progress=progress.update,
@@ -304,14 +308,16 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     balanced = bool(options.expect)
     # Votes are for rows of the seven, whatever the eight classes are that people chose.
     labels = EXPRESSIONS if options.classes else classifier.spec.labels
-    data = load_crops(options.data, options.split, classes=labels)
+    size = classifier.spec.input_px
+    data = load_crops(options.data, options.split, size_px=size, classes=labels)
     say_left_out(options.data, labels, options.split)
     say_oblong(options.data, "In full pictures, --pipeline finds the faces first")
     if options.classes:
         data = data.by_votes()
     fresh = None
     if options.train_data:
-        fresh = unseen(data, load_crops(options.train_data, "Training", classes=labels))
+        known = load_crops(options.train_data, "Training", size_px=size, classes=labels)
+        fresh = unseen(data, known)
     answers = answer_crops(classifier, data, views=options.views, balanced=balanced)
     return answers, summarize(
         answers,

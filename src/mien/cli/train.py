@@ -123,6 +123,7 @@ def _rows(data: str, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
 
     return load_training(
         data,
+        size_px=recipe.data.input_px,
         classes=recipe.data.classes,
         holdout=recipe.data.holdout,
         seed=recipe.fit.seed,

@@ -10,6 +10,7 @@ from typing import Any, Final
 from lightning_fabric import Fabric
 
 from mien.datasets import FaceCrops, load_pictures, load_training
+from mien.datasets.crops import SMALLEST_PX
 from mien.errors import ConfigError, DivergedError
 from mien.evaluate import LabelledFaces, answer_crops, answer_faces, cut_faces, of_pose, summarize
 from mien.pipeline import Analyzer
@@ -138,11 +139,14 @@ class _Bench:
         return trial
 
     def _training(self, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
-        key = (recipe.data.classes, recipe.data.holdout, recipe.fit.seed)
+        rule = recipe.data
+        key = (max(rule.input_px, SMALLEST_PX), rule.classes, rule.holdout, recipe.fit.seed)
         if key not in self._rows:
-            classes, holdout, seed = key
+            size, classes, holdout, seed = key
             self._rows = {
-                key: load_training(self.data, classes=classes, holdout=holdout, seed=seed)
+                key: load_training(
+                    self.data, size_px=size, classes=classes, holdout=holdout, seed=seed
+                )
             }
         return self._rows[key]
 

@@ -205,6 +205,8 @@ def _resample(images: Tensor, framings: Tensor, size_px: int, geometry: Tensor) 
     size = [len(images), 1, size_px, size_px]
     grid = F.affine_grid(torch.cat([linear, offset], 2), size, align_corners=False)
     pixels = images[:, None].float()
+    if (times := images.shape[-1] // size_px) > 1:  # else pixels would be skipped
+        pixels = F.interpolate(pixels, size=images.shape[-1] // times, mode="area")
     return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 

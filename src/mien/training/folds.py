@@ -14,18 +14,16 @@ import numpy as np
 
 from mien.cropping import cut_largest
 from mien.datasets import FaceCrops, Row, read_rows, subject_folds
-from mien.datasets.crops import pixel_hash
+from mien.datasets.crops import SMALLEST_PX, pixel_hash, shrink, stack
 from mien.detection import FaceDetector
 from mien.errors import DatasetError
 from mien.metrics import fit_temperature, softmax
-from mien.preprocess import resize_crop
 from mien.sources import open_source
 from mien.training.checkpoint import CHECKPOINT
 from mien.training.fit import fit, predict_logits
 from mien.training.recipe import Recipe
 from mien.types import UInt8Array
 
-_CROP_PX = 48
 #: Pictures at most this large are taken for crops; larger ones are searched for their face.
 _CROPS_UP_TO_PX = 100
 
@@ -96,7 +94,7 @@ def _face_crops(data: str | Path, recipe: Recipe, note: Note) -> FaceCrops:
                 lost += 1
                 continue
             image = face
-        images.append(resize_crop(image, _CROP_PX))
+        images.append(shrink(image, recipe.data.input_px))
         labels.append(index[row.expression])
         names.append(row.name)
         groups.append(row.group)
@@ -106,7 +104,7 @@ def _face_crops(data: str | Path, recipe: Recipe, note: Note) -> FaceCrops:
         raise DatasetError(f"{data}: no picture of the classes {', '.join(index)}")
     note(f"{len(images)} faces of {len(set(groups))} subjects")
     crops = FaceCrops(
-        np.stack(images),
+        stack(images),
         np.array(labels, np.int64),
         None,
         tuple(names),
@@ -120,9 +118,9 @@ def _face_crops(data: str | Path, recipe: Recipe, note: Note) -> FaceCrops:
 def _cut_face(row: Row, recipe: Recipe, detector: FaceDetector) -> UInt8Array | None:
     with open_source(str(row.picture)) as source:
         frame = next(iter(source))
-    rule = recipe.data
+    rule, size = recipe.data, max(recipe.data.input_px, SMALLEST_PX)
     return cut_largest(
-        frame, detector, scale=rule.crop_scale, upright=rule.crop_upright, size_px=_CROP_PX
+        frame, detector, scale=rule.crop_scale, upright=rule.crop_upright, size_px=size
     )
 
 
