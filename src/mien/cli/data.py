@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.cli.exits import GOOD, PARTLY, UNUSABLE, require_extra, say
-from mien.cli.options import add_json, add_model, add_overwrite, add_seed, add_split, require
+from mien.cli.options import (
+    add_json,
+    add_model,
+    add_overwrite,
+    add_seed,
+    add_split,
+    require,
+    say_oblong,
+)
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -178,7 +186,9 @@ def _check(options: argparse.Namespace) -> int:
     from mien.console import Progress
     from mien.inspection import KINDS, check
 
-    classifier = None if options.no_model else ExpressionClassifier(options.model, threads=2)
+    advice = "No model looks for wrong labels; `mien data crop` cuts the faces out for it"
+    blind = options.no_model or say_oblong(options.path, advice)
+    classifier = None if blind else ExpressionClassifier(options.model, threads=2)
     with Progress(None, "pictures", quiet=options.json) as progress:
         findings = check(options.path, classifier, progress.update)
     if options.json:

@@ -71,15 +71,21 @@ def say_left_out(data: str, classes: Sequence[str], split: str = "all") -> None:
         say(f"mien: {data}: left out, as none of the classes {', '.join(classes)}: {names}")
 
 
-def say_oblong(data: str, advice: str) -> None:
-    """Say that pictures of `--data` are taken for face crops which do not look like such."""
+def say_oblong(data: str, advice: str) -> bool:
+    """Say that pictures of `--data` are taken for face crops which do not look like such.
+
+    Returns:
+        Whether they do not.
+    """
     from mien.datasets import oblong
 
-    if size := oblong(data):
+    size = oblong(data)
+    if size:
         say(
             f"mien: {data}: pictures of {size[0]} x {size[1]} are taken for face crops, which are "
             f"about square. {advice}"
         )
+    return size is not None
 
 
 def add_seed(parser: Parser, about: str) -> None:

@@ -34,7 +34,7 @@ from mien.datasets.rows import (
     split_name,
 )
 from mien.errors import DatasetError
-from mien.types import EXPRESSIONS, PICTURE_SUFFIXES
+from mien.types import EXPRESSIONS, PICTURE_SUFFIXES, UInt8Array
 
 _FERPLUS_FILE: Final = "fer2013new.csv"
 _FERPLUS_HEADER: Final = (
@@ -60,15 +60,24 @@ _KDEF_NAME: Final = re.compile(r"[AB]([FM]\d\d)(AF|AN|DI|HA|NE|SA|SU)(S|HL|HR|FL
 _GROUP_NAMES: Final = re.compile(r"(S\d{3})_\d{3}_\d+|(\d{1,5})_\d{1,5}")
 
 
-def read_rows(path: str | Path) -> Iterator[Row]:
+def read_rows(path: str | Path, *, broken: bool = False) -> Iterator[Row]:
     """The rows of a data set, in its own order; pictures are not decoded yet.
 
     Args:
         path: a file or folder in one of the layouts above.
+        broken: whether to go on past a row that is wrong: it comes with the error as its picture,
+            and with `?` as its class where that is what is wrong.
 
     Raises:
         DatasetError: no such file, no layout that we know, or a broken one.
     """
+    for row in _rows(path):
+        if isinstance(row.picture, DatasetError) and not broken:
+            raise row.picture
+        yield row
+
+
+def _rows(path: str | Path) -> Iterator[Row]:
     path = Path(path)
     if not path.exists():
         raise DatasetError(f"{path}: no such file or folder. Give the path of a data set")
@@ -124,9 +133,7 @@ def _fer2013_parquet(path: Path) -> Iterator[Row]:
                 number += 1
                 name = f"{path.name}:{number}"
                 ballot = tuple(row[column] or 0 for column in votes) or None
-                yield Row(
-                    name, _fer2013(row["emotion"], name), row["png"], row["usage"], "", ballot
-                )
+                yield _fer2013(row["emotion"], name, row["png"], row["usage"], ballot)
 
 
 def _fer2013_csv(path: Path) -> Iterator[Row]:
@@ -140,13 +147,15 @@ def _fer2013_csv(path: Path) -> Iterator[Row]:
             )
         for number, row in enumerate(reader, 1):
             name = f"{path.name}:{number}"
+            usage = (row[header["Usage"]] or NO_SPLIT).strip()
             try:
                 pixels = np.array(row[header["pixels"]].split(), np.uint8)
                 side = int(np.sqrt(len(pixels)))
                 image = pixels.reshape(side, side)
                 label = int(row[header["emotion"]])
             except (AttributeError, TypeError, ValueError, OverflowError) as error:
-                raise DatasetError(f"{name}: not a square grey picture ({error})") from error
+                yield _broken(name, f"not a square grey picture ({error})", split=usage)
+                continue
             ballot = None
             if ballots is not None:
                 if number > len(ballots):
@@ -155,8 +164,7 @@ def _fer2013_csv(path: Path) -> Iterator[Row]:
                         f"{path.name}, which it must follow row by row"
                     )
                 ballot = ballots[number - 1]
-            usage = row[header["Usage"]].strip()
-            yield Row(name, _fer2013(label, name), image, usage, "", ballot)
+            yield _fer2013(label, name, image, usage, ballot)
 
 
 def _ferplus_votes(path: Path) -> list[tuple[int, ...]] | None:
@@ -171,10 +179,20 @@ def _ferplus_votes(path: Path) -> list[tuple[int, ...]] | None:
         return [tuple(int(row[name] or 0) for name in _FERPLUS_HEADER) for row in reader]
 
 
-def _fer2013(label: int, name: str) -> str:
+def _fer2013(
+    label: int,
+    name: str,
+    picture: bytes | UInt8Array,
+    usage: str,
+    ballot: tuple[int, ...] | None,
+) -> Row:
     if not 0 <= label < len(EXPRESSIONS):
-        raise DatasetError(f"{name}: expected a label from 0 to 6, found {label}")
-    return EXPRESSIONS[label]
+        return _broken(name, f"expected a label from 0 to 6, found {label}", split=usage)
+    return Row(name, EXPRESSIONS[label], picture, usage, "", ballot)
+
+
+def _broken(name: str, words: str, expression: str = "?", split: str = NO_SPLIT) -> Row:
+    return Row(name, expression, DatasetError(f"{name}: {words}"), split)
 
 
 # --- sets with a layout of their own ---------------------------------------------------------
@@ -186,14 +204,18 @@ def _ckplus(path: Path) -> Iterator[Row]:
         try:
             expression = _CKPLUS[int(float(label_file.read_text(encoding="utf-8")))]
         except (ValueError, KeyError) as error:
-            raise DatasetError(f"{label_file}: expected a class from 1 to 7 ({error})") from error
+            yield _broken(str(label_file), f"expected a class from 1 to 7 ({error})")
+            continue
         within = label_file.relative_to(path / "Emotion").parent
         frame = label_file.name.removesuffix("_emotion.txt")
         folder = path / "cohn-kanade-images" / within
         files = (folder / f"{frame}{suffix}" for suffix in PICTURE_SUFFIXES)
         file = next((file for file in files if file.is_file()), None)
         if file is None:
-            raise DatasetError(f"{folder}: lacks the frame {frame}, labelled {expression}")
+            yield _broken(
+                str(folder), f"lacks the frame {frame}, labelled {expression}", expression
+            )
+            continue
         yield Row(str(file), expression, file, group=frame.split("_")[0])
 
 
@@ -207,10 +229,10 @@ def _rafdb(listing: Path) -> Iterator[Row]:
         try:
             name, code = line.split()
             expression = _RAFDB[int(code)]
-        except (ValueError, KeyError) as error:
-            raise DatasetError(
-                f"{listing}:{number}: expected a file name and a class from 1 to 7, found {line!r}"
-            ) from error
+        except (ValueError, KeyError):
+            words = f"expected a file name and a class from 1 to 7, found {line!r}"
+            yield _broken(f"{listing}:{number}", words)
+            continue
         file = folder / (name.replace(".jpg", "_aligned.jpg") if aligned else name)
         yield Row(str(file), expression, file, split_name(name.split("_")[0]))
 
