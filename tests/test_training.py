@@ -1,5 +1,6 @@
 """The training side: recipes, augmentation, learning, resuming, export and parity."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,25 @@ def write_splits(folder: Path, n: int) -> None:
 def test_every_recipe_in_the_repository_loads() -> None:
     for file in (REPOSITORY / "recipes").glob("*.toml"):
         assert load_recipe(file).name == file.stem
+
+
+def test_recipes_are_found_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mien.cli import main
+
+    monkeypatch.chdir(tmp_path)  # not where the repository is
+    assert main(["train", "mien-s", "--dry-run", "--set", "fit.epochs=3"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["fit"]["muon_rate"] == 0.02
+    assert "164.1 MMAC at 44 px, 3 epochs" in err
+    for words, expected in (
+        (["mien-x", "--dry-run"], "Give a recipe: a file, or one of ckplus, fine-tune, mien-s"),
+        (["--dry-run"], "no recipe: give one, or by --init"),
+        (["mien-s", "--data", "x"], "--data and --out: each is needed"),
+    ):
+        assert main(["train", *words]) == 2
+        assert expected in capsys.readouterr().err
 
 
 def test_recipe_mistakes_are_named(tmp_path: Path) -> None:
@@ -679,7 +699,7 @@ def test_fine_tuning_on_the_command_line(
     slip = Path(folder) / "bord"  # whose pictures would be missing without a word
     slip.mkdir()
     Image.fromarray(data.images[0]).save(slip / "a.png")
-    arguments = ["train", str(REPOSITORY / "recipes" / "fine-tune.toml"), "--data", folder]
+    arguments = ["train", "--data", folder]  # by the recipe for fine-tuning, if not by another
     arguments += ["--init", str(tmp_path / "start.onnx"), "--out", str(tmp_path / "tuned")]
     arguments += ["--set", 'data.classes=["bored", "focused"]', "--set", "fit.epochs=1"]
     for change in (
@@ -758,8 +778,6 @@ def test_the_benchmark_measures_what_it_says() -> None:
 
 def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every row is answered by a network that has not seen its subject, and counts once."""
-    import json
-
     from mien.cli import main
 
     data = drawn(48)
@@ -784,7 +802,9 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert list(figures["per_class"]) == ["angry", "disgust"]
     assert err.count("fold ") == 10
     assert main([*arguments[:5]]) == 2
-    assert "each needs the other" in capsys.readouterr().err
+    assert "say how to train by --recipe" in capsys.readouterr().err
+    assert main(["evaluate", "--data", "x", "--recipe", "ckplus"]) == 2
+    assert "--recipe: says how --folds trains" in capsys.readouterr().err
     assert main([*arguments[:3], *two]) == 2
     assert "changes the recipe of --folds" in capsys.readouterr().err
 

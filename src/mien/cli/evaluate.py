@@ -63,7 +63,8 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--sample", type=int, metavar="N", help="with --slices: so many pictures, drawn at random")
     add_seed(parser, "with --sample: which ones")
     add("--folds", choices=("subject",), help="train and examine in ten folds by subject instead")
-    add("--recipe", metavar="FILE", help="with --folds: how to train")
+    about = "with --folds: how to train; a file, or a name such as ckplus"
+    add("--recipe", metavar="NAME_OR_FILE", help=about)
     add_changes(parser, "fit.epochs=3 (with --folds)")
     add_init(parser, "with --folds: ")
     add("--out", metavar="DIR", help="with --folds: where the runs go (runs/folds)")
@@ -111,8 +112,10 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError("--split, --train-data: for face crops, not with --pipeline")
     if options.classes and options.pipeline:
         raise ConfigError("--classes: needs crops with FER+ votes. Leave out --pipeline")
-    if bool(options.folds) != bool(options.recipe):
-        raise ConfigError("--folds and --recipe: each needs the other")
+    if options.folds and not (options.recipe or options.init):
+        raise ConfigError("--folds: say how to train by --recipe, or by --init from which model")
+    if options.recipe and not options.folds:
+        raise ConfigError("--recipe: says how --folds trains. Give both, or neither")
     if options.override and not options.folds:
         raise ConfigError("--set: changes the recipe of --folds; a model file's is past changing")
     if options.folds and (options.classes or options.expect):

@@ -284,6 +284,8 @@ def add_init(parser: Parser, where: str = "") -> None:
 def chosen_recipe(options: argparse.Namespace) -> Recipe:
     """The recipe as `--set` and `--init` change it, with the network that it starts from.
 
+    With `--init` it may be left out, and then is the one for fine-tuning.
+
     Raises:
         ConfigError: no such recipe, or a change that it does not know, or that the model to start
             from decides.
@@ -293,7 +295,9 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
     from mien.training.recipe import load_recipe
 
     init = [f"init={options.init}"] if options.init else []
-    recipe = load_recipe(options.recipe, [*options.override, *init])
+    if not options.recipe and not init:
+        raise ConfigError("no recipe: give one, or by --init a model to go on from by `fine-tune`")
+    recipe = load_recipe(options.recipe or "fine-tune", [*options.override, *init])
     if not recipe.init:
         return recipe
     from mien.training.initial import of_the_same_network  # which loads torch

@@ -21,6 +21,10 @@ from mien.types import EXPRESSIONS
 
 NOT_STATED = "not stated"
 
+#: Where recipes are found by name, as models are; the last one wins.
+_PACKAGE: Final = Path(__file__).parents[1]
+_HOMES: Final = (_PACKAGE.parents[1] / "recipes", _PACKAGE / "shipped_recipes")
+
 #: What numbers may be: who may be so, how it is told, and whether it is.
 _LIMITS: Final[Sequence[tuple[str, str, Callable[[float], bool]]]] = (
     (
@@ -253,14 +257,20 @@ class TemporalRecipe:
         return plain
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply `section.key=value` overrides (values in TOML syntax).
+
+    Args:
+        name_or_file: a file, or the name of a recipe that comes with mien.
+        overrides: what to change.
 
     Raises:
         ConfigError: no such file, broken TOML, unknown key, a value of the wrong type, or another
             size to train at in the end than to export at.
     """
-    table = read_toml(path, "recipe")
+    own = {file.stem: file for home in _HOMES for file in sorted(home.glob("*.toml"))}
+    path = own.get(str(name_or_file), Path(name_or_file))
+    table = read_toml(path, f"recipe: a file, or one of {', '.join(own)}")
     for override in overrides:
         _override(table, override)
     recipe = recipe_from_dict(table, where=str(path))
