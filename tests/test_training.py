@@ -18,10 +18,10 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops, load_crops
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.models import find_model
-from mien.preprocess import network_input
+from mien.preprocess import network_input, resize_crop
 from mien.training.augment import draw_variations, mix_neighbours, vary
 from mien.training.checkpoint import EpochReport
-from mien.training.data import batch_rows, network_pixels, training_rows
+from mien.training.data import augmented_samples, batch_rows, network_pixels, training_rows
 from mien.training.distributed import my_rows, processes, sync_batch_norms
 from mien.training.export import _rounded, export, load_trained
 from mien.training.fit import _require_finite, fit, make_fabric, predict_logits
@@ -35,7 +35,7 @@ from mien.training.recipe import (
 )
 from mien.training.zoo import build_network, count_macs, count_parameters
 from mien.training.zoo.transfer import FaceFeatures, load_face_features
-from mien.types import EXPRESSIONS
+from mien.types import EXPRESSIONS, UInt8Array
 
 REPOSITORY = Path(__file__).parents[1]
 STILL: dict[str, Any] = {name: type(value)() for name, value in vars(AugmentRecipe()).items()} | {
@@ -287,6 +287,32 @@ def test_every_degradation_shows_and_spares_the_rest(kind: str) -> None:
     out = varied(images, whole, 48, recipe)[:, 0]
     touched = ((out - images.float()).abs().amax((1, 2)) > 2).sum().item()
     assert 8 <= touched <= 32
+
+
+def test_samples_are_what_the_network_sees(portrait: UInt8Array) -> None:
+    def shown(images: UInt8Array, augment: dict[str, Any], **data: object) -> UInt8Array:
+        recipe = recipe_from_dict(
+            {
+                "name": "x",
+                "augment": STILL | augment,
+                "data": {"input_px": 96, "aligned_share": 0.0, **data},
+            }
+        )
+        return augmented_samples(images, recipe, seed=0)
+
+    face = np.asarray(Image.fromarray(portrait).convert("L").crop((160, 40, 300, 180)), np.uint8)
+    faces = np.stack([resize_crop(face, 96)] * 4)
+    plain = shown(faces, {})
+    assert (plain == faces).all()
+    oval = shown(faces, {}, background="oval")
+    assert len(np.unique(oval[:, 0, 0])) == 1
+    assert (oval[:, 48, 48] == faces[:, 48, 48]).all()
+    assert not (shown(faces, {}, illumination="equalize") == faces).all()
+    assert not (shown(faces, {}, aligned_share=1.0) == faces).all()
+    # Rows of a sheet are of one class each; a batch mixes others.
+    shades = np.repeat(np.array([0] * 8 + [240] * 8, np.uint8), 96 * 96).reshape(16, 96, 96)
+    mixed = shown(shades, {"mixup": 1.0})
+    assert ((mixed > 5) & (mixed < 235)).any()
 
 
 def test_balanced_sampling_shows_rare_classes(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def _samples(options: argparse.Namespace) -> int:
     )
     images = crops.images[chosen]
     if recipe:
-        from mien.training.augment import augmented_samples
+        from mien.training.data import augmented_samples
 
         images = augmented_samples(images, recipe, seed=options.seed)
     titles = [crops.classes[label] for label in crops.labels[chosen]]

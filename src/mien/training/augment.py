@@ -21,8 +21,7 @@ from torch import Generator, Tensor
 
 from mien.preprocess import gaussian_blur
 from mien.training.occluders import draw_occluders, occlude
-from mien.training.recipe import AugmentRecipe, Recipe
-from mien.types import UInt8Array
+from mien.training.recipe import AugmentRecipe
 
 _LOW_RESOLUTION_PX = (14, 33)  # smallest side, and the largest plus one
 _BLUR_SIGMA = (0.4, 1.6)  # of the crop at 48 pixels
@@ -126,19 +125,6 @@ def mix_neighbours(values: Tensor, weights: Tensor) -> Tensor:
     partner[0:even:2], partner[1:even:2] = values[1:even:2], values[0:even:2]
     weight = weights.view(-1, *[1] * (values.ndim - 1)).to(values.dtype)
     return values * (1 - weight) + partner * weight
-
-
-def augmented_samples(images: UInt8Array, recipe: Recipe, *, seed: int) -> UInt8Array:
-    """Pictures `uint8 (N, H, W)` as one epoch would show them, at the recipe's input size.
-
-    Framed whole: what the face detector would cut out is not shown.
-    """
-    n = len(images)
-    size = recipe.data.input_px
-    dice = draw_variations(n, size, recipe.augment, Generator().manual_seed(seed))
-    whole = torch.eye(2, 3).expand(n, 2, 3)
-    varied = mix_neighbours(vary(torch.from_numpy(images), whole, size, dice), dice.mix)
-    return np.asarray(varied[:, 0].round().to(torch.uint8).numpy())
 
 
 def varied_views(images: Tensor, views: int, recipe: AugmentRecipe, seed: int) -> Iterator[Tensor]:
