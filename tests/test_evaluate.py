@@ -258,6 +258,7 @@ def test_a_face_that_is_not_found_is_not_an_answer(
         ("--folds subject --recipe r.toml --pipeline --pose front", "--pipeline"),
         ("--init mien-s", "--init"),
         ("--out runs", "--out"),
+        ("--resume", "--resume"),
     ],
 )
 def test_what_folds_would_ignore_is_refused(words: str, option: str, capsys: Capture) -> None:

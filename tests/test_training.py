@@ -25,6 +25,7 @@ from mien.training.data import augmented_samples, batch_rows, network_pixels, tr
 from mien.training.distributed import my_rows, processes, sync_batch_norms
 from mien.training.export import _rounded, export, load_trained
 from mien.training.fit import _require_finite, fit, make_fabric, predict_logits
+from mien.training.folds import cross_validate
 from mien.training.framing import whole_picture
 from mien.training.initial import load_weights
 from mien.training.recipe import (
@@ -843,13 +844,40 @@ def test_a_run_is_not_replaced_by_another(tmp_path: Path) -> None:
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_folds_replace_those_of_an_earlier_time(tmp_path: Path) -> None:
-    from mien.training.folds import cross_validate
-
+def of_subjects(folder: Path) -> Path:
+    """28 crops of four people."""
     for i, (image, label) in enumerate(zip(drawn(28).images, drawn(28).labels, strict=True)):
-        file = tmp_path / "data" / EXPRESSIONS[label] / f"S{i % 4:03}_001_{i:08}.png"
+        file = folder / EXPRESSIONS[label] / f"S{i % 4:03}_001_{i:08}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(file)
+    return folder
+
+
+def test_folds_that_were_killed_go_on(tmp_path: Path) -> None:
+    data, recipe = of_subjects(tmp_path / "data"), tiny(epochs=1)
+
+    class KilledError(Exception):
+        pass
+
+    def die(text: str) -> None:
+        if "fold 1" in text:
+            raise KilledError
+
+    def examine(runs: str, **more: Any) -> Any:
+        return cross_validate(recipe, data, tmp_path / runs, folds=2, threads=1, **more)[1]
+
+    with pytest.raises(KilledError):
+        examine("broken", note=die)
+    finished = tmp_path / "broken" / "fold0" / "checkpoint.pt"
+    before = finished.stat().st_mtime_ns
+    assert (examine("broken", resume=True) == examine("whole")).all()
+    assert finished.stat().st_mtime_ns == before
+    with pytest.raises(ConfigError, match="another recipe"):
+        cross_validate(tiny(epochs=2), data, tmp_path / "broken", folds=2, resume=True)
+
+
+def test_folds_replace_those_of_an_earlier_time(tmp_path: Path) -> None:
+    of_subjects(tmp_path / "data")
     for recipe in (tiny(epochs=1), tiny(epochs=1, batch=8)):
         cross_validate(recipe, tmp_path / "data", tmp_path / "runs", folds=2)
 

@@ -68,6 +68,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add_changes(parser, "fit.epochs=3 (with --folds)")
     add_init(parser, "with --folds: ")
     add("--out", metavar="DIR", help="with --folds: where the runs go (runs/folds)")
+    add("--resume", action="store_true", help="with --folds: go on with those that are there")
     add_json(parser, "all figures as one JSON object")
     add("--report", metavar="DIR", help="write a page with figures into this folder")
     parser.set_defaults(run=run)
@@ -150,7 +151,7 @@ def _check_folds(options: argparse.Namespace, *, some_rows: bool) -> None:
         }  # fmt: skip
     else:
         which = "for networks that --folds trains"
-        ignored = {"--init": options.init, "--out": options.out}
+        ignored = {"--init": options.init, "--out": options.out, "--resume": options.resume}
     for option in (option for option, given in ignored.items() if given):
         raise ConfigError(f"{option}: {which}. Leave it out")
 
@@ -340,9 +341,8 @@ def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     from mien.training.folds import cross_validate
 
     recipe = chosen_recipe(options)
-    rows, probs = cross_validate(
-        recipe, options.data, Path(options.out or "runs/folds") / recipe.name, note=say
-    )
+    out = Path(options.out or "runs/folds") / recipe.name
+    rows, probs = cross_validate(recipe, options.data, out, resume=options.resume, note=say)
     answers = Answers(**vars(LabelledFaces.of(rows)), probs=probs)
     split = f"ten folds by subject, {'fine-tuned' if recipe.init else 'from scratch'}"
     return answers, summarize(answers, fold_spec(recipe), data=name, split=split)

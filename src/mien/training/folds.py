@@ -36,6 +36,7 @@ def cross_validate(
     out: Path,
     *,
     folds: int = 10,
+    resume: bool = False,
     threads: int | None = None,
     note: Note = lambda text: None,
 ) -> tuple[FaceCrops, np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
@@ -44,8 +45,10 @@ def cross_validate(
     Args:
         recipe: how to train; `recipe.init` starts every fold from a model's weights.
         data: a set whose rows say whom they show.
-        out: folder for each fold's run; those of an earlier time are replaced.
+        out: folder for each fold's run.
         folds: number of folds.
+        resume: go on with the runs that are there, of this recipe and these data; else they are
+            replaced.
         threads: CPU threads.
         note: called with a line on what is going on.
 
@@ -55,6 +58,7 @@ def cross_validate(
 
     Raises:
         DatasetError: rows do not say whom they show, or there are too few subjects.
+        ConfigError, DatasetError: what is to be resumed is of another recipe, or of other data.
     """
     rows = _face_crops(data, recipe, note)
     fold_of = subject_folds(rows.groups, folds, seed=recipe.fit.seed)
@@ -64,8 +68,10 @@ def cross_validate(
         run = out / f"fold{fold}"
         named = replace(recipe, name=f"{recipe.name}-fold{fold}")
         learned = rows.select(~held)
-        (run / CHECKPOINT).unlink(missing_ok=True)  # of an earlier examination
-        network = fit(named, learned, rows.select(held), run, threads=threads)
+        if not resume:
+            (run / CHECKPOINT).unlink(missing_ok=True)  # of an earlier examination
+        begun = (run / CHECKPOINT).is_file()
+        network = fit(named, learned, rows.select(held), run, resume=begun, threads=threads)
         size = recipe.fit.resolutions[-1][1]
         seen = predict_logits(network, learned.images, recipe, size).double().numpy()
         logits = predict_logits(network, rows.images[held], recipe, size).double().numpy()
