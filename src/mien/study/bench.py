@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,6 +81,23 @@ def run_study(
     return StudyResult(study.name, study.question, tuple(finished))
 
 
+@dataclass(frozen=True)
+class _TrialKey:
+    """What a trial is made of: where a saved one is of the same, it is done."""
+
+    recipe: Recipe
+    data: str
+    pictures: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**vars(self), "recipe": self.recipe.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str) -> _TrialKey:
+        recipe = recipe_from_dict(values["recipe"], where)
+        return cls(recipe, values["data"], tuple(values["pictures"]))
+
+
 class _Bench:
     """Where the trials of a study are run: data and cut faces are read once and kept."""
 
@@ -101,16 +119,11 @@ class _Bench:
         """Read the trial's result, or go on with it, or begin it."""
         run = self.out / f"{_file_name(variant.name)}-{seed}"
         train, watched = self._training(recipe)
-        known = {
-            "recipe": recipe,
-            "data": train.fingerprint(),
-            "pictures": [path.resolve().name for path in self.pictures],
-        }
-        saved = run / _TRIAL
+        names = tuple(path.resolve().name for path in self.pictures)
+        key, saved = _TrialKey(recipe, train.fingerprint(), names), run / _TRIAL
         if saved.is_file():
             record = json.loads(saved.read_text(encoding="utf-8"))
-            made_of = record["made_of"]
-            if made_of | {"recipe": recipe_from_dict(made_of["recipe"], str(saved))} == known:
+            if _TrialKey.from_dict(record["made_of"], str(saved)) == key:
                 return Trial.from_dict(record["trial"])
         try:
             fit(
@@ -132,8 +145,7 @@ class _Bench:
             # A variant that cannot learn is an answer too; the others are not its hostages.
             self.note(f"  {error}")
             trial = Trial(variant.name, seed, failure=str(error))
-        made_of = known | {"recipe": recipe.to_dict()}
-        record = {"made_of": made_of, "trial": trial.to_dict()}
+        record = {"made_of": key.to_dict(), "trial": trial.to_dict()}
         with whole(saved) as partial:
             partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         return trial
