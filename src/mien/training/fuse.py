@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mien
-from mien.classifier import ExpressionClassifier
+from mien.classifier import ExpressionClassifier, mean_vote
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.metrics import FloatArray, log_softmax
@@ -119,7 +119,7 @@ def fuse(
     with torch.no_grad():
         logits = head(torch.from_numpy(_said(members, calibration.images))).double().numpy()
     found = calibrate(calibration.labels, logits, shares)
-    votes = _votes(models, members, calibration, threads)
+    votes = _votes(members, calibration)
     spec = ModelSpec(
         name=name,
         version=version,
@@ -169,24 +169,17 @@ def _joined_shares(
 
 
 def _votes(
-    models: Sequence[str | Path],
-    members: Sequence[ExpressionClassifier],
-    calibration: FaceCrops,
-    threads: int,
+    members: Sequence[ExpressionClassifier], calibration: FaceCrops
 ) -> VoteCalibration | None:
     """The calibration of what members with a FER+ head say together; None where there is none."""
     if calibration.votes is None:
         return None
     said = [
-        np.log(
-            ExpressionClassifier(model, threads=threads, classes="ferplus")
-            .predict(calibration.images)
-            .probs
-        )
-        for model, member in zip(models, members, strict=True)
+        member.as_voters().predict(calibration.images).probs
+        for member in members
         if member.spec.ferplus_temperature
     ]
-    return calibrate_votes(calibration.vote_shares(), np.mean(said, axis=0)) if said else None
+    return calibrate_votes(calibration.vote_shares(), mean_vote(said)) if said else None
 
 
 def _require_fit(specs: Sequence[ModelSpec]) -> None:
