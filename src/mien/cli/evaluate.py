@@ -246,9 +246,7 @@ def _slices(options: argparse.Namespace) -> int:
     sample, seed = options.sample, options.seed
     with Progress(None, "pictures", quiet=options.json) as progress:
         if light:
-            sliced = slice_lights(
-                readers, load_lights(options.data, size_px=max(size, 48)), name=name
-            )
+            sliced = slice_lights(readers, load_lights(options.data, size_px=size), name=name)
         elif options.pipeline:
             pictures = load_pictures(options.data)
             sliced = slice_pictures(
