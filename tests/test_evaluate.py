@@ -65,7 +65,7 @@ def test_a_model_is_examined_on_its_own_classes(
     assert main(["evaluate", "--model", model, "--data", data, "--pipeline"]) == 2
     assert "Examine it on crops" in capsys.readouterr().err
     (tmp_path / "seven" / "happy").mkdir(parents=True)
-    smile.save(tmp_path / "seven" / "happy" / "x.png")
+    smile.resize((96, 96)).save(tmp_path / "seven" / "happy" / "x.png")  # as a crop, square
     assert main(["data", "check", str(tmp_path / "seven"), "--model", model]) == 0
 
 
