@@ -730,7 +730,7 @@ def test_fine_tuning_on_the_command_line(
     arguments += ["--init", str(tmp_path / "start.onnx"), "--out", str(tmp_path / "tuned")]
     arguments += ["--set", 'data.classes=["bored", "focused"]', "--set", "fit.epochs=1"]
     for change in (
-        "network.widths=[4, 4]",
+        "network.stem_stride=2",
         "data.illumination=clahe",
         "fit.resolutions=[[1.0, 32]]",
     ):
