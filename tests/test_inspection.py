@@ -86,7 +86,7 @@ def test_copies_in_another_split_are_found_in_other_files(tmp_path: Path) -> Non
     rng = np.random.default_rng(0)
     for i in range(4):  # faces are smooth
         shown = cv2.GaussianBlur(rng.integers(0, 256, (48, 48), np.uint8), (0, 0), 4)
-        shown = cv2.normalize(shown, None, 0, 255, cv2.NORM_MINMAX)
+        shown = cv2.normalize(shown, shown, 0, 255, cv2.NORM_MINMAX)
         cv2.imwrite(str(tmp_path / "train" / "happy" / f"{i}.png"), shown)
         changed = [shown[:, ::-1], cv2.resize(shown, (96, 96)), 255 - shown, shown][i]
         file = tmp_path / "test" / "happy" / f"{i}.{'jpg' if i == 3 else 'png'}"
