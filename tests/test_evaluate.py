@@ -65,7 +65,7 @@ def test_a_model_is_examined_on_its_own_classes(
     assert main(["evaluate", "--model", model, "--data", data, "--pipeline"]) == 2
     assert "Examine it on crops" in capsys.readouterr().err
     (tmp_path / "seven" / "happy").mkdir(parents=True)
-    smile.save(tmp_path / "seven" / "happy" / "x.png")
+    smile.resize((96, 96)).save(tmp_path / "seven" / "happy" / "x.png")  # as a crop, square
     assert main(["data", "check", str(tmp_path / "seven"), "--model", model]) == 0
 
 
@@ -217,6 +217,13 @@ def test_a_face_that_is_not_found_is_not_an_answer(
     found = summarize(answers, replace(spec, uncertain_below=0.7), data="x", pose="all")
     assert (found.accuracy, found.missed) == (0.5, 1)  # it is wrong, yet nobody said so
     assert (found.answered, found.answered_accuracy) == (0.5, 0.5)
+    # Nor is it taken for a face that somebody pulls.
+    assert [row[7] for row in found.confusion] == [0, 0, 0, 0, 0, 0, 1]
+    assert found.per_class["angry"] == {"n": 0, "precision": 0, "recall": 0, "f1": 0}
+    assert found.per_class["neutral"] == {"n": 1, "precision": 0, "recall": 0, "f1": 0}
+    assert found.macro_f1 == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
+    assert " none\n" in format_evaluation(found)
+    assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
     assert found.nll == pytest.approx(-np.log([0.9, 0.2 / 6, 0.6]).mean())
     assert found.ece == pytest.approx((0.1 + 0.8 + 0.4) / 3)
     assert found.ece < seen.ece
@@ -230,6 +237,7 @@ def test_a_face_that_is_not_found_is_not_an_answer(
             lambda confidence, *rest, name=name: drawn.update({name: confidence}),
         )
     write_report(tmp_path, found, answers, seed=0)
+    assert '<span class="wrong">no face</span>' in (tmp_path / "index.html").read_text("utf-8")
     assert drawn["reliability_chart"].tolist() == [0.9, 0.8, 0.6]
     assert drawn["coverage_chart"].tolist() == [0.9, 0.8, 0.6, 0.0]
 
@@ -250,6 +258,7 @@ def test_a_face_that_is_not_found_is_not_an_answer(
         ("--folds subject --recipe r.toml --pipeline --pose front", "--pipeline"),
         ("--init mien-s", "--init"),
         ("--out runs", "--out"),
+        ("--resume", "--resume"),
     ],
 )
 def test_what_folds_would_ignore_is_refused(words: str, option: str, capsys: Capture) -> None:

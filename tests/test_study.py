@@ -13,7 +13,9 @@ from mien.errors import ConfigError, DivergedError
 from mien.evaluate import summarize
 from mien.study import StudyResult, Trial, format_study, load_study, read_result
 from mien.study.bench import run_study
+from mien.training.optimizer import make_optimizer
 from mien.training.recipe import Recipe
+from mien.training.zoo import build_network
 from tests.test_evaluate import answers_of
 from tests.test_training import write_splits
 
@@ -136,6 +138,10 @@ def test_a_wrong_variant_is_found_before_anything_is_trained(tmp_path: Path) -> 
     (tmp_path / "s.toml").write_text(STUDY.replace("fit.learning_rate=1e30", "fit.lr=1"))
     with pytest.raises(ConfigError, match=r"unknown key 'fit\.lr'"):
         run_study(load_study(tmp_path / "s.toml"), tmp_path / "no data", tmp_path / "out")
+    wrong = 'network.name=transfer", "fit.muon_rate=0.02'  # Muon has nothing to move there
+    (tmp_path / "s.toml").write_text(STUDY.replace("fit.learning_rate=1e30", wrong))
+    with pytest.raises(ConfigError, match=r"too fast: fit\.muon_rate: expected 0"):
+        run_study(load_study(tmp_path / "s.toml"), tmp_path / "no data", tmp_path / "out")
 
 
 def test_a_broken_result_is_named(tmp_path: Path) -> None:
@@ -146,9 +152,20 @@ def test_a_broken_result_is_named(tmp_path: Path) -> None:
         read_result(tmp_path / "nothing.json")
 
 
-def test_every_study_in_the_repository_loads() -> None:
-    for file in (Path(__file__).parents[1] / "recipes" / "studies").glob("*.toml"):
-        assert list(load_study(file).trials())
+STUDIES = sorted((Path(__file__).parents[1] / "recipes" / "studies").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+def test_every_study_in_the_repository_can_be_run(file: Path) -> None:
+    """With a network and an optimizer for each variant, and no two variants alike."""
+    study = replace(load_study(file), seeds=(0,))
+    recipes = [recipe for _, _, recipe in study.trials()]
+    # Others' weights are not ours to have here, and a network of each kind is enough.
+    kinds = {(replace(r.network, weights=""), r.fit.muon_rate): r.fit for r in recipes}
+    for (network, _), fitting in kinds.items():
+        make_optimizer(build_network(network), fitting)
+    told = [json.dumps({**recipe.to_dict(), "name": ""}) for recipe in recipes]
+    assert len(set(told)) == len(told)
 
 
 def test_a_reference_that_failed_leaves_the_others_their_rows() -> None:

@@ -6,6 +6,7 @@ May import numpy, and from mien: errors, types, preprocess, metrics, models, inf
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -121,6 +122,16 @@ class ExpressionClassifier:
         if classes:
             self._answer_as_voters()
 
+    def as_voters(self) -> ExpressionClassifier:
+        """The same, opened once, but answering in the classes of FER+.
+
+        Raises:
+            ModelError: it does not know them.
+        """
+        voters = copy(self)
+        voters._answer_as_voters()
+        return voters
+
     def _answer_as_voters(self) -> None:
         """Answer in the classes of FER+ from now on; of a fusion's members, those that can."""
         spec = self.spec
@@ -130,9 +141,7 @@ class ExpressionClassifier:
                 "Choose a model that was exported with that head, such as mien-m"
             )
         self._head = "ferplus"
-        self._members = [m for m in self._members if m.spec.ferplus_temperature]
-        for member in self._members:
-            member._answer_as_voters()
+        self._members = [m.as_voters() for m in self._members if m.spec.ferplus_temperature]
         self.spec = replace(
             spec,
             labels=FERPLUS_EXPRESSIONS,
@@ -279,12 +288,12 @@ class ExpressionClassifier:
         return _Answer(logits, embedding, attention[0] if attention else None)
 
     def _mean_vote(self, parts: Sequence[_Answer]) -> _Answer:
-        """What members that answer as voters say together: the mean of their log-probabilities."""
-        logits = [
-            np.log(softmax(part.logits, member.spec.temperature))
+        """What members that answer as voters say together."""
+        probs = [
+            softmax(part.logits, member.spec.temperature)
             for member, part in zip(self._members, parts, strict=True)
         ]
-        mean = np.mean(logits, axis=0).astype(np.float32)
+        mean = mean_vote(probs).astype(np.float32)
         return _Answer(mean, np.concatenate([part.embedding for part in parts], 1), None)
 
     def _predictions(self, answers: Sequence[_Answer]) -> Predictions:
@@ -306,6 +315,11 @@ class ExpressionClassifier:
             self.spec.labels,
             np.concatenate(maps) if maps else None,
         )
+
+
+def mean_vote(probs: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """What several say together of the same crops: the mean of their log-probabilities `(N, K)`."""
+    return np.asarray(np.mean(np.log(probs), axis=0))
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ class Evaluation:
         accuracy, accuracy_ci95: share of right answers, with its 95% interval (Wilson).
         macro_f1: mean F1 of the classes.
         per_class: for each class its `n`, `precision`, `recall` and `f1`.
-        confusion: counts, row = true class, column = answer.
+        confusion: counts, row = true class, column = answer; where there is a column more than
+            there are classes, it is of pictures in which no face was found.
         ece: expected calibration error (15 bins). nll: negative log-likelihood, nats. Both of
             the faces that were found; 0 where none was.
         answered, answered_accuracy: share of pictures with an answer that is not `uncertain`, and
@@ -136,16 +137,16 @@ class Answers(LabelledFaces):
     """What a model said about N labelled faces.
 
     Attributes:
-        probs: `float64 (N, K)`, calibrated; where no face was found, all probability lies on a
-            class that is wrong.
+        probs: `float64 (N, K)`, calibrated; 0 everywhere where no face was found.
     """
 
     probs: npt.NDArray[np.float64]
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
-        """`(N,)`, the most probable class."""
-        return np.asarray(self.probs.argmax(1), np.int64)
+        """`(N,)`, the most probable class; K, which is none, where no face was found."""
+        classes = self.probs.shape[1]
+        return np.asarray(np.where(self.found, self.probs.argmax(1), classes), np.int64)
 
     @property
     def confidence(self) -> npt.NDArray[np.float64]:
@@ -183,13 +184,12 @@ def answer_faces(
     views: Views = "single",
     balanced: bool = False,
 ) -> Answers:
-    """As `answer_crops`. Where no face was found, its answer is a class that is wrong."""
+    """As `answer_crops`. Where no face was found, there is no answer, which is wrong."""
     predictions = classifier.predict(faces.crops, views=views)
     if balanced:
         predictions = classifier.balanced(predictions)
     probs = predictions.probs.copy()
-    wrong = (faces.labels + 1) % probs.shape[1]
-    probs[~faces.found] = np.eye(probs.shape[1])[wrong[~faces.found]]
+    probs[~faces.found] = 0
     return Answers(**vars(faces), probs=probs)
 
 
@@ -361,7 +361,8 @@ def format_evaluation(evaluation: Evaluation) -> str:
         "",
         f"{'':10}{'n':>6}{'precision':>11}{'recall':>8}{'F1':>7}   answered as",
     ]
-    lines.append(" " * 45 + "".join(f"{name[:5]:>6}" for name in names))
+    columns = [*names, "none"][: len(e.confusion[0])]
+    lines.append(" " * 45 + "".join(f"{name[:5]:>6}" for name in columns))
     for name, row in zip(names, e.confusion, strict=True):
         c = e.per_class[name]
         lines.append(

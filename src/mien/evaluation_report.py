@@ -107,9 +107,10 @@ def _page(
 def _batch(answers: Answers, names: Sequence[str], seed: int) -> Iterator[str]:
     """The true and predicted labels of some random faces, sorted by their true class."""
     chosen = np.random.default_rng(seed).permutation(len(answers))[:_BATCH]
+    called = [*names, "no face"]
     yield "<table><tr><th>true class<th>answers</tr>"
     for label, name in enumerate(names):
-        said = [names[answers.predicted[i]] for i in chosen if answers.labels[i] == label]
+        said = [called[answers.predicted[i]] for i in chosen if answers.labels[i] == label]
         cells = [
             escape(answer) if answer == name else f'<span class="wrong">{escape(answer)}</span>'
             for answer in said

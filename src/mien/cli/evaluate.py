@@ -63,10 +63,12 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--sample", type=int, metavar="N", help="with --slices: so many pictures, drawn at random")
     add_seed(parser, "with --sample: which ones")
     add("--folds", choices=("subject",), help="train and examine in ten folds by subject instead")
-    add("--recipe", metavar="FILE", help="with --folds: how to train")
+    about = "with --folds: how to train; a file, or a name such as ckplus"
+    add("--recipe", metavar="NAME_OR_FILE", help=about)
     add_changes(parser, "fit.epochs=3 (with --folds)")
     add_init(parser, "with --folds: ")
     add("--out", metavar="DIR", help="with --folds: where the runs go (runs/folds)")
+    add("--resume", action="store_true", help="with --folds: go on with those that are there")
     add_json(parser, "all figures as one JSON object")
     add("--report", metavar="DIR", help="write a page with figures into this folder")
     parser.set_defaults(run=run)
@@ -111,8 +113,10 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError("--split, --train-data: for face crops, not with --pipeline")
     if options.classes and options.pipeline:
         raise ConfigError("--classes: needs crops with FER+ votes. Leave out --pipeline")
-    if bool(options.folds) != bool(options.recipe):
-        raise ConfigError("--folds and --recipe: each needs the other")
+    if options.folds and not (options.recipe or options.init):
+        raise ConfigError("--folds: say how to train by --recipe, or by --init from which model")
+    if options.recipe and not options.folds:
+        raise ConfigError("--recipe: says how --folds trains. Give both, or neither")
     if options.override and not options.folds:
         raise ConfigError("--set: changes the recipe of --folds; a model file's is past changing")
     if options.folds and (options.classes or options.expect):
@@ -147,7 +151,7 @@ def _check_folds(options: argparse.Namespace, *, some_rows: bool) -> None:
         }  # fmt: skip
     else:
         which = "for networks that --folds trains"
-        ignored = {"--init": options.init, "--out": options.out}
+        ignored = {"--init": options.init, "--out": options.out, "--resume": options.resume}
     for option in (option for option, given in ignored.items() if given):
         raise ConfigError(f"{option}: {which}. Leave it out")
 
@@ -234,13 +238,15 @@ def _slices(options: argparse.Namespace) -> int:
                           "Leave out --split, --sample")  # fmt: skip
     kind = PictureReader if options.pipeline else CropReader
     models = options.model or [None]
-    readers = [kind(ExpressionClassifier(m, threads=2), views=options.views) for m in models]
+    classifiers = [ExpressionClassifier(m, threads=2) for m in models]
+    readers = [kind(classifier, views=options.views) for classifier in classifiers]
+    size = max(classifier.spec.input_px for classifier in classifiers)
     if len({reader.name for reader in readers}) < len(readers):
         raise ConfigError("--model: two models of the same name. Give each once")
     sample, seed = options.sample, options.seed
     with Progress(None, "pictures", quiet=options.json) as progress:
         if light:
-            sliced = slice_lights(readers, load_lights(options.data), name=name)
+            sliced = slice_lights(readers, load_lights(options.data, size_px=size), name=name)
         elif options.pipeline:
             pictures = load_pictures(options.data)
             sliced = slice_pictures(
@@ -248,7 +254,7 @@ def _slices(options: argparse.Namespace) -> int:
                 sample=sample, seed=seed, progress=progress.update,
             )  # fmt: skip
         else:
-            data = load_crops(options.data, options.split)
+            data = load_crops(options.data, options.split, size_px=size)
             sliced = slice_crops(
                 readers, data, name=name, split=options.split,
                 sample=sample, seed=seed, progress=progress.update,
@@ -304,14 +310,16 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     balanced = bool(options.expect)
     # Votes are for rows of the seven, whatever the eight classes are that people chose.
     labels = EXPRESSIONS if options.classes else classifier.spec.labels
-    data = load_crops(options.data, options.split, classes=labels)
+    size = classifier.spec.input_px
+    data = load_crops(options.data, options.split, size_px=size, classes=labels)
     say_left_out(options.data, labels, options.split)
     say_oblong(options.data, "In full pictures, --pipeline finds the faces first")
     if options.classes:
         data = data.by_votes()
     fresh = None
     if options.train_data:
-        fresh = unseen(data, load_crops(options.train_data, "Training", classes=labels))
+        known = load_crops(options.train_data, "Training", size_px=size, classes=labels)
+        fresh = unseen(data, known)
     answers = answer_crops(classifier, data, views=options.views, balanced=balanced)
     return answers, summarize(
         answers,
@@ -331,9 +339,8 @@ def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     from mien.training.folds import cross_validate
 
     recipe = chosen_recipe(options)
-    rows, probs = cross_validate(
-        recipe, options.data, Path(options.out or "runs/folds") / recipe.name, note=say
-    )
+    out = Path(options.out or "runs/folds") / recipe.name
+    rows, probs = cross_validate(recipe, options.data, out, resume=options.resume, note=say)
     answers = Answers(**vars(LabelledFaces.of(rows)), probs=probs)
     split = f"ten folds by subject, {'fine-tuned' if recipe.init else 'from scratch'}"
     return answers, summarize(answers, fold_spec(recipe), data=name, split=split)

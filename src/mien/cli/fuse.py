@@ -73,12 +73,13 @@ def _fuse(options: argparse.Namespace) -> int:
 
     if options.views < 1:
         raise ConfigError(f"--views: expected at least 1, got {options.views}")
-    labels = find_model(options.model[0]).spec().labels
+    specs = [find_model(model).spec() for model in options.model]
+    labels, size = specs[0].labels, max(spec.input_px for spec in specs)
     spec = fuse(
         options.model,
         options.method,
-        load_crops(options.data, "Training", classes=labels),
-        load_crops(options.data, "PublicTest", classes=labels),
+        load_crops(options.data, "Training", size_px=size, classes=labels),
+        load_crops(options.data, "PublicTest", size_px=size, classes=labels),
         Path(options.out),
         name=options.name,
         version=options.version,
@@ -97,11 +98,12 @@ def _quantize(options: argparse.Namespace) -> int:
     from mien.models import find_model
     from mien.training.quantize import quantize
 
-    labels = find_model(options.model).spec().labels
+    original = find_model(options.model).spec()
+    labels, size = original.labels, original.input_px
     spec = quantize(
         options.model,
-        load_crops(options.data, "Training", classes=labels),
-        load_crops(options.data, "PublicTest", classes=labels),
+        load_crops(options.data, "Training", size_px=size, classes=labels),
+        load_crops(options.data, "PublicTest", size_px=size, classes=labels),
         Path(options.out),
         name=options.name,
         note=say,
@@ -121,7 +123,8 @@ def _calibrate(options: argparse.Namespace) -> int:
     from mien.training.calibration import class_shares
     from mien.training.recalibrate import recalibrate
 
-    labels = find_model(options.model).spec().labels
+    original = find_model(options.model).spec()
+    labels, size = original.labels, original.input_px
     splits = {row.split for row in read_rows(options.data)}
     if not options.split and "Training" in splits and "PublicTest" not in splits:
         raise ConfigError(
@@ -135,7 +138,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         shares = class_shares(training.labels, len(labels))
     spec = recalibrate(
         options.model,
-        load_crops(options.data, split, classes=labels),
+        load_crops(options.data, split, size_px=size, classes=labels),
         Path(options.out),
         name=options.name,
         version=options.version,

@@ -19,7 +19,7 @@ from mien.cli.options import (
     say_left_out,
     say_oblong,
 )
-from mien.errors import DatasetError
+from mien.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from mien.datasets import FaceCrops
@@ -33,9 +33,10 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare both verbs."""
     train = verbs.add_parser("train", help="train a network from a recipe")
     add = train.add_argument
-    add("recipe", help="a TOML file, see recipes/")
-    add_data(train)
-    add("--out", required=True, metavar="DIR", help="folder for checkpoint and log")
+    about = "a TOML file, or the name of one that comes with mien; with --init: fine-tune"
+    add("recipe", nargs="?", help=about)
+    add_data(train, required=False)
+    add("--out", metavar="DIR", help="folder for checkpoint and log")
     add_changes(train, "fit.epochs=3")
     add_init(train)
     add("--resume", action="store_true", help="go on from the last checkpoint")
@@ -54,6 +55,8 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     check_training(options)
+    if not options.dry_run and not (options.data and options.out):
+        raise ConfigError("--data and --out: each is needed, but for a --dry-run")
     require_extra("train", *_PACKAGES)
     recipe = chosen_recipe(options)  # before torch is loaded: what is wrong is said at once
 
@@ -79,6 +82,8 @@ def _train(options: argparse.Namespace) -> int:
     if leads:
         say_left_out(options.data, recipe.data.classes)
         say_oblong(options.data, "Of full pictures, `mien data crop` cuts the faces out")
+        if unknown := [n for i, n in enumerate(train.classes) if i not in train.labels]:
+            say(f"mien: {options.data}: no picture to learn from of {', '.join(unknown)}")
     note = say if leads else _keep_silent
     note(f"{summary}, on {fabric.world_size} x {fabric.device.type}, {options.precision} precision")
     out = Path(options.out)
@@ -121,6 +126,7 @@ def _rows(data: str, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
 
     return load_training(
         data,
+        size_px=recipe.data.input_px,
         classes=recipe.data.classes,
         holdout=recipe.data.holdout,
         seed=recipe.fit.seed,

@@ -96,7 +96,7 @@ def oblong(path: str | Path) -> tuple[int, int] | None:
         DatasetError: as of `load_crops`.
     """
     sizes = []
-    for row in islice(read_rows(path), _LOOKED_AT):
+    for row in islice(read_rows(path, broken=True), _LOOKED_AT):
         if isinstance(row.picture, Path):
             bad = (OSError, ValueError, Image.DecompressionBombError)
             with suppress(*bad), warnings.catch_warnings():

@@ -80,7 +80,8 @@ class Row:
     Attributes:
         name: what messages call it: a file, or a file and a row's number.
         expression: the class, in our spelling.
-        picture: the file, its encoded bytes, or the decoded grey picture `uint8 (H, W)`.
+        picture: the file, its encoded bytes, the decoded grey picture `uint8 (H, W)`, or why the
+            set does not have it.
         split: one of `SPLITS`, or `NO_SPLIT` where the data set knows none.
         group: the person or session it shows; empty when unknown. Folds must not cut through it.
         votes: FER+ votes in the order of `FERPLUS_COLUMNS`, or None.
@@ -88,7 +89,7 @@ class Row:
 
     name: str
     expression: str
-    picture: Path | bytes | UInt8Array
+    picture: Path | bytes | UInt8Array | DatasetError
     split: str = NO_SPLIT
     group: str = ""
     votes: tuple[int, ...] | None = None
@@ -99,6 +100,8 @@ class Row:
         Raises:
             DatasetError: it cannot be read or decoded.
         """
+        if isinstance(self.picture, DatasetError):
+            raise self.picture
         if isinstance(self.picture, np.ndarray):
             return to_gray(self.picture)
         file = io.BytesIO(self.picture) if isinstance(self.picture, bytes) else self.picture

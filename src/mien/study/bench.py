@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from lightning_fabric import Fabric
 
 from mien.datasets import FaceCrops, load_pictures, load_training
+from mien.datasets.crops import SMALLEST_PX
 from mien.errors import ConfigError, DivergedError
 from mien.evaluate import LabelledFaces, answer_crops, answer_faces, cut_faces, of_pose, summarize
 from mien.pipeline import Analyzer
@@ -19,8 +21,9 @@ from mien.training.benchmark import PASSES
 from mien.training.checkpoint import CHECKPOINT, LOG, read_log
 from mien.training.export import export, load_trained
 from mien.training.fit import fit, make_fabric
+from mien.training.optimizer import make_optimizer
 from mien.training.recipe import Recipe, recipe_from_dict
-from mien.training.zoo import count_macs
+from mien.training.zoo import build_network, count_macs
 from mien.types import EXPRESSIONS, Views
 from mien.whole import whole
 
@@ -52,7 +55,8 @@ def run_study(
         note: called with a line on what is going on.
 
     Raises:
-        ConfigError: a variant's recipe is wrong, or has other classes than `pictures`. Found before
+        ConfigError: a variant's recipe is wrong, or has other classes than `pictures`.
+        ModelError: the weights that a variant starts from cannot be read. Both are found before
             anything is trained.
         DatasetError: a set cannot be read.
     """
@@ -63,6 +67,11 @@ def run_study(
                 f"{variant.name}: full pictures are labelled with {', '.join(EXPRESSIONS)}, and "
                 f"its data.classes are {', '.join(recipe.data.classes)}. Leave the pictures out"
             )
+    for variant, _, recipe in trials:
+        try:
+            make_optimizer(build_network(recipe.network, len(recipe.data.classes)), recipe.fit)
+        except ConfigError as error:
+            raise ConfigError(f"{variant.name}: {error}") from error
     fabric = fabric or make_fabric()
     bench = _Bench(Path(data), [Path(p) for p in pictures], out, fabric, threads, note)
     finished = []
@@ -70,6 +79,23 @@ def run_study(
         note(f"{study.name} {number}/{len(trials)}: {variant.name}, seed {seed}")
         finished.append(bench.finish(variant, seed, recipe))
     return StudyResult(study.name, study.question, tuple(finished))
+
+
+@dataclass(frozen=True)
+class _TrialKey:
+    """What a trial is made of: where a saved one is of the same, it is done."""
+
+    recipe: Recipe
+    data: str
+    pictures: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**vars(self), "recipe": self.recipe.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str) -> _TrialKey:
+        recipe = recipe_from_dict(values["recipe"], where)
+        return cls(recipe, values["data"], tuple(values["pictures"]))
 
 
 class _Bench:
@@ -93,16 +119,11 @@ class _Bench:
         """Read the trial's result, or go on with it, or begin it."""
         run = self.out / f"{_file_name(variant.name)}-{seed}"
         train, watched = self._training(recipe)
-        known = {
-            "recipe": recipe,
-            "data": train.fingerprint(),
-            "pictures": [path.resolve().name for path in self.pictures],
-        }
-        saved = run / _TRIAL
+        names = tuple(path.resolve().name for path in self.pictures)
+        key, saved = _TrialKey(recipe, train.fingerprint(), names), run / _TRIAL
         if saved.is_file():
             record = json.loads(saved.read_text(encoding="utf-8"))
-            made_of = record["made_of"]
-            if made_of | {"recipe": recipe_from_dict(made_of["recipe"], str(saved))} == known:
+            if _TrialKey.from_dict(record["made_of"], str(saved)) == key:
                 return Trial.from_dict(record["trial"])
         try:
             fit(
@@ -124,18 +145,20 @@ class _Bench:
             # A variant that cannot learn is an answer too; the others are not its hostages.
             self.note(f"  {error}")
             trial = Trial(variant.name, seed, failure=str(error))
-        made_of = known | {"recipe": recipe.to_dict()}
-        record = {"made_of": made_of, "trial": trial.to_dict()}
+        record = {"made_of": key.to_dict(), "trial": trial.to_dict()}
         with whole(saved) as partial:
             partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         return trial
 
     def _training(self, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
-        key = (recipe.data.classes, recipe.data.holdout, recipe.fit.seed)
+        rule = recipe.data
+        key = (max(rule.input_px, SMALLEST_PX), rule.classes, rule.holdout, recipe.fit.seed)
         if key not in self._rows:
-            classes, holdout, seed = key
+            size, classes, holdout, seed = key
             self._rows = {
-                key: load_training(self.data, classes=classes, holdout=holdout, seed=seed)
+                key: load_training(
+                    self.data, size_px=size, classes=classes, holdout=holdout, seed=seed
+                )
             }
         return self._rows[key]
 

@@ -28,8 +28,7 @@ class Trial:
         trained_tmac: those of the whole training, forward and backward, in units of 10^12: what it
             cost whatever the machine did beside it.
         core_hours: processor time that it took here.
-        evaluations: on the watched rows with one view, with the mirror image, then on each set of
-            full pictures seen from the front.
+        evaluations: `single`, `flip`, then `pictures`, seen from the front.
         correct: which watched rows were read rightly with the mirror image, `0` or `1` each.
         failure: why it could not be finished, and then there are no figures; empty otherwise.
     """
@@ -44,6 +43,21 @@ class Trial:
     evaluations: tuple[Evaluation, ...] = ()
     correct: str = ""
     failure: str = ""
+
+    @property
+    def single(self) -> Evaluation:
+        """On the watched rows, with one view."""
+        return self.evaluations[0]
+
+    @property
+    def flip(self) -> Evaluation:
+        """The same with the mirror image."""
+        return self.evaluations[1]
+
+    @property
+    def pictures(self) -> tuple[Evaluation, ...]:
+        """On each set of full pictures."""
+        return self.evaluations[2:]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -97,12 +111,12 @@ def format_study(result: StudyResult) -> str:
     """The study as Markdown. Means over seeds; differences are paired, row by row."""
     variants = list(dict.fromkeys(trial.variant for trial in result.trials))
     groups = {v: [t for t in result.trials if t.variant == v and not t.failure] for v in variants}
-    examined = next((trial.evaluations for trial in result.trials if not trial.failure), ())
-    if not examined:
+    first = next((trial for trial in result.trials if not trial.failure), None)
+    if first is None:
         return f"{result.question}\n\nEvery variant failed: the loss became infinite."
-    sets = [e.data for e in examined[2:]]
+    sets = [e.data for e in first.pictures]
     seeds = len({trial.seed for trial in result.trials})
-    rare = _rarest(examined[1])
+    rare = _rarest(first.flip)
     heads = [
         "variant",
         "PublicTest",
@@ -122,7 +136,7 @@ def format_study(result: StudyResult) -> str:
         if not trials:
             lines.append(f"| {name} | failed: the loss became infinite |")
             continue
-        flips = [trial.evaluations[1] for trial in trials]
+        flips = [trial.flip for trial in trials]
         cells = [name, f"{fmean(e.accuracy for e in flips):.1%}"]
         if seeds > 1:
             cells.append(", ".join(f"{e.accuracy:.1%}" for e in flips))
@@ -131,7 +145,7 @@ def format_study(result: StudyResult) -> str:
             f"{fmean(e.macro_f1 for e in flips):.3f}",
             f"{fmean(e.per_class[rare]['recall'] for e in flips):.1%}",
             *(
-                f"{fmean(trial.evaluations[2 + i].accuracy for trial in trials):.1%}"
+                f"{fmean(trial.pictures[i].accuracy for trial in trials):.1%}"
                 for i in range(len(sets))
             ),
             f"{trials[0].epochs}",
@@ -142,7 +156,7 @@ def format_study(result: StudyResult) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        f"PublicTest (n = {examined[1].n:,}) with the mirror image; "
+        f"PublicTest (n = {first.flip.n:,}) with the mirror image; "
         f"{', '.join(sets) or 'no pictures'} with one view; "
         f"{seeds} seed{'s' if seeds > 1 else ''} each. Differences in points with their "
         "95% interval over the rows: it does not hold what another seed would change.",
