@@ -201,6 +201,41 @@ def test_the_card_names_the_command_of_each_figure(spec: ModelSpec) -> None:
     assert "f" * 64 in card
 
 
+def test_the_card_says_what_was_chosen_and_how(spec: ModelSpec) -> None:
+    def said(**changes: object) -> str:
+        changed = replace(spec, recipe={**spec.recipe, **changes})
+        (line,) = re.findall("What it learned from.*", model_card(changed, "f" * 64, []))
+        return line.split(" PrivateTest")[0]
+
+    network, training = spec.recipe["network"], spec.recipe["fit"]
+    assert "after the last epoch. PublicTest chose how far" in said()
+    assert "began as" not in said()
+    best = said(fit={**training, "select": "best"})
+    assert "last epoch" not in best
+    assert "PublicTest chose the epoch whose weights are taken" in best
+    assert "it began as `own.onnx`" in said(init="/somewhere/own.onnx")
+    assert "it began as `face.json`" in said(network={**network, "weights": "a/face.json"})
+    mien_m = ExpressionClassifier("mien-m").spec
+    card = model_card(mien_m, "f" * 64, [])
+    assert "PublicTest chose the members' weights, how far" in card
+    assert "last epoch" not in card
+    assert "docs/robustness.md" in card
+
+
+def test_training_rows_are_not_examined_in_silence(tmp_path: Path, capsys: Capture) -> None:
+    noise = np.random.default_rng(0)
+    for split in ("train", "val"):
+        (tmp_path / split / "happy").mkdir(parents=True)
+        crop = Image.fromarray(noise.integers(0, 256, (48, 48), np.uint8))
+        crop.save(tmp_path / split / "happy" / "a.png")
+    command = ["evaluate", "--data", str(tmp_path)]
+    for words, n in (([], 2), (["--split", "PublicTest"], 1), (["--split", "Training"], 1)):
+        assert main([*command, *words, "--json"]) == 0
+        printed = capsys.readouterr()
+        assert json.loads(printed.out)["n"] == n
+        assert ("its Training rows count too" in printed.err) == (n == 2)
+
+
 def test_the_readme_shows_the_published_figures() -> None:
     saved = json.loads((REPOSITORY / "models" / "mien-s.json").read_text("utf-8"))
     table = figures_table([Evaluation.from_dict(row) for row in saved])
@@ -235,7 +270,11 @@ def test_a_face_that_is_not_found_is_not_an_answer(
 
     nobody = replace(answers, found=np.zeros(4, bool))
     lost = summarize(nobody, spec, data="x", pose="all")
-    assert (lost.answered, lost.answered_accuracy, lost.ece, lost.nll) == (0, 0, 0, 0)
+    assert lost.answered == 0
+    assert (lost.answered_accuracy, lost.ece, lost.nll) == (None, None, None)  # nothing is perfect
+    assert json.loads(json.dumps(lost.to_dict()))["ece"] is None
+    assert "calibration error     -   negative log-likelihood -" in format_evaluation(lost)
+    assert "| - | 0%, - |" in figures_table([lost])[-1]
     write_report(tmp_path, lost, nobody, seed=0)
 
 

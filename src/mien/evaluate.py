@@ -45,9 +45,10 @@ class Evaluation:
         per_class: for each class its `n`, `precision`, `recall` and `f1`.
         confusion: counts, row = true class, column = answer.
         ece: expected calibration error (15 bins). nll: negative log-likelihood, nats. Both of
-            the faces that were found; 0 where none was.
+            the faces that were found; None where none was.
         answered, answered_accuracy: share of pictures with an answer that is not `uncertain`, and
-            how often those answers are right. A face that was not found is not answered.
+            how often those answers are right, None where there are none. A face that was not found
+            is not answered.
         deduplicated_n, deduplicated_accuracy: without pictures that stand, pixel for pixel,
             among the training rows; None when no training rows were given.
         missed: full pictures in which no face was found (they count as wrong).
@@ -75,10 +76,10 @@ class Evaluation:
     macro_f1: float
     per_class: dict[str, dict[str, float]]
     confusion: list[list[int]]
-    ece: float
-    nll: float
+    ece: float | None
+    nll: float | None
     answered: float
-    answered_accuracy: float
+    answered_accuracy: float | None
     coverage: list[dict[str, float]]
     deduplicated_n: int | None = None
     deduplicated_accuracy: float | None = None
@@ -315,10 +316,10 @@ def summarize(
         macro_f1=macro_f1(confusion),
         per_class=per_class,
         confusion=confusion.tolist(),
-        ece=expected_calibration_error(truth, probs) if found.any() else 0.0,
-        nll=negative_log_likelihood(truth, probs) if found.any() else 0.0,
+        ece=expected_calibration_error(truth, probs) if found.any() else None,
+        nll=negative_log_likelihood(truth, probs) if found.any() else None,
         answered=float(answered.mean()),
-        answered_accuracy=float(correct[answered].mean()) if answered.any() else 0.0,
+        answered_accuracy=float(correct[answered].mean()) if answered.any() else None,
         deduplicated_n=None if fresh is None else int(fresh.sum()),
         deduplicated_accuracy=(
             None if fresh is None or not fresh.any() else float(correct[fresh].mean())
@@ -336,6 +337,11 @@ def summarize(
     )
 
 
+def figure(value: float | None, how: str) -> str:
+    """A figure as text in a format; `-` where there is none."""
+    return "-" if value is None else format(value, how)
+
+
 def format_evaluation(evaluation: Evaluation) -> str:
     """The evaluation as text for a terminal."""
     e = evaluation
@@ -346,8 +352,10 @@ def format_evaluation(evaluation: Evaluation) -> str:
         "",
         f"accuracy              {e.accuracy:7.2%}   95% interval {low:.2%} to {high:.2%}",
         f"macro F1              {e.macro_f1:7.3f}",
-        f"calibration error     {e.ece:7.3f}   negative log-likelihood {e.nll:.3f}",
-        f"answers given         {e.answered:7.2%}   of which right {e.answered_accuracy:.2%}",
+        f"calibration error     {figure(e.ece, '7.3f')}   negative log-likelihood "
+        f"{figure(e.nll, '.3f')}",
+        f"answers given         {e.answered:7.2%}   of which right "
+        f"{figure(e.answered_accuracy, '.2%')}",
     ]
     if e.deduplicated_accuracy is not None:
         lines.append(

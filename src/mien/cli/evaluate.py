@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from mien.cli.options import (
     add_views,
     chosen_recipe,
     say_device,
+    say_learned,
     say_left_out,
     say_oblong,
 )
@@ -220,6 +222,7 @@ def _slices(options: argparse.Namespace) -> int:
         slice_lights,
         slice_pictures,
     )
+    from mien.types import EXPRESSIONS
 
     if options.folds or options.train_data:
         raise ConfigError("--folds, --train-data: not with --slices")
@@ -238,6 +241,11 @@ def _slices(options: argparse.Namespace) -> int:
     if len({reader.name for reader in readers}) < len(readers):
         raise ConfigError("--model: two models of the same name. Give each once")
     sample, seed = options.sample, options.seed
+    problems: list[str] = []
+    if options.pipeline:
+        say_left_out(options.data, EXPRESSIONS)
+    elif not light:
+        _say_crops(options, EXPRESSIONS)
     with Progress(None, "pictures", quiet=options.json) as progress:
         if light:
             sliced = slice_lights(readers, load_lights(options.data), name=name)
@@ -245,7 +253,7 @@ def _slices(options: argparse.Namespace) -> int:
             pictures = load_pictures(options.data)
             sliced = slice_pictures(
                 readers, pictures, name=name, pose=options.pose,
-                sample=sample, seed=seed, progress=progress.update,
+                sample=sample, seed=seed, progress=progress.update, problem=problems.append,
             )  # fmt: skip
         else:
             data = load_crops(options.data, options.split)
@@ -253,6 +261,8 @@ def _slices(options: argparse.Namespace) -> int:
                 readers, data, name=name, split=options.split,
                 sample=sample, seed=seed, progress=progress.update,
             )  # fmt: skip
+    for problem in problems:
+        say(f"mien: {problem}")
     if options.json:
         print(json.dumps([s.to_dict() for s in sliced]))
     else:
@@ -305,8 +315,7 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     # Votes are for rows of the seven, whatever the eight classes are that people chose.
     labels = EXPRESSIONS if options.classes else classifier.spec.labels
     data = load_crops(options.data, options.split, classes=labels)
-    say_left_out(options.data, labels, options.split)
-    say_oblong(options.data, "In full pictures, --pipeline finds the faces first")
+    _say_crops(options, labels)
     if options.classes:
         data = data.by_votes()
     fresh = None
@@ -322,6 +331,13 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
         balanced=balanced,
         fresh=fresh,
     )
+
+
+def _say_crops(options: argparse.Namespace, labels: Sequence[str]) -> None:
+    """What of a set of crops is not examined, and what may make its figures look better."""
+    say_left_out(options.data, labels, options.split)
+    say_oblong(options.data, "In full pictures, --pipeline finds the faces first")
+    say_learned(options.data, options.split)
 
 
 def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:

@@ -70,6 +70,17 @@ def say_left_out(data: str, classes: Sequence[str], split: str = "all") -> None:
         say(f"mien: {data}: left out, as none of the classes {', '.join(classes)}: {names}")
 
 
+def say_learned(data: str, split: str) -> None:
+    """Say that rows of `--data` that are examined may be those that the model learned from."""
+    from mien.datasets import EVERY_SPLIT, read_rows
+
+    if split == EVERY_SPLIT and any(row.split == "Training" for row in read_rows(data)):
+        say(
+            f"mien: {data}: its Training rows count too. Of a model that has learned from them, "
+            "the figures are better than it is: choose others by --split PublicTest"
+        )
+
+
 def say_oblong(data: str, advice: str) -> None:
     """Say that pictures of `--data` are taken for face crops which do not look like such."""
     from mien.datasets import oblong

@@ -203,6 +203,7 @@ def slice_pictures(
     sample: int | None = None,
     seed: int = 0,
     progress: Progress = _silent,
+    problem: Callable[[str], None] = lambda words: None,
 ) -> list[Sliced]:
     """Examine readers on full pictures of one face each, through detection and alignment.
 
@@ -214,6 +215,7 @@ def slice_pictures(
         pictures: the files and their labels.
         pose: `all`, or which faces count by how they are turned in the pictures as they are:
             `front`, `turned`. With `all`, the two poses become a slice where both are there.
+        problem: called with what is wrong with a picture that cannot be read. It has no face.
 
     Raises:
         DatasetError: no picture has a face of that pose.
@@ -226,7 +228,7 @@ def slice_pictures(
     faces: list[Detections | None] = []
     for i, picture in enumerate(pictures):
         progress(i, total)
-        image = _pixels(picture)
+        image = _pixels(picture, problem)
         faces.append(None if image is None else largest_face(detector, image))
     offsets = [
         0.0 if face is None else abs(float(nose_offset(face.landmarks)[0])) for face in faces
@@ -278,12 +280,15 @@ def largest_face(detector: FaceDetector, image: UInt8Array) -> Detections | None
     return found.select([found.largest()])
 
 
-def _pixels(picture: LabelledPicture) -> UInt8Array | None:
+def _pixels(
+    picture: LabelledPicture, problem: Callable[[str], None] = lambda words: None
+) -> UInt8Array | None:
     """RGB, or None for a file that cannot be read: it counts as missed, as in `evaluate`."""
     try:
         with open_source(picture.path) as source:
             return next(iter(source)).image
-    except SourceError:
+    except SourceError as error:
+        problem(str(error))
         return None
 
 

@@ -17,6 +17,9 @@ from mien.types import Pose
 
 AS_IT_IS: Final = "as it is"
 
+#: Of slices whose levels are parts of the set, instead of the set shown over and over.
+LIGHT_UNIT: Final = "angle of the light, degrees"
+
 
 @dataclass(frozen=True)
 class LevelFigures:
@@ -183,8 +186,7 @@ def describe(sliced: Sequence[Sliced]) -> str:
     """What was examined on what, on one line."""
     first = sliced[0]
     counts = [level.n for level in first.slices[0].levels]
-    # Under a moving light the levels are parts of the set, not the set over and over.
-    n = counts[0] if len(set(counts)) == 1 else sum(counts)
+    n = sum(counts) if first.slices[0].unit == LIGHT_UNIT else counts[0]
     rows = "the whole pipeline" if first.pipeline else "face crops"
     split = "" if first.split == EVERY_SPLIT else f" {first.split}"
     pose = "" if first.pose == "all" else f", {first.pose} poses"
