@@ -53,7 +53,7 @@ def test_clips_as_a_table(clips: Path, capsys: Capture) -> None:
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert "happy/a.mp4 happy happy" in lines
     assert "sad/b.mp4 sad happy (wrong)" in lines
-    assert "neutral/c.mp4 neutral no face found (wrong)" in lines
+    assert "neutral/c.mp4 neutral no face that can be read (wrong)" in lines
     assert "accuracy 33.33% 1 of 3, 95% interval 6.15% to 79.23%" in lines
 
 

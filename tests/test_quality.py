@@ -16,6 +16,7 @@ from mien.pipeline import Analyzer
 from mien.results import read_results
 from mien.sinks import open_sink
 from mien.types import (
+    DOUBTFUL,
     QUALITY_REASONS,
     RESULT_COLUMNS,
     Detections,
@@ -147,7 +148,7 @@ def test_some_reasons_make_an_answer_uncertain(
     assert not seen(analyzer, portrait).uncertain
     for reason in QUALITY_REASONS:
         rate([reason])
-        doubtful = reason in quality.DOUBTFUL
+        doubtful = reason in DOUBTFUL
         assert seen(analyzer, portrait).uncertain == doubtful
         result = analyzer.analyze_frame(Frame(portrait), following=analyzer.following())
         assert [face.uncertain for face in result.faces] == [doubtful] * len(result.faces)

@@ -1,5 +1,5 @@
 """What the rooms say about each face of a frame, put together. May import numpy, and from mien:
-classifier, quality, types.
+classifier, types.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mien.classifier import Predictions
-from mien.quality import is_doubtful
 from mien.types import Detections, FaceIdentity, FaceQuality, FaceResult, FaceShape, HeatMap
 
 
@@ -40,7 +39,7 @@ def face_results(
             landmarks=tuple((float(x), float(y)) for x, y in faces.landmarks[i]),
             expression=predictions.labels[best],
             confidence=float(probs[best]),
-            uncertain=bool(predictions.uncertain[i]) or is_doubtful(qualities[i]),
+            uncertain=bool(predictions.uncertain[i]) or qualities[i].doubtful,
             probs=dict(zip(predictions.labels, map(float, probs), strict=True)),
             track_id=numbers[i] if numbers else None,
             quality=qualities[i],

@@ -33,9 +33,6 @@ ANCHORS: Final = {
     "unsure-detection": (0.84, 0.6, 0.3),
 }
 
-#: Where an answer is not to be trusted even above the model's own threshold: measured.
-DOUBTFUL: Final = frozenset({"badly-lit", "covered"})
-
 _LIGHT: Final = ("too bright", "too flat")  # one reason, `badly-lit`
 _WEIGHTS: Final = "cover.onnx"  # made by scripts/train_cover.py
 _SIDE_PX: Final = 44  # at which sharpness is measured, whatever the model's crop is
@@ -84,11 +81,6 @@ class QualityGate:
         """How likely something hides a part of each face `(N, S, S)`: `(N,)`, 0..1."""
         pixels = network_input(_resized(crops, COVER_PX).round().astype(np.uint8))
         return np.asarray(self._network.run(pixels)[0], np.float32)
-
-
-def is_doubtful(quality: FaceQuality) -> bool:
-    """Whether the answer for such a face is to be marked `uncertain` whatever its confidence."""
-    return not DOUBTFUL.isdisjoint(quality.reasons)
 
 
 def crop_measures(crops: UInt8Array) -> dict[str, Float32Array]:
