@@ -21,7 +21,6 @@ from mien.evaluate import (
     format_evaluation,
     of_pose,
     summarize,
-    unseen,
 )
 from mien.evaluation_report import write_report
 from mien.models import ModelSpec
@@ -101,7 +100,7 @@ def test_training_duplicates_are_left_out() -> None:
     labels = np.zeros(3, np.int64)
     everything = FaceCrops(images, labels, None, tuple("abc"))
     training = FaceCrops(images[1:2], labels[:1], None, ("t",))
-    assert unseen(everything, training).tolist() == [True, False, True]
+    assert everything.unseen(training).tolist() == [True, False, True]
 
 
 def test_crops_are_answered_as_the_classifier_answers() -> None:

@@ -265,12 +265,6 @@ def of_pose(answers: Answers, pose: Pose) -> Answers:
     )
 
 
-def unseen(data: FaceCrops, training: FaceCrops) -> npt.NDArray[np.bool_]:
-    """`(N,)`: which rows do not stand, pixel for pixel, among the training rows."""
-    known = set(training.pixel_hashes())
-    return np.array([digest not in known for digest in data.pixel_hashes()])
-
-
 def summarize(
     answers: Answers,
     spec: ModelSpec,
@@ -291,7 +285,7 @@ def summarize(
         views: how often each crop was looked at.
         balanced: whether all classes were taken for equally likely.
         pose: which faces of full pictures count; None for crops.
-        fresh: from `unseen`, for the deduplicated accuracy.
+        fresh: from `FaceCrops.unseen`, for the deduplicated accuracy.
     """
     correct = answers.correct
     confusion = confusion_matrix(answers.labels, answers.predicted, len(spec.labels))

@@ -304,7 +304,7 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
 def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     from mien.classifier import ExpressionClassifier
     from mien.datasets import load_crops
-    from mien.evaluate import answer_crops, summarize, unseen
+    from mien.evaluate import answer_crops, summarize
     from mien.types import EXPRESSIONS
 
     classifier = ExpressionClassifier(
@@ -320,7 +320,7 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
         data = data.by_votes()
     fresh = None
     if options.train_data:
-        fresh = unseen(data, load_crops(options.train_data, "Training", classes=labels))
+        fresh = data.unseen(load_crops(options.train_data, "Training", classes=labels))
     answers = answer_crops(classifier, data, views=options.views, balanced=balanced)
     return answers, summarize(
         answers,

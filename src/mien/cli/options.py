@@ -15,6 +15,7 @@ from mien.cli.exits import say
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mien.datasets import FaceCrops
     from mien.training.recipe import Recipe
 
 Parser = argparse.ArgumentParser
@@ -79,6 +80,21 @@ def say_learned(data: str, split: str) -> None:
             f"mien: {data}: its Training rows count too. Of a model that has learned from them, "
             "the figures are better than it is: choose others by --split PublicTest"
         )
+
+
+def rows_to_calibrate(rows: FaceCrops, training: FaceCrops) -> FaceCrops:
+    """Those that do not stand among the training rows; says how many do.
+
+    Raises:
+        DatasetError: none is left.
+    """
+    fresh = rows.without(training)
+    if len(fresh) < len(rows):
+        say(
+            f"mien: calibrates on {len(fresh):,} of {len(rows):,} rows: the others stand, pixel "
+            "for pixel, among the Training rows"
+        )
+    return fresh
 
 
 def say_oblong(data: str, advice: str) -> None:

@@ -119,7 +119,7 @@ class _Bench:
                     f"PublicTest {epoch.accuracy:.2%}  {epoch.wall_s:.0f} s"
                 ),
             )
-            trial = self._examine(variant, seed, run, watched, len(train))
+            trial = self._examine(variant, seed, run, train, watched)
         except DivergedError as error:
             # A variant that cannot learn is an answer too; the others are not its hostages.
             self.note(f"  {error}")
@@ -140,11 +140,12 @@ class _Bench:
         return self._rows[key]
 
     def _examine(
-        self, variant: Variant, seed: int, run: Path, watched: FaceCrops, pictures: int
+        self, variant: Variant, seed: int, run: Path, train: FaceCrops, watched: FaceCrops
     ) -> Trial:
         recipe, network, data_sha256, _ = load_trained(run)
         file = run / "model.onnx"
-        spec = export(recipe, network, watched, file, data_sha256=data_sha256, half=True)
+        fresh = watched.without(train)
+        spec = export(recipe, network, fresh, file, data_sha256=data_sha256, half=True)
         analyzer = Analyzer(file, threads=2)
         name = self.data.resolve().stem
         found = []
@@ -165,7 +166,7 @@ class _Bench:
             epochs=len(log),
             parameters=spec.parameters,
             macs=spec.macs,
-            trained_tmac=passes * macs * pictures / 1e12,
+            trained_tmac=passes * macs * len(train) / 1e12,
             core_hours=sum(row.cpu_s for row in log) / 3600,
             evaluations=tuple(found),
             correct=correct,
