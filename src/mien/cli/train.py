@@ -47,9 +47,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     export = verbs.add_parser("export", help="make a calibrated ONNX model of a checkpoint")
     add = export.add_argument
     add("checkpoint", help="a checkpoint, or the folder that `mien train` wrote it to")
-    add_data(
-        export, "the same set: calibrates on rows that were watched, and not learned from"
-    )
+    add_data(export, "the same set: calibrates on rows that were watched, and not learned from")
     add_model_out(export)
     add("--half", action="store_true", help="store weights in 16 bits, at half the size")
     export.set_defaults(run=_export)

@@ -8,6 +8,7 @@ from mien.slices.degrade import SLICES, STANDARD_FACE, FacePlace, Slice
 from mien.slices.examine import CropReader, PictureReader, Reader, slice_crops, slice_pictures
 from mien.slices.light import slice_lights
 from mien.slices.result import (
+    AS_IT_IS,
     LevelFigures,
     Sliced,
     SliceFigures,
@@ -19,6 +20,7 @@ from mien.slices.result import (
 )
 
 __all__ = [
+    "AS_IT_IS",
     "SLICES",
     "STANDARD_FACE",
     "CropReader",

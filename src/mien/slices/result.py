@@ -59,6 +59,10 @@ class SliceFigures:
     unit: str
     levels: tuple[LevelFigures, ...]
 
+    def level(self, name: str) -> LevelFigures:
+        """The one of that name."""
+        return next(level for level in self.levels if level.level == name)
+
 
 @dataclass(frozen=True)
 class Sliced:

@@ -13,6 +13,7 @@ from mien.datasets import FaceCrops, load_pictures, load_training
 from mien.errors import ConfigError, DivergedError
 from mien.evaluate import LabelledFaces, answer_crops, answer_faces, cut_faces, of_pose, summarize
 from mien.pipeline import Analyzer
+from mien.slices import CropReader, slice_crops
 from mien.study.plan import Study, Variant
 from mien.study.result import StudyResult, Trial
 from mien.training.benchmark import PASSES
@@ -52,19 +53,21 @@ def run_study(
         note: called with a line on what is going on.
 
     Raises:
-        ConfigError: a variant's recipe is wrong, or has other classes than `pictures`. Found before
-            anything is trained.
+        ConfigError: a variant's recipe is wrong, or has other classes than `pictures` and slices.
+            Found before anything is trained.
         DatasetError: a set cannot be read.
     """
     trials = list(study.trials())
-    for variant, _, recipe in trials if pictures else ():
+    for variant, _, recipe in trials if pictures or study.slices else ():
         if recipe.data.classes != EXPRESSIONS:
             raise ConfigError(
-                f"{variant.name}: full pictures are labelled with {', '.join(EXPRESSIONS)}, and "
-                f"its data.classes are {', '.join(recipe.data.classes)}. Leave the pictures out"
+                f"{variant.name}: full pictures and slices are labelled with "
+                f"{', '.join(EXPRESSIONS)}, and its data.classes are "
+                f"{', '.join(recipe.data.classes)}. Leave the pictures and `slices` out"
             )
     fabric = fabric or make_fabric()
-    bench = _Bench(Path(data), [Path(p) for p in pictures], out, fabric, threads, note)
+    sets = [Path(p) for p in pictures]
+    bench = _Bench(Path(data), sets, study.slices, out, fabric, threads, note)
     finished = []
     for number, (variant, seed, recipe) in enumerate(trials, 1):
         note(f"{study.name} {number}/{len(trials)}: {variant.name}, seed {seed}")
@@ -79,12 +82,13 @@ class _Bench:
         self,
         data: Path,
         pictures: Sequence[Path],
+        slices: int,
         out: Path,
         fabric: Fabric,
         threads: int | None,
         note: Note,
     ) -> None:
-        self.data, self.pictures, self.out = data, pictures, out
+        self.data, self.pictures, self.slices, self.out = data, pictures, slices, out
         self.fabric, self.threads, self.note = fabric, threads, note
         self._rows: dict[tuple[Any, ...], tuple[FaceCrops, FaceCrops]] = {}
         self._faces: dict[tuple[Any, ...], LabelledFaces] = {}
@@ -97,6 +101,7 @@ class _Bench:
             "recipe": recipe,
             "data": train.fingerprint(),
             "pictures": [path.resolve().name for path in self.pictures],
+            **({"slices": self.slices} if self.slices else {}),
         }
         saved = run / _TRIAL
         if saved.is_file():
@@ -157,6 +162,12 @@ class _Bench:
             shown = answer_faces(analyzer.classifier, self._cut(analyzer, path))
             front = of_pose(shown, "front")
             found.append(summarize(front, spec, data=path.resolve().name, pose="front"))
+        sliced = None
+        if self.slices:
+            reader = CropReader(analyzer.classifier)
+            (sliced,) = slice_crops(
+                [reader], watched, name=name, split="PublicTest", sample=self.slices
+            )
         log = read_log(run / LOG)
         passes = 1 if recipe.network.frozen else PASSES
         macs = sum(count_macs(network, row.size_px) for row in log)
@@ -170,6 +181,7 @@ class _Bench:
             core_hours=sum(row.cpu_s for row in log) / 3600,
             evaluations=tuple(found),
             correct=correct,
+            sliced=sliced,
         )
 
     def _cut(self, analyzer: Analyzer, path: Path) -> LabelledFaces:
