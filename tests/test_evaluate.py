@@ -21,11 +21,13 @@ from mien.evaluate import (
     format_evaluation,
     of_pose,
     summarize,
+    turn_of,
 )
 from mien.evaluation_report import write_report
 from mien.models import ModelSpec
 from mien.pipeline import Analyzer
-from mien.types import EXPRESSIONS, UInt8Array
+from mien.slices.examine import _poses
+from mien.types import EXPRESSIONS, Detections, UInt8Array
 
 Capture = pytest.CaptureFixture[str]
 REPOSITORY = Path(__file__).parents[1]
@@ -131,10 +133,41 @@ def test_a_face_that_is_not_found_is_wrong(
     assert [level["accuracy"] for level in found.coverage] == pytest.approx([1, 1 / 2, 1 / 3])
     assert found.accuracy == pytest.approx(1 / 3)
     assert "no face found" in format_evaluation(found)
-    # The astronaut looks at us: the front keeps her, "turned" only the pictures without a face.
-    assert len(of_pose(answers, "front")) == 3
+    # The astronaut looks at us: she is in front, and pictures without a face count as turned.
+    assert len(of_pose(answers, "front")) == 1
     assert len(of_pose(answers, "turned")) == 2
     assert len(of_pose(answers, "all")) == 3
+
+
+def test_every_picture_is_of_one_pose(portrait_file: Path) -> None:
+    """Whose name says from where it was taken, of that one, whatever the nose says."""
+
+    def picture(view: str) -> LabelledPicture:
+        return LabelledPicture(portrait_file, 3, "", view)
+
+    def seen(nose_x: float) -> Detections:
+        points = np.array([[[10, 10], [20, 10], [nose_x, 15], [11, 20], [19, 20]]], np.float32)
+        box = np.array([[5, 5, 25, 25]], np.float32)
+        return Detections(box, np.ones(1, np.float32), points)
+
+    assert turn_of(picture(""), seen(15)) == pytest.approx(0)
+    assert turn_of(picture(""), seen(19)) == pytest.approx(0.4)
+    assert turn_of(picture(""), None) == np.inf
+    for face in (None, seen(15), seen(19)):
+        assert turn_of(picture("front"), face) == 0
+        assert turn_of(picture("half left"), face) == turn_of(picture("full right"), face) == np.inf
+    front = np.array([True, False, False])
+    poses = _poses([picture(view) for view in ("front", "half left", "full right")], front)
+    assert {name: mine.tolist() for name, mine in poses.items()} == {
+        "front": [True, False, False],
+        "half left": [False, True, False],
+        "full right": [False, False, True],
+    }
+    poses = _poses([picture(view) for view in ("front", "half left", "")], front)
+    assert {name: mine.tolist() for name, mine in poses.items()} == {
+        "front": [True, False, False],
+        "turned": [False, True, True],
+    }
 
 
 def test_the_report_is_complete(tmp_path: Path, spec: ModelSpec) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from mien.alignment import FRONT_NOSE_OFFSET, nose_offset
 from mien.classifier import ExpressionClassifier
-from mien.datasets import EVERY_SPLIT, FaceCrops, LabelledPicture
+from mien.datasets import EVERY_SPLIT, HEAD_VIEWS, FaceCrops, LabelledPicture
 from mien.errors import SourceError
 from mien.metrics import (
     accuracy_at_coverage,
@@ -30,7 +31,7 @@ from mien.metrics import (
 from mien.models import ModelSpec
 from mien.pipeline import Analyzer
 from mien.sources import open_source
-from mien.types import FERPLUS_EXPRESSIONS, Pose, UInt8Array, Views
+from mien.types import FERPLUS_EXPRESSIONS, Detections, Pose, UInt8Array, Views
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,7 @@ class LabelledFaces:
         crops: `uint8 (N, S, S)`.
         names: N names for messages.
         found: `bool (N,)`, whether a face was found; where not, the crop is black.
-        turned: `float32 (N,)`, how far the nose lies beside the middle of the face, in eye
-            distances; 0 where nobody looked.
+        turned: `float32 (N,)`, as of `turn_of`; 0 where nobody looked.
     """
 
     labels: npt.NDArray[np.int64]
@@ -225,7 +225,7 @@ def cut_faces(
     size = analyzer.classifier.spec.input_px
     crops = np.zeros((len(pictures), size, size), np.uint8)
     found = np.zeros(len(pictures), bool)
-    turned = np.zeros(len(pictures), np.float32)
+    turned = np.array([turn_of(picture, None) for picture in pictures], np.float32)
     for i, picture in enumerate(pictures):
         progress(i, len(pictures))
         try:
@@ -237,24 +237,34 @@ def cut_faces(
         if len(seen.faces):
             largest = seen.faces.largest()
             crops[i], found[i] = seen.crops[largest], True
-            turned[i] = abs(float(nose_offset(seen.faces.landmarks)[largest]))
+            turned[i] = turn_of(picture, seen.faces.select([largest]))
     labels = np.array([picture.label for picture in pictures], np.int64)
     names = tuple(str(picture.path) for picture in pictures)
     return LabelledFaces(labels, crops, names, found, turned)
 
 
+def turn_of(picture: LabelledPicture, face: Detections | None) -> float:
+    """How far a picture's one face is turned: its nose beside its middle, in eye distances.
+
+    Where the data set says from where it was taken, that counts: 0 for the front, else infinity.
+    Where it does not, a face that was not found is taken for a turned one.
+    """
+    if picture.view:
+        return 0.0 if picture.view == HEAD_VIEWS[0] else inf
+    return inf if face is None else abs(float(nose_offset(face.landmarks)[0]))
+
+
 def of_pose(answers: Answers, pose: Pose) -> Answers:
     """The answers about faces seen from the `front`, or about the `turned` ones, or `all`.
 
-    A face is frontal when its nose lies within `FRONT_NOSE_OFFSET` of its middle. A picture in
-    which no face was found counts (as wrong) in both.
+    A face is frontal when its nose lies within `FRONT_NOSE_OFFSET` of its middle (`turn_of`). Every
+    picture is of one pose, also where no face was found.
     """
-    chosen = {
+    kept = {
         "all": np.ones(len(answers), bool),
         "front": answers.turned <= FRONT_NOSE_OFFSET,
         "turned": answers.turned > FRONT_NOSE_OFFSET,
     }[pose]
-    kept = chosen | ~answers.found
     return Answers(
         labels=answers.labels[kept],
         crops=answers.crops[kept],

@@ -11,11 +11,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mien.alignment import FRONT_NOSE_OFFSET, align_faces, nose_offset
+from mien.alignment import FRONT_NOSE_OFFSET, align_faces
 from mien.classifier import ExpressionClassifier
-from mien.datasets import EVERY_SPLIT, FaceCrops, LabelledPicture
+from mien.datasets import EVERY_SPLIT, HEAD_VIEWS, FaceCrops, LabelledPicture
 from mien.detection import FaceDetector
 from mien.errors import DatasetError, ModelError, SourceError
+from mien.evaluate import turn_of
 from mien.slices.degrade import SLICES, STANDARD_FACE, FacePlace, Slice, directions
 from mien.slices.result import AS_IT_IS, LevelFigures, Sliced, SliceFigures
 from mien.sources import open_source
@@ -214,7 +215,8 @@ def slice_pictures(
         readers: who reads.
         pictures: the files and their labels.
         pose: `all`, or which faces count by how they are turned in the pictures as they are:
-            `front`, `turned`. With `all`, the two poses become a slice where both are there.
+            `front`, `turned` (`turn_of`). With `all`, the poses become a slice where there are
+            several: the views that the set names, or the two.
         problem: called with what is wrong with a picture that cannot be read. It has no face.
 
     Raises:
@@ -230,14 +232,11 @@ def slice_pictures(
         progress(i, total)
         image = _pixels(picture, problem)
         faces.append(None if image is None else largest_face(detector, image))
-    offsets = [
-        0.0 if face is None else abs(float(nose_offset(face.landmarks)[0])) for face in faces
-    ]
-    front = np.array(offsets) <= FRONT_NOSE_OFFSET
+    turns = [turn_of(picture, face) for picture, face in zip(pictures, faces, strict=True)]
+    front = np.array(turns) <= FRONT_NOSE_OFFSET
     lost = np.array([face is None for face in faces])
     if pose != "all":
-        of_pose = front if pose == "front" else ~front
-        kept = np.nonzero(of_pose | lost)[0]
+        kept = np.nonzero(front if pose == "front" else ~front)[0]
         if lost[kept].all():
             raise DatasetError(f"{name}: no picture has a face of the pose {pose!r}")
         pictures, labels = [pictures[i] for i in kept], labels[kept]
@@ -262,14 +261,25 @@ def slice_pictures(
                 yield None if again is None else (worse, again)
 
     figures, plain = _all_slices(readers, labels, show, len(pictures))
-    if pose == "all" and (front & ~lost).any() and (~front & ~lost).any():
+    poses = _poses(pictures, front) if pose == "all" else {}
+    if sum(bool((mine & ~lost).any()) for mine in poses.values()) > 1:
         for own, read in zip(figures, plain, strict=True):
-            levels = (read.figures("front", front | lost), read.figures("turned", ~front | lost))
+            levels = tuple(read.figures(name, mine) for name, mine in poses.items())
             own.append(SliceFigures("pose", "of the head", levels))
     return [
         sliced(reader, own, name=name, pipeline=True, pose=pose, sample=sample, seed=seed)
         for reader, own in zip(readers, figures, strict=True)
     ]
+
+
+def _poses(
+    pictures: Sequence[LabelledPicture], front: npt.NDArray[np.bool_]
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """By its name, which pictures are of a pose: of the views that the set names, or of two."""
+    if not all(picture.view for picture in pictures):
+        return {"front": front, "turned": ~front}
+    shown = {view: np.array([p.view == view for p in pictures]) for view in HEAD_VIEWS}
+    return {view: mine for view, mine in shown.items() if mine.any()}
 
 
 def largest_face(detector: FaceDetector, image: UInt8Array) -> Detections | None:
