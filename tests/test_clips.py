@@ -61,7 +61,7 @@ def test_what_does_not_go_with_clips(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "happy").mkdir()
     arguments = ["evaluate", "--data", str(tmp_path), "--clips"]
     assert main([*arguments, "--pipeline"]) == 2
-    assert "--pipeline: for pictures, not with --clips" in capsys.readouterr().err
+    assert "--pipeline: not with --clips, which examines videos" in capsys.readouterr().err
     assert main(arguments) == 2
     assert "no labelled video" in capsys.readouterr().err
     (tmp_path / "happy" / "a.mp4").write_text("no video")

@@ -1,11 +1,13 @@
 """`mien evaluate --slices`: crops, pictures and lights from end to end, and wrong use."""
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from mien.cli import main
+from mien.cli.evaluate import _MODES, add_to
 from mien.models import find_model
 from mien.slices import SLICES, read_sliced
 from mien.types import EXPRESSIONS, UInt8Array
@@ -99,7 +101,14 @@ def test_pictures_on_the_command_line(
         (["--slices", "--expect", "balanced"], "not with --slices"),
         (["--folds", "subject", "--recipe", "x.toml", "--expect", "balanced"], "not with --folds"),
         (["--slices", "--folds", "subject", "--recipe", "x.toml"], "not with --slices"),
-        (["--slices", "--pose", "front"], "--pose"),
+        (["--slices", "--pose", "front"], "--pose: not with --slices, which"),
+        (["--slices", "--pipeline", "--split", "val"], "--split: not with --slices --pipeline"),
+        (["--slices", "--groups", "x.csv"], "--groups: not with --slices"),
+        (["--slices", "--clips"], "--slices: not with --clips, which examines videos"),
+        (["--clips", "--report", "x"], "--report: not with --clips"),
+        (["--pose", "front"], "--pose: goes with --pipeline only"),
+        (["--pipeline", "--classes", "ferplus"], "--classes: not with --pipeline"),
+        (["--seed", "3"], "--seed: goes with --slices only"),
         (["--slices", "--model", "nonesuch"], "nonesuch"),
     ],
 )
@@ -125,3 +134,14 @@ def test_lights_are_examined_together(
     printed = capsys.readouterr().out
     assert "**light, same label**" in printed
     assert "on " + tmp_path.resolve().stem + ", n = 2, face crops" in printed
+
+
+def test_every_option_goes_with_something() -> None:
+    """The table of what goes with what names options that there are, and all of them."""
+    parser = ArgumentParser()
+    add_to(parser.add_subparsers())
+    (verbs,) = (action for action in parser._actions if isinstance(action.choices, dict))
+    declared = {o for a in verbs.choices["evaluate"]._actions for o in a.option_strings}
+    modes = {"--clips", "--slices", "--pipeline", "--folds"}
+    always = {"-h", "--help", "--data", "--json", "--tta"}
+    assert {o for _, known in _MODES.values() for o in known.split()} == declared - modes - always

@@ -735,9 +735,9 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert list(figures["per_class"]) == ["angry", "disgust"]
     assert err.count("fold ") == 10
     assert main([*arguments[:5]]) == 2
-    assert "each needs the other" in capsys.readouterr().err
+    assert "--folds: needs --recipe" in capsys.readouterr().err
     assert main([*arguments[:3], *two]) == 2
-    assert "changes the recipe of --folds" in capsys.readouterr().err
+    assert "--set: goes with --folds only" in capsys.readouterr().err
 
 
 def test_a_run_is_not_replaced_by_another(tmp_path: Path) -> None:
