@@ -56,7 +56,7 @@ class FerReader:
     """
 
     name, version = "fer", "25.10.3"
-    uncertain_below = 0.0
+    uncertain_below, gated = 0.0, False
     views: Views = "single"
 
     def __init__(self, python: str) -> None:
@@ -79,8 +79,8 @@ class FerReader:
         self._images.append(rgb)
         self._boxes.append(box)
 
-    def answers(self) -> npt.NDArray[np.float64]:
-        """One-hot: only its label is looked at.
+    def answers(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """One-hot: only its label is looked at. None is uncertain.
 
         Raises:
             PeerError: fer failed, or has another version than the tables say.
@@ -101,7 +101,7 @@ class FerReader:
                 f"{len(answer.faces)}"
             )
         said = [EXPRESSIONS.index(label) for ((_, label),) in answer.faces]
-        return np.eye(len(EXPRESSIONS))[said]
+        return np.eye(len(EXPRESSIONS))[said], np.zeros(n, bool)
 
 
 def main() -> None:

@@ -310,6 +310,29 @@ def test_a_face_that_is_not_found_is_not_an_answer(
     write_report(tmp_path, lost, nobody, seed=0)
 
 
+def test_what_users_see_as_uncertain_is_not_answered(
+    analyzer: Analyzer, portrait: UInt8Array, portrait_file: Path, spec: ModelSpec
+) -> None:
+    """A face that cannot be read is not answered, however sure the model is of it."""
+    face = np.asarray(Image.fromarray(portrait[62:178, 168:284]).convert("L").resize((48, 48)))
+    crops = FaceCrops(np.stack([face, np.full_like(face, 90)]), np.array([3, 3]), None, ("a", "b"))
+    answers = answer_crops(ExpressionClassifier(), crops)
+    assert answers.doubtful is not None
+    assert answers.doubtful.tolist() == [False, True]
+    always = replace(spec, uncertain_below=0.0)
+    found = summarize(answers, always, data="x")
+    assert (found.answered, found.gated) == (0.5, True)
+    alone = summarize(replace(answers, doubtful=None), always, data="x")
+    assert (alone.answered, alone.gated) == (1.0, False)
+    for evaluation, words in ((found, "whose face cannot be read"), (alone, "by confidence alone")):
+        assert words in model_card(spec, "f" * 64, [evaluation])
+    seen = of_pose(answer_pictures(analyzer, [LabelledPicture(portrait_file, 3, "")]), "front")
+    (result,) = analyzer.stream(portrait_file)
+    qualities = [shown.quality for shown in result.faces]
+    assert seen.doubtful is not None
+    assert seen.doubtful.tolist() == [quality is None or quality.doubtful for quality in qualities]
+
+
 @pytest.mark.parametrize(
     ("words", "option"),
     [

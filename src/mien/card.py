@@ -107,6 +107,7 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
         "",
         *figures_table(evaluations),
         "",
+        *_answered(evaluations),
     ]
     for e in evaluations:
         if e.deduplicated_accuracy is not None:
@@ -160,6 +161,23 @@ def _chosen(spec: ModelSpec) -> str:
     else:
         learned += " The weights are those after the last epoch."
     return f"{learned} PublicTest chose {', '.join(chosen)}."
+
+
+def _answered(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What "answered" leaves out."""
+    if not evaluations:
+        return []
+    if all(e.gated for e in evaluations):
+        left = (
+            "the answers that are `uncertain`: below the threshold, or whose face cannot be read."
+        )
+    else:
+        left = (
+            "answers below the threshold, by confidence alone. In use, faces that are `badly-lit` "
+            "or `covered` are `uncertain` as well (docs/quality.md); `covered` marks 2.4% of "
+            "PublicTest."
+        )
+    return [f'"Answered" leaves out {left}', ""]
 
 
 def _numbers(spec: ModelSpec) -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.alignment import FRONT_NOSE_OFFSET, nose_offset
-from mien.classifier import ExpressionClassifier
+from mien.classifier import ExpressionClassifier, are_uncertain
 from mien.datasets import EVERY_SPLIT, HEAD_VIEWS, FaceCrops, LabelledPicture
 from mien.errors import SourceError
 from mien.metrics import (
@@ -30,6 +30,7 @@ from mien.metrics import (
 )
 from mien.models import ModelSpec
 from mien.pipeline import Analyzer
+from mien.quality import QualityGate
 from mien.sources import open_source
 from mien.types import FERPLUS_EXPRESSIONS, Detections, Pose, UInt8Array, Views
 
@@ -58,6 +59,8 @@ class Evaluation:
             come last.
         pipeline: whether full pictures went through the whole pipeline, or crops straight in.
         uncertain_below: the confidence below which the model calls itself uncertain.
+        gated: whether faces that cannot be read (`FaceQuality.doubtful`) were `uncertain` too, as
+            they are to users; not so in figures from before they were.
         pose: which faces of the full pictures count: `all`, seen from the `front`, or `turned`.
         expect: `balanced` where all classes were taken for equally likely.
         classes: `ferplus` where the answers and the truth are in FER+'s classes.
@@ -88,6 +91,7 @@ class Evaluation:
     pipeline: bool = False
     pose: Pose = "all"
     uncertain_below: float = 0.0
+    gated: bool = False
     expect: str = ""
     classes: str = ""
     groups: list[dict[str, Any]] = field(default_factory=list)
@@ -139,9 +143,11 @@ class Answers(LabelledFaces):
     Attributes:
         probs: `float64 (N, K)`, calibrated; where no face was found, all probability lies on a
             class that is wrong.
+        doubtful: `bool (N,)`, which faces cannot be read; None where nobody has looked.
     """
 
     probs: npt.NDArray[np.float64]
+    doubtful: npt.NDArray[np.bool_] | None = None
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -191,7 +197,8 @@ def answer_faces(
     probs = predictions.probs.copy()
     wrong = (faces.labels + 1) % probs.shape[1]
     probs[~faces.found] = np.eye(probs.shape[1])[wrong[~faces.found]]
-    return Answers(**vars(faces), probs=probs)
+    doubtful = QualityGate(device=classifier.device).doubtful(faces.crops)
+    return Answers(**vars(faces), probs=probs, doubtful=doubtful)
 
 
 def answer_pictures(
@@ -272,6 +279,7 @@ def of_pose(answers: Answers, pose: Pose) -> Answers:
         found=answers.found[kept],
         turned=answers.turned[kept],
         probs=answers.probs[kept],
+        doubtful=None if answers.doubtful is None else answers.doubtful[kept],
     )
 
 
@@ -300,7 +308,7 @@ def summarize(
     correct = answers.correct
     confusion = confusion_matrix(answers.labels, answers.predicted, len(spec.labels))
     found = answers.found
-    answered = found & (answers.confidence >= spec.uncertain_below)
+    answered = found & ~are_uncertain(answers.probs, spec.uncertain_below, answers.doubtful)
     truth, probs = answers.labels[found], answers.probs[found]
     per_class = {
         label: {"n": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
@@ -336,6 +344,7 @@ def summarize(
         pipeline=pose is not None,
         pose=pose or "all",
         uncertain_below=spec.uncertain_below,
+        gated=answers.doubtful is not None,
         expect="balanced" if balanced else "",
         classes="ferplus" if spec.labels == FERPLUS_EXPRESSIONS else "",
     )

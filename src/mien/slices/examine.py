@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.alignment import FRONT_NOSE_OFFSET, align_faces
-from mien.classifier import ExpressionClassifier
+from mien.classifier import ExpressionClassifier, are_uncertain
 from mien.datasets import EVERY_SPLIT, HEAD_VIEWS, FaceCrops, LabelledPicture
 from mien.detection import FaceDetector
 from mien.errors import DatasetError, ModelError, SourceError
 from mien.evaluate import turn_of
+from mien.quality import QualityGate
 from mien.slices.degrade import SLICES, STANDARD_FACE, FacePlace, Slice, directions
 from mien.slices.result import AS_IT_IS, LevelFigures, Sliced, SliceFigures
 from mien.sources import open_source
@@ -29,19 +30,24 @@ def _silent(done: int, total: int) -> None:
     """No progress."""
 
 
+#: What is said of N faces: `(N, 7)`, and which of it is `uncertain`, `(N,)`.
+Said = tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]
+
+
 class Reader(Protocol):
     """Something that reads faces: it looks at them one by one and answers about all at once."""
 
     name: str
     version: str
     uncertain_below: float
+    gated: bool
     views: Views
 
     def look(self, image: UInt8Array, face: Detections | None) -> None:
         """See a picture `(H, W, 3)` with its one face, or a crop `(S, S)` and None."""
 
-    def answers(self) -> npt.NDArray[np.float64]:
-        """`(N, 7)`, of all faces since the last answers, in their order."""
+    def answers(self) -> Said:
+        """Of all faces since the last answers, in their order."""
 
 
 class _Classifier:
@@ -50,6 +56,8 @@ class _Classifier:
     Raises:
         ModelError: its classes are not the seven expressions.
     """
+
+    gated = True
 
     def __init__(self, classifier: ExpressionClassifier, *, views: Views = "single") -> None:
         spec = classifier.spec
@@ -61,13 +69,13 @@ class _Classifier:
         self.name, self.version = spec.name, spec.version
         self.uncertain_below = spec.uncertain_below
         self.views: Views = views
-        self._classifier = classifier
+        self._classifier, self._gate = classifier, QualityGate()
         self._crops: list[UInt8Array] = []
 
-    def answers(self) -> npt.NDArray[np.float64]:
-        probs = self._classifier.predict(self._crops, views=self.views).probs
-        self._crops = []
-        return probs
+    def answers(self) -> Said:
+        crops, self._crops = np.stack(self._crops), []
+        probs = self._classifier.predict(crops, views=self.views).probs
+        return probs, are_uncertain(probs, self.uncertain_below, self._gate.doubtful(crops))
 
 
 class CropReader(_Classifier):
@@ -136,11 +144,11 @@ def read_level(
                 reader.look(*item)
     reads, said = [], []
     for reader in readers:
-        probs = np.zeros((len(labels), len(EXPRESSIONS)))
+        probs, answered = np.zeros((len(labels), len(EXPRESSIONS))), np.zeros(len(labels), bool)
         if found.any():
-            probs[found] = reader.answers()
+            probs[found], uncertain = reader.answers()
+            answered[found] = ~uncertain
         right = found & (probs.argmax(1) == labels)
-        answered = found & (probs.max(1) >= reader.uncertain_below)
         reads.append(_Read(right, found, answered))
         said.append(probs)
     return reads, said
@@ -344,5 +352,5 @@ def sliced(
     """A reader's figures with what they are figures of."""
     return Sliced(
         reader.name, reader.version, name, split, reader.views, pipeline, pose, sample, seed,
-        reader.uncertain_below, tuple(figures),
+        reader.uncertain_below, tuple(figures), gated=reader.gated,
     )  # fmt: skip

@@ -76,6 +76,7 @@ class Sliced:
         uncertain_below: the confidence below which the model calls itself uncertain; 0 for a
             program that always answers.
         slices: the figures.
+        gated: as in `Evaluation`.
     """
 
     model: str
@@ -89,6 +90,7 @@ class Sliced:
     seed: int
     uncertain_below: float
     slices: tuple[SliceFigures, ...]
+    gated: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; each level also with its `accuracy` and `accuracy_ci95`."""
@@ -96,6 +98,8 @@ class Sliced:
         for made, figures in zip(values["slices"], self.slices, strict=True):
             for level, own in zip(made["levels"], figures.levels, strict=True):
                 level |= {"accuracy": own.accuracy, "accuracy_ci95": list(own.interval)}
+        if not self.gated:
+            del values["gated"]  # as in files from before there was such a thing
         return values
 
     @classmethod
