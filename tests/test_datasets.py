@@ -201,11 +201,14 @@ def test_kdef_names_and_ck48(tmp_path: Path) -> None:
     kdef = load_crops(tmp_path / "kdef", "all")
     assert [EXPRESSIONS[x] for x in kdef.labels] == ["angry", "fear", "happy"]
     assert kdef.groups == ("F01", "M12", "F01")  # both sessions of a person are one group
+    views = {p.path.stem: p.view for p in load_pictures(tmp_path / "kdef")}
+    assert views == {"AF01ANS": "front", "BF01HAHL": "half left", "AM12AFFR": "full right"}
     for name in ("contempt/S138_008_00000007.png", "anger/S010_004_00000017.png"):
         save(tmp_path / "ck48" / name)
     assert load_crops(tmp_path / "ck48", "all").groups == ("S010",)
     kept = load_crops(tmp_path / "ck48", "all", classes=(*EXPRESSIONS, "contempt"))
     assert kept.groups == ("S010", "S138")
+    assert {p.view for p in load_pictures(tmp_path / "ck48")} == {""}
     assert kept.labels.tolist() == [0, 7]
 
 

@@ -11,6 +11,7 @@ from mien.classifier import ExpressionClassifier
 from mien.cli import main
 from mien.errors import ConfigError, DivergedError
 from mien.evaluate import summarize
+from mien.slices import SLICES
 from mien.study import StudyResult, Trial, format_study, load_study, read_result
 from mien.study.bench import run_study
 from mien.training.optimizer import make_optimizer
@@ -121,6 +122,8 @@ def test_what_was_interrupted_goes_on(folder: Path, tmp_path: Path) -> None:
         ('name = "small"', "", "lacks `name`"),
         ("seeds = [0, 1]", "seeds = [0.5]", "expected whole numbers"),
         ("seeds = [0, 1]", "sheep = 3", "unknown key 'sheep'"),
+        ("seeds = [0, 1]", "slices = -1", "slices: expected a number of rows, 0 or more"),
+        ("seeds = [0, 1]", 'slices = "all"', "slices: expected int"),
         ('name = "longer"', 'name = "as it is"', "names of their own"),
         ('set = ["fit.epochs=1"]', "set = [1]", "expected texts"),
         ("[[variants]]", "[variants", "not valid TOML"),
@@ -228,3 +231,20 @@ def test_a_study_from_before_a_key_was_introduced_is_finished(tmp_path: Path) ->
     assert again == first
     assert not any("epoch" in line for line in lines)  # nothing was trained again
     assert json.loads(saved.read_text()) == record  # nor examined
+    assert "as it is | blur" not in format_study(again)
+
+    hard = replace(study, slices=7)
+    found = run_study(hard, tmp_path / "crops", tmp_path / "runs", threads=1, note=lines.append)
+    assert not any("epoch" in line for line in lines)  # examined anew, and not trained
+    (trial,) = found.trials
+    assert trial.sliced is not None
+    assert replace(trial, sliced=None) == first.trials[0]
+    assert [figures.name for figures in trial.sliced.slices] == [part.name for part in SLICES]
+    assert {level.n for figures in trial.sliced.slices for level in figures.levels} == {7}
+    assert StudyResult.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    mean = sum(level.right for level in trial.sliced.slices[0].levels[1:]) / 21
+    head, _, row, _, note = format_study(found).splitlines()[-5:]
+    assert head.startswith("| variant | as it is | blur | JPEG | resolution | brightness |")
+    assert row.split(" | ")[0] == "| as it is"
+    assert row.split(" | ")[2] == f"{mean:.1%}"
+    assert note.startswith("7 rows of PublicTest, the same for all variants")

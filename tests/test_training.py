@@ -831,9 +831,9 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main([*arguments[:5]]) == 2
     assert "say how to train by --recipe" in capsys.readouterr().err
     assert main(["evaluate", "--data", "x", "--recipe", "ckplus"]) == 2
-    assert "--recipe: says how --folds trains" in capsys.readouterr().err
+    assert "--recipe: goes with --folds only" in capsys.readouterr().err
     assert main([*arguments[:3], *two]) == 2
-    assert "changes the recipe of --folds" in capsys.readouterr().err
+    assert "--set: goes with --folds only" in capsys.readouterr().err
 
 
 def test_a_run_is_not_replaced_by_another(tmp_path: Path) -> None:

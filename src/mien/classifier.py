@@ -34,6 +34,23 @@ _PLACES = 9  # along each side of the crop
 _SHIFT = 1 / 16  # of the view `shifts`: in sides of the crop
 
 
+def are_uncertain(
+    probs: npt.NDArray[np.float64],
+    below: float,
+    doubtful: npt.NDArray[np.bool_] | None = None,
+) -> npt.NDArray[np.bool_]:
+    """Which of N answers are `uncertain`: `(N,)`. The one place where that is decided.
+
+    Args:
+        probs: `(N, K)`.
+        below: the confidence from which on they are not, 0..1.
+        doubtful: `(N,)`, which of the faces cannot be read (`FaceQuality.doubtful`); None where
+            nobody has looked.
+    """
+    unsure = np.asarray(probs.max(1, initial=0) < below)
+    return unsure if doubtful is None else unsure | doubtful
+
+
 @dataclass(frozen=True)
 class Predictions:
     """The answers for N crops in K classes, as arrays.
@@ -42,7 +59,8 @@ class Predictions:
         probs: calibrated probabilities `float64 (N, K)`; each row sums to 1.
         logits: the network's raw answers `float32 (N, K)`.
         embeddings: `float32 (N, D)`, the features behind the answer.
-        uncertain: `bool (N,)`, True where the confidence is below the model's threshold.
+        uncertain: `bool (N,)`, True where the confidence is below the model's threshold; the
+            quality of the faces has no say in it here (`are_uncertain`).
         labels: the classes, in the order of the columns.
         attention: `float32 (N, h, w)` in 0..1, where the network looked, from the top left to the
             bottom right of the crop; None for networks that look everywhere.
@@ -182,7 +200,7 @@ class ExpressionClassifier:
 
     def with_probs(self, predictions: Predictions, probs: npt.NDArray[np.float64]) -> Predictions:
         """The same answers with other probabilities `(N, K)`, and what is uncertain of those."""
-        uncertain = probs.max(1, initial=0) < self.spec.uncertain_below
+        uncertain = are_uncertain(probs, self.spec.uncertain_below)
         return replace(predictions, probs=probs, uncertain=uncertain)
 
     def balanced(self, predictions: Predictions) -> Predictions:
@@ -311,7 +329,7 @@ class ExpressionClassifier:
             probs,
             logits,
             np.concatenate([answer.embedding for answer in answers]),
-            probs.max(1) < self.spec.uncertain_below,
+            are_uncertain(probs, self.spec.uncertain_below),
             self.spec.labels,
             np.concatenate(maps) if maps else None,
         )

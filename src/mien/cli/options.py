@@ -16,6 +16,7 @@ from mien.cli.exits import say
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mien.datasets import FaceCrops
     from mien.training.recipe import Recipe
 
 Parser = argparse.ArgumentParser
@@ -69,6 +70,32 @@ def say_left_out(data: str, classes: Sequence[str], split: str = "all") -> None:
     if found := left_out(data, classes, split):
         names = ", ".join(f"{name} ({count:,})" for name, count in sorted(found.items()))
         say(f"mien: {data}: left out, as none of the classes {', '.join(classes)}: {names}")
+
+
+def say_learned(data: str, split: str) -> None:
+    """Say that rows of `--data` that are examined may be those that the model learned from."""
+    from mien.datasets import EVERY_SPLIT, read_rows
+
+    if split == EVERY_SPLIT and any(row.split == "Training" for row in read_rows(data)):
+        say(
+            f"mien: {data}: its Training rows count too. Of a model that has learned from them, "
+            "the figures are better than it is: choose others by --split PublicTest"
+        )
+
+
+def rows_to_calibrate(rows: FaceCrops, training: FaceCrops) -> FaceCrops:
+    """Those that do not stand among the training rows; says how many do.
+
+    Raises:
+        DatasetError: none is left.
+    """
+    fresh = rows.without(training)
+    if len(fresh) < len(rows):
+        say(
+            f"mien: calibrates on {len(fresh):,} of {len(rows):,} rows: the others stand, pixel "
+            "for pixel, among the Training rows"
+        )
+    return fresh
 
 
 def say_oblong(data: str, advice: str) -> bool:

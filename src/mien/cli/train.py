@@ -16,6 +16,7 @@ from mien.cli.options import (
     add_training,
     check_training,
     chosen_recipe,
+    rows_to_calibrate,
     say_left_out,
     say_oblong,
 )
@@ -47,7 +48,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     export = verbs.add_parser("export", help="make a calibrated ONNX model of a checkpoint")
     add = export.add_argument
     add("checkpoint", help="a checkpoint, or the folder that `mien train` wrote it to")
-    add_data(export, "the same set: calibrates on the rows that were watched")
+    add_data(export, "the same set: calibrates on rows that were watched, and not learned from")
     add_model_out(export)
     add("--half", action="store_true", help="store weights in 16 bits, at half the size")
     export.set_defaults(run=_export)
@@ -171,7 +172,7 @@ def _export(options: argparse.Namespace) -> int:
     spec = export(
         recipe,
         network,
-        calibration,
+        rows_to_calibrate(calibration, train),
         Path(options.out),
         data_sha256=data_sha256,
         shares=class_shares(train.labels, len(train.classes), recipe.data.balance),

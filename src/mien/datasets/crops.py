@@ -100,6 +100,25 @@ class FaceCrops:
             self.classes,
         )
 
+    def unseen(self, training: FaceCrops) -> npt.NDArray[np.bool_]:
+        """`(N,)`: which rows do not stand, pixel for pixel, among the training rows."""
+        known = set(training.pixel_hashes())
+        return np.array([digest not in known for digest in self.pixel_hashes()])
+
+    def without(self, training: FaceCrops) -> FaceCrops:
+        """Those rows: of others, a network that has learned from them is too sure.
+
+        Raises:
+            DatasetError: all of them stand among the training rows.
+        """
+        fresh = self.unseen(training)
+        if not fresh.any():
+            raise DatasetError(
+                f"all {len(self):,} rows to calibrate on stand, pixel for pixel, among the "
+                "Training rows. Give others"
+            )
+        return self.select(fresh)
+
     def pixel_hashes(self) -> list[bytes]:
         """One digest per image: equal if and only if the pixels are identical."""
         return [pixel_hash(image) for image in self.images]

@@ -27,6 +27,7 @@ from mien.adapters import AFFECTNET_EXPRESSIONS, RAFDB_EXPRESSIONS
 from mien.datasets.rows import (
     CLASS_ALIASES,
     FERPLUS_COLUMNS,
+    HEAD_VIEWS,
     NO_SPLIT,
     SPLITS,
     Row,
@@ -52,6 +53,7 @@ _KDEF: Final = {
     "AF": "fear", "AN": "angry", "DI": "disgust", "HA": "happy", "NE": "neutral", "SA": "sad",
     "SU": "surprise",
 }  # fmt: skip
+_KDEF_VIEWS: Final = dict(zip(("S", "HL", "HR", "FL", "FR"), HEAD_VIEWS, strict=True))
 
 _KDEF_NAME: Final = re.compile(r"[AB]([FM]\d\d)(AF|AN|DI|HA|NE|SA|SU)(S|HL|HR|FL|FR)", re.I)
 #: File names that say whom they show: CK+48's S010_004_00000017, and 12_3, of the person, or of one
@@ -257,7 +259,9 @@ def _class_folders(path: Path) -> Iterator[Row]:
             continue
         kdef = _KDEF_NAME.fullmatch(file.stem)
         if kdef:
-            row = Row(str(file), _KDEF[kdef[2].upper()], file, _split(file, path), kdef[1].upper())
+            person, expression, view = (part.upper() for part in kdef.groups())
+            split = _split(file, path)
+            row = Row(str(file), _KDEF[expression], file, split, person, view=_KDEF_VIEWS[view])
         elif file.parent == path and path.name.lower() not in CLASS_ALIASES:
             continue  # a picture beside the folders has no class
         else:

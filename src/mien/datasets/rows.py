@@ -51,6 +51,9 @@ CLASS_ALIASES: Final = {
     "contemptuous": "contempt",
 }
 
+#: From where a picture shows its face, where its data set says so.
+HEAD_VIEWS: Final = ("front", "half left", "half right", "full left", "full right")
+
 _SPLIT_ALIASES: Final = {
     "training": "Training",
     "train": "Training",
@@ -85,6 +88,7 @@ class Row:
         split: one of `SPLITS`, or `NO_SPLIT` where the data set knows none.
         group: the person or session it shows; empty when unknown. Folds must not cut through it.
         votes: FER+ votes in the order of `FERPLUS_COLUMNS`, or None.
+        view: one of `HEAD_VIEWS`; empty when unknown.
     """
 
     name: str
@@ -93,6 +97,7 @@ class Row:
     split: str = NO_SPLIT
     group: str = ""
     votes: tuple[int, ...] | None = None
+    view: str = ""
 
     def gray(self) -> UInt8Array:
         """The picture in grey, `uint8 (H, W)`.

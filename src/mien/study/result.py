@@ -1,9 +1,9 @@
-"""What came of a study, and its table. Imports errors, evaluate and metrics."""
+"""What came of a study, and its table. Imports errors, evaluate, metrics and slices."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from mien.errors import ConfigError
 from mien.evaluate import Evaluation
 from mien.metrics import paired_difference
+from mien.slices import AS_IT_IS, Sliced
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Trial:
         core_hours: processor time that it took here.
         evaluations: `single`, `flip`, then `pictures`, seen from the front.
         correct: which watched rows were read rightly with the mirror image, `0` or `1` each.
+        sliced: some of them degraded, with one view; None where the study does not ask for it.
         failure: why it could not be finished, and then there are no figures; empty otherwise.
     """
 
@@ -43,6 +45,7 @@ class Trial:
     evaluations: tuple[Evaluation, ...] = ()
     correct: str = ""
     failure: str = ""
+    sliced: Sliced | None = None
 
     @property
     def single(self) -> Evaluation:
@@ -61,13 +64,16 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return {**asdict(self), "evaluations": [e.to_dict() for e in self.evaluations]}
+        values = {**asdict(self), "evaluations": [e.to_dict() for e in self.evaluations]}
+        del values["sliced"]
+        return values | ({"sliced": self.sliced.to_dict()} if self.sliced else {})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Trial:
         """Read back what `to_dict` gave."""
         evaluations = tuple(Evaluation.from_dict(e) for e in values["evaluations"])
-        return cls(**{**values, "evaluations": evaluations})
+        sliced = Sliced.from_dict(values["sliced"]) if "sliced" in values else None
+        return cls(**{**values, "evaluations": evaluations, "sliced": sliced})
 
 
 @dataclass(frozen=True)
@@ -160,8 +166,34 @@ def format_study(result: StudyResult) -> str:
         f"{', '.join(sets) or 'no pictures'} with one view; "
         f"{seeds} seed{'s' if seeds > 1 else ''} each. Differences in points with their "
         "95% interval over the rows: it does not hold what another seed would change.",
+        *_degraded(groups),
     ]
     return "\n".join(lines)
+
+
+def _degraded(groups: Mapping[str, Sequence[Trial]]) -> list[str]:
+    """Lines on degraded rows, where the study asks for them."""
+    shown = {name: [t.sliced for t in trials if t.sliced] for name, trials in groups.items()}
+    first = next((sliced for group in shown.values() for sliced in group), None)
+    if first is None:
+        return []
+    ways = [figures.name for figures in first.slices]
+    lines = ["", f"| variant | {AS_IT_IS} | {' | '.join(ways)} |", "|---" * (len(ways) + 2) + "|"]
+    for name, group in shown.items():
+        if group:
+            plain = fmean(s.slices[0].level(AS_IT_IS).accuracy for s in group)
+            cells = [
+                fmean(v.accuracy for s in group for v in s.slices[i].levels if v.level != AS_IT_IS)
+                for i in range(len(ways))
+            ]
+            lines.append(f"| {name} | {' | '.join(f'{cell:.1%}' for cell in [plain, *cells])} |")
+    n = first.slices[0].level(AS_IT_IS).n
+    return [
+        *lines,
+        "",
+        f"{n:,} rows of PublicTest, the same for all variants, with one view: as they are, and "
+        "made worse in nine ways (docs/robustness.md), the mean over the amounts of each.",
+    ]
 
 
 def _rarest(evaluation: Evaluation) -> str:

@@ -80,7 +80,7 @@ def fuse(
         method: one of `METHODS`.
         train: rows that `linear` and `stack` learn from.
         calibration: rows that choose the weights of `logprob`, the temperature and the threshold
-            of `uncertain`.
+            of `uncertain`; none that stand in `train` (`FaceCrops.without`).
         file: the ONNX file to write.
         name, version: what the fusion is called.
         views: how many times each Training row is shown, each time varied anew.
