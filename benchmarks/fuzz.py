@@ -3,10 +3,11 @@
     python scripts/sample_portrait.py
     python benchmarks/fuzz.py --pictures 20000 --videos 2000
 
-Takes the sample portrait in every format that mien reads, and short videos of it in several
-containers and codecs (and what lies in `--corpus`), damages each copy in one of many ways (bits
-flipped, bytes overwritten, cut off, doubled, taken from another file, lengths made huge), and hands
-it to `Analyzer.stream` in a process of its own. Good answers are a result and a `MienError`. Bad
+Takes the sample portrait in every format that mien reads, and as PostScript, which nobody must run,
+short videos of it in several containers and codecs, and what lies in `--corpus`. Damages each copy
+in one of many ways (bits flipped, bytes overwritten, cut off, doubled, taken from another file,
+lengths made huge), and hands it to `Analyzer.stream` in another process, which goes on to the next
+one unless the answer was bad. Good answers are a result and a `MienError`. Bad
 are any other exception, a process that dies, more than 10 seconds, and more than 2 GB of memory;
 such files are kept in `--keep`. Every file follows from `--seed` and its number.
 """
@@ -33,7 +34,15 @@ from PIL import Image
 
 LONGEST_S = 10.0
 MOST_MB = 2048.0
-PICTURES = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tiff": "TIFF"}
+PICTURES = (
+    (".jpg", "JPEG"),
+    (".png", "PNG"),
+    (".webp", "WEBP"),
+    (".bmp", "BMP"),
+    (".tiff", "TIFF"),
+    (".avif", "AVIF"),
+    (".jpg", "EPS"),
+)
 VIDEOS = (
     (".mp4", "libx264"),
     (".mkv", "libx264"),
@@ -106,14 +115,14 @@ class Worker:
 def picture_corpus(portrait: Image.Image) -> dict[str, list[bytes]]:
     """The portrait in every format: in colour, grey, with transparency, in 16 bits, in one."""
     found: dict[str, list[bytes]] = {}
-    for suffix, kind in PICTURES.items():
+    for suffix, kind in PICTURES:
         for mode in ("RGB", "L", "RGBA", "I;16", "1"):
             file = io.BytesIO()
             try:
                 grey = np.asarray(portrait.convert("L")).astype(np.uint16) * 257
                 image = Image.fromarray(grey) if mode == "I;16" else portrait.convert(mode)
                 image.save(file, kind)
-            except (OSError, KeyError):
+            except (OSError, KeyError, ValueError):
                 continue  # this format does not know this mode
             found.setdefault(suffix, []).append(file.getvalue())
     return found

@@ -1,7 +1,8 @@
 """Faces that are to be hidden are hidden: on the command line, and on the server to the end."""
 
+import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,10 +13,11 @@ from PIL import Image
 
 from mien.annotate import annotate, anonymize
 from mien.cli import main
+from mien.hiding import FaceHider
 from mien.pipeline import Analyzer
 from mien.server.jobs import UPLOAD, Job, Jobs
 from mien.sources import open_source
-from mien.types import Frame, UInt8Array
+from mien.types import Detections, FaceResult, Frame, UInt8Array
 from tests.films import write_film
 from tests.servers import running
 from tests.test_server_videos import ended, result, send
@@ -81,6 +83,54 @@ def test_a_videos_copy(clip: Path, seen: Seen, tmp_path: Path) -> None:
         out = tmp_path / f"copy{len(flags)}.mp4"
         assert main(["analyze", str(clip), "--out", str(out), "--quiet", *flags]) == 0
         assert seen(out) == faces
+
+
+def test_faces_that_results_leave_out(
+    analyzer: Analyzer, portrait_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of faces that are not sure enough for results, a copy shows none either."""
+    out = tmp_path / "copy.png"
+    command = ["analyze", str(portrait_file), "--out", str(out), "--quiet", "--anonymize", "--json"]
+    assert main([*command, "--min-score", "0.99"]) == 0
+    assert json.loads(capsys.readouterr().out)["faces"] == []
+    assert not analyzer.analyze_frame(Frame(np.asarray(Image.open(out)))).faces
+
+
+class Blind:
+    """A detector that sees nothing by itself."""
+
+    min_score = 0.9
+
+    def find(self, _frame: Frame) -> Detections:
+        return Detections.empty()
+
+
+def test_a_face_that_is_missed_for_a_moment(analyzer: Analyzer, portrait: UInt8Array) -> None:
+    """Its place stays hidden, larger and larger, as long as the tracker would wait for it."""
+    faces = analyzer.analyze_frame(Frame(portrait)).faces
+    hider = FaceHider(Blind())  # type: ignore[arg-type]
+
+    def hidden(at_s: float, faces: Sequence[FaceResult] = (), source: str = "v") -> int:
+        copy = hider.hide(Frame(portrait, source, time_s=at_s), faces)
+        return int((copy != portrait).any(2).sum())
+
+    seen = hidden(0.0, faces)
+    assert seen > 1000
+    missed = [hidden(at_s) for at_s in (0.04, 0.2, 1.4)]
+    assert seen <= missed[0] < missed[1] < missed[2]
+    assert hidden(1.6) == 0
+    hidden(2.0, faces)
+    assert hidden(2.1, faces) == seen  # it is back, and nothing trails behind it
+    assert hidden(2.2, source="w") == 0  # another film
+    hidden(2.3, faces, "w")
+    assert hidden(0.0, source="w") == 0  # the same from its beginning
+
+
+def test_what_the_detector_is_unsure_of(analyzer: Analyzer) -> None:
+    sure = analyzer.detector.min_score
+    hider = FaceHider(analyzer.detector)
+    assert hider._detector.min_score < sure == analyzer.detector.min_score
+    assert hider._detector._network is analyzer.detector._network  # opened once
 
 
 # ---- the server ----

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from mien.batch import Settings, Shard
+from mien.batch import Settings, Shard, run_batch
 from mien.batch.folder import BatchFolder, durable
 from mien.batch.inputs import Input
 from mien.batch.partitions import is_whole, read_record
@@ -108,6 +108,26 @@ def test_stopped_and_continued_anywhere(
     assert len(listed(out / "manifest.jsonl")) == 9
 
 
+def test_the_tables_are_there_from_the_beginning(
+    tmp_path: Path, pictures: Path, inline: list[int]
+) -> None:
+    """Who is killed cannot write them at the end."""
+    out = tmp_path / "out"
+    inline[0] = 2
+    with pytest.raises(KeyboardInterrupt):
+        batch([str(pictures)], out, part_size=3)
+    inline[0] = 10**9
+    (out / "manifest.jsonl").unlink()
+    found = []
+
+    def look(_done: int, _total: int) -> None:
+        found.append(len(listed(out / "manifest.jsonl")))
+
+    batch([str(pictures)], out, part_size=3, on_progress=look)
+    assert found[0] == 6
+    assert len(listed(out / "manifest.jsonl")) == 9
+
+
 # Damage, and things that do not fit.
 
 
@@ -125,6 +145,27 @@ def test_a_truncated_partition_is_done_again(
     assert summary.before == 6
     assert rows(tmp_path / "out") == truth
     assert file.read_bytes() == whole
+
+
+def test_shards_of_different_counts_leave_each_other_alone(
+    tmp_path: Path, pictures: Path, truth: list[Row], inline: list[int]
+) -> None:
+    """Two at once on the same parts: what the one has begun, the other does not sweep up."""
+    out = tmp_path / "out"
+    batch([str(pictures)], out, shard=Shard(2, 2), part_size=3)
+    other = BatchFolder(out)
+    number = other.parts()[0].number
+    begun = other.segment(number, 0).with_name(".000000.jsonl.tmp")
+    with other.at_work(), other.trying("000000"), durable(other.partition(number)) as file:
+        begun.write_bytes(b"half")
+        batch([str(pictures)], out, part_size=3)
+        assert rows(out) == truth
+        file.write(other.partition(number).read_bytes())
+    assert begun.exists()
+    batch([str(pictures)], out, shard=Shard(1, 3), part_size=3)
+    assert not begun.parent.exists()  # nobody else is there any more
+    assert rows(out) == truth
+    assert not list(out.rglob("*.tmp"))
 
 
 def test_a_full_disk(
@@ -252,6 +293,64 @@ def test_failures_are_tried_again_when_asked_for(
         batch([str(own)], out, retry_failed=True, shard=Shard(1, 2))
 
 
+def test_who_is_tried_again_and_stopped_counts_once(
+    tmp_path: Path, own: Path, inline: list[int]
+) -> None:
+    """It failed, failed again, and was to be tried a third time."""
+    out = tmp_path / "out"
+    batch([str(own)], out, part_size=3)
+    batch([str(own)], out, part_size=3, retry_failed=True)
+    inline[0] = 0
+    for _ in range(2):  # what is planned already is not planned once more
+        with pytest.raises(KeyboardInterrupt):
+            batch([str(own)], out, part_size=3, retry_failed=True)
+        sources = [row["source"] for row in listed(out / "manifest.jsonl")]
+        assert len(sources) == len(set(sources)) == 9
+        assert len(listed(out / "failures.jsonl")) == 1
+    assert len(BatchFolder(out).parts()) == 5
+    shutil.copy(own / "100.png", own / "broken.jpg")
+    inline[0] = 10**9
+    totals = batch([str(own)], out, part_size=3).totals
+    assert (totals.inputs, totals.failed, len(rows(out))) == (9, 0, 9)
+
+
+def test_a_batch_goes_on_from_another_folder(
+    tmp_path: Path, own: Path, inline: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path means what it meant, also in a manifest, also to who fills a gap."""
+    out = tmp_path / "out"
+    (own / "list.csv").write_text("path\n100.png\n")
+    monkeypatch.chdir(own.parent)
+    assert batch([own.name, f"{own.name}/list.csv"], out, part_size=3).totals.inputs == 9
+    before = rows(out)
+    assert all(Path(row["source"]).is_absolute() for row in before)
+    monkeypatch.chdir(tmp_path / "out")
+    (out / "results/part-000000.parquet").unlink()
+    totals = batch([str(own)], out, part_size=3).totals
+    assert (totals.inputs, totals.failed) == (9, 1)
+    assert [row["source"] for row in rows(out)] == [row["source"] for row in before]
+    monkeypatch.chdir(own)
+    assert batch(["../own/list.csv", "."], out, part_size=3).totals.inputs == 9
+
+
+def test_a_workers_model_lies_where_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.onnx").write_bytes(b"x")
+    settled = Settings(model="mine.onnx", temporal="gone.onnx").settled()
+    assert (settled.model, settled.temporal) == (str(tmp_path / "mine.onnx"), "gone.onnx")
+    (tmp_path / "mien-s").write_bytes(b"x")
+    assert Settings(model="mien-s").settled().model == "mien-s"  # names come first
+
+
+def test_an_address_is_no_folder_for_results(
+    tmp_path: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"^s3://bucket/out: .*a folder.*copy"):
+        run_batch([str(own)], "s3://bucket/out")
+    assert [each.name for each in tmp_path.iterdir()] == ["own"]
+
+
 def test_new_inputs_are_added(tmp_path: Path, own: Path, inline: list[int]) -> None:
     batch([str(own)], tmp_path / "out")
     shutil.copy(own / "100.png", own / "added.png")
@@ -355,7 +454,7 @@ def test_a_ray_that_is_not_there(
 
 
 def test_a_worker_of_another_version_refuses(tmp_path: Path) -> None:
-    order = Order(Settings(), str(tmp_path), str(tmp_path), version="0.0.1")
+    order = Order(Settings(), str(tmp_path), version="0.0.1")
     with pytest.raises(ConfigError, match=r"but 0\.0\.1 where the batch was started"):
         Worker(order)
 

@@ -109,7 +109,7 @@ def test_a_row_that_names_no_file_costs_only_itself(
     assert [row["path"] for row in rows(tmp_path / "out")] == ["100.png", "110.png"]
     failures = (tmp_path / "out/failures.jsonl").read_text()
     assert "no kind of address that is known" in failures
-    assert "./0: cannot be read" in failures
+    assert "/0: cannot be read" in failures
 
 
 def test_one_file_written_in_two_ways(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.batch import Settings, run_batch
+from mien.batch.folder import BatchFolder
 from mien.batch.plan import Part
 from mien.batch.schedule import AnalyzePart, AnalyzeSegment, JoinSegments, Outcome, Schedule
 from mien.batch.video import WARM_UP_S, Cut, _cuts, find_cuts, join_segments, own_faces
+from mien.batch.worker import Order, Worker
 from mien.sources import Span, open_source
 from mien.types import EXPRESSIONS, FaceResult, FrameResult, UInt8Array
 from tests.batches import analyzer, inline, listed, part_of, rows
@@ -195,6 +197,18 @@ def test_stopped_between_the_segments(
     assert max(differences(rows(tmp_path / "out"), whole)) < 0.1
 
 
+def test_segments_that_another_run_has_joined(
+    tmp_path: Path, video: Path, inline: list[int]
+) -> None:
+    """The video is read as a whole: it costs time, and no row."""
+    inline[0] = 0
+    with pytest.raises(KeyboardInterrupt):
+        run_batch([str(video)], tmp_path / "out", settings=VIDEO)
+    (part,) = BatchFolder(tmp_path / "out").parts()
+    worker = Worker(Order(VIDEO, str(tmp_path / "out")))
+    assert worker.do(JoinSegments(part, (cut_of(0), cut_of(1)))) == Outcome(misfit=True)
+
+
 def test_a_damaged_video_keeps_what_comes_before(
     tmp_path: Path, portrait: UInt8Array, inline: list[int]
 ) -> None:
@@ -279,6 +293,67 @@ def test_a_video_whose_segments_fail_is_read_as_a_whole(how: str) -> None:
     schedule.finished(late, Outcome())  # comes too late, and is nothing to anyone
     schedule.finished(task, Outcome(1))
     assert schedule.is_finished
+
+
+def died_twice(schedule: Schedule, task: Any) -> None:
+    schedule.died(task, 0, "SIGSEGV")
+    assert schedule.next() == task
+    schedule.died(task, 0, "SIGSEGV")
+
+
+def test_a_video_ends_before_a_segment_that_ends_workers() -> None:
+    part = part_of("v.mp4", is_video=True)
+    schedule = Schedule([part])
+    task = schedule.next()
+    assert task is not None
+    cuts = tuple(map(cut_of, range(5)))
+    schedule.finished(task, Outcome(cuts=cuts))
+    first, second, third, late = (schedule.next() for _ in range(4))
+    assert first is not None
+    assert late is not None
+    schedule.finished(first, Outcome())
+    died_twice(schedule, third)
+    assert schedule.next() is None  # what follows is not wanted any more
+    schedule.died(late, 0, "SIGSEGV")  # and not tried again
+    assert schedule.next() is None
+    died_twice(schedule, second)  # it is over earlier still
+    joining = schedule.next()
+    reason = "v.mp4: ended the worker that read it, 2 times (SIGSEGV)"
+    assert joining == JoinSegments(part, cuts[:1], reason)
+    schedule.finished(joining, Outcome(1))
+    assert schedule.is_finished
+    assert schedule.done == 1
+
+
+def test_the_rows_before_a_segment_that_ends_workers(
+    tmp_path: Path, video: Path, whole: list[FrameResult], inline: list[int]
+) -> None:
+    """As those of a damaged video, they are kept, and it is listed as a failure."""
+    inline[0] = 0
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run_batch([str(video)], out, settings=VIDEO)
+    (part,) = BatchFolder(out).parts()
+    worker, schedule = Worker(Order(VIDEO, str(out))), Schedule([part])
+    task = schedule.next()
+    assert task is not None
+    schedule.finished(task, worker.do(task))
+    first, second = schedule.next(), schedule.next()
+    assert isinstance(first, AnalyzeSegment)
+    assert isinstance(second, AnalyzeSegment)
+    schedule.finished(first, worker.do(first))
+    died_twice(schedule, second)
+    joining = schedule.next()
+    assert joining is not None
+    schedule.finished(joining, worker.do(joining))
+    assert schedule.is_finished
+    inline[0] = 10**9
+    totals = run_batch([str(video)], out, settings=VIDEO).totals
+    assert (totals.failed, totals.frames) == (1, first.cut.frames)
+    assert [row["frame"] for row in rows(out)][-1] == first.cut.frames - 1 > 100
+    (failure,) = listed(out / "failures.jsonl")
+    assert failure["error"] == f"{video}: ended the worker that read it, 2 times (SIGSEGV)"
+    assert not list((out / ".mien/segments").iterdir())
 
 
 def test_the_warm_up_is_longer_than_a_face_is_remembered() -> None:

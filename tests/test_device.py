@@ -264,7 +264,7 @@ def test_workers_share_a_gpu(
     [
         ("cuda", {"CPU": 32.0, "GPU": 2.0}, {"num_cpus": 2, "num_gpus": 0.25}, "cuda", 8),
         ("cuda", {"CPU": 8.0, "GPU": 2.0}, {"num_cpus": 2, "num_gpus": 0.25}, "cuda", 4),
-        ("cuda", {"CPU": 32.0}, {"num_cpus": 2}, "cuda", 16),
+        ("cuda", {"CPU": 32.0}, {"num_cpus": 2, "num_gpus": 0.25}, "cuda", 0),  # they may come
         ("auto", {"CPU": 32.0, "GPU": 1.0}, {"num_cpus": 2, "num_gpus": 0.25}, "cuda", 4),
         ("auto", {"CPU": 32.0}, {"num_cpus": 2}, "cpu", 16),
         ("cpu", {"CPU": 32.0, "GPU": 2.0}, {"num_cpus": 2}, "cpu", 16),
@@ -288,19 +288,19 @@ def test_actors_ask_for_a_share_of_a_gpu(
     )
     crew: list[tuple[str, int]] = []
 
-    def work(_ray: Any, _schedule: Any, _hire: Any, order: Order, most: int) -> Any:
-        crew.append((order.settings.device, most))
+    def work(_ray: Any, _schedule: Any, _hire: Any, order: Order, wants: Any, _workers: Any) -> Any:
+        crew.append((order.settings.device, cluster._room(wants, there)))
         return SimpleNamespace(work=lambda _: None)
 
     monkeypatch.setattr(cluster, "import_module", lambda _: ray)
     monkeypatch.setattr(cluster, "_Crew", work)
-    order = Order(Settings(device=device, threads=2), "out", ".")
+    order = Order(Settings(device=device, threads=2), "out")
     cluster.run_ray(SimpleNamespace(), order, None, "auto", lambda _: None)  # type: ignore[arg-type]
     assert {key: asked.get(key) for key in ("num_cpus", "num_gpus")} == {"num_gpus": None} | asks
     assert crew == [(computes_on, actors)]
 
 
 def test_ray_chooses_which_gpu() -> None:
-    order = Order(Settings(device="cuda:1"), "out", ".")
+    order = Order(Settings(device="cuda:1"), "out")
     with pytest.raises(ConfigError, match=r"Ray chooses the GPU of each actor\. Say cuda"):
         cluster._wants(order, {"CPU": 4, "GPU": 4})

@@ -1,10 +1,12 @@
 """Model files describe themselves; altered ones and strangers are refused."""
 
 import json
+import math
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien import models
-from mien.classifier import ExpressionClassifier
+from mien.classifier import ExpressionClassifier, _Answer
 from mien.cli import main
 from mien.errors import ModelError
 from mien.models import METADATA_KEY, ModelEntry, ModelSpec, find_model, list_models
@@ -89,6 +91,75 @@ def test_strangers_are_refused(tmp_path: Path) -> None:
     onnx.save(model, str(tmp_path / "odd.onnx"))
     with pytest.raises(ModelError, match=r"unknown keys \['magic'\]"):
         ExpressionClassifier(tmp_path / "odd.onnx")
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({"input_px": 60}, r"expected 'pixels' to be float\[n,1,60,60\], found float\[n,1,44,44\]"),
+        ({"labels": ["a", "b", "c"], "class_shares": []}, r"'logits' to be float\[n,3\]"),
+        ({"labels": ["a"] * 7}, "different names"),
+        ({"labels": []}, "different names"),
+        ({"class_shares": [0.5, 0.5]}, "one for each of 7"),
+        ({"class_shares": [math.nan] * 7}, "class_shares: expected 0 to 1, got nan"),
+        ({"input_px": -1}, "input_px: expected 1 to 1024, got -1"),
+        ({"input_px": 60_000}, "input_px: expected 1 to 1024"),
+        ({"input_px": 44.0}, "input_px|integer"),
+        ({"input_px": "44"}, "integer"),
+        ({"temperature": 0}, "temperature: expected 0.001 to 1000, got 0"),
+        ({"temperature": math.nan}, "temperature"),
+        ({"temperature": math.inf}, "temperature"),
+        ({"temperature": "warm"}, "cannot be read"),
+        ({"ferplus_temperature": -1}, "ferplus_temperature"),
+        ({"std": 0}, "std"),
+        ({"mean": math.inf}, "mean"),
+        ({"crop_scale": 1e9}, "crop_scale"),
+        ({"uncertain_below": 2}, "uncertain_below"),
+        ({"background": "beach"}, "background to be one of keep, oval, found 'beach'"),
+    ],
+)
+def test_a_network_that_is_not_what_it_says(
+    tmp_path: Path, said: dict[str, Any], says: str
+) -> None:
+    """A file from anywhere may say anything; each of these would end in an exception, in answers
+    that are no numbers, or in all of the memory."""
+    model = onnx.load(str(find_model("mien-s").path))
+    (entry,) = (each for each in model.metadata_props if each.key == METADATA_KEY)
+    entry.value = json.dumps(json.loads(entry.value) | said)
+    onnx.save(model, str(tmp_path / "odd.onnx"))
+    with pytest.raises(ModelError, match=rf"odd\.onnx: .*{says}") as caught:
+        ExpressionClassifier(tmp_path / "odd.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_outputs_are_what_they_are_said_to_be(tmp_path: Path) -> None:
+    def opened(without: str = "", forget: bool = False) -> ExpressionClassifier:
+        model = onnx.load(str(find_model("mien-s").path))
+        outputs = model.graph.output
+        for output in [each for each in outputs if each.name == without]:
+            outputs.remove(output)
+        if forget:
+            for dim in model.graph.input[0].type.tensor_type.shape.dim:
+                dim.dim_param = "any"
+        onnx.save(model, str(tmp_path / "odd.onnx"))
+        return ExpressionClassifier(tmp_path / "odd.onnx")
+
+    for name in ("logits", "embedding", "ferplus"):
+        with pytest.raises(ModelError, match=f"{name!r} to be float.*, found nothing"):
+            opened(without=name)
+    with pytest.raises(ModelError, match=r"found float\[n,n,n,n\]"):
+        opened(forget=True)
+    assert opened().predict(np.zeros((1, 44, 44), np.uint8)).probs.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("answer", [np.full((1, 7), np.nan), np.zeros((1, 6))])
+def test_answers_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
+    classifier = ExpressionClassifier()
+    monkeypatch.setattr(
+        classifier, "_answer", lambda _crops: _Answer(answer, np.zeros((1, 1), np.float32), None)
+    )
+    with pytest.raises(ModelError, match="does not answer with 7 finite numbers"):
+        classifier.predict(np.zeros((1, 44, 44), np.uint8))
 
 
 def test_a_folder_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Pictures and videos of every kind come in right; bad ones are refused with a reason."""
 
 import io
+import os
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -10,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import EpsImagePlugin, Image, features
 
 from mien.errors import SourceError
 from mien.picture import looks_like_picture
@@ -401,6 +402,32 @@ def test_still_pictures_are_known_by_how_they_begin(form: str) -> None:
 @pytest.mark.parametrize("begin", [b"", b"RIFF\0\0\0\0AVI ", b"GIF89a......", b"%!PS-Adobe-3"])
 def test_others_are_not_taken_for_pictures(begin: bytes) -> None:
     assert not looks_like_picture(begin)
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n"
+
+
+@pytest.mark.parametrize("name", ["holiday.jpg", "holiday.eps", "holiday"])
+def test_postscript_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Pillow would give it to Ghostscript, and wait for that as long as it takes."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "gs").write_text('#!/bin/sh\ntouch "$0.ran"\n')
+    (programs / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # it remembers that there is none
+    (tmp_path / name).write_bytes(POSTSCRIPT)
+    with pytest.raises(SourceError, match="not a picture" if name.endswith("g") else name):
+        read(tmp_path / name)
+    assert [file.name for file in programs.iterdir()] == ["gs"]
+
+
+@pytest.mark.parametrize("form", ["jpeg", "png", "webp", "avif", "bmp", "tiff", "gif", "ppm"])
+def test_a_picture_is_known_by_its_content(tmp_path: Path, form: str) -> None:
+    if form == "avif" and not features.check("avif"):
+        pytest.skip("this build of Pillow does not write AVIF")
+    Image.fromarray(gradient()).save(tmp_path / "x.jpg", form)
+    assert read(tmp_path / "x.jpg").shape == (40, 60, 3)
 
 
 def test_what_is_no_source_is_said(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ few words come again and again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -84,12 +84,18 @@ def _shortened(name: str) -> str:
 def anonymize(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
     """A copy of an RGB picture `(H, W, 3)` in which every face is a few flat squares.
 
-    Means of large squares, unlike a blur, cannot be undone. A face that was not found stays as it
-    is, and so do hair, clothes and surroundings.
+    A face that was not found stays as it is: `mien.hiding` looks for more.
+    """
+    return hide_boxes(image, [face.box for face in faces])
+
+
+def hide_boxes(image: UInt8Array, boxes: Iterable[Sequence[float]]) -> UInt8Array:
+    """A copy of an RGB picture `(H, W, 3)` in which boxes `(x, y, w, h)` are a few flat squares.
+
+    Means of large squares, unlike a blur, cannot be undone. Hair, clothes and surroundings stay.
     """
     hidden: UInt8Array = np.array(image, np.uint8)
-    for face in faces:
-        x, y, w, h = face.box
+    for x, y, w, h in boxes:
         across, down = (
             (x - _AROUND * w, x + w + _AROUND * w),
             (y - _AROUND * h, y + h + _AROUND * h),

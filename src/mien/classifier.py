@@ -5,6 +5,7 @@ May import numpy, and from mien: errors, types, preprocess, metrics, models, inf
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -19,7 +20,14 @@ from mien.errors import ModelError
 from mien.inference import Network
 from mien.metrics import log_softmax, softmax
 from mien.models import ModelSpec, find_member, find_model
-from mien.preprocess import network_input, resize_crop, to_gray
+from mien.preprocess import (
+    BACKGROUNDS,
+    ILLUMINATIONS,
+    NORMALIZATIONS,
+    network_input,
+    resize_crop,
+    to_gray,
+)
 from mien.types import (
     FERPLUS_EXPRESSIONS,
     Float32Array,
@@ -32,6 +40,12 @@ _BATCH = 64  # crops per run: enough to fill the caches, little enough to hold t
 _COVER = 0.45  # of `evidence`: side of the square that covers a place, in sides of the crop
 _PLACES = 9  # along each side of the crop
 _SHIFT = 1 / 16  # of the view `shifts`: in sides of the crop
+#: How crops may be prepared.
+_WAYS: Final = {
+    "normalization": NORMALIZATIONS,
+    "illumination": ILLUMINATIONS,
+    "background": BACKGROUNDS,
+}
 
 
 def are_uncertain(
@@ -136,9 +150,40 @@ class ExpressionClassifier:
             )
             for member in self.spec.members
         ]
+        self._require_as_described()
         self._head = "logits"
         if classes:
             self._answer_as_voters()
+
+    def _require_as_described(self) -> None:
+        """Refuse a file whose network is another than it says: it may come from anywhere."""
+        spec, network = self.spec, self._network
+        for name, known in _WAYS.items():
+            if getattr(spec, name) not in known:
+                raise ModelError(
+                    f"{self.entry.path}: expected {name} to be one of {', '.join(known)}, found "
+                    f"{getattr(spec, name)!r}. It may come from another version of mien: export it "
+                    "again"
+                )
+        (first, *more), side = network.inputs, spec.input_px
+        expected = dict.fromkeys(more, "no second input") | {
+            "logits": f"float[n,{len(spec.labels)}]"
+        }
+        if self._members:
+            expected[first] = f"float[n,{sum(len(m.spec.labels) for m in self._members)}]"
+        else:
+            expected |= {first: f"float[n,1,{side},{side}]", "embedding": "float[n,N]"}
+            if spec.ferplus_temperature:
+                expected["ferplus"] = f"float[n,{len(FERPLUS_EXPRESSIONS)}]"
+            if self.attends:
+                expected["attention"] = "float[n,N,N]"
+        for name, form in expected.items():
+            found = network.forms.get(name, "nothing")
+            if not re.fullmatch(re.escape(form).replace("N", r"\w+"), found):
+                raise ModelError(
+                    f"{self.entry.path}: its network is another than its ModelSpec says: expected "
+                    f"{name!r} to be {form}, found {found}. Use a model made by `mien export`"
+                )
 
     def as_voters(self) -> ExpressionClassifier:
         """The same, opened once, but answering in the classes of FER+.
@@ -323,6 +368,11 @@ class ExpressionClassifier:
                 np.zeros(0, bool), self.spec.labels, None,
             )  # fmt: skip
         logits = np.concatenate([answer.logits for answer in answers])
+        if logits.shape[1:] != (classes,) or not np.isfinite(logits).all():
+            raise ModelError(
+                f"{self.entry.path}: its network does not answer with {classes} finite numbers for "
+                "each face. Use a model made by `mien export`, or copy the file again"
+            )
         probs = softmax(logits, self.spec.temperature)
         maps = [answer.attention for answer in answers if answer.attention is not None]
         return Predictions(

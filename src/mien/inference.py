@@ -80,7 +80,9 @@ class Network:
 
     Attributes:
         metadata: what the file says about itself.
-        outputs: the names of its outputs, in the file's order.
+        inputs, outputs: their names, in the file's order.
+        forms: what the file says that each of them is, such as `float[n,1,44,44]`; `n` for any
+            number.
         device: on what it computes; of `auto`, what was chosen.
 
     Raises:
@@ -93,8 +95,9 @@ class Network:
         self._name = name
         self.device = _best(data, name) if device == "auto" else device
         self._session = _open(data, name, threads, self.device)
-        self._input_name = self._session.get_inputs()[0].name
-        self.outputs = [output.name for output in self._session.get_outputs()]
+        takes, gives = self._session.get_inputs(), self._session.get_outputs()
+        self.inputs, self.outputs = ([each.name for each in side] for side in (takes, gives))
+        self.forms = {each.name: _form(each) for each in (*takes, *gives)}
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def run(self, inputs: Any, outputs: list[str] | None = None) -> list[Any]:
@@ -107,7 +110,7 @@ class Network:
         Raises:
             ConfigError: a device other than the CPU has failed.
         """
-        named = inputs if isinstance(inputs, dict) else {self._input_name: inputs}
+        named = inputs if isinstance(inputs, dict) else {self.inputs[0]: inputs}
         try:
             answer: list[Any] = self._session.run(outputs, named)
         except Exception as error:
@@ -118,6 +121,13 @@ class Network:
                 "its memory, use fewer workers; or compute on the CPU (--device cpu)"
             ) from error
         return answer
+
+
+def _form(tensor: Any) -> str:
+    """Kind and shape of an input or output, in one word."""
+    kind = tensor.type.removeprefix("tensor(").removesuffix(")")
+    sides = (str(side) if isinstance(side, int) else "n" for side in tensor.shape or ())
+    return f"{kind}[{','.join(sides)}]"
 
 
 def _open(data: bytes, name: str, threads: int, device: str) -> Any:

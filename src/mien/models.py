@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache, cached_property
+from operator import index
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ from mien.types import EXPRESSIONS
 METADATA_KEY: Final = "mien"
 #: The same for a temporal model.
 TEMPORAL_METADATA_KEY: Final = "mien-temporal"
+#: A larger input is no expression model's, and would be gigabytes for each batch of crops.
+MOST_INPUT_PX: Final = 1024
 _PACKAGE: Final = Path(__file__).parent
 
 #: Searched in this order for `registry.json` and the files it names: the installed package, and
@@ -65,6 +68,10 @@ class ModelSpec:
             nobody knows.
         ferplus_temperature, ferplus_uncertain_below: of the head that answers in the eight classes
             of FER+; 0 for a model without one.
+
+    Raises:
+        ValueError: numbers that no model has: not finite, beyond all measure, or not one for each
+            class.
     """
 
     name: str
@@ -94,6 +101,26 @@ class ModelSpec:
     class_shares: tuple[float, ...] = ()
     ferplus_temperature: float = 0.0
     ferplus_uncertain_below: float = 0.0
+
+    def __post_init__(self) -> None:
+        ranges = [
+            ("input_px", index(self.input_px), 1, MOST_INPUT_PX),
+            ("temperature", self.temperature, 0.001, 1000),
+            ("ferplus_temperature", self.ferplus_temperature or 1, 0.001, 1000),
+            ("std", self.std, 0.001, 1000),
+            ("mean", self.mean, -1000, 1000),
+            ("crop_scale", self.crop_scale, 0.001, 1000),
+            ("uncertain_below", self.uncertain_below, 0, 1),
+            ("ferplus_uncertain_below", self.ferplus_uncertain_below, 0, 1),
+            *(("class_shares", share, 0, 1) for share in self.class_shares),
+        ]
+        for name, value, least, most in ranges:
+            if not least <= value <= most:  # nor is it, of what is no number
+                raise ValueError(f"{name}: expected {least:g} to {most:g}, got {value}")
+        if len(set(self.labels)) != len(self.labels) or not self.labels:
+            raise ValueError(f"labels: expected classes of different names, got {self.labels}")
+        if self.class_shares and len(self.class_shares) != len(self.labels):
+            raise ValueError(f"class_shares: expected one for each of {len(self.labels)} classes")
 
     def to_json(self) -> str:
         """The text that is embedded in the model file."""

@@ -1,6 +1,6 @@
 """The one decoder of picture files. May import numpy, Pillow, and from mien: errors, types.
 
-Pillow reads the formats; this says what becomes of transparency, of 16 bits a pixel and of a
+Pillow reads the formats; this says which, what becomes of transparency, of 16 bits a pixel and of a
 camera that was held sideways, and refuses by its header what would not fit into memory.
 """
 
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import threading
 import warnings
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -23,6 +26,10 @@ from mien.types import UInt8Array
 MAX_PIXELS: Final = 100_000_000
 
 _PILLOW_LIMIT = threading.Lock()
+
+#: What is read, whatever a file is called. Pillow knows more, and what hands PostScript to another
+#: program, and waits for it, is not for files from anywhere.
+_FORMATS: Final = ("Jpeg", "Png", "WebP", "Avif", "Bmp", "Tiff", "Gif", "Ppm")
 
 _SIGNATURES: Final = {
     "JPEG": (b"\xff\xd8\xff",),
@@ -51,7 +58,7 @@ def read_picture(
         warnings.simplefilter("ignore")
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            picture = Image.open(file)
+            picture = open_picture(file)
         except UnidentifiedImageError as error:
             if form := _begins_as(file):
                 raise SourceError(
@@ -84,12 +91,25 @@ def read_picture(
             ) from error
 
 
-def looks_like_picture(data: bytes) -> bool:
-    """Whether bytes, twelve at least, begin as a JPEG, PNG, WebP, BMP or TIFF does.
+def open_picture(file: str | Path | BinaryIO) -> Image.Image:
+    """Pillow's picture, its header read, of the formats that mien reads.
 
-    Pillow knows formats that nobody should open who does not know where they come from, such as
-    PostScript, which it hands to another program.
+    Raises:
+        PIL.UnidentifiedImageError: of no such format; and whatever Pillow raises on damaged data.
     """
+    return Image.open(file, formats=_formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    for name in _FORMATS:  # by themselves: for one that it has not loaded, Pillow loads all it has
+        with suppress(ImportError):  # AVIF, before Pillow 11.3
+            import_module(f"PIL.{name}ImagePlugin")
+    return tuple(name.upper() for name in _FORMATS if name.upper() in Image.OPEN)
+
+
+def looks_like_picture(data: bytes) -> bool:
+    """Whether bytes, twelve at least, begin as a JPEG, PNG, WebP, BMP or TIFF does."""
     return data.startswith(_STILL) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
 
 

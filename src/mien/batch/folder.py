@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -83,6 +83,22 @@ def _name_new(temporary: Path, target: Path) -> None:
         temporary.replace(target)
 
 
+def _flock(file: IO[bytes], *, shared: bool = False) -> bool:
+    """Lock a file: whether it was free, or with `shared`, as soon as nobody has it alone.
+
+    What was held before is given up. Where files cannot be locked, they are always free.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):  # some network file systems have no locks
+        pass
+    return True
+
+
 def _sync_names(folder: Path) -> None:
     """Make a renaming last. Not every system can."""
     with suppress(PermissionError):
@@ -106,6 +122,7 @@ class BatchFolder:
         self._own = self.path / ".mien"
         self._segments = self._own / "segments"
         self._trying = self._own / "trying"
+        self._work: IO[bytes] | None = None
 
     def begin(self, job: Job) -> Job:
         """Make the folder one of this job, or find that it is. Returns the job it was begun with.
@@ -145,20 +162,16 @@ class BatchFolder:
     @contextmanager
     def locked(self, name: str) -> Iterator[bool]:
         """Hold a lock; gives whether it was free. Where files cannot be locked, it always is."""
-        try:
-            import fcntl
-        except ImportError:
-            yield True
-            return
         with (self._own / f"{name}.lock").open("wb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            except OSError:  # some network file systems have no locks
-                pass
-            yield True
+            yield _flock(file)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Be one of those at work here: shards may be of different counts, and share parts."""
+        with (self._own / "work.lock").open("w+b") as self._work:
+            _flock(self._work, shared=True)
+            yield
+        self._work = None
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -201,8 +214,8 @@ class BatchFolder:
         while True:
             plans = self.plans
             parts = self.parts()
-            planned = {each.key for part in parts for each in part.inputs}
-            fresh = [each for each in inputs if each.key not in planned]
+            planned = {each.path for part in parts for each in part.inputs}
+            fresh = [each for each in inputs if each.path not in planned]
             if not fresh or self.add_plan(
                 plan_parts(fresh, len(parts), part_size=part_size), plans
             ):
@@ -229,22 +242,35 @@ class BatchFolder:
 
     def segment(self, number: int, segment: int) -> Path:
         """The file with the results of a segment of a part, until they are joined."""
+        return self._segments_of(number) / f"{segment:06}.jsonl"
+
+    def whole(self, number: int) -> Path:
+        """A new file for the results of a part that is a video, until they are committed."""
+        return self._segments_of(number) / f"whole-{uuid4().hex[:12]}.jsonl"
+
+    def _segments_of(self, number: int) -> Path:
         folder = self._segments / f"{number:06}"
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
             raise _unwritable(folder, error) from error
-        return folder / f"{segment:06}.jsonl"
+        return folder
 
     def forget_segments(self, number: int) -> None:
-        """Remove a part's segments."""
-        shutil.rmtree(self._segments / f"{number:06}", ignore_errors=True)
+        """Remove a part's finished segments. Somebody may still be at one that nobody wants."""
+        for file in (self._segments / f"{number:06}").glob("[0-9]*.jsonl"):
+            file.unlink(missing_ok=True)
 
     def clean(self, numbers: Iterable[int]) -> None:
-        """Remove what was left unfinished of parts that nobody is at work on."""
+        """Remove what was left unfinished of parts; nothing while others are at work here."""
         if not self._own.is_dir():  # somebody has removed the folder meanwhile
             return
-        mine = set(numbers)
+        if self._work is None or _flock(self._work):
+            self._sweep(set(numbers))
+        if self._work is not None:
+            _flock(self._work, shared=True)
+
+    def _sweep(self, mine: Collection[int]) -> None:
         for file in self.results.glob(f".part-*{_TEMPORARY}"):
             if int(file.name.split(".")[1].removeprefix("part-")) in mine:
                 file.unlink(missing_ok=True)

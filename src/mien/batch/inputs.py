@@ -23,19 +23,21 @@ from mien.types import OTHER_PICTURE_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 _MANIFESTS: Final = (".csv", ".parquet")
 _PARQUET: Final = b"PAR1"
+_Named = tuple[str, Mapping[str, Any]]  # a path or an address as it is written, and its row
 
 
 @dataclass(frozen=True)
 class Input:
-    """A picture or a video, and what its manifest says about it."""
+    """A picture or a video, and what its manifest says about it.
+
+    Attributes:
+        path: an address or an absolute path: one for every way to write it, and the same for
+            whoever goes on from another folder.
+        values: its row of the manifest.
+    """
 
     path: str
     values: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """The same for every way to write one path."""
-        return self.path if is_remote(self.path) else os.path.abspath(self.path)
 
 
 @dataclass
@@ -64,25 +66,26 @@ def list_inputs(arguments: Sequence[str]) -> Listing:
     known: dict[str, int] = {}
     for argument in arguments:
         try:
-            for found in _named(argument, listing):
-                if found.key not in known:
-                    known[found.key] = len(listing.inputs)
+            for name, values in _named(argument, listing):
+                found = Input(name if is_remote(name) else os.path.abspath(name), values)
+                if found.path not in known:
+                    known[found.path] = len(listing.inputs)
                     listing.inputs.append(found)
                     continue
-                before = listing.inputs[known[found.key]]
+                before = listing.inputs[known[found.path]]
                 if found.values and before.values and dict(found.values) != dict(before.values):
                     raise ConfigError(
                         f"{argument}: {found.path} stands there, or in another manifest, with "
                         "other values as well. Expected one row for each path"
                     )
                 if found.values:
-                    listing.inputs[known[found.key]] = Input(before.path, found.values)
+                    listing.inputs[known[found.path]] = found
         except SourceError as error:
             listing.failures.append((argument, error))
     return listing
 
 
-def _named(argument: str, listing: Listing) -> Iterator[Input]:
+def _named(argument: str, listing: Listing) -> Iterator[_Named]:
     """What one argument names; a manifest's columns are noted."""
     if argument.lower().endswith(_MANIFESTS):
         columns, rows = _read_manifest(argument)
@@ -100,17 +103,17 @@ def _named(argument: str, listing: Listing) -> Iterator[Input]:
             name = file.rpartition("/")[2]
             known = file.lower().endswith(suffixes)
             if files == [argument] or (known and not name.startswith(".")):
-                yield Input(file)
+                yield file, {}
     else:
         if is_live(argument):
             raise SourceError(f"{argument}: is live. `mien analyze` reads it; a batch takes files")
         files, errors = expand_source(argument)
         listing.failures += [(argument, error) for error in errors]
-        yield from map(Input, files)
+        yield from ((file, {}) for file in files)
 
 
-def _read_manifest(name: str) -> tuple[dict[str, str], list[Input]]:
-    """Columns with their kinds, and inputs, of a table with a column `path`."""
+def _read_manifest(name: str) -> tuple[dict[str, str], list[_Named]]:
+    """Columns with their kinds, and what is named, of a table with a column `path`."""
     try:
         data = read_remote(name) if is_remote(name) else Path(name).read_bytes()
     except OSError as error:
@@ -123,7 +126,7 @@ def _read_manifest(name: str) -> tuple[dict[str, str], list[Input]]:
             f"{name}: expected a manifest with a column 'path', and commas between columns; {found}"
         )
     base = name.rpartition("/")[0] if is_remote(name) else os.path.dirname(name)
-    inputs = []
+    inputs: list[_Named] = []
     for number, row in enumerate(rows, 1):
         path = row["path"]
         if not isinstance(path, str) or not path.strip():
@@ -131,9 +134,7 @@ def _read_manifest(name: str) -> tuple[dict[str, str], list[Input]]:
         # As a URL's or a path's own rules would: what is absolute stays.
         if base and not is_remote(path):
             path = f"{base}/{path}" if is_remote(base) else os.path.join(base, path)
-        if path == "-" or path.isdecimal():  # a file, never what is live
-            path = os.path.join(os.curdir, path)
-        inputs.append(Input(path, row))
+        inputs.append((path, row))
     return columns, inputs
 
 

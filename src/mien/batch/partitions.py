@@ -126,6 +126,29 @@ def read_record(file: Path) -> list[Done] | None:
         return None
 
 
+def last_words(folder: BatchFolder, parts: Sequence[Part]) -> Iterator[tuple[Part, Done, bool]]:
+    """What became of each input that is done: the part, the record, and whether it is to stay.
+
+    An input that failed may have been planned again: its last part that is done tells, and where
+    that is not the last that is planned, this is not to stay.
+    """
+    last: dict[str, int] = {}
+    again: set[str] = set()
+    for part in parts:
+        paths = [each.path for each in part.inputs]
+        again |= last.keys() & set(paths)
+        last |= dict.fromkeys(paths, part.number)
+    tells: dict[str, int] = {}  # of those that were planned again
+    for part in parts if again else ():
+        paths = [each.path for each in part.inputs if each.path in again]
+        if paths and is_whole(folder.partition(part.number)):
+            tells |= dict.fromkeys(paths, part.number)
+    for part in parts:
+        for done in read_record(folder.partition(part.number)) or ():
+            if tells.get(done.source, part.number) == part.number:
+                yield part, done, last[done.source] == part.number
+
+
 @dataclass
 class Totals:
     """How much is done."""
@@ -149,24 +172,18 @@ def write_tables(
     Returns:
         Counts of what is done.
     """
-    # An input that failed may have been planned again: its last part tells.
-    last = {each.path: part.number for part in parts for each in part.inputs}
     totals = Totals()
     manifest, failures = (folder.path / name for name in ("manifest.jsonl", "failures.jsonl"))
     with folder.exclusive(), durable(manifest) as every, durable(failures) as failed:
-        for part in parts:
-            file = folder.partition(part.number)
-            for done in read_record(file) or []:
-                again = last.get(done.source, part.number)
-                if again != part.number and folder.partition(again).exists():
-                    continue
-                every.write(_line({**asdict(done), "partition": file.name}))
-                totals.inputs += 1
-                totals.frames += done.frames
-                totals.faces += done.faces
-                if done.error is not None:
-                    totals.failed += 1
-                    failed.write(_line({"source": done.source, "error": done.error}))
+        for part, done, _ in last_words(folder, parts):
+            name = folder.partition(part.number).name
+            every.write(_line({**asdict(done), "partition": name}))
+            totals.inputs += 1
+            totals.frames += done.frames
+            totals.faces += done.faces
+            if done.error is not None:
+                totals.failed += 1
+                failed.write(_line({"source": done.source, "error": done.error}))
         for source, error in unlisted:
             failed.write(_line({"source": source, "error": error}))
     return totals

@@ -13,8 +13,9 @@ from mien.batch.cluster import run_ray
 from mien.batch.folder import BatchFolder
 from mien.batch.inputs import list_inputs
 from mien.batch.local import run_local
-from mien.batch.partitions import Totals, is_whole, read_record, write_tables
+from mien.batch.partitions import Totals, is_whole, last_words, write_tables
 from mien.batch.plan import PART_SIZE, Part, plan_parts
+from mien.batch.remote import is_remote
 from mien.batch.schedule import Schedule
 from mien.batch.settings import WORKERS_PER_GPU, Job, Settings
 from mien.batch.worker import Order
@@ -110,6 +111,11 @@ def run_batch(
     settings, engine, shard = settings or Settings(), engine or Engine(), shard or Shard()
     if retry_failed and shard.count > 1:
         raise ConfigError(f"shard {shard}: failures are tried again without shards, all at once")
+    if is_remote(os.fspath(out)):
+        raise ConfigError(
+            f"{out}: is an address, and results are written into a folder. Give one (--out), and "
+            "copy it there when the batch has ended"
+        )
     listing = list_inputs(arguments)
     unlisted = [(argument, str(error)) for argument, error in listing.failures]
     if not listing.inputs:
@@ -120,7 +126,7 @@ def run_batch(
     folder.begin(job)
     if settings.device == "auto":  # the same for all workers, however little memory is left to some
         settings = replace(settings, device=job.settings["device"])
-    with folder.locked(f"shard-{shard.index}-of-{shard.count}") as free:
+    with folder.locked(f"shard-{shard.index}-of-{shard.count}") as free, folder.at_work():
         if not free:
             raise ConfigError(f"{out}: another `mien batch` is at work there on shard {shard}")
         parts = folder.extend(listing.inputs, part_size=part_size)
@@ -132,8 +138,9 @@ def run_batch(
         missing = [part for part in mine if not is_whole(folder.partition(part.number))]
         total = sum(len(part.inputs) for part in mine)
         before = total - sum(len(part.inputs) for part in missing)
+        write_tables(folder, folder.parts(), unlisted)  # of what a killed run has left
         schedule = Schedule(missing)
-        order = Order(settings, str(folder.path), str(Path.cwd()))
+        order = Order(settings.settled(), str(folder.path))
         try:
             _run(engine, schedule, order, lambda done: on_progress(before + done, total))
         except BaseException:
@@ -172,19 +179,14 @@ def _plan_failures_again(folder: BatchFolder, parts: Sequence[Part], part_size: 
     A picture that failed has no rows, and is planned once more. A damaged video has those before
     the damage: its part is undone.
     """
-    last = {each.path: part.number for part in parts for each in part.inputs}
-    again = []
     plans = folder.plans
-    for part in parts:
-        file = folder.partition(part.number)
-        bad = {
-            done.source
-            for done in read_record(file) or ()
-            if done.error is not None and last[done.source] == part.number
-        }
-        if bad and part.is_video:
-            file.unlink()
-        elif bad:
-            again += [each for each in part.inputs if each.path in bad]
+    again = []
+    for part, done, stays in list(last_words(folder, parts)):
+        if done.error is None or not stays:
+            continue
+        if part.is_video:
+            folder.partition(part.number).unlink()
+        else:
+            again += [each for each in part.inputs if each.path == done.source]
     if again:
         folder.add_plan(plan_parts(again, len(parts), part_size=part_size), plans)

@@ -5,12 +5,12 @@ May import from mien: errors, plan, video. Who does the work, and where, is the 
 A long video is cut by whoever gets it first; its segments are tasks of their own, and when all are
 there, so is joining them. A worker that dies (a crash in a decoder, too little memory) is on one
 input at that time. It is tried once more, before the others of its part; then it is listed as a
-failure, and the others are done without it.
+failure, and the others are done without it. A long video keeps the segments before.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -60,10 +60,17 @@ class AnalyzeSegment:
 
 @dataclass(frozen=True)
 class JoinSegments:
-    """Join the segments of a long video and commit the results."""
+    """Join the segments of a long video and commit the results.
+
+    Attributes:
+        part: which.
+        cuts: the video's, or those before what cannot be read.
+        error: why that cannot be read.
+    """
 
     part: Part
     cuts: tuple[Cut, ...]
+    error: str | None = None
 
     @property
     def name(self) -> str:
@@ -108,7 +115,7 @@ class Schedule:
         self._cuts: dict[int, tuple[Cut, ...]] = {}
         self._missing: dict[int, set[int]] = {}
         self._deaths: Counter[tuple[str, int | None]] = Counter()
-        self._given_up: defaultdict[int, dict[int, str]] = defaultdict(dict)
+        self._errors: dict[int, str] = {}
         self.done = 0
 
     @property
@@ -140,13 +147,19 @@ class Schedule:
                 self._missing[number] = {cut.number for cut in outcome.cuts}
                 segments = [AnalyzeSegment(task.part, cut) for cut in outcome.cuts]
                 self._queue.extendleft(reversed(segments))
-        elif number in self._missing:  # and the video was not given up in the meantime
-            if outcome.misfit:
-                self._whole(AnalyzePart(task.part, may_cut=False))
-            elif isinstance(task, AnalyzeSegment):
-                self._missing[number].discard(task.cut.number)
-                if not self._missing[number]:
-                    self._queue.appendleft(JoinSegments(task.part, self._cuts[number]))
+        elif isinstance(task, AnalyzeSegment) and not self._wants(task):
+            pass
+        elif outcome.misfit:
+            self._whole(task.part)
+        elif isinstance(task, AnalyzeSegment):
+            self._missing[number].discard(task.cut.number)
+            self._join_if_complete(task.part)
+
+    def returned(self, task: Task) -> None:
+        """A task came back undone, and no input is to blame: the whole machine is gone."""
+        self._under_way.discard(task.name)
+        if not isinstance(task, AnalyzeSegment) or self._wants(task):
+            self._queue.appendleft(task)
 
     def died(self, task: Task, index: int | None, why: str) -> None:
         """Whoever had a task did not come back.
@@ -160,6 +173,20 @@ class Schedule:
             SinkError: it happened on no input, again and again.
         """
         self._under_way.discard(task.name)
+        reason = self._blame(task, index, why)
+        if isinstance(task, AnalyzePart):
+            known = dict(task.given_up)
+            if index is not None and reason is not None:
+                known[index] = reason
+            suspect = None if index in known else index
+            self._queue.appendleft(replace(task, suspect=suspect, given_up=known))
+        elif isinstance(task, AnalyzeSegment) and reason is not None and self._wants(task):
+            self._end_before(task, reason)
+        else:
+            self.returned(task)
+
+    def _blame(self, task: Task, index: int | None, why: str) -> str | None:
+        """Why an input is to be given up; None where what died may be tried again."""
         self._deaths[task.name, index] += 1
         times = self._deaths[task.name, index]
         if index is None:
@@ -169,23 +196,39 @@ class Schedule:
                     f"inputs ({why}). Look after the memory and the disk, then give the same "
                     "command again: what is done is kept"
                 )
-        elif times >= _TRIES:
-            path = task.part.inputs[index].path
-            reason = f"{path}: ended the worker that read it, {times} times ({why})"
-            self._given_up[task.part.number][index] = reason
-        if isinstance(task, AnalyzePart):
-            known = dict(self._given_up[task.part.number])
-            suspect = None if index in known else index
-            self._queue.appendleft(replace(task, suspect=suspect, given_up=known))
-        elif task.part.number in self._missing:
-            given_up = self._given_up[task.part.number]
-            if given_up:
-                self._whole(AnalyzePart(task.part, may_cut=False, given_up=dict(given_up)))
-            else:
-                self._queue.appendleft(task)
+            return None
+        if times < _TRIES:
+            return None
+        path = task.part.inputs[index].path
+        return f"{path}: ended the worker that read it, {times} times ({why})"
 
-    def _whole(self, task: AnalyzePart) -> None:
+    def _wants(self, task: AnalyzeSegment) -> bool:
+        """Whether a segment is waited for: the video was neither given up there nor begun anew."""
+        return task.cut.number in self._missing.get(task.part.number, ())
+
+    def _end_before(self, task: AnalyzeSegment, reason: str) -> None:
+        """A video ends where a segment of it cannot be read, as a damaged one does."""
+        number = task.part.number
+        kept = self._cuts[number][: task.cut.number]
+        if not kept:
+            self._whole(task.part, {0: reason})
+            return
+        self._cuts[number], self._errors[number] = kept, reason
+        self._missing[number] &= {cut.number for cut in kept}
+        self._queue = deque(
+            each
+            for each in self._queue
+            if not isinstance(each, AnalyzeSegment) or self._wants(each)
+        )
+        self._join_if_complete(task.part)
+
+    def _join_if_complete(self, part: Part) -> None:
+        if not self._missing[part.number]:
+            error = self._errors.get(part.number)
+            self._queue.appendleft(JoinSegments(part, self._cuts[part.number], error))
+
+    def _whole(self, part: Part, given_up: Mapping[int, str] | None = None) -> None:
         """A video in segments becomes one task again."""
-        del self._missing[task.part.number], self._cuts[task.part.number]
-        kept = (each for each in self._queue if each.part.number != task.part.number)
-        self._queue = deque([task, *kept])
+        self._missing.pop(part.number)
+        kept = (each for each in self._queue if each.part.number != part.number)
+        self._queue = deque([AnalyzePart(part, may_cut=False, given_up=given_up or {}), *kept])

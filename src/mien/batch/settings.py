@@ -6,6 +6,7 @@ A batch's folder keeps what its answers depend on, so that it is never continued
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import Any, Final, Literal
 import mien
 from mien.errors import ConfigError
 from mien.inference import check_device
-from mien.models import file_sha256, find_member, find_model
+from mien.models import file_sha256, find_member, find_model, list_models
 from mien.pipeline import Analyzer
 from mien.sources import MAX_PIXELS, Span
 from mien.types import SCHEMA_VERSION, Views, result_columns
@@ -68,6 +69,17 @@ class Settings:
             raise ValueError(
                 f"segment_s: expected 0, or at least {LEAST_SEGMENT_S:g}, got {self.segment_s}"
             )
+
+    def settled(self) -> Settings:
+        """The same for a worker whose current folder is another: files by their whole paths."""
+        known = {entry.name for entry in list_models()}
+
+        def whole(file: str | None) -> str | None:
+            if file is None or file in known or not os.path.isfile(file):
+                return file
+            return os.path.abspath(file)
+
+        return replace(self, model=whole(self.model), temporal=whole(self.temporal))
 
     def analyzer(self) -> Analyzer:
         """An analyzer with these settings.

@@ -88,16 +88,19 @@ def find_cuts(
 def _cuts(shown: Sequence[tuple[float, bool]], span: Span, segment_s: float) -> tuple[Cut, ...]:
     """The same, from the times of all frames and which are key frames."""
     picker = span.picker()
+    due, wanted = [], []  # by frame: what is due before it, and whether it is taken
+    for index, (time_s, _) in enumerate(shown):
+        due.append(picker.due_s)
+        wanted.append(picker(index, time_s))
     begins = [(span, span.start_s)]
-    wanted = []
     end_s = shown[-1][0] if shown else 0.0
     for index, (time_s, is_key) in enumerate(shown):
         own_s = time_s + WARM_UP_S
         before, before_s = begins[-1]
         long = own_s - before_s >= segment_s and end_s - own_s >= segment_s / 2
         if is_key and long and time_s > before.start_s:  # or it would only read the same again
-            begins.append((replace(span, start_s=time_s, first=index, due_s=picker.due_s), own_s))
-        wanted.append(picker(index, time_s))
+            part = replace(span, start_s=time_s, first=index, due_s=due[index])
+            begins.append((part, own_s))
     if len(begins) < 2:
         return ()
     cuts, times = [], [time_s for time_s, _ in shown]

@@ -6,14 +6,13 @@ but the engines.
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 import mien
 from mien.batch.folder import BatchFolder, Trying, durable
@@ -30,8 +29,6 @@ from mien.sources import Source, Span, open_source
 from mien.sources.video import open_video
 from mien.types import VIDEO_SUFFIXES, Frame, FrameResult
 
-_WHOLE: Final = 999_999  # stands for the number of a segment
-
 
 @dataclass(frozen=True)
 class Order:
@@ -40,13 +37,11 @@ class Order:
     Attributes:
         settings: how to analyse.
         folder: the batch's, absolute.
-        home: from where relative paths count.
         version: of the mien that gives the order.
     """
 
     settings: Settings
     folder: str
-    home: str
     version: str = mien.__version__
 
 
@@ -68,7 +63,6 @@ class Worker:
                 "batch was started. Install the same version on all machines"
             )
         self._settings = order.settings
-        os.chdir(order.home)
         self._folder = BatchFolder(order.folder)
         self._writer = PartitionWriter(self._folder, self._folder.job())
         self._analyzer = order.settings.analyzer()
@@ -125,7 +119,7 @@ class Worker:
             cuts = self._cuts(only.path)
             if cuts:
                 return Outcome(cuts=cuts)
-        whole = self._folder.segment(number, _WHOLE)
+        whole = self._folder.whole(number)
         with durable(whole) as file:
             if error is None:
                 frames, faces, error = self._save(only.path, self._settings.span, file)
@@ -166,16 +160,19 @@ class Worker:
     def _join(self, task: JoinSegments) -> Outcome:
         number, cuts = task.part.number, task.cuts
         files = [self._folder.segment(number, cut.number) for cut in cuts]
-        faces = [own_faces(cut, read_results(file)) for cut, file in zip(cuts, files, strict=True)]
-        if None in faces:
-            self._folder.forget_segments(number)
-            return Outcome(misfit=True)
-        (only,) = task.part.inputs
-        done = Done(only.path, sum(cut.frames for cut in cuts), sum(each or 0 for each in faces))
-        joined = join_segments(cuts, [read_results(file) for file in files])
-        self._writer.commit(task.part, joined, [done])
+        try:
+            faces = [own_faces(*each) for each in zip(cuts, map(read_results, files), strict=True)]
+            fits = None not in faces
+            if fits:
+                (only,) = task.part.inputs
+                frames = sum(cut.frames for cut in cuts)
+                done = Done(only.path, frames, sum(each or 0 for each in faces), task.error)
+                joined = join_segments(cuts, [read_results(file) for file in files])
+                self._writer.commit(task.part, joined, [done])
+        except SourceError:  # another run has joined them, and removed them
+            fits = False
         self._folder.forget_segments(number)
-        return Outcome(1)
+        return Outcome(1) if fits else Outcome(misfit=True)
 
     def _save(self, path: str, span: Span, file: IO[bytes]) -> tuple[int, int, str | None]:
         """Write a video's answers as JSON Lines, as far as it can be read.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mien.pipeline import Analyzer
     from mien.sinks import Sink
     from mien.timing import StageTimes
-    from mien.types import FaceResult, UInt8Array
+    from mien.types import FaceResult, Frame, UInt8Array
 
 
 #: Where a gallery says that its people agreed. Nobody but its owner can know: mien only asks.
@@ -202,12 +202,15 @@ def _analyze_all(
     tally: _Tally,
 ) -> None:
     """Analyse every path into every sink and onto stdout."""
-    from mien.annotate import annotate, anonymize
+    from mien.annotate import annotate
     from mien.console import UNCERTAIN_NOTE, Progress, result_table
+    from mien.hiding import FaceHider
     from mien.sinks import to_json
 
-    def draw(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
-        return annotate(anonymize(image, faces) if options.anonymize else image, faces)
+    hider = FaceHider(analyzer.detector) if options.anonymize else None
+
+    def draw(frame: Frame, faces: Sequence[FaceResult]) -> UInt8Array:
+        return annotate(hider.hide(frame, faces) if hider else frame.image, faces)
 
     on_terminal = sys.stdout.isatty()
     as_json = options.json or not (on_terminal or sinks)
@@ -222,7 +225,7 @@ def _analyze_all(
                 as_table = not (as_json or options.quiet or (sinks and source.is_video))
                 for frame, result in analyzer.run(source):
                     began = time.perf_counter()
-                    image = draw(frame.image, result.faces) if with_images else None
+                    image = draw(frame, result.faces) if with_images else None
                     for sink in sinks:
                         sink.write(result, image)
                     if sinks:

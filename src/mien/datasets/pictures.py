@@ -17,6 +17,7 @@ from PIL import Image
 from mien.datasets.layouts import read_rows
 from mien.datasets.rows import CLASS_ALIASES, EVERY_SPLIT, class_name, split_name
 from mien.errors import DatasetError
+from mien.picture import open_picture
 from mien.types import EXPRESSIONS, VIDEO_SUFFIXES
 
 #: CREMA-D's codes (Cao et al., "CREMA-D", IEEE Transactions on Affective Computing, 2014).
@@ -105,7 +106,7 @@ def oblong(path: str | Path) -> tuple[int, int] | None:
             bad = (OSError, ValueError, Image.DecompressionBombError)
             with suppress(*bad), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that it is large
-                with Image.open(row.picture) as picture:
+                with open_picture(row.picture) as picture:
                     sizes.append(picture.size)
     long = [size for size in sizes if max(size) > _OBLONG * min(size)]
     return long[0] if 2 * len(long) > len(sizes) else None

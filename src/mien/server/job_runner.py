@@ -20,8 +20,9 @@ from typing import Final
 
 import av
 
-from mien.annotate import annotate, anonymize
+from mien.annotate import annotate
 from mien.errors import MienError, SourceError
+from mien.hiding import FaceHider
 from mien.pipeline import Analyzer
 from mien.report import write_report
 from mien.server.jobs import UPLOAD, Job, Jobs, State, delete
@@ -225,6 +226,7 @@ class JobRunner:
         self, job: Job, source: Source, tables: list[Sink], copy: Sink | None, upload: Path
     ) -> None:
         following = self._analyzer.following()
+        hider = FaceHider(self._analyzer.detector) if job.anonymize else None
         began = noted = time.monotonic()
         first_s: float | None = None
         count = 0
@@ -244,7 +246,10 @@ class JobRunner:
             for table in tables:
                 table.write(result)
             if copy is not None:
-                image = anonymize(frame.image, result.faces) if job.anonymize else frame.image
+                image = frame.image
+                if hider is not None:
+                    hide = partial(hider.hide, frame, result.faces)
+                    image = self._workers.submit("video", hide).result()
                 # It takes the sound from the source that a result names: never the client's name.
                 copy.write(replace(result, source=str(upload)), annotate(image, result.faces))
             count += 1

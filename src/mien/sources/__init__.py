@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from mien.errors import SourceError
-from mien.picture import MAX_PIXELS, read_picture
+from mien.picture import MAX_PIXELS, open_picture, read_picture
 from mien.sources.files import expand_source
 from mien.sources.live import is_live, open_live
 from mien.sources.source import Source, Span
@@ -100,7 +100,7 @@ def _is_picture(path: Path) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it is large
-            Image.open(path).close()
+            open_picture(path).close()
             return True
     except Image.DecompressionBombError:
         return True
