@@ -152,7 +152,7 @@ HELD: Final = """() => {
     if (!url.pathname.endsWith("analyze")) return fetch(url, options);
     if (window.full) {
       window.full = false;
-      const headers = { "Retry-After": "0.3" };
+      const headers = { "Retry-After": "1" };
       return new Response('{"error": "too many pictures"}', { status: 503, headers });
     }
     if (window.hold) await new Promise((go) => (window.go = go));
@@ -175,7 +175,7 @@ def test_pictures_are_cleared_while_one_is_read_and_sent_again_to_a_full_server(
     assert tab.inner_text("#pictures") == ""
     tab.evaluate("() => { window.hold = false; window.full = true; window.go() }")
     tab.set_input_files("#choose", picture(portrait, "c.png"))
-    tab.get_by_text("1 of 1: c.png. The server is busy: sent again in 0.3 s").wait_for()
+    tab.get_by_text("1 of 1: c.png. The server is busy: sent again in 1 s").wait_for()
     assert tab.locator("#pictures").get_by_role("button", name="CSV").count() == 0
     results = list(read_results(saved(tab, lambda: press(tab, "CSV"), tmp_path)))
     assert [result.source for result in results] == ["c.png"]
