@@ -122,7 +122,7 @@ def test_tables_are_not_taken_beyond_what_may_wait_or_lie_there(
         with ThreadPoolExecutor(1) as threads:
             first = threads.submit(client.post, "/v1/reports", content=slow(), headers=kind)
             assert started.wait(60)
-            while not any(lying.rglob(".part")):
+            while not any(path.is_file() for path in lying.rglob("*")):
                 pass
             full = ask(client, ("x.jsonl", table))
             assert (full.status_code, full.headers["retry-after"]) == (503, "5")
