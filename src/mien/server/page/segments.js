@@ -6,6 +6,7 @@ const SHORTEST_S = 0.25;
 const PATIENCE_S = 0.5; // out of sight for so long within a segment,
 const PATIENCE_STEPS = 2.5; // or, where frames are rare, for so many of the usual steps between them
 const STEPS = 99; // by which the usual one is known
+const DOUBTFUL = new Set(["badly-lit", "covered"]); // what makes a face count as out of sight
 
 /** The steps between the first frames of a source, as these come. */
 export class Steps {
@@ -48,11 +49,15 @@ export function findSegments(results) {
       if (now - segment.last_s > reach_s) close(number);
     }
     for (const face of faces) {
-      if (face.track_id !== null) see(open, close, face, now);
+      if (face.track_id !== null && canBeRead(face)) see(open, close, face, now);
     }
   }
   for (const number of [...open.keys()]) close(number);
   return found.sort((a, b) => a.start_s - b.start_s);
+}
+
+function canBeRead({ quality }) {
+  return !quality?.reasons.some((reason) => DOUBTFUL.has(reason));
 }
 
 function see(open, close, face, now) {
