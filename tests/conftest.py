@@ -1,8 +1,10 @@
-"""What several tests share: a face that may be shown, and the real data where it is present."""
+"""What several tests share: a face that may be shown, a browser, and the real data if present."""
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +15,7 @@ from PIL import Image
 from mien.models import METADATA_KEY, find_model
 from mien.pipeline import Analyzer
 from mien.types import EXPRESSIONS, UInt8Array
+from tests.browsing import Server, Visit, launch, write_films
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -53,3 +56,44 @@ def of_ones_own(tmp_path: Path) -> Path:
     row.value = json.dumps({**json.loads(row.value), "name": "own", "labels": labels})
     onnx.save_model(model, tmp_path / "own.onnx")
     return tmp_path / "own.onnx"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server as its users start it, for the tests of the page."""
+    running = Server(tmp_path_factory.mktemp("server"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory, portrait: UInt8Array) -> Path:
+    """The folder of what `write_films` writes."""
+    folder = tmp_path_factory.mktemp("films")
+    write_films(folder, portrait)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    """What drives browsers."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra dev)")
+    with playwright.sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(driver: Any, films: Path) -> Iterator[Any]:
+    """One whose camera shows the pan."""
+    file = f"--use-file-for-fake-video-capture={films / 'camera.mjpeg'}"
+    opened = launch(driver, "--use-fake-device-for-media-stream", file)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def visit(browser: Any, server: Server) -> Iterator[Visit]:
+    """Windows of it that look at the server."""
+    opened = Visit(browser, server.url)
+    yield opened
+    opened.end()

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +16,7 @@ import pytest
 from mien.annotate import COLOURS, UNKNOWN_COLOUR
 from mien.events import find_segments
 from mien.results import read_results
-from mien.sinks import open_sink
-from mien.types import EXPRESSIONS, RESULT_COLUMNS, FaceResult, FrameResult, UInt8Array
+from mien.types import EXPRESSIONS, RESULT_COLUMNS, FaceResult, UInt8Array
 from tests.browsing import (
     BROKEN_WORDS,
     CONTRASTS,
@@ -31,8 +29,8 @@ from tests.browsing import (
     press,
     saved,
     start_camera,
+    table,
     until,
-    write_films,
 )
 from tests.test_events import CROWD, face, film, hidden, show
 
@@ -72,52 +70,6 @@ def test_the_page_loads_nothing_from_elsewhere_and_puts_no_text_in_as_markup() -
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\son\w+=|javascript:", markup)
 
 
-# ---- the server, and a browser that looks at it ----
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("server"))
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory, portrait: UInt8Array) -> Path:
-    folder = tmp_path_factory.mktemp("films")
-    write_films(folder, portrait)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def browser(driver: Any, films: Path) -> Iterator[Any]:
-    """One whose camera shows the pan."""
-    file = f"--use-file-for-fake-video-capture={films / 'camera.mjpeg'}"
-    opened = launch(driver, "--use-fake-device-for-media-stream", file)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def visit(browser: Any, server: Server) -> Iterator[Visit]:
-    opened = Visit(browser, server.url)
-    yield opened
-    opened.end()
-
-
-def table(results: Sequence[FrameResult], folder: Path, name: str) -> Path:
-    with open_sink(folder / name) as sink:
-        for result in results:
-            sink.write(result)
-    return folder / name
-
-
 # ---- live ----
 
 
@@ -135,6 +87,10 @@ def test_a_camera_is_read_and_recorded(visit: Visit, tmp_path: Path) -> None:
     until(tab, drawn)
     until(tab, "document.getElementById('latency').textContent.endsWith('ms')")
 
+    strip = tab.get_by_role("img", name=re.compile("^Face 1 over the last minute: happy"))
+    strip.wait_for()
+    painted = "(c) => c.getContext('2d').getImageData(c.width - 3, 0, 1, c.height).data"
+    assert any(strip.evaluate(f"(c) => Array.from(({painted})(c))"))
     press(tab, "Record")
     frames = "document.querySelector('#recording-badge span').textContent.match(/(\\d+) f/)[1]"
     until(tab, f"Number({frames}) >= 5")
@@ -149,9 +105,20 @@ def test_a_camera_is_read_and_recorded(visit: Visit, tmp_path: Path) -> None:
     assert [result.frame for result in results] == list(range(len(results)))
     assert results[0].time_s == 0 < results[-1].time_s
     assert {face.expression for result in results for face in result.faces} == {"happy"}
-    report = saved(tab, lambda: press(tab, "Report"), tmp_path)
+    press(tab, "Report")
+    dialog = tab.get_by_role("dialog", name="Report")
+    dialog.get_by_label("Kind").select_option("wellbeing")
+    dialog.get_by_label("Purpose").fill("A trial & its <test>")
+    assert tab.evaluate(NAMELESS) == []
+    assert tab.evaluate(CONTRASTS) == []
+    keep(tab, "report")
+    report = saved(tab, lambda: press(tab, "Make the report"), tmp_path)
     assert report.suffix == ".html"
-    assert "happy" in report.read_text("utf-8")
+    text = report.read_text("utf-8")
+    assert "happy" in text
+    assert "Well-being over time" in text
+    assert "A trial &amp; its &lt;test&gt;" in text
+    until(tab, "document.querySelector('#recordings .notice') === null")
 
     tab.reload()  # recordings outlive the page
     tab.get_by_role("link", name="Compare").first.click()
@@ -177,7 +144,12 @@ def test_the_camera_pauses_mirrors_and_stops(visit: Visit) -> None:
     assert not tab.evaluate("document.getElementById('camera').paused")
     press(tab, "Set baseline")
     tab.get_by_text("Look neutral: ").wait_for()  # each of its numbers is there for a second
+    tab.evaluate("""() => new MutationObserver(() => {
+        const said = document.getElementById("announcer").textContent;
+        window.baseline ??= said.match(/^The baseline is set for face .*/)?.[0];
+    }).observe(document.getElementById("announcer"), { childList: true })""")
     tab.locator("#countdown").wait_for(state="hidden")
+    until(tab, "window.baseline === 'The baseline is set for face 1'")
     press(tab, "Stop")
     assert tab.evaluate("document.getElementById('camera').srcObject") is None
     tab.get_by_role("button", name="Start the camera").wait_for()
@@ -338,6 +310,14 @@ def test_a_video_is_played_with_its_timeline(
     tab.keyboard.press("ArrowRight")
     tab.keyboard.press("Enter")
     assert time_s() == pytest.approx(float(written[1]["start_s"]), abs=0.05)
+
+    tab.evaluate(
+        "() => { const v = document.querySelector('#video video'); v.loop = true; v.play() }"
+    )
+    until(tab, "!document.querySelector('#video video').paused")
+    tab.get_by_role("link", name="Compare", exact=True).first.click()
+    until(tab, "document.querySelector('#video video').paused")  # it is not heard elsewhere
+    tab.get_by_role("link", name="Files", exact=True).click()
 
     tab.reload()  # the file is no longer at hand: the server's copy is played
     press(tab, "Open")

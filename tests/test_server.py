@@ -16,6 +16,8 @@ from PIL import Image
 import mien
 from mien.cli import main
 from mien.pipeline import Analyzer
+from mien.server.app import Application
+from mien.server.job_runner import FILES
 from mien.server.meters import Meters
 from mien.server.schema import RESULT
 from mien.server.settings import Settings
@@ -141,6 +143,82 @@ def test_the_answer_is_as_openapi_says(client: httpx.Client, pictures: dict[str,
     assert list(result["faces"][0]) == RESULT["properties"]["faces"]["items"]["required"]
     for path in ("/docs", "/redoc"):  # these would load scripts from elsewhere
         assert client.get(path).status_code == 404
+
+
+def test_openapi_knows_errors_files_and_keys(client: httpx.Client, locked: httpx.Client) -> None:
+    document = locked.get("/openapi.json", headers={"X-API-Key": KEY}).json()
+    paths = document["paths"]
+
+    def kinds(path: str, method: str = "get") -> set[str]:
+        return {*paths[path][method]["responses"]["200"]["content"]}
+
+    assert kinds("/metrics") == {"text/plain"}
+    assert kinds("/v1/reports", "post") == {"text/html"}
+    assert kinds("/v1/videos/{job_id}/events") == {"text/event-stream"}
+    assert kinds("/v1/videos/{job_id}/files/{name}") == {*FILES.values()}
+    assert "HTTPValidationError" not in json.dumps(document)
+    sent = paths["/v1/videos"]["post"]
+    assert {part["name"] for part in sent["parameters"]} == {
+        "name",
+        "annotated",
+        "anonymize",
+        "fps",
+    }
+    refusals = {"400", "401", "403", "408", "413", "415", "422", "503", "507"}
+    assert {*sent["responses"]} == {"202", *refusals}
+    assert {"404", "422"} <= {*paths["/v1/videos/{job_id}"]["get"]["responses"]}
+    schemes = document["components"]["securitySchemes"]
+    for path, operations in paths.items():
+        is_open = path in ("/healthz", "/readyz", "/v1/session")
+        for operation in operations.values():
+            assert ("security" not in operation) == is_open, path
+            for way in operation.get("security", []):
+                assert {*way} <= {*schemes}
+                assert way
+            for status, answer in operation["responses"].items():
+                said = json.dumps(answer.get("content", {}))
+                assert status < "400" or '"error"' in said, (path, status)
+    without = client.get("/openapi.json").json()["paths"]["/v1/models"]["get"]
+    assert {} in without["security"]
+
+
+def test_without_a_key_no_foreign_name_is_answered(analyzer: Analyzer, tmp_path: Path) -> None:
+    """A page of evil.example may have its name point to a server in the reader's network."""
+    foreign = ("evil.example", "evil.example:8080", "nas.local.evil.example", "evil.")
+    near = (
+        "192.168.1.5:8080",
+        "[fe80::1]:8080",
+        "localhost",
+        "nas:8080",
+        "NAS.local",
+        "good.example",
+    )
+    with running(
+        analyzer, tmp_path / "open", loopback=False, origins=("http://good.example",)
+    ) as client:
+        for host in foreign:
+            refused = client.get("/v1/models", headers={"Host": host})
+            assert refused.status_code == 403, host
+            assert f"not to {host}" in refused.json()["error"]
+            assert "--allow-origin" in refused.json()["error"]
+        for host in near:
+            assert client.get("/v1/models", headers={"Host": host}).status_code == 200, host
+    with running(analyzer, tmp_path / "locked", loopback=False, key=KEY) as client:
+        headers = {"Host": "mien.example", "X-API-Key": KEY}
+        assert client.get("/v1/models", headers=headers).status_code == 200
+
+
+def test_the_time_for_the_end_is_spent_once(
+    analyzer: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    application = Application(analyzer, Settings(tmp_path, shutdown_s=10.0))
+    given: list[float] = []
+    end = application._runner.close
+    monkeypatch.setattr(application._runner, "close", lambda s: (given.append(s), end(0.0)))
+    application.stop()
+    Event().wait(0.3)  # for requests that are under way
+    application.close()
+    assert 0 <= given[0] <= 9.7
 
 
 def test_models_health_and_metrics(

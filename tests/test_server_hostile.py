@@ -6,14 +6,16 @@ import select
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from queue import Queue
 
 import httpx
 import pytest
 from PIL import Image
 
 from mien.pipeline import Analyzer
-from mien.server import connections, uploads
+from mien.server import connections, serving, uploads
 from tests.servers import running
 from tests.test_sources import png_header
 
@@ -114,7 +116,8 @@ def test_a_slow_client_is_not_waited_for(
                 assert b"nothing came for 0.2 seconds" in body
         assert list((tmp_path / "stops" / "videos").iterdir()) == []
     monkeypatch.setattr(uploads, "_STALL_S", 60.0)
-    with running(analyzer, tmp_path / "drips", timeout=0.6, upload_timeout=0.6) as client:
+    limits = {"timeout": 0.6, "upload_timeout": 0.6, "report_timeout": 0.6}
+    with running(analyzer, tmp_path / "drips", **limits) as client:
         for path in ("/v1/analyze", "/v1/videos", "/v1/reports"):
             opened = connection(client)  # always has one more byte
             opened.sendall(head(path, "Content-Length: 1000"))
@@ -131,19 +134,66 @@ def test_sockets_that_say_nothing_are_closed(
     analyzer: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, portrait_file: Path
 ) -> None:
     monkeypatch.setattr(connections, "_HEADER_S", 0.5)
-    with running(analyzer, tmp_path, max_connections=20) as client:
-        silent = [connection(client) for _ in range(19)]
-        half = connection(client)
+    with running(analyzer, tmp_path) as client:
+        silent, half = connection(client), connection(client)
         half.sendall(b"GET /healthz HTTP/1.1\r\nHost: loc")
-        with closing(connection(client)) as opened:
-            opened.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            status, body = answer(opened)
-        # Beyond the number; or the machine is so slow that some have been closed already.
-        assert (status, b"too many connections" in body) in ((503, True), (200, False))
-        for opened in [*silent, half]:
+        for opened in (silent, half):
             assert opened.recv(1) == b""
             opened.close()
         assert works(client, portrait_file)
+
+
+def test_connections_beyond_the_number_are_told_so(
+    analyzer: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_HEADER_S", 600.0)
+    with running(analyzer, tmp_path, max_connections=3) as client:
+        silent = [connection(client) for _ in range(3)]
+        with closing(connection(client)) as opened:
+            opened.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            status, body = answer(opened)
+        assert (status, b"too many connections" in body) == (503, True)
+        for opened in silent:
+            opened.close()
+        while client.get("/healthz").status_code != 200:
+            pass  # until the server has seen them go
+
+
+def test_a_client_that_vanished_is_noticed_by_the_system(
+    analyzer: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not hasattr(socket, "TCP_USER_TIMEOUT"):
+        pytest.skip("only Linux has all of these options")
+    detect, set_up = connections._detect_death, Queue[tuple[int, int, int]]()
+
+    def look(made: socket.socket) -> None:
+        detect(made)
+        of = partial(made.getsockopt, socket.IPPROTO_TCP)
+        probes_s = of(socket.TCP_KEEPINTVL) * of(socket.TCP_KEEPCNT)
+        alive = made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        set_up.put((alive, of(socket.TCP_KEEPIDLE) + probes_s, of(socket.TCP_USER_TIMEOUT)))
+
+    monkeypatch.setattr(connections, "_detect_death", look)
+    with running(analyzer, tmp_path) as client, closing(connection(client)):
+        alive, gone_s, unread_ms = set_up.get(timeout=60)
+    assert alive
+    assert gone_s <= 60
+    assert unread_ms <= 60_000
+
+
+def test_a_live_client_that_answers_no_ping_is_left(
+    analyzer: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "_PING_S", 0.2)
+    with running(analyzer, tmp_path) as client, closing(connection(client)) as opened:
+        upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
+        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        opened.sendall(head("/v1/live", *upgrade, key).replace(b"POST", b"GET"))
+        assert opened.recv(100).startswith(b"HTTP/1.1 101 ")
+        while "mien_live_connections 1.0" not in client.get("/metrics").text:
+            pass
+        while "mien_live_connections 0.0" not in client.get("/metrics").text:
+            pass  # it took the slot of one who is there
 
 
 def test_a_client_that_does_not_read_is_left(

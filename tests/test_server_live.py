@@ -101,7 +101,7 @@ def test_bad_frames_leave_the_connection(client: httpx.Client, picture: bytes) -
             ("hello", "expected a JSON object"),
             ("[" * 100_000, "expected a JSON object"),
             ('{"type": "dance"}', "expected reset or baseline"),
-            ('{"type": "baseline", "seconds": "x"}', "seconds"),
+            ('{"type": "baseline", "seconds": "x"}', "seconds: expected a number"),
             ('{"type": "baseline", "seconds": NaN}', "seconds"),
             ('{"type": "baseline", "seconds": -1}', "seconds"),
         ]
@@ -110,6 +110,8 @@ def test_bad_frames_leave_the_connection(client: httpx.Client, picture: bytes) -
             answer = heard(socket)
             assert answer["type"] == "error"
             assert answer.get("frame") == (number if isinstance(bad, bytes) else None)
+            about = "baseline" if words.startswith("seconds") else None
+            assert answer.get("about") == ("frame" if isinstance(bad, bytes) else about)
             assert words in answer["message"]
             assert "\n" not in answer["message"]
         socket.send(message(2.0, picture))
@@ -149,6 +151,44 @@ def test_a_baseline_is_learned(client: httpx.Client, picture: bytes) -> None:
     assert before["happy"] / before["neutral"] > 5 * after["happy"] / after["neutral"]
 
 
+def test_a_baseline_waits_for_a_face_and_says_whose_it_is(
+    client: httpx.Client, picture: bytes
+) -> None:
+    empty = picture_of_width(64)
+    with live(client) as socket:
+        heard(socket)
+        socket.send('{"type": "baseline", "seconds": 0.25}')
+        assert heard(socket)["type"] == "baseline"
+        for i, sent in enumerate([empty, empty, picture, picture, empty]):
+            socket.send(message(i / 10, sent))
+            assert heard(socket)["type"] == "result"
+        socket.send(message(0.5, picture))  # a quarter of a second after the first face
+        assert heard(socket)["type"] == "result"
+        assert heard(socket) == {"type": "baseline_set", "track_ids": [1]}
+        socket.send(message(0.6, picture))
+        assert heard(socket)["type"] == "result"  # it is said once
+        socket.send('{"type": "reset"}')
+        assert heard(socket)["type"] == "reset"
+
+
+def test_a_client_that_sends_nothing_makes_room(analyzer: Analyzer, tmp_path: Path) -> None:
+    limits = {"max_live": 1, "live_idle_s": 2.0}
+    with running(analyzer, tmp_path, **limits) as client:
+        with live(client) as socket:
+            heard(socket)
+            for _ in range(25):  # longer than the limit in all
+                Event().wait(0.1)
+                socket.send('{"type": "reset"}')
+                assert heard(socket) == {"type": "reset"}
+            with pytest.raises(ConnectionClosed):
+                socket.recv(timeout=60)
+            assert socket.close_code == 4408
+            assert socket.close_reason == "nothing came for 2 seconds, the limit"
+        until(lambda: "mien_live_connections 0.0" in client.get("/metrics").text)
+        with live(client) as another:
+            assert heard(another)["type"] == "hello"
+
+
 def shown(answer: dict[str, Any]) -> dict[str, float]:
     """The probabilities of the largest face in a result."""
     faces = answer["result"]["faces"]
@@ -167,10 +207,9 @@ def test_the_newest_frame_wins(analyzer: Analyzer, tmp_path: Path, picture: byte
     session = Session(analyzer, Settings(tmp_path), Meters())
     for number in range(4):
         session.receive(message(number / 10, picture))
-    answer = session.turn()
-    assert answer is not None
+    (answer,) = session.turn()
     assert (answer["result"]["frame"], answer["received"], answer["dropped"]) == (3, 4, 3)
-    assert session.turn() is None
+    assert session.turn() == []
 
 
 class _Held:

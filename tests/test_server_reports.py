@@ -12,7 +12,7 @@ import pytest
 
 from mien.pipeline import Analyzer, Found
 from mien.report import write_report
-from mien.server import reports
+from mien.server import reports, uploads
 from mien.server.jobs import Jobs
 from mien.server.pictures import Pictures
 from mien.sinks import to_json
@@ -94,6 +94,49 @@ def test_tables_keep_their_names(client: httpx.Client, table: bytes) -> None:
     assert places == sorted(places)  # as they were sent
     assert "bad.csv: not results" in answer.text
     assert "/tmp" not in answer.text
+
+
+def test_reports_have_a_limit_of_their_own(
+    analyzer: Analyzer, table: bytes, tmp_path: Path
+) -> None:
+    with running(analyzer, tmp_path / "small", max_report_mb=0.001) as client:
+        refused = ask(client, ("x.jsonl", table))
+        assert refused.status_code == 413
+        assert "larger than the limit of 0.001 MB" in refused.json()["error"]
+    with running(analyzer, tmp_path / "large", max_body_mb=0.001) as client:
+        assert ask(client, ("x.jsonl", table)).status_code == 200
+
+
+def test_tables_are_not_taken_beyond_what_may_wait_or_lie_there(
+    analyzer: Analyzer, table: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "_STALL_S", 600.0)
+    limits = {"max_waiting": 1, "max_data_mb": 0.1, "report_timeout": 600.0}
+    lying = tmp_path / "videos"
+    with running(analyzer, tmp_path, **limits) as client:
+        started, go = Event(), Event()
+
+        def slow() -> Iterator[bytes]:
+            yield b"one" * 1000
+            started.set()
+            assert go.wait(60)
+
+        kind = {"Content-Type": "application/octet-stream"}
+        with ThreadPoolExecutor(1) as threads:
+            first = threads.submit(client.post, "/v1/reports", content=slow(), headers=kind)
+            assert started.wait(60)
+            while not any(path.is_file() for path in lying.rglob("*")):
+                pass
+            full = ask(client, ("x.jsonl", table))
+            assert (full.status_code, full.headers["retry-after"]) == (503, "5")
+            assert len(list(lying.iterdir())) == 1
+            go.set()
+            assert first.result().status_code == 422  # it was no table, and is forgotten
+        for body in (bytes(200_000), iter([bytes(200_000)])):  # announced and not
+            crowded = client.post("/v1/reports", content=body, headers=kind)
+            assert crowded.status_code == 507, crowded.text
+        assert list(lying.iterdir()) == []
+        assert ask(client, ("x.jsonl", table)).status_code == 200
 
 
 def test_what_a_killed_server_left_is_cleared(

@@ -163,10 +163,11 @@ def test_the_upload_is_gone_after_the_job(analyzer: Analyzer, tmp_path: Path, cl
     ("content", "words"),
     [
         (b"no video at all", "neither a picture nor a video"),
+        (b"PK\x05\x06" + bytes(18), "neither a picture nor a video"),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{canary}\n", "neither a picture nor"),
         (b"ffconcat version 1.0\nfile {canary}\n", "neither a picture nor"),
     ],
-    ids=["text", "playlist", "concatenation"],
+    ids=["text", "zip", "playlist", "concatenation"],
 )
 def test_what_is_no_video_fails_and_opens_nothing(
     client: httpx.Client, clip: Path, tmp_path: Path, content: bytes, words: str
@@ -203,6 +204,7 @@ def test_a_damaged_video_keeps_the_results_before_the_damage(
     assert "results before it are complete" in job["error"]
     lines = result(client, job, "results.jsonl").text.splitlines()
     assert 0 < len(lines) < 100
+    assert "clip.mp4" in result(client, job, "report.html").text
 
 
 def test_the_name_is_only_a_name(
@@ -247,12 +249,28 @@ def test_waiting_and_running_videos_can_be_cancelled(tmp_path: Path, clip: Path)
         first = client.post(f"/v1/videos/{first['id']}/cancel").json()
         assert first["state"] in ("cancelled", "done")  # it may have been quicker
         if first["state"] == "cancelled":
+            assert "report.html" in first["files"]
             lines = result(client, first, "results.jsonl").text.splitlines()
             assert len(lines) >= 1
         again = client.post(f"/v1/videos/{first['id']}/cancel").json()
         assert again == first
         uploads = list((tmp_path / "videos").rglob(UPLOAD))
         assert uploads == []
+
+
+def test_a_video_that_takes_too_long_has_a_report_of_its_beginning(
+    tmp_path: Path, clip: Path
+) -> None:
+    analyzer = Held()
+    with running(analyzer, tmp_path, max_job_s=0.2) as client:
+        job = send(client, clip, annotated="false")
+        analyzer.entered.wait()
+        Event().wait(0.3)
+        analyzer.go.set()
+        job = ended(client, job)
+        assert (job["state"], job["frames"]) == ("failed", 1)
+        assert "not finished after 0.2 seconds" in job["error"]
+        assert "clip.mp4" in result(client, job, "report.html").text
 
 
 def test_a_running_video_can_be_deleted(tmp_path: Path, clip: Path) -> None:

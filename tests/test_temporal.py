@@ -315,6 +315,18 @@ def test_a_baseline_can_be_asked_for_in_the_middle() -> None:
     assert baseline.correct([2], resting, 1.0) == pytest.approx(resting)  # was not there
 
 
+def test_a_baseline_that_is_asked_for_waits_for_a_face() -> None:
+    baseline, resting, nobody = Baseline(EXPRESSIONS), probs_of(angry=1.0), np.zeros((0, 7))
+    baseline.learn(0.5)
+    baseline.correct([], nobody, 0.0)
+    assert (baseline.learning, baseline.tracks) == (True, ())
+    baseline.correct([4], resting, 3.0)
+    assert baseline.learning
+    baseline.correct([4], resting, 3.5)
+    assert (baseline.learning, baseline.tracks) == (False, (4,))
+    assert baseline.correct([4], resting, 4.0).argmax() == NEUTRAL
+
+
 def test_a_baseline_needs_a_neutral_class_and_time() -> None:
     with pytest.raises(ValueError, match="class neutral"):
         Baseline(("bored", "focused"))

@@ -36,7 +36,7 @@ class Following:
     sightings: Sightings = field(default_factory=Sightings)  # filled where identity is asked for
 
     def learn_baseline(self, seconds: float) -> None:
-        """Everyone in view rests for so long from now: their faces count as neutral.
+        """Everyone in the next frame with a face rests for so long: their faces count as neutral.
 
         Raises:
             ValueError: the model has no class neutral, or `seconds` is not positive.

@@ -237,13 +237,26 @@ class Baseline:
         usual[self._neutral] = 0.0
         self._usual = np.array(usual)
         self._asked = 0.0
+        self._until_s = self._now_s = -inf
         self._known: dict[int, _Resting] = {}
 
     def learn(self, seconds: float) -> None:
-        """From the next frame on, everyone in view rests for so long; forget what was known."""
+        """From the next frame with a face on, everyone in it rests for so long; forget what was
+        known.
+        """
         if not seconds > 0:
             raise ValueError(f"seconds: expected a positive number, got {seconds}")
         self._asked = seconds
+
+    @property
+    def learning(self) -> bool:
+        """Whether what `learn` asked for is still to come or under way."""
+        return self._asked > 0 or self._now_s < self._until_s
+
+    @property
+    def tracks(self) -> tuple[int, ...]:
+        """The tracks whose resting faces are known, in order."""
+        return tuple(sorted(self._known))
 
     def correct(self, numbers: Sequence[int], probs: Float64Array, time_s: float) -> Float64Array:
         """Probabilities `(N, K)` as they are for people with these resting faces.
@@ -254,9 +267,10 @@ class Baseline:
             time_s: when. Not before the last frame's.
         """
         self._known = {n: k for n, k in self._known.items() if time_s - k.seen_s <= MEMORY_S}
-        if self._asked:
-            self._known = {n: _Resting(time_s + self._asked) for n in numbers}
-            self._asked = 0.0
+        self._now_s = time_s
+        if self._asked and numbers:
+            self._until_s, self._asked = time_s + self._asked, 0.0
+            self._known = {n: _Resting(self._until_s) for n in numbers}
         corrected = np.array(probs, np.float64)
         for row, number in enumerate(numbers):
             resting = self._known.get(number)

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.server.meters import Meters
 from mien.server.refusals import Refusal
-from mien.server.settings import Settings, is_loopback, origin_of
+from mien.server.settings import Settings, is_local, is_loopback, origin_of
 
 #: Answered without a key: the page and its files hold nothing secret, and probes have none.
 _OPEN: Final = ("/", "/healthz", "/readyz", "/v1/session")
@@ -81,19 +81,30 @@ class Guard:
         headers = connection.headers
         host = headers.get("host", "").lower()
         # A foreign page whose name is made to point here (DNS rebinding) would be of the same host.
-        if self._settings.loopback and host not in self._hosts and not _means_here(host):
+        if host not in self._hosts and not self._may_mean_here(host):
+            names = "localhost" if self._settings.loopback else "its address"
             raise Refusal(
                 403,
-                f"this server answers to localhost, not to {host[:80] or 'no host'}. Start it with "
-                "--allow-origin if a proxy stands before it",
+                f"this server answers to {names}, not to {host[:80] or 'no host'}. Start it with "
+                "--allow-origin for another name, or if a proxy stands before it",
             )
         changes = connection.scope["type"] == "websocket" or connection.scope["method"] in _CHANGING
         if changes and not self._is_known_origin(headers, host):
             raise Refusal(403, "pages of other sites may not do that (--allow-origin)")
-        path = connection.scope["path"]
-        needs_key = path not in _OPEN and not path.startswith(_OPEN_BELOW)
-        if needs_key and not is_signed_in(connection, self._settings):
+        if needs_key(connection.scope["path"]) and not is_signed_in(connection, self._settings):
             raise Refusal(401, "a key is needed: send it as `Authorization: Bearer KEY`")
+
+    def _may_mean_here(self, host: str) -> bool:
+        """Whether no foreign page can have a host's name.
+
+        It means this computer; or, where others may come in without a key, it is a number or a
+        name that the internet does not have. A key protects by itself: its cookie belongs to the
+        name under which it was got.
+        """
+        name = host if host.endswith("]") else host.rsplit(":", 1)[0]
+        if self._settings.loopback:
+            return is_loopback(name)
+        return bool(self._settings.key) or is_local(name)
 
     def _is_known_origin(self, headers: Headers, host: str) -> bool:
         """Whether no page asks (programs send no origin), or one of ours or of a known site."""
@@ -110,6 +121,11 @@ class Guard:
             headers.setdefault(name, value)
         is_page = scope["path"] == "/" or scope["path"].startswith(_OPEN_BELOW)
         headers.setdefault("Cache-Control", "no-cache" if is_page else "no-store")
+
+
+def needs_key(path: str) -> bool:
+    """Whether an address is answered only to those who show the key."""
+    return path not in _OPEN and not path.startswith(_OPEN_BELOW)
 
 
 def has_key(connection: HTTPConnection, settings: Settings) -> bool:
@@ -141,8 +157,3 @@ def cookie(settings: Settings) -> tuple[str, str]:
 
 def _same(shown: str, wanted: str) -> bool:
     return hmac.compare_digest(shown.encode(), wanted.encode())
-
-
-def _means_here(host: str) -> bool:
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    return is_loopback(name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +16,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+)
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
@@ -22,7 +30,7 @@ from starlette.websockets import WebSocket
 import mien
 from mien.models import list_models
 from mien.pipeline import Analyzer
-from mien.server.access import Guard, cookie, has_key, is_signed_in
+from mien.server.access import Guard, cookie, has_key, is_signed_in, needs_key
 from mien.server.job_runner import JobRunner
 from mien.server.jobs import Jobs
 from mien.server.live import Live
@@ -30,12 +38,14 @@ from mien.server.meters import Meters
 from mien.server.pictures import Pictures
 from mien.server.refusals import Refusal
 from mien.server.reports import BODY, Reports
-from mien.server.schema import ANALYZE
-from mien.server.settings import Settings
+from mien.server.schema import ANALYZE, UPLOADING, complete, errors
+from mien.server.settings import MB, Settings
+from mien.server.uploads import Room
 from mien.server.videos import Videos
 from mien.server.workers import Workers
 
 _PAGE: Final = Path(__file__).parent / "page"
+_LAST_S: Final = 1.0  # for what is being computed, where the time for the end is over
 
 
 class Application:
@@ -56,8 +66,10 @@ class Application:
         shared = (analyzer, self._workers, settings, self._meters)
         self._pictures, self._live = Pictures(*shared), Live(*shared)
         self._runner = JobRunner(self._jobs, *shared)
-        self._reports = Reports(self._workers, settings, self._jobs.folder)
-        self._videos = Videos(self._jobs, self._runner, settings)
+        room = Room(self._jobs.used_bytes, settings.max_data_mb * MB)
+        self._reports = Reports(self._workers, settings, self._jobs.folder, room)
+        self._videos = Videos(self._jobs, self._runner, settings, room)
+        self._end_s = inf  # when everything should be over, by `time.monotonic`
         self._meters.watch("mien_waiting", "pieces of work that wait", "kind", self._workers.lines)
         self._meters.watch(
             "mien_held_bytes", "of pictures that wait or come in", "kind", self._pictures.held
@@ -74,13 +86,18 @@ class Application:
 
     def stop(self) -> None:
         """The server is about to go down: end what would last for ever."""
+        self._end_s = time.monotonic() + self._settings.shutdown_s
         self._videos.stopping.set()
 
     def close(self) -> None:
         """Finish what was accepted; videos that cannot be finished in time go on next time."""
-        self._runner.close(self._settings.shutdown_s)
-        self._workers.close()
+        self._runner.close(self._left_s())
+        self._workers.close(max(_LAST_S, self._left_s()))
         self._jobs.close()
+
+    def _left_s(self) -> float:
+        """How much of the time for the end is left, part of which went to requests under way."""
+        return min(self._settings.shutdown_s, max(0.0, self._end_s - time.monotonic()))
 
     def _routes(self) -> FastAPI:
         @asynccontextmanager
@@ -99,8 +116,19 @@ class Application:
         _explain_errors(app)
         self._add_session(app)
         self._add_health(app)
-        app.post("/v1/analyze", tags=["pictures"], openapi_extra=ANALYZE)(self._pictures.analyze)
-        app.post("/v1/reports", tags=["reports"], openapi_extra=BODY)(self._reports.make)
+        app.post(
+            "/v1/analyze",
+            tags=["pictures"],
+            openapi_extra=ANALYZE,
+            responses=errors(400, 408, 413, 415, 503),
+        )(self._pictures.analyze)
+        app.post(
+            "/v1/reports",
+            tags=["reports"],
+            openapi_extra=BODY,
+            response_class=HTMLResponse,
+            responses=errors(*UPLOADING),
+        )(self._reports.make)
         app.include_router(self._videos.router())
 
         @app.get("/v1/models", tags=["models"])
@@ -117,6 +145,7 @@ class Application:
             return FileResponse(_PAGE / "index.html")
 
         app.mount("/page", StaticFiles(directory=_PAGE, check_dir=False))
+        _describe(app, has_key=bool(self._settings.key))
         return app
 
     def _add_session(self, app: FastAPI) -> None:
@@ -155,17 +184,27 @@ class Application:
             """The process answers."""
             return {"status": "alive"}
 
-        @app.get("/readyz", tags=["health"])
+        @app.get("/readyz", tags=["health"], responses=errors(503))
         async def readyz() -> dict[str, str]:
             """It takes work."""
             if self._videos.stopping.is_set() or not self._runner.alive or not self._workers.alive:
                 raise Refusal(503, "the server is going down or broken")
             return {"status": "ready"}
 
-        @app.get("/metrics", tags=["health"])
+        @app.get("/metrics", tags=["health"], response_class=PlainTextResponse)
         async def metrics() -> Response:
             """Counters for Prometheus."""
             return Response(self._meters.text(), media_type="text/plain; version=0.0.4")
+
+
+def _describe(app: FastAPI, *, has_key: bool) -> None:
+    """Have `/openapi.json` say what FastAPI leaves out."""
+    openapi = app.openapi
+
+    def completed() -> dict[str, Any]:
+        return app.openapi_schema or complete(openapi(), needs_key, has_key=has_key)
+
+    app.openapi = completed  # type: ignore[method-assign]
 
 
 def _explain_errors(app: FastAPI) -> None:

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -61,7 +61,13 @@ _NOT_WRITTEN: Final = "the list of videos cannot be written (%s); trying again"
 
 
 class _Ended(Exception):  # noqa: N818  (a way out of the loop, not an error)
-    """Somebody wants the running video to end."""
+    """The running video is to end: `state` is cancelled if somebody wants that, and waiting if the
+    server ends.
+    """
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self.state = state
 
 
 class JobRunner:
@@ -80,7 +86,7 @@ class JobRunner:
         self._changed = threading.Condition()
         self._running: Job | None = None
         self._unwritten: OSError | None = None  # why the end of the one that runs is not noted yet
-        self._cancelled = self._closing = self._hurry = False
+        self._cancelled = self._unwanted = self._closing = self._hurry = False
         self._thread = threading.Thread(target=self._run, name="mien-videos", daemon=True)
         self._thread.start()
 
@@ -94,8 +100,12 @@ class JobRunner:
         with self._changed:
             self._changed.notify()
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: Job, *, keep: bool = True) -> None:
         """End a job that waits or runs, and return when it has ended.
+
+        Args:
+            job: which.
+            keep: whether anybody will look at what was analysed so far: it then gets its report.
 
         Raises:
             OSError: the disk does not take that; work on it has ended all the same.
@@ -106,7 +116,7 @@ class JobRunner:
                 if found is not None and not found.ended:
                     self._jobs.end(found, "cancelled")
                 return
-            self._cancelled = True
+            self._cancelled, self._unwanted = True, not keep
             while self._running is not None and self._running.id == job.id:
                 if self._unwritten is not None:
                     raise self._unwritten
@@ -130,7 +140,7 @@ class JobRunner:
                     if self._closing:
                         return
                     self._changed.wait(_SWEEP_EVERY_S)
-                self._running, self._cancelled = job, False
+                self._running, self._cancelled, self._unwanted = job, False, False
             if job is not None:
                 self._finish(job)
             if time.monotonic() - swept > _SWEEP_EVERY_S:
@@ -153,8 +163,8 @@ class JobRunner:
         error: str | None = None
         try:
             self._analyze(job)
-        except _Ended:
-            state = "cancelled"
+        except _Ended as end:
+            state = end.state
         except MienError as failure:
             # Sinks name their file; where it lies is nobody's business.
             state, error = (
@@ -178,7 +188,7 @@ class JobRunner:
 
     def _noted(self, job: Job, state: State, error: str | None) -> bool:
         try:
-            if state == "cancelled" and not self._cancelled:
+            if state == "waiting":
                 self._jobs.put_back(job)
             else:
                 self._jobs.end(job, state, error)
@@ -194,6 +204,22 @@ class JobRunner:
         for path in folder.iterdir():  # of an attempt before this one
             if path != upload:
                 delete(path)
+        try:
+            self._write(job, folder, upload)
+        except (_Ended, SourceError) as end:
+            # What was analysed so far is kept, and has its report; if it is too little for one, the
+            # reason to tell is why the work has ended.
+            if isinstance(end, SourceError) or (end.state == "cancelled" and not self._unwanted):
+                with suppress(MienError):
+                    self._report(folder)
+            raise
+        self._report(folder)
+
+    def _report(self, folder: Path) -> None:
+        write_report([folder / "results.jsonl"], folder / "report.html")
+
+    def _write(self, job: Job, folder: Path, upload: Path) -> None:
+        """Everything but the report."""
         with ExitStack() as stack:
             source = stack.enter_context(self._open(job, upload))
             tables: list[Sink] = [
@@ -205,7 +231,6 @@ class JobRunner:
             if job.annotated:
                 copy = stack.enter_context(self._analyzer.open_sink(folder / "annotated.mp4"))
             self._follow(job, source, tables, copy, upload)
-        write_report([folder / "results.jsonl"], folder / "report.html")
 
     def _open(self, job: Job, upload: Path) -> Source:
         """The video, if it is one and not longer than the limit."""
@@ -232,7 +257,7 @@ class JobRunner:
         count = 0
         for frame in source:
             if self._cancelled or self._hurry:
-                raise _Ended
+                raise _Ended("cancelled" if self._cancelled else "waiting")
             first_s = frame.time_s if first_s is None else first_s
             self._require_length(source.name, frame.time_s - first_s)
             if time.monotonic() - began > self._settings.max_job_s:

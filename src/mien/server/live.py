@@ -37,6 +37,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 _TIME: Final = struct.Struct("<d")
 _TRY_AGAIN_LATER: Final = 1013
+_IDLE: Final = 4408  # of the codes that are anybody's: as HTTP's 408
 _SEND_S: Final = 10.0  # a client that takes no answer for so long is gone
 _LONGEST_BASELINE_S: Final = 60.0
 
@@ -61,6 +62,7 @@ class Session:
         self._waiting: _Sent | None = None
         self._time_s = 0.0
         self._received = self._dropped = 0
+        self._learning = False  # whether a baseline is asked for whose end is not told yet
 
     def learn_baseline(self, seconds: float) -> None:
         """Take each person's face of the next seconds for their neutral one.
@@ -73,6 +75,7 @@ class Session:
                 f"seconds: expected more than 0 and at most {_LONGEST_BASELINE_S:g}, got {seconds}"
             )
         self._following.learn_baseline(seconds)
+        self._learning = True
 
     def receive(self, message: bytes) -> dict[str, Any] | None:
         """Let a frame wait, in the place of one that waits already; or say why it is none."""
@@ -80,11 +83,11 @@ class Session:
         self._received += 1
         if len(message) <= _TIME.size:
             wrong = f"expected 8 bytes of time and a picture after them, got {len(message)} bytes"
-            return _error(wrong, number)
+            return _error(wrong, "frame", number)
         (time_s,) = _TIME.unpack_from(message)
         if not self._time_s <= time_s < math.inf:
             wrong = f"time_s: expected seconds that do not fall, got {time_s} after {self._time_s}"
-            return _error(wrong, number)
+            return _error(wrong, "frame", number)
         self._time_s = time_s
         sent = _Sent(number, time_s, message[_TIME.size :], time.perf_counter())
         with self._lock:
@@ -94,15 +97,15 @@ class Session:
             self._meters.live_dropped.inc()
         return None
 
-    def turn(self) -> dict[str, Any] | None:
-        """Analyse the frame that waits, if there is one, and return the message about it.
+    def turn(self) -> list[dict[str, Any]]:
+        """Analyse the frame that waits, if there is one, and return the messages about it.
 
         Runs in a worker, one turn at a time; everything else runs in the server's loop.
         """
         with self._lock:
             sent, self._waiting = self._waiting, None
         if sent is None:
-            return None
+            return []
         began = time.perf_counter()
         try:
             if not looks_like_picture(sent.picture):
@@ -113,14 +116,15 @@ class Session:
             frame = Frame(image, "live", sent.number, sent.time_s)
             result = self._analyzer.analyze_frame(frame, following=self._following)
         except SourceError as error:
-            return _error(str(error), sent.number)
+            return [_error(str(error), "frame", sent.number)]
         except Exception:
             _LOG.exception("a live frame failed")
-            return _error("a defect of mien; the server's stderr says more", sent.number)
+            wrong = "a defect of mien; the server's stderr says more"
+            return [_error(wrong, "frame", sent.number)]
         ended = time.perf_counter()
         self._meters.analyzed("live", len(result.faces))
         self._meters.live_seconds.observe(ended - sent.came)
-        return {
+        answer = {
             "type": "result",
             "result": result.to_dict(),
             "received": self._received,
@@ -128,6 +132,15 @@ class Session:
             "wait_ms": 1000 * (began - sent.came),
             "work_ms": 1000 * (ended - began),
         }
+        return [answer, *self._learned()]
+
+    def _learned(self) -> list[dict[str, Any]]:
+        """The message that a baseline is set, once it is."""
+        baseline = self._following.baseline
+        if not self._learning or baseline is None or baseline.learning:
+            return []
+        self._learning = False
+        return [{"type": "baseline_set", "track_ids": list(baseline.tracks)}]
 
 
 class Live:
@@ -180,7 +193,7 @@ class _Conversation:
     ) -> None:
         self._socket, self._workers = socket, workers
         self._shared = (analyzer, settings, meters)
-        self._fps = settings.live_fps
+        self._fps, self._idle_s = settings.live_fps, settings.live_idle_s
         self._session = Session(*self._shared)
         self._arrived = asyncio.Event()
         self._speaking = asyncio.Lock()
@@ -199,7 +212,13 @@ class _Conversation:
 
     async def _listen(self) -> None:
         while True:
-            message = await self._socket.receive()
+            try:
+                async with asyncio.timeout(self._idle_s):
+                    message = await self._socket.receive()
+            except TimeoutError:
+                said = f"nothing came for {self._idle_s:g} seconds, the limit"
+                await self._socket.close(_IDLE, said)
+                return
             if message["type"] == "websocket.disconnect":
                 return
             try:
@@ -225,12 +244,17 @@ class _Conversation:
             self._session = Session(*self._shared)
             return {"type": "reset"}
         if kind == "baseline":
-            seconds = command.get("seconds", 3)
+            return self._baseline(command.get("seconds", 3))
+        raise ValueError(f"type: expected reset or baseline, got {str(kind)[:40]!r}")
+
+    def _baseline(self, seconds: Any) -> dict[str, Any]:
+        try:
             if isinstance(seconds, bool) or not isinstance(seconds, int | float):
                 raise ValueError("seconds: expected a number")
             self._session.learn_baseline(seconds)
-            return {"type": "baseline", "seconds": seconds}
-        raise ValueError(f"type: expected reset or baseline, got {str(kind)[:40]!r}")
+        except ValueError as error:
+            return _error(str(error), "baseline")
+        return {"type": "baseline", "seconds": seconds}
 
     async def _answer(self) -> None:
         due = time.perf_counter()
@@ -242,10 +266,10 @@ class _Conversation:
             self._arrived.clear()
             session = self._session
             try:
-                answer = await asyncio.wrap_future(self._workers.submit("live", session.turn))
+                answers = await asyncio.wrap_future(self._workers.submit("live", session.turn))
             except Full:
-                answer = _error("the server is full or going down")
-            if answer is not None:
+                answers = [_error("the server is full or going down", "frame")]
+            for answer in answers:
                 await self._say(answer, session)
 
     async def _say(self, message: dict[str, Any], session: Session | None = None) -> None:
@@ -255,8 +279,9 @@ class _Conversation:
                 await _send(self._socket, message)
 
 
-def _error(message: str, frame: int | None = None) -> dict[str, Any]:
-    return {"type": "error", "message": message} | ({} if frame is None else {"frame": frame})
+def _error(message: str, about: str | None = None, frame: int | None = None) -> dict[str, Any]:
+    more = {"about": about, "frame": frame}
+    return {"type": "error", "message": message} | {k: v for k, v in more.items() if v is not None}
 
 
 async def _send(socket: WebSocket, message: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -19,7 +20,7 @@ from mien.errors import MienError, SinkError
 from mien.report import write_report
 from mien.server.refusals import Refusal
 from mien.server.settings import MB, Settings
-from mien.server.uploads import read_files
+from mien.server.uploads import Room, read_files
 from mien.server.workers import Full, Workers
 
 #: What a report may do in a browser: it runs nothing, loads nothing and belongs to no site.
@@ -57,10 +58,13 @@ class Reports:
         workers: where reports are written.
         settings: the limits.
         folder: where tables lie meanwhile: one that is cleared when a server starts.
+        room: what there is of it.
     """
 
-    def __init__(self, workers: Workers, settings: Settings, folder: Path) -> None:
+    def __init__(self, workers: Workers, settings: Settings, folder: Path, room: Room) -> None:
         self._workers, self._settings, self._folder = workers, settings, folder
+        self._room = room
+        self._under_way = 0
 
     async def make(self, request: Request, view: str = "research", purpose: str = "") -> Response:
         """One page about the tables in a request, each a field `file`.
@@ -69,13 +73,25 @@ class Reports:
             Refusal: it cannot be served, or there is no table that can be read.
             OSError: the disk does not take it.
         """
+        if self._under_way >= self._settings.max_waiting:
+            raise _full()
+        self._under_way += 1
+        try:
+            with self._room.hold(request) as take:
+                return await self._make(request, view, purpose, take)
+        finally:
+            self._under_way -= 1
+
+    async def _make(
+        self, request: Request, view: str, purpose: str, take: Callable[[int], None]
+    ) -> Response:
         # A worker whose time is over may still write there while it is removed.
         place = tempfile.TemporaryDirectory(dir=self._folder, ignore_cleanup_errors=True)
         with place as folder:
             tables: dict[Path, str] = {}
             try:
-                async with asyncio.timeout(self._settings.timeout):
-                    tables = await self._store(request, Path(folder))
+                async with asyncio.timeout(self._settings.report_timeout):
+                    tables = await self._store(request, Path(folder), take)
                     out = Path(folder) / "report.html"
                     work = partial(
                         write_report,
@@ -87,19 +103,21 @@ class Reports:
                     )
                     await asyncio.wrap_future(self._workers.submit("report", work))
             except TimeoutError:
-                limit = f"{self._settings.timeout:g} seconds, the limit"
+                limit = f"{self._settings.report_timeout:g} seconds, the limit"
                 if tables:
                     raise Refusal(503, f"not done within {limit}") from None
                 raise Refusal(408, f"the tables did not come within {limit}") from None
             except Full:
-                raise Refusal(503, "too much is waiting. Try again in seconds") from None
+                raise _full() from None
             except SinkError as error:
                 raise error.__cause__ or error  # noqa: B904  (the disk's, not the client's)
             except MienError as error:
                 raise Refusal(422, str(error)) from None
             return Response(out.read_bytes(), media_type="text/html", headers=ALONE)
 
-    async def _store(self, request: Request, folder: Path) -> dict[Path, str]:
+    async def _store(
+        self, request: Request, folder: Path, take: Callable[[int], None]
+    ) -> dict[Path, str]:
         """Write the tables of a request's body, and how the client calls each."""
         opened: list[tuple[Path, BinaryIO]] = []
 
@@ -113,7 +131,8 @@ class Reports:
                 request,
                 open_file,
                 max_files=_MOST_TABLES,
-                max_bytes=self._settings.max_body_mb * MB,
+                max_bytes=self._settings.max_report_mb * MB,
+                take=take,
                 on_disk=True,
             )
         finally:
@@ -126,3 +145,7 @@ class Reports:
                 raise Refusal(422, f"{name}: expected a table of mien's: {' '.join(_SUFFIXES)}")
             tables[path.replace(path.with_suffix(suffix))] = name
         return tables
+
+
+def _full() -> Refusal:
+    return Refusal(503, "too many reports are waiting. Try again in seconds")

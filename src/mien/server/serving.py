@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import uvicorn
 
@@ -13,6 +14,8 @@ from mien.pipeline import Analyzer
 from mien.server.app import Application
 from mien.server.connections import limited_to
 from mien.server.settings import MB, Settings
+
+_PING_S: Final = 20.0  # between questions whether a live client is there, and for its answer
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Server(uvicorn.Server):
             http=limited_to(settings.max_connections),
             ws_max_size=int(settings.live_mb * MB),
             ws_per_message_deflate=False,  # pictures are compressed already
+            ws_ping_interval=_PING_S,
+            ws_ping_timeout=_PING_S,
             log_config=None,
             log_level="error",
             access_log=False,  # who asked for what is nobody's business

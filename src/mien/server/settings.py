@@ -64,11 +64,14 @@ class Settings:
     max_body_mb: float = _limit(32.0, "size of a request with pictures, in megabytes")
     max_pictures: int = _limit(16, "pictures in one request")
     max_pixels: int = _limit(50_000_000, "pixels of a picture")
-    timeout: float = _limit(30.0, "seconds that a request for pictures or a report may take")
+    timeout: float = _limit(30.0, "seconds that a request for pictures may take")
+    max_report_mb: float = _limit(500.0, "size of a request for a report, in megabytes")
+    report_timeout: float = _limit(300.0, "seconds that a request for a report may take")
     max_live: int = _limit(16, "live connections at a time")
     live_px: int = _limit(1280, "a live frame has at most the pixels of a square of this side")
     live_mb: float = _limit(4.0, "size of a live frame, in megabytes")
     live_fps: float = _limit(30.0, "frames a second that each live connection gets analysed")
+    live_idle_s: float = _limit(300.0, "seconds after which a silent live connection ends")
     max_video_mb: float = _limit(1000.0, "size of a video, in megabytes")
     max_video_s: float = _limit(3600.0, "length of a video, in seconds")
     max_video_pixels: int = _limit(10_000_000, "pixels of a video's frame")
@@ -140,3 +143,13 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() == "localhost" or host.lower().endswith(".localhost")
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is a number, or a name that nobody can have in the internet."""
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        own = (".local", ".localhost", ".internal", ".home.arpa")
+        return host != "" and ("." not in host or host.lower().endswith(own))
+    return True

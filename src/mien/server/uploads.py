@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, Final
 
 from python_multipart.exceptions import FormParserError
@@ -95,6 +96,50 @@ def clean_name(name: str) -> str:
     """
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     return "".join(c for c in last if unicodedata.category(c)[0] != "C")[:_LONGEST_NAME]
+
+
+class Room:
+    """How much may lie in the data folder, what is still coming in counted.
+
+    Args:
+        used: how many bytes lie there.
+        most: how many may.
+    """
+
+    def __init__(self, used: Callable[[], int], most: float) -> None:
+        self._used, self._most = used, most
+        self._coming = 0
+
+    def require(self, size: int) -> None:
+        """Refuse what does not fit.
+
+        Raises:
+            Refusal: there is no room for so many bytes.
+        """
+        if self._used() + self._coming + size > self._most:
+            raise Refusal(507, "the folder for videos is full. Delete some, or wait until they go")
+
+    @contextmanager
+    def hold(self, request: Request) -> Iterator[Callable[[int], None]]:
+        """Room for a request's body within the block. What it gives is `take` of `read_files`.
+
+        Raises:
+            Refusal: there is no room for what the request announces, or from `take` for what came.
+        """
+        announced = request.headers.get("content-length", "")
+        self.require(int(announced) if announced.isdecimal() else 0)
+        held = 0
+
+        def take(size: int) -> None:
+            nonlocal held
+            self.require(size)
+            held += size
+            self._coming += size
+
+        try:
+            yield take
+        finally:
+            self._coming -= held
 
 
 class _Raw:

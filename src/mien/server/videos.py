@@ -1,6 +1,7 @@
 """`/v1/videos`: videos in, jobs and their results out.
 
-May import FastAPI, Starlette and its siblings jobs, job_runner, uploads, refusals and settings.
+May import FastAPI, Starlette and its siblings jobs, job_runner, schema, uploads, refusals and
+settings.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from mien.server.job_runner import FILES, JobRunner
 from mien.server.jobs import UPLOAD, Job, Jobs, State
 from mien.server.refusals import Refusal
 from mien.server.reports import ALONE
-from mien.server.schema import VIDEO
+from mien.server.schema import UPLOADING, VIDEO, errors, files
 from mien.server.settings import MB, Settings
-from mien.server.uploads import read_files
+from mien.server.uploads import Room, read_files
 
 _LOOK_S: Final = 0.25  # how often a job is looked at for those who watch it
 _BEAT_S: Final = 15.0  # a comment now and then keeps proxies from closing a quiet connection
@@ -60,6 +61,10 @@ class VideoList:
     next: int | None
 
 
+class _Events(StreamingResponse):
+    media_type = "text/event-stream"
+
+
 class Videos:
     """All requests about videos.
 
@@ -67,22 +72,27 @@ class Videos:
         stopping: set when the server is going down; ends the streams of events.
     """
 
-    def __init__(self, jobs: Jobs, runner: JobRunner, settings: Settings) -> None:
-        self._jobs, self._runner, self._settings = jobs, runner, settings
+    def __init__(self, jobs: Jobs, runner: JobRunner, settings: Settings, room: Room) -> None:
+        self._jobs, self._runner, self._settings, self._room = jobs, runner, settings, room
         self.stopping = asyncio.Event()
         self._uploading = 0
-        self._incoming_bytes = 0
 
     def router(self) -> APIRouter:
         """The addresses."""
         router = APIRouter(prefix="/v1/videos", tags=["videos"])
-        router.post("", status_code=202, openapi_extra=VIDEO)(self.post)
+        router.post("", status_code=202, openapi_extra=VIDEO, responses=errors(*UPLOADING))(
+            self.post
+        )
         router.get("")(self.listing)
-        router.get("/{job_id}")(self.get)
-        router.get("/{job_id}/events")(self.events)
-        router.get("/{job_id}/files/{name}")(self.file)
-        router.post("/{job_id}/cancel")(self.cancel)
-        router.delete("/{job_id}", status_code=204)(self.delete)
+        router.get("/{job_id}", responses=errors(404))(self.get)
+        router.get("/{job_id}/events", response_class=_Events, responses=errors(404))(self.events)
+        router.get(
+            "/{job_id}/files/{name}",
+            response_class=FileResponse,
+            responses={200: files("a result", FILES.values()), **errors(404)},
+        )(self.file)
+        router.post("/{job_id}/cancel", responses=errors(404, 507))(self.cancel)
+        router.delete("/{job_id}", status_code=204, responses=errors(404))(self.delete)
         return router
 
     async def post(
@@ -96,7 +106,6 @@ class Videos:
         waiting = self._jobs.count().get("waiting", 0) + self._uploading
         if waiting >= self._settings.max_jobs:
             raise Refusal(503, "too many videos are waiting. Try again later")
-        self._require_room(int(request.headers.get("content-length", "0")))
         self._uploading += 1
         folder: Path | None = None
         try:
@@ -120,39 +129,27 @@ class Videos:
     async def _store(self, request: Request, target: Path) -> str:
         """Write the one file of a request's body; returns the client's name for it."""
         opened: list[BinaryIO] = []
-        size = 0
 
         def open_file() -> BinaryIO:
             opened.append(target.open("xb"))
             return opened[-1]
 
-        def take(piece: int) -> None:
-            nonlocal size
-            self._require_room(piece)
-            size += piece
-            self._incoming_bytes += piece
-
         try:
-            ((name, file),) = await read_files(
-                request,
-                open_file,
-                max_files=1,
-                max_bytes=self._settings.max_video_mb * MB,
-                take=take,
-                on_disk=True,
-            )
+            with self._room.hold(request) as take:
+                ((name, file),) = await read_files(
+                    request,
+                    open_file,
+                    max_files=1,
+                    max_bytes=self._settings.max_video_mb * MB,
+                    take=take,
+                    on_disk=True,
+                )
             if not file.tell():
                 raise Refusal(422, f"{name or 'video'}: is empty (0 bytes)")
         finally:
-            self._incoming_bytes -= size
             for file in opened:
                 file.close()
         return name
-
-    def _require_room(self, size: int) -> None:
-        used = self._jobs.used_bytes() + self._incoming_bytes
-        if used + size > self._settings.max_data_mb * MB:
-            raise Refusal(507, "the folder for videos is full. Delete some, or wait until they go")
 
     async def listing(
         self,
@@ -172,7 +169,7 @@ class Videos:
     async def events(self, job_id: str) -> StreamingResponse:
         """One video whenever something changes, as server-sent events, until it ends."""
         self._found(job_id)
-        return StreamingResponse(self._events(job_id), media_type="text/event-stream")
+        return _Events(self._events(job_id))
 
     async def _events(self, job_id: str) -> AsyncIterator[str]:
         said, quiet_s = "", 0.0
@@ -215,7 +212,7 @@ class Videos:
         """End the work on a video and remove everything."""
         job = self._found(job_id)
         with suppress(OSError):  # how it ended need not be written down
-            await run_in_threadpool(self._runner.cancel, job)
+            await run_in_threadpool(self._runner.cancel, job, keep=False)
         await run_in_threadpool(self._jobs.remove, job)
         return Response(status_code=204)
 

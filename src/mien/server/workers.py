@@ -7,6 +7,7 @@ A free thread serves the kind that was served longest ago, so that none starves 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -71,13 +72,14 @@ class Workers:
         """How many pieces of a kind wait."""
         return len(self._lines[kind])
 
-    def close(self) -> None:
-        """Finish what waits, then end the threads."""
+    def close(self, seconds: float | None = None) -> None:
+        """Finish what waits, then end the threads; those that take longer than this are left."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+        end = None if seconds is None else time.monotonic() + seconds
         for thread in self._threads:
-            thread.join()
+            thread.join(None if end is None else max(0.0, end - time.monotonic()))
 
     def _work(self) -> None:
         while True:

@@ -1,12 +1,17 @@
 // Talks to the server: requests, their failures in words, the key where one is asked for.
 
+const RETRY_S = 5; // where the server does not say
+
 let askForKey = async () => null;
 
-/** A request failed; the message is fit to be read. `status` is 0 where nobody answered. */
+/**
+ * A request failed; the message is fit to be read. `status` is 0 where nobody answered, and with 503
+ * it may be made again after `retry_s` seconds.
+ */
 export class ApiError extends Error {
-  constructor(message, status = 0) {
+  constructor(message, status = 0, retry_s = RETRY_S) {
     super(message);
-    this.status = status;
+    Object.assign(this, { status, retry_s });
   }
 }
 
@@ -31,8 +36,9 @@ export function socketAddress(path) {
 export async function request(path, options = {}) {
   const response = await reach(path, options);
   if (response.status === 401 && (await signIn())) return request(path, options);
-  if (!response.ok) throw new ApiError(await reason(response), response.status);
-  return response;
+  if (response.ok) return response;
+  const retry_s = Number(response.headers.get("Retry-After")) || RETRY_S;
+  throw new ApiError(await reason(response), response.status, retry_s);
 }
 
 /** See to it that this browser may ask, before it opens what can carry no key (a WebSocket). */

@@ -3,12 +3,15 @@
 
 import { request } from "./api.js";
 import { areas, legend, shareBar, shareText, swatch } from "./chart.js";
-import { announce, get, make, notice } from "./dom.js";
+import { announce, button, get, make, notice } from "./dom.js";
 import { clock, percent } from "./expressions.js";
 import { takeDrops } from "./intake.js";
 import { listSessions, sessionResults } from "./store.js";
 import { curve, meanCurve, meanSummary, summarise } from "./summary.js";
 import { readTable } from "./table.js";
+import { newestVideos } from "./videos.js";
+
+const PAGE = 50; // videos of the server that the list begins with, and by which it grows
 
 /** Bring the room to life. */
 export function startCompare() {
@@ -26,6 +29,8 @@ class Compare {
     this.names = make("datalist", { id: "groups" });
     this.listed = make("ul", { class: "list choices" });
     this.trouble = make("div", {});
+    this.most = PAGE;
+    this.older = button("Show older videos", () => this.grow(), "quiet");
     const input = make("input", {
       type: "file", class: "unseen", multiple: true, accept: ".jsonl,.json,.csv",
       on: { change: (event) => this.take([...event.target.files]) },
@@ -34,7 +39,8 @@ class Compare {
       make("p", {}, "Drop tables that mien wrote (.jsonl, .json, .csv)"),
       make("label", { class: "button" }, "Choose tables", input));
     get("compare-choice").append(
-      make("fieldset", { class: "plain" }, make("legend", {}, "Sessions"), this.listed, this.names),
+      make("fieldset", { class: "plain" }, make("legend", {}, "Sessions"), this.listed, this.older,
+        this.names),
       drop, this.trouble);
     takeDrops(get("compare"), drop, (files) => this.take(files));
   }
@@ -58,7 +64,8 @@ class Compare {
 
   /** Everything there is to choose from. */
   async list() {
-    const [recorded, videos] = await Promise.all([recordings(), serverVideos()]);
+    const [recorded, { videos, more }] = await Promise.all([recordings(), serverVideos(this.most)]);
+    this.older.hidden = !more;
     const known = new Map(this.sessions.map((session) => [session.id, session]));
     this.sessions = [...recorded, ...videos, ...this.dropped].map((session) =>
       Object.assign(known.get(session.id) ?? session, { name: session.name, hint: session.hint }));
@@ -68,6 +75,11 @@ class Compare {
         "Nothing yet: record a session under Live, have a video read under Files, or drop a table."));
     }
     await this.show();
+  }
+
+  grow() {
+    this.most += PAGE;
+    return this.list();
   }
 
   choice(session) {
@@ -144,18 +156,19 @@ async function recordings() {
   }
 }
 
-async function serverVideos() {
+async function serverVideos(count) {
   try {
-    const answer = await (await request("v1/videos")).json();
-    return answer.videos.filter(({ files }) => files.includes("results.jsonl")).map((job) => ({
+    const { videos, more } = await newestVideos(count);
+    const read = videos.filter(({ files }) => files.includes("results.jsonl")).map((job) => ({
       id: job.id, name: job.name, hint: "video on this server",
       load: async () => {
         const text = await (await request(`v1/videos/${job.id}/files/results.jsonl`)).text();
         return readTable("results.jsonl", text);
       },
     }));
+    return { videos: read, more };
   } catch {
-    return []; // an old or unreachable server: the other sessions can be compared all the same
+    return { videos: [], more: false }; // an old or unreachable server: the other sessions can be compared all the same
   }
 }
 

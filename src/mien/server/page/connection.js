@@ -3,13 +3,15 @@
 import { ensureAccess, socketAddress } from "./api.js";
 
 const IN_FLIGHT = 2; // frames on their way at once: one is worked on while the next one travels
+const IDLE = 4408; // the close code for a client that sends nothing
 const FIRST_WAIT_S = 1;
 const LONGEST_WAIT_S = 16;
 
 /**
  * Calls `on.hello(message)`, `on.result(message, latency_ms)`, `on.said(message)` for everything
- * else, `on.error(text)`, `on.denied(text)` where the reader gave no key, and `on.lost(seconds,
- * reason)` when the server is gone and will be tried again.
+ * else, `on.error(message)`, `on.denied(text)` where the reader gave no key, `on.lost(seconds,
+ * reason)` when the server is gone and will be tried again, and `on.slept()` when it has let go of a
+ * page that sent nothing: `wake()` then opens the connection again.
  */
 export class LiveConnection {
   constructor(on) {
@@ -19,7 +21,7 @@ export class LiveConnection {
     this.wait_s = FIRST_WAIT_S;
     this.attempts = 0;
     this.closed = false;
-    this.ready = false;
+    this.ready = this.asleep = false;
     this.open();
   }
 
@@ -40,7 +42,11 @@ export class LiveConnection {
     const socket = new WebSocket(socketAddress("v1/live"));
     this.socket = socket;
     socket.onmessage = (event) => socket === this.socket && this.hear(JSON.parse(event.data));
-    socket.onclose = () => socket === this.socket && this.lose(this.refusal);
+    socket.onclose = ({ code }) => {
+      if (socket !== this.socket) return;
+      if (code === IDLE) this.sleep();
+      else this.lose(this.refusal);
+    };
   }
 
   /** Whether another frame may go. */
@@ -79,9 +85,9 @@ export class LiveConnection {
     } else if (message.type === "result") {
       this.on.result(message, this.arrived(message.result.time_s));
     } else if (message.type === "error") {
-      this.sent.clear();
+      if (message.about !== "baseline") this.sent.clear();
       if (!this.ready) this.refusal = message.message;
-      this.on.error(message.message);
+      this.on.error(message);
     } else {
       this.on.said(message);
     }
@@ -94,6 +100,21 @@ export class LiveConnection {
       if (earlier <= time_s) this.sent.delete(earlier);
     }
     return began === undefined ? null : performance.now() - began;
+  }
+
+  sleep() {
+    this.ready = false;
+    this.sent.clear();
+    if (this.closed) return;
+    this.asleep = true;
+    this.on.slept();
+  }
+
+  /** There is something to send again. */
+  wake() {
+    if (!this.asleep) return;
+    this.asleep = false;
+    this.open();
   }
 
   lose(reason) {

@@ -20,7 +20,7 @@ export function startFiles() {
     event.target.value = ""; // the same file may be chosen again
   });
   takeDrops(get("files"), get("drop"), take);
-  return { enter: () => jobs.show() };
+  return { enter: () => jobs.show(), leave: () => jobs.pause() };
 }
 
 function sort(files, pictures, jobs) {

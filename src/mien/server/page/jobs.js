@@ -8,10 +8,11 @@ import { progressLine } from "./intake.js";
 import { Player } from "./player.js";
 import { readTable } from "./table.js";
 import { upload } from "./upload.js";
+import { newestVideos } from "./videos.js";
 
 const OVER = ["done", "failed", "cancelled"];
 const WHEN = { dateStyle: "medium", timeStyle: "short" };
-const PAGE = 50; // videos in the list; older ones are left to the command line
+const PAGE = 50; // videos that the list begins with, and by which it grows
 
 export class Jobs {
   /** `place` holds the list of the server's videos, `stage` the ones under way and the open one. */
@@ -20,6 +21,8 @@ export class Jobs {
     this.local = new Map(); // job id -> the file it was made from, while the page lives
     this.under = make("div", {});
     this.opened = make("div", {});
+    this.turn = 0; // of what is opened: one that is overtaken while it is read is not shown
+    this.most = PAGE;
     stage.append(this.under, this.opened);
   }
 
@@ -49,7 +52,7 @@ export class Jobs {
     this.under.append(box);
   }
 
-  /** Show how far a job is until it ends; then open it, or say why not. */
+  /** Show how far a job is until it ends; then open it if nothing is open, or say why not. */
   async follow(job) {
     const stop = () => request(`v1/videos/${job.id}/cancel`, { method: "POST" })
       .catch((error) => this.complain(job.name, error.message));
@@ -75,13 +78,27 @@ export class Jobs {
     }
     const read = latest.files.includes("results.jsonl"); // not if it was stopped before its turn
     announce(`${job.name} ${read ? "is read" : "was stopped"}`);
-    if (read) await this.open(latest);
+    if (!read) return;
+    if (this.opened.childElementCount) this.offer(latest);
+    else await this.open(latest);
   }
 
-  /** A job with its player, its timeline and its files. */
-  async open(job) {
-    this.player?.close();
-    this.player = null;
+  /** Somebody looks at another one: leave it to them when to open this one. */
+  offer(job) {
+    const open = () => {
+      box.remove();
+      return this.open(job, { focus: true });
+    };
+    const box = notice("empty", `${job.name} is read`, "",
+      button("Open", open), button("Dismiss", () => box.remove(), "quiet"));
+    this.under.append(box);
+  }
+
+  /** A job with its player, its timeline and its files; with `focus` the reader begins there. */
+  async open(job, { focus = false } = {}) {
+    this.shut();
+    const { turn } = this;
+    this.shown = job.id;
     this.opened.replaceChildren(notice("wait", job.name, "Reading the results"));
     const head = make("h2", { tabindex: -1 }, job.name);
     const downloads = make("div", { class: "row downloads" },
@@ -90,12 +107,30 @@ export class Jobs {
       const text = await (await request(this.path(job, "results.jsonl"))).text();
       const results = readTable(job.name, text, "jsonl");
       const source = await this.sourceOf(job);
+      if (turn !== this.turn) {
+        URL.revokeObjectURL(source.url);
+        return;
+      }
       this.player = new Player(results, source, job.name);
       this.opened.replaceChildren(make("div", { class: "block" }, head, this.player.element, downloads));
     } catch (error) {
+      if (turn !== this.turn) return;
       this.opened.replaceChildren(notice("error", job.name, error.message), downloads);
     }
-    head.focus();
+    if (focus) head.focus();
+  }
+
+  /** Nothing is open. */
+  shut() {
+    this.turn += 1;
+    this.player?.close();
+    this.player = this.shown = null;
+    this.opened.replaceChildren();
+  }
+
+  /** The reader goes elsewhere. */
+  pause() {
+    this.player?.pause();
   }
 
   path(job, name) {
@@ -122,10 +157,15 @@ export class Jobs {
   /** The list of what is on the server. */
   async show() {
     try {
-      const { videos } = await (await request(`v1/videos?limit=${PAGE}`)).json();
+      const { videos, more } = await newestVideos(this.most);
+      const older = () => {
+        this.most += PAGE;
+        return this.show();
+      };
       const empty = make("p", { class: "empty-line" }, "None. Videos that you send appear here.");
       this.place.replaceChildren(
-        videos.length ? make("ul", { class: "list" }, ...videos.map((job) => this.item(job))) : empty);
+        videos.length ? make("ul", { class: "list" }, ...videos.map((job) => this.item(job))) : empty,
+        ...(more ? [button("Show older videos", older, "quiet")] : []));
     } catch (error) {
       const again = button("Try again", () => this.show());
       this.place.replaceChildren(notice("error", "The list cannot be read", error.message, again));
@@ -144,14 +184,15 @@ export class Jobs {
         make("p", { class: "hint" }, `${state}${job.frames} frames · ${hidden}${began}`),
         job.error ? make("p", { class: "doubt" }, job.error) : null),
       make("div", { class: "row" },
-        over && readable ? button("Open", () => this.open(job)) : null,
-        over ? null : button("Follow", () => this.follow(job)),
+        over && readable ? button("Open", () => this.open(job, { focus: true })) : null,
+        over ? null : button("Follow", () => this.follow(job).catch((error) => this.complain(job.name, error.message))),
         sureButton("Delete", "Delete for good?", () => this.remove(job))));
   }
 
   async remove(job) {
     try {
       await request(`v1/videos/${job.id}`, { method: "DELETE" });
+      if (job.id === this.shown) this.shut();
     } catch (error) {
       this.complain(job.name, error.message);
     }

@@ -13,6 +13,7 @@ import { startRecordings } from "./recordings.js";
 
 const BASELINE_S = 3;
 const BLINK_S = 0.5; // a face may be missed for so long before its figures go
+const REFUSED = { baseline: "No baseline was set", frame: "The server refused a frame" };
 const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
 
 /** Bring the room to life. */
@@ -57,6 +58,7 @@ class Live {
     this.recordings = startRecordings();
     this.mirrored = true;
     this.frame = null;
+    this.resting = null; // a baseline that is being learned: {seconds, end_s}
     this.turn = 0; // of the camera: what an earlier one was waiting for no longer counts
   }
 
@@ -118,9 +120,10 @@ class Live {
       hello: (message) => this.hello(message),
       result: (message, latency) => this.result(message, latency),
       said: (message) => this.said(message),
-      error: (text) => this.trouble(text),
+      error: (message) => this.trouble(message),
       denied: (text) => this.deny(text),
       lost: (seconds, reason) => this.lost(seconds, reason),
+      slept: () => this.slept(),
     });
     this.pump = new Pump(get("camera"), this.connection);
     this.setMirror(this.stream.getVideoTracks()[0].getSettings().facingMode !== "environment");
@@ -141,7 +144,7 @@ class Live {
     this.pump?.stop();
     this.connection?.close();
     closeCamera(this.stream);
-    this.endCountdown();
+    this.endBaseline();
     this.pump = this.connection = this.stream = this.frame = null;
     get("camera").srcObject = null;
     get("stage").classList.remove("on");
@@ -180,6 +183,7 @@ class Live {
     this.recording?.add(message.result);
     this.pace.add(message, latency);
     this.crowd.see(message.result);
+    this.countDown(message.result);
     this.draw();
     if (this.recording) this.recordings.tick(this.recording);
   }
@@ -195,14 +199,14 @@ class Live {
   }
 
   said(message) {
-    if (message.type === "baseline") this.countDown(message.seconds);
+    if (message.type === "baseline") this.beginBaseline(message.seconds);
+    if (message.type === "baseline_set") this.baselineSet(message.track_ids);
   }
 
   /** The server refused something, but the connection holds. */
-  trouble(text) {
-    const title = this.asked ? "No baseline was set" : "The server refused a frame";
-    this.asked = false;
-    get("live-note").replaceChildren(notice("error", title, text));
+  trouble({ message, about }) {
+    const title = REFUSED[about] ?? "The server refused";
+    get("live-note").replaceChildren(notice("error", title, message));
   }
 
   /** Without its key the server answers nothing. */
@@ -216,12 +220,24 @@ class Live {
     this.frame = null;
     this.draw();
     this.bars.show(null, "", "No answer");
-    // Faces get new numbers after this, which must not run on in one recording.
-    if (this.recording) this.record();
-    for (const id of ["baseline", "record"]) get(id).disabled = true;
+    this.endSession();
     const text = `${reason || "The connection broke off."} Trying again in ${seconds} s.`;
     const now = button("Try now", () => this.connection?.open());
     get("live-note").replaceChildren(notice("error", "No connection to the server", text, now));
+  }
+
+  /** Nothing was sent for so long that the server let go. The next picture calls it again. */
+  slept() {
+    this.endSession();
+    get("live-note").replaceChildren(notice("empty", "The connection rests",
+      "The server closes those that send nothing for a while. It is opened again when you go on."));
+  }
+
+  /** Faces get new numbers after this: what goes by numbers ends. */
+  endSession() {
+    if (this.recording) this.record();
+    this.endBaseline();
+    for (const id of ["baseline", "record"]) get(id).disabled = true;
   }
 
   pause() {
@@ -253,34 +269,35 @@ class Live {
 
   /** Three seconds of a neutral face, against which this person's other faces are then read. */
   learnBaseline() {
-    if (this.counting) return;
+    if (this.resting) return;
     get("live-note").replaceChildren();
-    this.asked = true;
     this.connection.ask({ type: "baseline", seconds: BASELINE_S });
   }
 
-  /** The server learns the baseline now: say for how long. */
-  countDown(seconds) {
-    this.asked = false;
-    let left = Math.ceil(seconds);
-    const show = () => (get("countdown").textContent = `Look neutral: ${left}`);
-    show();
+  /** The server takes the next face it sees for a neutral one, for so long. */
+  beginBaseline(seconds) {
+    this.resting = { seconds, end_s: null };
+    get("countdown").textContent = "Look into the camera";
     get("countdown").hidden = false;
-    announce(`Look neutral for ${left} seconds`);
-    this.counting = setInterval(() => {
-      left -= 1;
-      if (left > 0) {
-        show();
-        return;
-      }
-      this.endCountdown();
-      announce("The baseline is set");
-    }, 1000);
+    announce(`Look neutral for ${seconds} seconds`);
   }
 
-  endCountdown() {
-    clearInterval(this.counting);
-    this.counting = null;
+  /** How long it still does, by the time of the frames. */
+  countDown({ time_s, faces }) {
+    if (!this.resting) return;
+    if (faces.length) this.resting.end_s ??= time_s + this.resting.seconds;
+    const { end_s } = this.resting;
+    if (end_s === null) return;
+    get("countdown").textContent = `Look neutral: ${Math.max(1, Math.ceil(end_s - time_s))}`;
+  }
+
+  baselineSet(numbers) {
+    this.endBaseline();
+    announce(numbers.length ? `The baseline is set for face ${numbers.join(", ")}` : "No baseline is set");
+  }
+
+  endBaseline() {
+    this.resting = null;
     get("countdown").hidden = true;
   }
 

@@ -8,77 +8,65 @@ import { progressLine } from "./intake.js";
 import { drawFaces, faceAt } from "./overlay.js";
 import { toCsv, toJsonl } from "./table.js";
 
+const TRIES = 24; // of a picture for which the server has no room: two minutes
+
 export class Pictures {
   constructor(place) {
     this.place = place;
-    this.items = []; // {file, url, result, error}
-    this.chosen = -1;
-    this.face = 0;
-    this.queue = Promise.resolve();
+    this.progress = progressLine("Reading pictures");
+    this.view = make("div", {});
+    this.film = make("div", { class: "film", role: "group", "aria-label": "Pictures" });
+    this.downloads = make("div", { class: "row" });
+    this.element = make("div", { class: "block" },
+      this.progress.element, this.view, this.film, this.downloads);
+    this.queue = Promise.resolve(); // one batch after the other
+    this.clear();
+  }
+
+  /** Forget all pictures; one that is being read is not waited for. */
+  clear() {
+    for (const { url } of this.items ?? []) URL.revokeObjectURL(url);
+    this.items = []; // {file, url, thumb, result, error}
+    this.chosen = null;
+    this.watcher?.disconnect();
+    this.progress.element.hidden = true;
+    for (const part of [this.view, this.film, this.downloads]) part.replaceChildren();
+    this.element.remove();
   }
 
   /** Analyse more pictures; one that fails does not cost the others their results. */
   add(files) {
-    const items = files.map((file) => ({ file, url: URL.createObjectURL(file) }));
+    const items = files.map((file) => this.item(file));
     this.items.push(...items);
-    this.build();
-    this.queue = this.queue.then(() => this.work(items));
+    this.film.append(...items.map(({ thumb }) => thumb));
+    this.film.hidden = this.items.length < 2;
+    this.place.append(this.element);
+    this.queue = this.queue.then(() => this.work(new Batch(items, this))).catch(reportError);
   }
 
-  async work(items) {
-    for (const [n, item] of items.entries()) {
-      if (!this.items.includes(item)) continue; // cleared away meanwhile
-      this.progress.set(n / items.length, `${n + 1} of ${items.length}: ${item.file.name}`);
-      this.progress.element.hidden = false;
-      await this.analyse(item);
-      this.thumbnail(item);
-      if (this.chosen < 0 || item === this.items[this.chosen]) this.show(this.items.indexOf(item));
-    }
-    this.progress.element.hidden = true;
-    const failed = items.filter((item) => item.error).length;
-    const pictures = `${items.length} ${items.length === 1 ? "picture" : "pictures"} read`;
-    announce(failed ? `${pictures}, ${failed} failed` : pictures);
+  item(file) {
+    const item = { file, url: URL.createObjectURL(file) };
+    const blank = (event) => event.target.replaceWith(make("span", { class: "blank" }));
+    item.thumb = make(
+      "button",
+      { type: "button", class: "thumb waiting", on: { click: () => this.show(item) } },
+      make("img", { src: item.url, alt: "", on: { error: blank } }),
+      make("span", {}, file.name),
+    );
+    return item;
+  }
+
+  async work(batch) {
+    await batch.read((item) => {
+      this.label(item);
+      if (!this.chosen || item === this.chosen) this.show(item);
+    });
+    if (!batch.left.length) return; // cleared away
+    announce(batch.outcome());
     this.updateDownloads();
   }
 
-  async analyse(item) {
-    const form = new FormData();
-    form.append("file", item.file, item.file.name);
-    try {
-      const result = await (await request("v1/analyze", { method: "POST", body: form })).json();
-      item.result = { ...result, source: item.file.name };
-    } catch (error) {
-      item.error = error.message;
-    }
-  }
-
-  /** The frame of the room's picture part, filled later. */
-  build() {
-    this.progress ??= progressLine("Reading pictures");
-    this.film ??= make("div", { class: "film", role: "group", "aria-label": "Pictures" });
-    this.view ??= make("div", {});
-    this.downloads ??= make("div", { class: "row" });
-    for (const item of this.items) {
-      if (item.thumb) continue;
-      const index = this.items.indexOf(item);
-      const select = () => this.show(index);
-      const blank = (event) => event.target.replaceWith(make("span", { class: "blank" }));
-      item.thumb = make(
-        "button",
-        { type: "button", class: "thumb waiting", on: { click: select } },
-        make("img", { src: item.url, alt: "", on: { error: blank } }),
-        make("span", {}, item.file.name),
-      );
-      this.film.append(item.thumb);
-    }
-    this.film.hidden = this.items.length < 2;
-    this.place.replaceChildren(
-      make("div", { class: "block" },
-        this.progress.element, this.view, this.film, this.downloads),
-    );
-  }
-
-  thumbnail({ thumb, result, error }) {
+  label({ thumb, result, error }) {
     thumb.classList.remove("waiting");
     thumb.classList.toggle("failed", Boolean(error));
     const face = result?.faces[0];
@@ -86,11 +74,9 @@ export class Pictures {
     thumb.append(make("em", {}, said));
   }
 
-  show(index) {
-    const item = this.items[index];
-    this.items.forEach(({ thumb }, i) => thumb.setAttribute("aria-pressed", i === index));
-    this.chosen = index;
-    this.face = 0;
+  show(item) {
+    for (const one of this.items) one.thumb.setAttribute("aria-pressed", one === item);
+    this.chosen = item;
     this.watcher?.disconnect();
     if (item.error) {
       this.view.replaceChildren(notice("error", item.file.name, item.error));
@@ -107,12 +93,13 @@ export class Pictures {
     const canvas = make("canvas", { "aria-hidden": "true" });
     const bars = new Bars();
     const chips = make("div", { class: "chips", role: "group", "aria-label": "Face" });
+    let chosen = 0;
     const choose = (index) => {
-      if (index >= 0) this.face = index;
-      const face = result.faces[this.face];
-      drawFaces(canvas, result, { chosen: this.face });
-      bars.show(face, face ? nameOf(face, this.face) : "", "No face found");
-      [...chips.children].forEach((chip, i) => chip.setAttribute("aria-pressed", i === this.face));
+      if (index >= 0) chosen = index;
+      const face = result.faces[chosen];
+      drawFaces(canvas, result, { chosen });
+      bars.show(face, face ? nameOf(face, chosen) : "", "No face found");
+      [...chips.children].forEach((chip, i) => chip.setAttribute("aria-pressed", i === chosen));
     };
     if (result.faces.length > 1) {
       chips.append(...result.faces.map((face, i) =>
@@ -147,13 +134,58 @@ export class Pictures {
       button("Clear", () => this.clear(), "quiet"),
     );
   }
+}
 
-  clear() {
-    for (const { url } of this.items) URL.revokeObjectURL(url);
-    this.items = [];
-    this.chosen = -1;
-    this.film.replaceChildren();
-    this.view.replaceChildren();
-    this.place.replaceChildren();
+/** Pictures that came together; those that are cleared away meanwhile are left out. */
+class Batch {
+  constructor(items, room) {
+    this.items = items;
+    this.room = room;
+  }
+
+  /** Those that are still wanted. */
+  get left() {
+    return this.items.filter((item) => this.room.items.includes(item));
+  }
+
+  /** Read one after the other; calls `done(item)` for each. */
+  async read(done) {
+    const { progress } = this.room;
+    for (const [n, item] of this.items.entries()) {
+      if (!this.left.includes(item)) continue;
+      const share = n / this.items.length;
+      const place = `${n + 1} of ${this.items.length}: ${item.file.name}`;
+      progress.set(share, place);
+      progress.element.hidden = false;
+      await this.analyse(item, (text) => progress.set(share, `${place}. ${text}`));
+      if (this.left.includes(item)) done(item);
+    }
+    progress.element.hidden = true;
+  }
+
+  /** Send a picture, again and again while the server has no room for it. */
+  async analyse(item, say) {
+    const form = new FormData();
+    form.append("file", item.file, item.file.name);
+    for (let tries = 1; this.left.includes(item); tries += 1) {
+      try {
+        const result = await (await request("v1/analyze", { method: "POST", body: form })).json();
+        item.result = { ...result, source: item.file.name };
+        return;
+      } catch (error) {
+        if (error.status !== 503 || tries === TRIES) {
+          item.error = error.message;
+          return;
+        }
+        say(`The server is busy: sent again in ${error.retry_s} s`);
+        await new Promise((go) => setTimeout(go, 1000 * error.retry_s));
+      }
+    }
+  }
+
+  outcome() {
+    const failed = this.left.filter((item) => item.error).length;
+    const read = `${this.left.length} ${this.left.length === 1 ? "picture" : "pictures"} read`;
+    return failed ? `${read}, ${failed} failed` : read;
   }
 }

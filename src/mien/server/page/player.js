@@ -55,6 +55,10 @@ export class Player {
     });
   }
 
+  pause() {
+    this.video.pause();
+  }
+
   close() {
     this.watcher.disconnect();
     this.video.removeAttribute("src");

@@ -49,7 +49,9 @@ export class Pump {
     // A little early is on time: cameras do not keep time to the millisecond.
     const due = now - this.last >= 0.9 / this.maxFps;
     const ready = this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
-    if (this.paused || this.busy || !due || !ready || !this.connection.free) return;
+    if (this.paused || this.busy || !due || !ready) return;
+    this.connection.wake();
+    if (!this.connection.free) return;
     const taken = performance.now();
     this.last = now;
     this.busy = true;

@@ -1,7 +1,7 @@
 // The list of recorded sessions: rename, download, delete. Below the live view.
 
 import { request } from "./api.js";
-import { button, get, make, notice, save, sureButton } from "./dom.js";
+import { announce, button, get, make, notice, save, sureButton } from "./dom.js";
 import { clock } from "./expressions.js";
 import { Recording } from "./recorder.js";
 import { deleteSession, keepSession, listSessions, sessionResults } from "./store.js";
@@ -21,7 +21,9 @@ function fileName(head) {
 
 class Recordings {
   constructor(place) {
-    this.place = place;
+    this.said = make("div", {}); // reports that are being made, and those that failed
+    this.list = make("div", {});
+    place.append(this.said, this.list);
     this.unkept = new Map(); // recordings that the browser cannot keep: alive while the page is
   }
 
@@ -58,7 +60,7 @@ class Recordings {
       ? [notice("error", "This browser keeps nothing", "Download a recording before you leave the page.")]
       : [];
     const empty = make("p", { class: "empty-line" }, "None yet. Press Record while the camera runs.");
-    this.place.replaceChildren(
+    this.list.replaceChildren(
       ...warning,
       items.length ? make("ul", { class: "list" }, ...items) : empty,
     );
@@ -95,14 +97,32 @@ class Recordings {
 
   /** Have the server make a page of it, which it does not keep. */
   async report(head) {
-    const body = new FormData();
-    body.append("file", new Blob([toJsonl(await this.resultsOf(head))]), "recording.jsonl");
+    const wanted = await askForReport(head.name);
+    if (!wanted) return;
+    const stopper = new AbortController();
+    const box = make("div", {}, notice("wait", "Making the report", head.name,
+      button("Cancel", () => stopper.abort(), "quiet")));
+    this.said.append(box);
+    announce("Making the report");
     try {
-      const answer = await request("v1/reports", { method: "POST", body });
+      // Line by line: all of it would be one very long text.
+      const lines = (await this.resultsOf(head)).map((result) => toJsonl([result]));
+      const body = new FormData();
+      body.append("file", new Blob(lines), `${fileName(head)}.jsonl`);
+      const path = `v1/reports?${new URLSearchParams(wanted)}`;
+      const answer = await request(path, { method: "POST", body, signal: stopper.signal });
       save(await answer.blob(), `${fileName(head)}.html`);
+      box.remove();
+      announce("The report is made");
     } catch (error) {
-      this.place.prepend(notice("error", "No report", error.message));
+      box.remove();
+      if (error.name !== "AbortError") this.complain(error.message);
     }
+  }
+
+  complain(text) {
+    const box = notice("error", "No report", text, button("Dismiss", () => box.remove(), "quiet"));
+    this.said.append(box);
   }
 
   async rename(head, name) {
@@ -114,4 +134,19 @@ class Recordings {
     if (!this.unkept.delete(head.id)) await deleteSession(head.id);
     await this.show();
   }
+}
+
+/** For whom a report is and what for: resolves to `{view, purpose}`, or to null. */
+function askForReport(name) {
+  const dialog = get("report-dialog");
+  get("report-name").textContent = name;
+  dialog.returnValue = "";
+  dialog.showModal();
+  get("report-form").onsubmit = () => dialog.close("given");
+  get("report-cancel").onclick = () => dialog.close();
+  return new Promise((resolve) => {
+    dialog.onclose = () => resolve(dialog.returnValue === "given"
+      ? { view: get("report-view").value, purpose: get("report-purpose").value.trim() }
+      : null);
+  });
 }

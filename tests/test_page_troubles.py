@@ -1,0 +1,271 @@
+"""The page of the server in Chromium where things happen at once, are missing, or go wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from mien.report.views import VIEWS
+from mien.results import read_results
+from mien.types import EXPRESSIONS, UInt8Array
+from tests.browsing import (
+    CONTRASTS,
+    NAMELESS,
+    Server,
+    Visit,
+    keep,
+    launch,
+    picture,
+    press,
+    saved,
+    start_camera,
+    until,
+)
+from tests.test_page import PAGE
+
+pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra dev)")
+for module in ("fastapi", "uvicorn", "websockets"):
+    pytest.importorskip(module, reason="needs the extra server")
+
+FACE: Final = {
+    "track_id": 7, "box": [8, 8, 40, 40], "score": 0.9, "landmarks": [[0, 0]] * 5,
+    "expression": "sad", "confidence": 0.4, "uncertain": False,
+    "probs": dict.fromkeys(EXPRESSIONS, 1 / 7), "quality": {"score": 1, "reasons": []},
+}  # fmt: skip
+
+
+def test_reports_of_all_views_can_be_asked_for() -> None:
+    offered = re.findall(r'<option value="(\w+)">(.+)</option>', (PAGE / "index.html").read_text())
+    assert offered == [(view.name, view.title) for view in VIEWS.values()]
+
+
+# ---- live ----
+
+
+def test_a_baseline_is_set_when_the_server_says_so(visit: Visit) -> None:
+    """No clock of the page decides, and an error about a frame is not one about the baseline."""
+    tab = visit.open()
+    sockets: list[Any] = []
+    asked: list[Any] = []
+    tab.route_web_socket(
+        "**/v1/live",
+        lambda socket: (
+            sockets.append(socket),
+            socket.on_message(lambda sent: isinstance(sent, str) and asked.append(sent)),
+        ),
+    )
+
+    def say(kind: str, **more: Any) -> None:
+        sockets[0].send(json.dumps({"type": kind, **more}))
+
+    def answer(time_s: float, *faces: dict[str, Any]) -> None:
+        frame = {"schema": "mien/1", "source": "live", "frame": 0, "time_s": time_s, "width": 64}
+        result = {**frame, "height": 64, "model": "m", "faces": faces}
+        say("result", result=result, received=1, dropped=0, wait_ms=0, work_ms=0)
+
+    press(tab, "Start the camera")
+    while not sockets:
+        tab.wait_for_timeout(50)
+    say("hello", model="m", labels=EXPRESSIONS, max_px=1280, max_fps=30)
+    tab.locator("#baseline:enabled").click()
+    while not asked:
+        tab.wait_for_timeout(50)
+    assert json.loads(asked[0]) == {"type": "baseline", "seconds": 3}
+    say("baseline", seconds=3)
+    tab.get_by_text("Look into the camera", exact=True).nth(1).wait_for()
+    answer(0.5)
+    answer(60.0)
+    say("error", message="not a picture", about="frame", frame=3)
+    tab.get_by_text("The server refused a frame").wait_for()
+    assert tab.inner_text("#countdown") == "Look into the camera"
+    answer(61.0, FACE)
+    until(tab, "document.getElementById('countdown').textContent === 'Look neutral: 3'")
+    answer(62.5, FACE)
+    until(tab, "document.getElementById('countdown').textContent === 'Look neutral: 2'")
+    answer(90.0, FACE)  # it is not over before the server says so
+    until(tab, "document.getElementById('countdown').textContent === 'Look neutral: 1'")
+    assert tab.is_visible("#countdown")
+    say("baseline_set", track_ids=[7])
+    tab.locator("#countdown").wait_for(state="hidden")
+    assert tab.inner_text("#announcer") == "The baseline is set for face 7"
+    press(tab, "Set baseline")
+    say("error", message="the model has no class neutral", about="baseline")
+    tab.get_by_text("No baseline was set").wait_for()
+    say("baseline", seconds=3)
+    tab.locator("#countdown").wait_for()
+    sockets[0].close(code=1011)
+    tab.get_by_text("No connection to the server").wait_for()
+    assert not tab.is_visible("#countdown")
+
+
+def test_a_paused_camera_gives_up_its_place_and_takes_it_again(
+    browser: Any, tmp_path: Path
+) -> None:
+    server = Server(tmp_path / "data", "--live-idle-s", "2")
+    visit = Visit(browser, server.url)
+    tab = visit.open()
+    start_camera(tab)
+    press(tab, "Record")
+    until(tab, "/[1-9]\\d* f/.test(document.getElementById('recording-badge').textContent)")
+    press(tab, "Pause")
+    tab.get_by_text("The connection rests").wait_for()
+    tab.get_by_role("button", name="Record", exact=True).wait_for()  # faces get new numbers
+    assert tab.is_disabled("#baseline")
+    assert tab.locator("#recordings li").count() == 1
+    assert tab.evaluate(CONTRASTS) == []
+    keep(tab, "live-rests")
+    press(tab, "Go on")
+    tab.locator("#baseline:enabled").wait_for()
+    tab.wait_for_selector(".reading:not(.nobody)")
+    assert tab.inner_text("#live-note") == ""
+    visit.end()
+    server.stop()
+
+
+def test_another_camera_can_be_chosen(driver: Any, server: Server) -> None:
+    two = launch(driver, "--use-fake-device-for-media-stream=device-count=2")
+    visit = Visit(two, server.url)
+    tab = visit.open()
+    press(tab, "Start the camera")
+    until(tab, "document.querySelectorAll('#choose-camera option').length === 2")
+    used = "document.getElementById('camera').srcObject?.getVideoTracks()[0].getSettings().deviceId"
+    first = tab.evaluate(used)
+    assert tab.input_value("#choose-camera") == first
+    tab.select_option("#choose-camera", index=1)
+    until(tab, f"![undefined, '{first}'].includes({used})")
+    until(tab, f"document.getElementById('choose-camera').value === {used}")
+    until(tab, "document.getElementById('model').textContent.startsWith('mien')")
+    visit.end()
+    two.close()
+
+
+# ---- files ----
+
+#: Answers about pictures wait for `go()`, if `hold` is set; if `full` is, there is no room for one.
+HELD: Final = """() => {
+  const { fetch } = window;
+  window.fetch = async (url, options) => {
+    if (!url.pathname.endsWith("analyze")) return fetch(url, options);
+    if (window.full) {
+      window.full = false;
+      const headers = { "Retry-After": "1" };
+      return new Response('{"error": "too many pictures"}', { status: 503, headers });
+    }
+    if (window.hold) await new Promise((go) => (window.go = go));
+    return fetch(url, options);
+  };
+}"""
+
+
+def test_pictures_are_cleared_while_one_is_read_and_sent_again_to_a_full_server(
+    visit: Visit, portrait: UInt8Array, tmp_path: Path
+) -> None:
+    tab = visit.open("files")
+    tab.evaluate(HELD)
+    tab.set_input_files("#choose", picture(portrait, "a.png"))
+    tab.locator("#pictures").get_by_role("button", name="CSV").wait_for()
+    tab.evaluate("window.hold = true")
+    tab.set_input_files("#choose", picture(portrait, "b.png"))
+    until(tab, "Boolean(window.go)")  # a function by itself would be called
+    press(tab, "Clear")
+    assert tab.inner_text("#pictures") == ""
+    tab.evaluate("() => { window.hold = false; window.full = true; window.go() }")
+    tab.set_input_files("#choose", picture(portrait, "c.png"))
+    tab.get_by_text("1 of 1: c.png. The server is busy: sent again in 1 s").wait_for()
+    assert tab.locator("#pictures").get_by_role("button", name="CSV").count() == 0
+    results = list(read_results(saved(tab, lambda: press(tab, "CSV"), tmp_path)))
+    assert [result.source for result in results] == ["c.png"]
+    assert tab.locator(".thumb span").all_inner_texts() in (["c.png"], [""])  # one needs no film
+
+
+#: Two videos that are read, and one whose results come when `go()` is called.
+JOBS: Final = """async () => {
+  const job = (id) => ({ id, name: `${id}.mp4`, state: "running", progress: 0, files: [] });
+  const done = (id) => ({ ...job(id), state: "done", files: ["results.jsonl"] });
+  const idOf = (path) => path.split("/")[3];
+  let go = () => {};
+  window.fetch = async ({ pathname: path }) => {
+    if (path.endsWith("events")) {
+      return new Response(`event: end\\ndata: ${JSON.stringify(done(idOf(path)))}\\n\\n`);
+    }
+    if (!path.endsWith("jsonl")) return Response.json({ videos: [], next: null });
+    if (idOf(path) === "slow") await new Promise((free) => (go = free));
+    const frame = { schema: "mien/1", source: "x", frame: 0, time_s: 0, width: 4, height: 4 };
+    return new Response(JSON.stringify({ ...frame, faces: [] }));
+  };
+  const { Jobs } = await import("/page/jobs.js");
+  const stage = document.getElementById("video");
+  stage.replaceChildren();
+  const jobs = new Jobs(document.createElement("div"), stage);
+  const seen = [];
+  const note = () => seen.push([stage.querySelector("h2")?.textContent,
+    document.activeElement.textContent === stage.querySelector("h2")?.textContent]);
+  await jobs.follow(job("one"));
+  note();
+  await jobs.follow(job("two"));
+  note();
+  seen.push(stage.querySelector(".notice").textContent);
+  stage.querySelector(".notice button").click();
+  while (stage.querySelector("h2")?.textContent !== "two.mp4" || jobs.player === null) {
+    await new Promise((wait) => setTimeout(wait, 10));
+  }
+  note();
+  const slow = jobs.open(done("slow"));
+  await jobs.open(done("one"));
+  go();
+  await slow;
+  note();
+  seen.push(stage.querySelector(".notice.error, .notice.wait"));
+  await jobs.remove(done("one"));
+  note();
+  return seen;
+}"""
+
+
+def test_a_video_that_is_looked_at_stays(visit: Visit) -> None:
+    tab = visit.open("files")
+    assert tab.evaluate(JOBS) == [
+        ["one.mp4", False],
+        ["one.mp4", False],  # somebody looks at it
+        "two.mp4 is readOpenDismiss",
+        ["two.mp4", True],
+        ["one.mp4", False],  # opened after the slow one
+        None,
+        [None, False],
+    ]
+
+
+#: A server with 130 videos.
+MANY: Final = """() => {
+  const all = Array.from({ length: 130 }, (_, i) => ({ id: `${i}`, name: `${i}.mp4`, state: "done",
+    created_s: 0, frames: 1, files: ["results.jsonl"] }));
+  const { fetch } = window;
+  window.fetch = async (url, options) => {
+    if (url.pathname !== "/v1/videos") return fetch(url, options);
+    const [limit, from] = ["limit", "before"].map((name) => Number(url.searchParams.get(name)));
+    const next = from + limit;
+    const videos = all.slice(from, next);
+    return Response.json({ videos, next: next < all.length ? next : null });
+  };
+}"""
+
+
+@pytest.mark.parametrize(
+    ("room", "entries"), [("Files", "#jobs li"), ("Compare", "#compare-choice li")]
+)
+def test_older_videos_can_be_reached(visit: Visit, room: str, entries: str) -> None:
+    tab = visit.open()
+    tab.evaluate(MANY)
+    tab.get_by_role("link", name=room, exact=True).first.click()
+    older = tab.get_by_role("button", name="Show older videos")
+    for count in (50, 100):
+        until(tab, f"document.querySelectorAll('{entries}').length === {count}")
+        older.click()
+    until(tab, f"document.querySelectorAll('{entries}').length === 130")
+    assert older.count() == 0 or not older.is_visible()
+    assert "129.mp4" in tab.locator(entries).last.inner_text()
+    assert tab.evaluate(NAMELESS) == []
