@@ -20,14 +20,15 @@ def write_film(
     fps: int,
     options: Mapping[str, str] | None = None,
     silence_s: int = 0,
+    codec: str = "libx264",
 ) -> None:
-    """Write RGB pictures of one size, `uint8 (H, W, 3)`, as H.264; `options` are the encoder's.
+    """Write RGB pictures of one size, `uint8 (H, W, 3)`; `options` are the encoder's.
 
     With `silence_s` there is a second stream, of sound, that long.
     """
     first, *rest = views
     with av.open(str(file), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options=dict(options or {}))
+        stream = container.add_stream(codec, rate=fps, options=dict(options or {}))
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width, _ = first.shape
         stream.pix_fmt = "yuv420p"

@@ -19,6 +19,7 @@ from mien.cli import main
 from mien.errors import SourceError
 from mien.sources import Span, expand_source, live, open_source
 from mien.sources.video import open_container
+from tests.films import write_film
 from tests.test_sources import write_video
 
 TIMES = [i / 30 for i in range(30)]
@@ -54,6 +55,25 @@ def test_a_part_of_a_video(clip: Path, span: Span, expected: Any) -> None:
     )
     levels = [frame.image.mean() for frame in frames]
     assert levels == pytest.approx([10 * i % 250 for i in expected], abs=4)
+
+
+@pytest.mark.parametrize("container", ["ts", "mpg", "mkv"])
+def test_a_part_that_begins_far_from_a_key_frame(tmp_path: Path, container: str) -> None:
+    """MPEG's containers know no key frames; one every four seconds, and the part begins at 7."""
+    noise = np.random.default_rng(0).integers(0, 256, (8, 48, 64, 3), np.uint8)
+    options = {"g": "40", "keyint_min": "40", "sc_threshold": "0", "preset": "ultrafast"}
+    codec = "mpeg2video" if container == "mpg" else "libx264"
+    film, fps = tmp_path / f"v.{container}", 10 if container != "mpg" else 25
+    write_film(film, [noise[i % 8] for i in range(8 * fps)], fps=fps, options=options, codec=codec)
+    with open_source(film) as source:
+        whole = list(source)
+    start_s = whole[0].time_s + 7
+    with open_source(film, span=Span(start_s=start_s)) as source:
+        part = list(source)
+    expected = [frame for frame in whole if frame.time_s >= start_s]
+    assert len(expected) >= fps - 1
+    assert [frame.time_s for frame in part] == [frame.time_s for frame in expected]
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(part, expected, strict=True))
 
 
 def test_uneven_times_are_thinned_by_the_clock(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ Imports numpy, av, errors, types, picture and the sibling source.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from math import isinf
 from typing import Any, Final
@@ -25,6 +24,9 @@ _MISSING_S: Final = 1.0
 _MISSING_SHARE: Final = 0.05
 #: A source's clock that goes back by more than this was set anew.
 BACK_S: Final = 1.0
+#: Where a key frame is looked for in vain, it is sought so much earlier, then so many times as much.
+_BACK_AT_FIRST_S: Final = 2.0
+_BACK_TIMES: Final = 4.0
 #: FFmpeg's mark of formats whose frames carry no times (AVFMT_NOTIMESTAMPS).
 _NO_TIMES: Final = 0x80
 
@@ -130,12 +132,8 @@ def _video_frames(
     reformatter = VideoReformatter()
     try:
         stamped = not container.format.flags & _NO_TIMES
-        if span.start_s and stream.time_base and stamped:
-            # To the key frame before; what lies between is decoded and dropped. Where nothing can
-            # be sought (a pipe, bare frames), that is everything.
-            with suppress(av.error.FFmpegError):
-                container.seek(round(span.start_s / stream.time_base), stream=stream)
-        for picture in packets.pictures():
+        begin_s = span.start_s if stamped else 0.0
+        for picture in packets.pictures_around(begin_s) if begin_s else packets.pictures():
             time_s, decoded = clock.read(picture.time), True
             if time_s >= span.end_s:
                 reached_end = True
@@ -180,6 +178,32 @@ class _Packets:
     container: av.container.InputContainer
     stream: av.VideoStream
     others_end_s: float = 0.0
+
+    def pictures_around(self, start_s: float) -> Iterator[av.VideoFrame]:
+        """All pictures from `start_s` on, and perhaps some before.
+
+        The container seeks a key frame before; some (MPEG) know none and land between two, where
+        nothing can be decoded up to the next. So what comes too late is sought further back. Where
+        nothing can be sought (a pipe), everything is decoded.
+        """
+        back_s, base = 0.0, self.stream.time_base
+        while base:
+            target_s = max(start_s - back_s, 0.0)
+            try:
+                self.container.seek(round(target_s / base), stream=self.stream)
+            except av.error.FFmpegError:
+                break
+            pictures = self.pictures()
+            first = next(pictures, None)
+            late = first is None or (first.time is not None and first.time > start_s)
+            if first is not None and not (late and target_s):
+                yield first
+                yield from pictures
+                return
+            if not target_s:
+                break
+            back_s = max(_BACK_AT_FIRST_S, back_s * _BACK_TIMES)
+        yield from self.pictures()
 
     def pictures(self) -> Iterator[av.VideoFrame]:
         for packet in self.container.demux():
