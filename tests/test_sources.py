@@ -327,6 +327,32 @@ def test_a_truncated_video_gives_what_it_has(tmp_path: Path) -> None:
     assert 10 < len(frames) < 60
 
 
+@pytest.mark.parametrize("container", ["mp4", "mkv", "gif"])
+def test_a_last_picture_that_stands_for_long_is_no_damage(tmp_path: Path, container: str) -> None:
+    """Slides, of five seconds each."""
+    file, step = tmp_path / f"v.{container}", Fraction(5)
+    if container == "gif":
+        slides = [Image.new("RGB", (64, 64), (60 * i, 0, 0)) for i in range(4)]
+        slides[0].save(file, save_all=True, append_images=slides[1:], duration=5000)
+    else:
+        with av.open(str(file), "w") as film:
+            stream = film.add_stream("libx264", rate=1 / step, options={"bf": "0"})
+            assert isinstance(stream, av.VideoStream)
+            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+            stream.codec_context.time_base = step
+            packets = []
+            for i in range(4):
+                gray = np.full((64, 64, 3), 60 * i, np.uint8)
+                picture = av.VideoFrame.from_ndarray(gray, format="rgb24")
+                picture.pts, picture.time_base = i, step
+                packets += stream.encode(picture)
+            for packet in [*packets, *stream.encode(None)]:
+                packet.duration = 1
+                film.mux(packet)
+    with open_source(file) as source:
+        assert [round(frame.time_s) for frame in source] == [0, 5, 10, 15]
+
+
 @pytest.mark.parametrize("container", ["flv", "mkv"])
 def test_a_truncated_video_with_sound_is_noticed(tmp_path: Path, container: str) -> None:
     """Their headers say how long the longest stream is; a whole film may end before its sound."""

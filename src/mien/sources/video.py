@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isinf
+from math import inf, isinf
 from typing import Any, Final
 
 import av
@@ -159,24 +159,45 @@ def _video_frames(
                 f"{name}: ends at {time_s:.3f} s, before {span.start_s:g} s (--start)"
             )
         raise SourceError(f"{name}: no frame could be decoded: damaged or cut off. Copy it again")
-    if not isinf(span.end_s):
-        return
-    last_s, end_s = time_s, _announced_end_s(stream)
-    if end_s is None and container.duration:  # which is that of the longest stream, perhaps sound
-        last_s, end_s = max(time_s, packets.others_end_s), container.duration / av.time_base
-    if end_s is not None and end_s - last_s > max(_MISSING_S, _MISSING_SHARE * end_s):
+    if isinf(span.end_s):
+        _require_end(name, packets, time_s)
+
+
+def _require_end(name: str, packets: _Packets, last_s: float) -> None:
+    """Raise `SourceError` where a video ended long before its header says.
+
+    Args:
+        name: what messages call it.
+        packets: all of its own are read.
+        last_s: when its last picture came.
+    """
+    # What the streams say goes before the container, whose end is that of the longest of them.
+    container, stream = packets.container, packets.stream
+    longest_s = container.duration / av.time_base if container.duration else inf
+    end_s = min(_announced_end_s(stream) or inf, longest_s)
+    seen_s = last_s + float(packets.last_stands * (stream.time_base or 0))
+    if not stream.duration:
+        seen_s = max(seen_s, packets.others_end_s)
+    if not isinf(end_s) and end_s - seen_s > max(_MISSING_S, _MISSING_SHARE * end_s):
         raise SourceError(
-            f"{name}: ends at {last_s:.3f} s of {end_s:.3f} s: cut off or damaged. The results "
+            f"{name}: ends at {seen_s:.3f} s of {end_s:.3f} s: cut off or damaged. The results "
             "before it are complete"
         )
 
 
 @dataclass
 class _Packets:
-    """Decodes one stream of a container, and notes when the last packet of all others ends."""
+    """Decodes one stream of a container.
+
+    Attributes:
+        last_stands: for how long its latest picture is shown, in the stream's own unit; 0 where
+            the container does not say.
+        others_end_s: when the last packet of all other streams ends.
+    """
 
     container: av.container.InputContainer
     stream: av.VideoStream
+    last_stands: int = 0
     others_end_s: float = 0.0
 
     def pictures_around(self, start_s: float) -> Iterator[av.VideoFrame]:
@@ -208,7 +229,10 @@ class _Packets:
     def pictures(self) -> Iterator[av.VideoFrame]:
         for packet in self.container.demux():
             if packet.stream.index == self.stream.index:  # also of the empty one that ends it
-                yield from (each for each in packet.decode() if isinstance(each, av.VideoFrame))
+                for picture in packet.decode():
+                    if isinstance(picture, av.VideoFrame):
+                        self.last_stands = picture.duration or 0
+                        yield picture
             elif packet.pts is not None and packet.time_base:
                 ends = (packet.pts + (packet.duration or 0)) * packet.time_base
                 self.others_end_s = max(self.others_end_s, float(ends))
