@@ -1,6 +1,7 @@
 """Films for tests: pictures one after the other, as a video that anyone can play."""
 
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -21,10 +22,11 @@ def write_film(
     options: Mapping[str, str] | None = None,
     silence_s: int = 0,
     codec: str = "libx264",
+    begin_s: int = 0,
 ) -> None:
     """Write RGB pictures of one size, `uint8 (H, W, 3)`; `options` are the encoder's.
 
-    With `silence_s` there is a second stream, of sound, that long.
+    With `silence_s` there is a second stream, of sound, that long. Timestamps begin at `begin_s`.
     """
     first, *rest = views
     with av.open(str(file), "w") as container:
@@ -38,9 +40,10 @@ def write_film(
             silence = av.AudioFrame.from_ndarray(
                 np.zeros((1, silence_s * _RATE), np.float32), format="fltp", layout="mono"
             )
-            silence.sample_rate = _RATE
+            silence.sample_rate, silence.pts = _RATE, begin_s * _RATE
             container.mux([*sound.encode(silence), *sound.encode(None)])
-        for view in chain([first], rest):
+        for i, view in enumerate(chain([first], rest)):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(view), format="rgb24")
+            picture.pts, picture.time_base = begin_s * fps + i, Fraction(1, fps)
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))

@@ -27,6 +27,7 @@ from mien.types import (
     FrameResult,
     UInt8Array,
 )
+from tests.films import write_film
 
 
 def face(p: float = 0.1, track_id: int | None = None) -> FaceResult:
@@ -355,6 +356,17 @@ def test_the_sound_of_joined_recordings_ends_with_the_first(tmp_path: Path) -> N
         assert len(list(container.decode(video=0))) == 40
         container.seek(0)
         assert max(f.time or 0 for f in container.decode(audio=0)) < 2.5
+
+
+def test_the_sound_of_a_broadcast_begins_where_its_film_does(tmp_path: Path) -> None:
+    views = [np.full((64, 64, 3), 90, np.uint8)] * 20
+    write_film(tmp_path / "v.ts", views, fps=10, silence_s=2, begin_s=12_345)
+    with open_sink(tmp_path / "copy.mp4") as sink:
+        for i in range(20):
+            sink.write(FrameResult(str(tmp_path / "v.ts"), i, i / 10, 64, 64), views[i])
+    with av.open(str(tmp_path / "copy.mp4")) as container:
+        times = [frame.time for frame in container.decode(audio=0)]
+    assert (times[0], times[-1]) == pytest.approx((0, 2), abs=0.15)
 
 
 def test_a_codecs_failure_has_the_files_name(tmp_path: Path) -> None:

@@ -62,9 +62,12 @@ class _Sound:
         self._resampler = av.AudioResampler(
             encoder.format, layout, rate, frame_size=encoder.frame_size or None
         )
+        # Where the film's clock shows 0: see `mien.sources.video.begins_s`.
+        self._zero_s = (self._source.start_time or 0) / av.time_base
         self._begin_s, self._now_s = begin_s, -1.0
         if begin_s and heard.time_base:
-            self._source.seek(int(begin_s / heard.time_base), stream=heard)
+            stamp_s = begin_s + self._zero_s
+            self._source.seek(int(stamp_s / heard.time_base), stream=heard)
         self._frames = self._source.decode(heard)
 
     @classmethod
@@ -85,11 +88,13 @@ class _Sound:
             except av.error.FFmpegError:
                 frame = None
             # Where recordings were joined, the sound's clock begins anew, and the film's goes on.
-            if frame is None or frame.time is None or frame.time < self._now_s - _BACK_S:
+            played_s = -np.inf if frame is None or frame.time is None else frame.time - self._zero_s
+            if frame is None or played_s < self._now_s - _BACK_S:
                 self._now_s = np.inf
                 return
-            self._now_s = frame.time
+            self._now_s = played_s
             if self._now_s >= self._begin_s:
+                frame.pts = round(played_s / frame.time_base)
                 self._encode(frame)
 
     def close(self) -> None:

@@ -27,6 +27,8 @@ BACK_S: Final = 1.0
 #: Where a key frame is looked for in vain, it is sought so much earlier, then so many times as much.
 _BACK_AT_FIRST_S: Final = 2.0
 _BACK_TIMES: Final = 4.0
+#: Seconds are sums of floats.
+_ROUNDING_S: Final = 1e-6
 #: FFmpeg's mark of formats whose frames carry no times (AVFMT_NOTIMESTAMPS).
 _NO_TIMES: Final = 0x80
 
@@ -102,6 +104,14 @@ def open_container(
     return container, stream
 
 
+def begins_s(container: av.container.InputContainer) -> float:
+    """The timestamp with which a container begins, seconds: where its frames' `time_s` is 0.
+
+    Recordings of broadcasts begin anywhere. Players show 0 there, and so do subtitles.
+    """
+    return float((container.start_time or 0) / av.time_base)
+
+
 def _is_cover(stream: av.VideoStream) -> bool:
     """Whether a stream is an album's cover picture and not a film."""
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
@@ -127,13 +137,18 @@ def _video_frames(
     name: str, container: av.container.InputContainer, stream: av.VideoStream, span: Span
 ) -> Iterator[Frame]:
     index, time_s, decoded, reached_end = span.first, 0.0, False, False
-    clock = _Clock(1 / float(stream.average_rate) if stream.average_rate else 0.04)
+    step_s = 1 / float(stream.average_rate) if stream.average_rate else 0.04
+    begin_s = begins_s(container)
+    clock = _Clock(step_s, begin_s)
     wanted, packets = span.picker(), _Packets(container, stream)
     reformatter = VideoReformatter()
     try:
         stamped = not container.format.flags & _NO_TIMES
-        begin_s = span.start_s if stamped else 0.0
-        for picture in packets.pictures_around(begin_s) if begin_s else packets.pictures():
+        if span.start_s and stamped:
+            pictures = packets.pictures_around(span.start_s + begin_s)
+        else:
+            pictures = packets.pictures()
+        for picture in pictures:
             time_s, decoded = clock.read(picture.time), True
             if time_s >= span.end_s:
                 reached_end = True
@@ -174,10 +189,10 @@ def _require_end(name: str, packets: _Packets, last_s: float) -> None:
     # What the streams say goes before the container, whose end is that of the longest of them.
     container, stream = packets.container, packets.stream
     longest_s = container.duration / av.time_base if container.duration else inf
-    end_s = min(_announced_end_s(stream) or inf, longest_s)
+    end_s = min(_announced_end_s(container, stream) or inf, longest_s)
     seen_s = last_s + float(packets.last_stands * (stream.time_base or 0))
     if not stream.duration:
-        seen_s = max(seen_s, packets.others_end_s)
+        seen_s = max(seen_s, packets.others_end_s - begins_s(container))
     if not isinf(end_s) and end_s - seen_s > max(_MISSING_S, _MISSING_SHARE * end_s):
         raise SourceError(
             f"{name}: ends at {seen_s:.3f} s of {end_s:.3f} s: cut off or damaged. The results "
@@ -192,39 +207,40 @@ class _Packets:
     Attributes:
         last_stands: for how long its latest picture is shown, in the stream's own unit; 0 where
             the container does not say.
-        others_end_s: when the last packet of all other streams ends.
+        others_end_s: the timestamp with which the last packet of all other streams ends.
     """
 
     container: av.container.InputContainer
     stream: av.VideoStream
     last_stands: int = 0
-    others_end_s: float = 0.0
+    others_end_s: float = -inf
 
     def pictures_around(self, start_s: float) -> Iterator[av.VideoFrame]:
-        """All pictures from `start_s` on, and perhaps some before.
+        """All pictures stamped from `start_s` on, and perhaps some before.
 
         The container seeks a key frame before; some (MPEG) know none and land between two, where
         nothing can be decoded up to the next. So what comes too late is sought further back. Where
         nothing can be sought (a pipe), everything is decoded.
         """
-        back_s, base = 0.0, self.stream.time_base
-        while base:
-            target_s = max(start_s - back_s, 0.0)
+        first, pictures, back_s = None, self.pictures(), 0.0
+        lowest_s = begins_s(self.container) - _BACK_AT_FIRST_S
+        target_s = start_s
+        while base := self.stream.time_base:
             try:
                 self.container.seek(round(target_s / base), stream=self.stream)
             except av.error.FFmpegError:
                 break
             pictures = self.pictures()
             first = next(pictures, None)
-            late = first is None or (first.time is not None and first.time > start_s)
-            if first is not None and not (late and target_s):
-                yield first
-                yield from pictures
-                return
-            if not target_s:
+            came_s = -inf if first is None or first.time is None else first.time
+            is_late = first is None or came_s > start_s + _ROUNDING_S
+            if not is_late or target_s <= lowest_s:
                 break
             back_s = max(_BACK_AT_FIRST_S, back_s * _BACK_TIMES)
-        yield from self.pictures()
+            target_s = max(start_s - back_s, lowest_s)
+        if first is not None:
+            yield first
+        yield from pictures
 
     def pictures(self) -> Iterator[av.VideoFrame]:
         for packet in self.container.demux():
@@ -242,20 +258,23 @@ class _Packets:
 class _Clock:
     """When each frame in turn is shown, seconds: by its timestamp, and never before the last one.
 
-    A frame without a timestamp follows its predecessor. Where the timestamps begin anew, as in
-    recordings that were joined end to end, the clock goes on.
+    It counts from the timestamp `begin_s`; what is stamped earlier is shown at once. A frame
+    without a timestamp follows its predecessor. Where the timestamps begin anew, as in recordings
+    that were joined end to end, the clock goes on.
     """
 
     step_s: float
+    begin_s: float
     _last_s: float | None = None
     _added_s: float = 0.0
 
     def read(self, stamp_s: float | None) -> float:
+        stamped_s = None if stamp_s is None else float(stamp_s) - self.begin_s
         if self._last_s is None:
-            self._last_s = 0.0 if stamp_s is None else float(stamp_s)
+            self._last_s = max(stamped_s or 0.0, 0.0)
             return self._last_s
         following_s = self._last_s + self.step_s
-        time_s = following_s if stamp_s is None else float(stamp_s) + self._added_s
+        time_s = following_s if stamped_s is None else stamped_s + self._added_s
         if time_s < self._last_s - BACK_S:
             self._added_s += following_s - time_s
             time_s = following_s
@@ -279,11 +298,14 @@ def upright_rgb(picture: av.VideoFrame, reformatter: VideoReformatter) -> UInt8A
     return np.ascontiguousarray(np.rot90(image, turns))
 
 
-def _announced_end_s(stream: av.VideoStream) -> float | None:
+def _announced_end_s(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> float | None:
     """When the video ends by its header; None where that does not say."""
     if not stream.duration or not stream.time_base:
         return None
-    return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+    stamp_s = float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+    return stamp_s - begins_s(container)
 
 
 def reason(error: Exception) -> str:
