@@ -278,9 +278,6 @@ def test_refusals_name_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="one frame only"), open_sink(tmp_path / "p.png") as sink:
         for result in RESULTS:
             sink.write(result, SHADE)
-    with pytest.raises(SinkError, match="do not fit"), open_sink(tmp_path / "v.mp4") as sink:
-        sink.write(RESULTS[0], SHADE)
-        sink.write(RESULTS[1], SHADE[:20])
 
 
 def test_a_full_disk_is_an_error_with_a_name(
@@ -356,6 +353,21 @@ def test_the_sound_of_joined_recordings_ends_with_the_first(tmp_path: Path) -> N
         assert len(list(container.decode(video=0))) == 40
         container.seek(0)
         assert max(f.time or 0 for f in container.decode(audio=0)) < 2.5
+
+
+def test_a_copy_of_a_video_that_changes_its_size(tmp_path: Path) -> None:
+    """As broadcasts and calls do: the copy keeps its size, with bars where the shape is another."""
+    sizes = [(48, 64), (96, 128), (128, 64), (49, 65)]
+    with open_sink(tmp_path / "copy.mp4") as sink:
+        for i, size in enumerate(sizes):
+            result = FrameResult("v.ts", i, i / 10, size[1], size[0])
+            sink.write(result, np.full((*size, 3), 200, np.uint8))
+    with av.open(str(tmp_path / "copy.mp4")) as container:
+        views = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    assert [view.shape for view in views] == [(48, 64)] * 4
+    assert [round(float(view.mean()), -1) for view in views[:2]] == [200, 200]
+    assert views[2][:, :14].mean() < 30  # 24 of 64 columns hold the picture
+    assert views[2][:, 24:40].mean() > 190
 
 
 def test_the_sound_of_a_broadcast_begins_where_its_film_does(tmp_path: Path) -> None:

@@ -129,31 +129,26 @@ class VideoSink(FileSink):
             )
         self._source = result.source
         picture = _required(image)
-        # Most codecs store colour for blocks of 2 x 2 pixels: an odd last line is left out.
-        height, width = (side - side % 2 for side in picture.shape[:2])
         if self._stream is None:
-            codec = "libvpx-vp9" if self.target.suffix.lower() == ".webm" else "libx264"
-            stream = self._container.add_stream(codec, rate=30)
-            assert isinstance(stream, av.VideoStream)
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            stream.codec_context.time_base = _CLOCK
-            stream.options = {"preset": "veryfast", "crf": "20"} if codec == "libx264" else {}
-            self._stream = stream
+            self._stream = self._add_stream(*picture.shape[:2])
             self._sound = _Sound.of(result.source, self._container, result.time_s)
-        if (width, height) != (self._stream.width, self._stream.height):
-            raise SinkError(
-                f"{self.target}: frames of {width} x {height} do not fit into a video of "
-                f"{self._stream.width} x {self._stream.height}. Give a folder (a name that ends in "
-                "/) for sources of several sizes"
-            )
-        frame = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(picture[:height, :width]), format="rgb24"
-        )
+        fitting = _fitted(picture, self._stream.height, self._stream.width)
+        frame = av.VideoFrame.from_ndarray(fitting, format="rgb24")
         self._last = max(self._last + 1, round(result.time_s / _CLOCK))
         frame.pts, frame.time_base = self._last, _CLOCK
         self._container.mux(self._stream.encode(frame))
         if self._sound is not None:
             self._sound.play_to(result.time_s)
+
+    def _add_stream(self, height: int, width: int) -> av.VideoStream:
+        codec = "libvpx-vp9" if self.target.suffix.lower() == ".webm" else "libx264"
+        stream = self._container.add_stream(codec, rate=30)
+        assert isinstance(stream, av.VideoStream)
+        # Most codecs store colour for blocks of 2 x 2 pixels: an odd last line is left out.
+        stream.width, stream.height, stream.pix_fmt = width - width % 2, height - height % 2, "yuv420p"
+        stream.codec_context.time_base = _CLOCK
+        stream.options = {"preset": "veryfast", "crf": "20"} if codec == "libx264" else {}
+        return stream
 
     def _close(self) -> None:
         if self._sound is not None:
@@ -161,6 +156,22 @@ class VideoSink(FileSink):
         if self._stream is not None:
             self._container.mux(self._stream.encode(None))
         self._container.close()
+
+
+def _fitted(picture: UInt8Array, height: int, width: int) -> UInt8Array:
+    """A picture as it fits into a video of this size, RGB `uint8`.
+
+    Broadcasts and calls change their size on the way. Such a picture gets black bars where it has
+    another shape; the encoder resizes it.
+    """
+    tall, wide = picture.shape[:2]
+    if (tall - tall % 2, wide - wide % 2) == (height, width):
+        return np.ascontiguousarray(picture[:height, :width])
+    shape = max(tall, round(wide * height / width)), max(wide, round(tall * width / height))
+    canvas = np.zeros((*shape, 3), np.uint8)
+    top, left = (shape[0] - tall) // 2, (shape[1] - wide) // 2
+    canvas[top : top + tall, left : left + wide] = picture
+    return canvas
 
 
 def _required(image: UInt8Array | None) -> UInt8Array:
