@@ -274,14 +274,21 @@ def server(answers: list[bytes | None]) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=listening.serve_forever, daemon=True)
+    with listening(Handler) as address:
+        yield address, log
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server of one's own; yields its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listening.server_port}", log
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        listening.shutdown()
-        listening.server_close()
+        server.shutdown()
+        server.server_close()
         thread.join()
 
 
@@ -289,6 +296,32 @@ def test_a_file_on_a_server_is_read_to_its_end(clip: Path) -> None:
     with server([clip.read_bytes()] * 9) as (address, _), open_source(f"{address}/v.mkv") as source:
         assert not source.is_live
         assert len(list(source)) == 30
+
+
+def test_a_file_on_a_server_that_breaks_off_goes_on(tmp_path: Path) -> None:
+    """Each connection gives a part of the file and is lost; the next one is asked for the rest."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 64, 64, 3), np.uint8)
+    write_film(tmp_path / "v.mkv", noise, fps=10)
+    data, asked = (tmp_path / "v.mkv").read_bytes(), []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            first = int(self.headers.get("Range", "bytes=0-").partition("=")[2].partition("-")[0])
+            asked.append(first)
+            self.send_response(206)
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+            self.send_header("Content-Length", str(len(data) - first))
+            self.end_headers()
+            self.wfile.write(data[first : first + len(data) // 3])
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with listening(Handler) as address, open_source(f"{address}/v.mkv") as source:
+        assert not source.is_live
+        assert len(list(source)) == 60
+    assert max(asked) > len(data) // 2
 
 
 def test_a_file_on_a_server_that_says_no_duration(tmp_path: Path) -> None:

@@ -36,6 +36,15 @@ _OPEN_S: Final = 10.0  # patience with a server that does not answer
 _READ_S: Final = 10.0  # and with one that stops sending
 _RETRIES: Final = 6  # in a row, with growing pauses: about half a minute
 _LONGEST_PAUSE_S: Final = 8.0
+#: How FFmpeg goes on with a file on a server that breaks off, where the server gives parts of files:
+#: it waits up to 15 s in steps that double, half a minute in all.
+_RECONNECT: Final = {
+    "reconnect": "1",
+    "reconnect_on_network_error": "1",
+    "reconnect_delay_max": "15",
+    "rw_timeout": f"{_READ_S * 1e6:.0f}",
+}
+_RECONNECT_S: Final = 40.0
 #: A live source's clock that goes forth by more than this was set anew.
 _FORTH_S: Final = 10.0
 
@@ -61,11 +70,14 @@ def open_live(name: str, max_pixels: int, span: Span) -> Source:
         options = {"timeout": (_OPEN_S, _READ_S)}
         if name.lower().startswith("rtsp"):
             options["options"] = {"rtsp_transport": "tcp"}
+        elif name.lower().startswith("http"):
+            options["options"] = dict(_RECONNECT)
         container, _ = open_container(name, name, max_pixels, **options)
         # A file that lies on a server. Recordings of browsers, and pictures, say no duration.
         ends = container.duration is not None or container.size > 0
         container.close()
         if ends:
+            options["timeout"] = (_OPEN_S, _RECONNECT_S)
             return open_video(name, name, max_pixels, span, **options)
         reader = _Reader(name, name, options, max_pixels, retries=_RETRIES)
     reader.start()
