@@ -19,6 +19,7 @@ from mien.errors import SinkError
 from mien.results import read_results, to_pandas
 from mien.sinks import open_sink, to_json
 from mien.sinks.tables import JsonLinesSink
+from mien.sources import open_source
 from mien.types import (
     EXPRESSIONS,
     RESULT_COLUMNS,
@@ -333,6 +334,20 @@ def test_an_annotated_copy_keeps_its_sound(tmp_path: Path, suffix: str, rate: in
     spectrum = np.abs(np.fft.rfft(wave - wave.mean()))
     loudest_hz = spectrum.argmax() * heard[0][2] / len(wave)
     assert loudest_hz == pytest.approx(440, abs=5)
+
+
+def test_a_colon_in_a_name_is_no_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the name stands alone, FFmpeg would look for a protocol called 2026-11-26T10."""
+    monkeypatch.chdir(tmp_path)
+    write_talkie(Path("v.mkv"), 1)
+    Path("v.mkv").rename("2026-11-26T10:30.mkv")
+    with open_sink("copy:1.mp4") as sink, open_source("2026-11-26T10:30.mkv") as source:
+        for frame in source:
+            sink.write(FrameResult(frame.source, frame.index, frame.time_s, 64, 64), frame.image)
+    with av.open("file:copy:1.mp4") as container:
+        assert {stream.type for stream in container.streams} == {"video", "audio"}
 
 
 def test_the_sound_of_joined_recordings_ends_with_the_first(tmp_path: Path) -> None:

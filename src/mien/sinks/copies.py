@@ -47,7 +47,7 @@ class _Sound:
     """
 
     def __init__(self, file: str, copy: av.container.OutputContainer, begin_s: float) -> None:
-        self._source = av.open(file, metadata_errors="ignore")
+        self._source = av.open(f"file:{file}", metadata_errors="ignore")
         (heard, *_) = self._source.streams.audio
         codec = "libopus" if "webm" in copy.format.name else "aac"
         rate = heard.codec_context.sample_rate
@@ -115,7 +115,7 @@ class VideoSink(FileSink):
     _errors = (OSError, av.error.FFmpegError)
 
     def _open(self) -> None:
-        self._container = av.open(str(self._partial), "w")
+        self._container = av.open(f"file:{self._partial}", "w")
         self._stream: av.VideoStream | None = None
         self._sound: _Sound | None = None
         self._source: str | None = None

@@ -65,8 +65,11 @@ def open_container(
     name: str, file: Any, max_pixels: int, **options: Any
 ) -> tuple[av.container.InputContainer, av.VideoStream]:
     """Open a container and choose its video stream; arguments and errors as of `open_video`."""
+    is_path = isinstance(file, str) and "://" not in file and "format" not in options
     try:
-        container = av.open(file, metadata_errors="ignore", **options)
+        # Named as a file: FFmpeg takes what stands before a colon for a protocol.
+        opened = f"file:{file}" if is_path else file
+        container = av.open(opened, metadata_errors="ignore", **options)
     except (av.error.FFmpegError, ValueError) as error:
         if "format" in options:
             raise SourceError(
