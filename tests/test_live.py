@@ -135,6 +135,10 @@ def test_a_video_and_a_picture_on_standard_input(
     pipe(monkeypatch, (tmp_path / "v.mp4").read_bytes())
     with open_source("-") as source:
         assert len(list(source)) == 30
+    old = (tmp_path / "v.mp4").read_bytes().replace(b"ftyp", b"wide", 1)  # as QuickTime once began
+    pipe(monkeypatch, old)
+    with open_source("-") as source:
+        assert len(list(source)) == 30
     pipe(monkeypatch, clip.read_bytes())
     with open_source("-", span=Span(start_s=0.5)) as source:
         assert source.is_video

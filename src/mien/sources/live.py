@@ -45,6 +45,8 @@ _RECONNECT: Final = {
     "rw_timeout": f"{_READ_S * 1e6:.0f}",
 }
 _RECONNECT_S: Final = 40.0
+#: How MP4 and its kin begin, QuickTime's older files too.
+_MP4: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 #: A live source's clock that goes forth by more than this was set anew.
 _FORTH_S: Final = 10.0
 
@@ -100,7 +102,7 @@ def _open_stdin(max_pixels: int, span: Span) -> Source:
     if looks_like_picture(begin):
         image = read_picture(io.BytesIO(begin + stream.read()), "-", max_pixels=max_pixels)
         return Source("-", iter([Frame(image, "-")]), is_video=False, frame_count=1)
-    if begin[4:8] == b"ftyp":  # MP4 and its kin keep their index at the end: all of it is needed
+    if begin[4:8] in _MP4:  # their index may lie at the end: all of it is needed
         with ExitStack() as stack:
             kept = stack.enter_context(tempfile.TemporaryFile())
             kept.write(begin)
