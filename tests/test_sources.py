@@ -220,12 +220,22 @@ def test_odd_pixel_formats_of_videos(tmp_path: Path, pixels: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("turns", "matrix"), [(1, (0, 1, -1, 0)), (2, (-1, 0, 0, -1)), (3, (0, -1, 1, 0))]
+    ("matrix", "turns", "mirrored"),
+    [
+        ((0, 1, -1, 0), 1, False),
+        ((-1, 0, 0, -1), 2, False),
+        ((0, -1, 1, 0), 3, False),
+        ((-1, 0, 0, 1), 0, True),
+        ((1, 0, 0, -1), 2, True),
+        ((0, 1, 1, 0), 1, True),
+        ((0, -1, -1, 0), 3, True),
+    ],
 )
-def test_videos_of_a_phone_held_sideways_come_upright(
-    tmp_path: Path, turns: int, matrix: tuple[int, int, int, int]
+def test_videos_come_as_they_are_shown(
+    tmp_path: Path, matrix: tuple[int, int, int, int], turns: int, mirrored: bool
 ) -> None:
-    """The track's header says how the picture is turned: clockwise, by quarters."""
+    """The track's header says how: turned clockwise, by quarters, as phones are held, and then
+    mirrored from left to right, as some cameras of phones do."""
     write_still(tmp_path / "v.mp4", gradient(), "yuv444p")
     plain = read(tmp_path / "v.mp4")
 
@@ -236,7 +246,9 @@ def test_videos_of_a_phone_held_sideways_come_upright(
     before, unity, after = (tmp_path / "v.mp4").read_bytes().rpartition(header(1, 0, 0, 1))
     (tmp_path / "v.mp4").write_bytes(before + header(*matrix) + after)
     assert unity
-    assert np.array_equal(read(tmp_path / "v.mp4"), np.rot90(plain, -turns))
+    turned = np.rot90(plain, -turns)
+    expected = turned[:, ::-1] if mirrored else turned
+    assert np.array_equal(read(tmp_path / "v.mp4"), expected)
 
 
 def test_a_part_between_two_frames(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import av
 import numpy as np
+import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
 from mien.errors import SourceError
@@ -296,9 +297,16 @@ def upright_rgb(picture: av.VideoFrame, reformatter: VideoReformatter) -> UInt8A
     # The array keeps the plane's memory; a copy would cost as much as a quarter of the decoding.
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
     image = rows[:, : plane.width * 3].reshape(plane.height, plane.width, 3)
-    turns = round(picture.rotation / 90) % 4
-    # The display matrix turns counter-clockwise, and so does rot90.
-    return np.ascontiguousarray(np.rot90(image, turns))
+    matrix = picture.side_data.get("DISPLAYMATRIX")
+    return image if matrix is None else _displayed(image, np.frombuffer(matrix, np.int32))
+
+
+def _displayed(image: UInt8Array, matrix: npt.NDArray[np.int32]) -> UInt8Array:
+    """A picture turned by quarters and mirrored as FFmpeg's display matrix `(9,)` says."""
+    a, b, _, c, d, *_ = matrix.tolist()  # x' = a x + c y; y' = b x + d y
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        image, a, d = image.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 def _announced_end_s(
