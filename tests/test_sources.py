@@ -251,6 +251,28 @@ def test_videos_come_as_they_are_shown(
     assert np.array_equal(read(tmp_path / "v.mp4"), expected)
 
 
+@pytest.mark.parametrize(
+    ("aspect", "size"), [(Fraction(16, 11), (40, 87)), (Fraction(1, 2), (80, 60)), (0, (40, 60))]
+)
+def test_pixels_that_are_not_square(
+    tmp_path: Path, aspect: Fraction | int, size: tuple[int, int]
+) -> None:
+    """As of DVDs and broadcasts: what is stored is stretched to what is shown."""
+    with av.open(str(tmp_path / "v.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "1"})
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 60, 40, "yuv444p"
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(gradient(), format="rgb24")))
+        container.mux(stream.encode(None))
+    image = read(tmp_path / "v.mkv")
+    assert image.shape == (*size, 3)
+    assert np.diff(image[20].astype(int)[:, 0]).min() >= -3  # red still grows to the right
+    with pytest.raises(SourceError, match="more than the limit"):
+        read(tmp_path / "v.mkv", max_pixels=size[0] * size[1] - 1)
+
+
 def test_a_part_between_two_frames(tmp_path: Path) -> None:
     write_video(tmp_path / "v.mp4", [0.0, 0.5, 1.0, 1.5])
     span = Span(start_s=0.6, end_s=0.9)

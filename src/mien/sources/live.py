@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import av
-from av.video.reformatter import VideoReformatter
 
 from mien.errors import SourceError
 from mien.picture import looks_like_picture, read_picture
 from mien.sources.source import Source, Span
-from mien.sources.video import BACK_S, open_container, open_video, reason, upright_rgb
+from mien.sources.video import BACK_S, Shown, open_container, open_video, reason
 from mien.types import Frame
 
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
@@ -152,7 +151,7 @@ class _Reader(threading.Thread):
         self._name, self._file, self._options = name, file, options
         self._max_pixels, self._retries = max_pixels, retries
         self._changed = threading.Condition()
-        self._newest: tuple[int, float, av.VideoFrame] | None = None
+        self._newest: tuple[int, float, av.VideoFrame, Shown] | None = None
         self._error: SourceError | None = None
         self._ended = False
         self._halt = threading.Event()
@@ -165,7 +164,7 @@ class _Reader(threading.Thread):
 
     def frames(self, span: Span) -> Iterator[Frame]:
         """The newest frame, again and again, until the source ends or `span` does."""
-        wanted, reformatter = span.picker(), VideoReformatter()
+        wanted = span.picker()
         while True:
             with self._changed:
                 self._changed.wait_for(self._has_news)
@@ -174,11 +173,11 @@ class _Reader(threading.Thread):
                 if self._error is not None:
                     raise self._error
                 return
-            index, time_s, picture = newest
+            index, time_s, picture, shown = newest
             if time_s >= span.end_s:
                 return
             if wanted(index, time_s):
-                yield Frame(upright_rgb(picture, reformatter), self._name, index, time_s)
+                yield Frame(shown.rgb(picture), self._name, index, time_s)
 
     def _has_news(self) -> bool:
         return self._newest is not None or self._ended or self._halt.is_set()
@@ -203,6 +202,7 @@ class _Reader(threading.Thread):
                     self._name, self._file, self._max_pixels, **self._options
                 )
                 with container:
+                    shown = Shown(stream)
                     first: float | None = None
                     joined_s = before = came_before = 0.0
                     for picture in container.decode(stream):
@@ -217,7 +217,7 @@ class _Reader(threading.Thread):
                             joined_s = max(came - began, last_s + 1e-3) if index else 0.0
                         before, came_before = clock, came
                         last_s = max(joined_s + clock - first, last_s + 1e-3)
-                        self._give(index, last_s, picture)
+                        self._give((index, last_s, picture, shown))
                         index += 1
                 error, broken = SourceError(f"{self._name}: the stream ended"), False
             except SourceError as failure:
@@ -234,9 +234,9 @@ class _Reader(threading.Thread):
                 return
             self._halt.wait(min(0.5 * 2**failures, _LONGEST_PAUSE_S))
 
-    def _give(self, index: int, time_s: float, picture: av.VideoFrame) -> None:
+    def _give(self, newest: tuple[int, float, av.VideoFrame, Shown]) -> None:
         with self._changed:
-            self._newest = (index, time_s, picture)
+            self._newest = newest
             self._changed.notify_all()
 
 

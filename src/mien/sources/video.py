@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from math import inf, isinf
 from typing import Any, Final
 
@@ -101,7 +102,8 @@ def open_container(
                 f"{name}: its pictures are coded in a way that FFmpeg does not know. It may be "
                 "damaged; otherwise convert it"
             )
-        require_pixels(name, codec.width, codec.height, max_pixels)
+        shown_size = _shown_size(codec.width, codec.height, stream.sample_aspect_ratio)
+        require_pixels(name, *shown_size, max_pixels)
     except BaseException:
         container.close()
         raise
@@ -145,7 +147,7 @@ def _video_frames(
     begin_s = begins_s(container)
     clock = _Clock(step_s, begin_s)
     wanted, packets = span.picker(), _Packets(container, stream)
-    reformatter = VideoReformatter()
+    shown = Shown(stream)
     try:
         stamped = not container.format.flags & _NO_TIMES
         if span.start_s and stamped:
@@ -160,7 +162,7 @@ def _video_frames(
             if time_s < span.start_s:
                 continue
             if wanted(index, time_s):
-                yield Frame(upright_rgb(picture, reformatter), name, index, time_s)
+                yield Frame(shown.rgb(picture), name, index, time_s)
             index += 1
     except av.error.FFmpegError as error:
         raise SourceError(
@@ -286,19 +288,34 @@ class _Clock:
         return self._last_s
 
 
-def upright_rgb(picture: av.VideoFrame, reformatter: VideoReformatter) -> UInt8Array:
-    """A decoded frame as viewers show it: RGB `uint8 (H, W, 3)`.
+class Shown:
+    """Decoded pictures of one stream as viewers show them: turned, mirrored, with square pixels."""
 
-    Args:
-        picture: the frame.
-        reformatter: the same for all frames of a video: its tables take a while to set up.
-    """
-    (plane,) = reformatter.reformat(picture, format="rgb24").planes
-    # The array keeps the plane's memory; a copy would cost as much as a quarter of the decoding.
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-    image = rows[:, : plane.width * 3].reshape(plane.height, plane.width, 3)
-    matrix = picture.side_data.get("DISPLAYMATRIX")
-    return image if matrix is None else _displayed(image, np.frombuffer(matrix, np.int32))
+    def __init__(self, stream: av.VideoStream) -> None:
+        self._aspect = stream.sample_aspect_ratio
+        self._reformatter = VideoReformatter()  # one for all: its tables take a while to set up
+
+    def rgb(self, picture: av.VideoFrame) -> UInt8Array:
+        """One of them: RGB `uint8 (H, W, 3)`."""
+        width, height = _shown_size(picture.width, picture.height, self._aspect)
+        reformatted = self._reformatter.reformat(picture, width, height, format="rgb24")
+        (plane,) = reformatted.planes
+        # The array keeps the plane's memory; a copy would cost a quarter of the decoding.
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+        image = rows[:, : plane.width * 3].reshape(plane.height, plane.width, 3)
+        matrix = picture.side_data.get("DISPLAYMATRIX")
+        if matrix is None:
+            return np.ascontiguousarray(image)
+        return _displayed(image, np.frombuffer(matrix, np.int32))
+
+
+def _shown_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """The size of a picture with square pixels, if its own are `aspect` times as wide as high."""
+    if not aspect or aspect == 1:
+        return width, height
+    if aspect > 1:
+        return round(width * aspect), height
+    return width, round(height / aspect)
 
 
 def _displayed(image: UInt8Array, matrix: npt.NDArray[np.int32]) -> UInt8Array:
