@@ -205,6 +205,8 @@ def _analyze_all(
     for number, path in enumerate(paths):
         try:
             with analyzer.open(path) as source:
+                if with_images and source.is_video and not (options.quiet or os.path.isfile(path)):
+                    say(f"mien: {path}: its annotated copy is silent. Sound is copied from files")
                 # A row for every frame of a video would hide what went into the files.
                 as_table = not (as_json or options.quiet or (sinks and source.is_video))
                 for frame, result in analyzer.run(source):
