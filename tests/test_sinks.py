@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -186,8 +187,30 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert not target.exists()
     left = parquet.read_table(tmp_path / ".r.part")
     assert left["frame"].to_pylist() == list(range(4096))
-    write(target)  # and the next run is not in its way
-    assert [file.name for file in tmp_path.iterdir()] == ["r.parquet"]
+    write(target)  # the next run is not in its way, and keeps what it left
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".r.part-1", "r.parquet"]
+    kept = parquet.read_table(tmp_path / ".r.part-1")
+    assert kept["frame"].to_pylist() == list(range(4096))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the names of open files")
+def test_rows_are_on_the_disk_before_they_count_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut loses what was renamed and not yet on the disk."""
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{handle}").rpartition("/")[2])
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with open_sink(tmp_path / "r.parquet") as sink:
+        for i in range(2048):
+            sink.write(FrameResult("v", i, i / 30, 64, 48))
+        assert synced == ["000000.unfinished", ".r.part"]
+    assert synced[2:] == [".r.part.parquet"]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
