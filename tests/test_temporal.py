@@ -315,6 +315,24 @@ def test_a_baseline_can_be_asked_for_in_the_middle() -> None:
     assert baseline.correct([2], resting, 1.0) == pytest.approx(resting)  # was not there
 
 
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_who_comes_back_keeps_the_baseline_of_before(seconds: float) -> None:
+    """Under another number, and laughing: a laugh is no resting face."""
+    baseline, resting, laugh = Baseline(EXPRESSIONS, seconds), probs_of(sad=0.5), probs_of(happy=3)
+    baseline.learn(1.0)
+    for i in range(20):
+        baseline.correct([1], resting, i / 10)
+        baseline.recognize([1], [None if i < 5 else "Ada"])
+    expected = baseline.correct([1], laugh, 2.0), baseline.correct([1], resting, 2.1)
+    for i in range(10):
+        found = baseline.correct([2], laugh, 9 + i / 10)
+        baseline.recognize([2], [None if i < 5 else "Ada"])
+    assert found == pytest.approx(expected[0])
+    assert baseline.correct([2], resting, 10.0) == pytest.approx(expected[1])
+    baseline.learn(1.0)  # what was known is forgotten, of everybody
+    assert baseline.correct([2], laugh, 10.1)[0, 3] < expected[0][0, 3] / 2
+
+
 def test_a_baseline_needs_a_neutral_class_and_time() -> None:
     with pytest.raises(ValueError, match="class neutral"):
         Baseline(("bored", "focused"))

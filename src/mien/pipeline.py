@@ -263,6 +263,8 @@ class Analyzer:
             else:
                 known = following.sightings
                 identities = self.recognizer.follow(frame, faces, crops, numbers, known)
+                if following.baseline is not None:
+                    following.baseline.recognize(numbers, [each.person for each in identities])
             self.times.add("identity", began)
         self.times.frames += 1
         found = tuple(

@@ -238,12 +238,26 @@ class Baseline:
         self._usual = np.array(usual)
         self._asked = 0.0
         self._known: dict[int, _Resting] = {}
+        self._people: dict[str, _Resting] = {}
 
     def learn(self, seconds: float) -> None:
         """From the next frame on, everyone in view rests for so long; forget what was known."""
         if not seconds > 0:
             raise ValueError(f"seconds: expected a positive number, got {seconds}")
         self._asked = seconds
+
+    def recognize(self, numbers: Sequence[int], people: Sequence[str | None]) -> None:
+        """Whose the tracks of the last frame are: who comes back keeps the baseline of before.
+
+        Args:
+            numbers: the track of each face.
+            people: each one's name; None where it is not known.
+        """
+        for number, person in zip(numbers, people, strict=True):
+            if person in self._people:
+                self._known[number] = self._people[person]
+            elif person is not None and number in self._known:
+                self._people[person] = self._known[number]
 
     def correct(self, numbers: Sequence[int], probs: Float64Array, time_s: float) -> Float64Array:
         """Probabilities `(N, K)` as they are for people with these resting faces.
@@ -256,7 +270,7 @@ class Baseline:
         self._known = {n: k for n, k in self._known.items() if time_s - k.seen_s <= MEMORY_S}
         if self._asked:
             self._known = {n: _Resting(time_s + self._asked) for n in numbers}
-            self._asked = 0.0
+            self._people, self._asked = {}, 0.0
         corrected = np.array(probs, np.float64)
         for row, number in enumerate(numbers):
             resting = self._known.get(number)
