@@ -193,6 +193,27 @@ def test_the_file_computes_what_was_trained(
         assert found.sum() == pytest.approx(1)
 
 
+def test_5_and_60_frames_a_second_agree_by_the_published_model() -> None:
+    """A second of happy between neutral ones, by answers that are nine tenths sure."""
+    model = TemporalModel(find_model("mien-s-temporal"))
+    nothing = np.zeros((1, 384), np.float32)  # what is behind the answers
+
+    def happy(fps: int) -> dict[float, float]:
+        video, found = model.afresh(), {}
+        for i in range(3 * fps):
+            probs = np.full((1, 7), 0.1 / 6)
+            probs[0, 3 if fps <= i < 2 * fps else 6] = 0.9
+            found[round(i / fps, 3)] = float(video.update([1], probs, nothing, i / fps)[0, 3])
+        return found
+
+    shown = {fps: happy(fps) for fps in (5, 25, 60)}
+    onset = {fps: min(t for t, p in found.items() if p > 0.5) for fps, found in shown.items()}
+    assert onset[60] == pytest.approx(onset[25], abs=0.04)
+    assert onset[60] == pytest.approx(onset[5], abs=0.2)
+    for time_s, within in ((0.8, 0.01), (1.4, 0.08), (1.8, 0.03), (2.4, 0.01), (2.8, 0.01)):
+        assert shown[5][time_s] == pytest.approx(shown[60][time_s], abs=within)
+
+
 def test_faces_do_not_disturb_each_other(model: TemporalModel) -> None:
     together, alone = model.afresh(), model.afresh()
     for i in range(8):
