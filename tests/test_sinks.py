@@ -359,9 +359,7 @@ def test_an_annotated_copy_keeps_its_sound(tmp_path: Path, suffix: str, rate: in
     assert loudest_hz == pytest.approx(440, abs=5)
 
 
-def test_a_colon_in_a_name_is_no_protocol(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the name stands alone, FFmpeg would look for a protocol called 2026-11-26T10."""
     monkeypatch.chdir(tmp_path)
     write_talkie(Path("v.mkv"), 1)

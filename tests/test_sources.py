@@ -331,8 +331,8 @@ def test_the_clock_goes_on_where_recordings_were_joined(tmp_path: Path) -> None:
 @pytest.mark.parametrize("begin_s", [12_345, 95_440])
 def test_a_recording_of_a_broadcast_begins_at_zero(tmp_path: Path, begin_s: int) -> None:
     """Its timestamps begin anywhere; those of the second film begin anew after 3.7 s (2^33)."""
-    film = tmp_path / "v.ts"
-    write_film(film, [np.full((64, 64, 3), i, np.uint8) for i in range(60)], fps=10, begin_s=begin_s)
+    film, views = tmp_path / "v.ts", [np.full((64, 64, 3), i, np.uint8) for i in range(60)]
+    write_film(film, views, fps=10, begin_s=begin_s)
     with open_source(film) as source:
         found = [(frame.index, frame.time_s) for frame in source]
     assert found == [(i, pytest.approx(i / 10, abs=1e-3)) for i in range(60)]

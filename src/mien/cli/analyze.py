@@ -57,9 +57,9 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="write results; the suffix chooses: .jsonl .json .csv .parquet; .segments.csv .vtt .srt "
-        "for what happened when in a video; a picture or video suffix for an annotated copy, or a "
-        "folder ending in / for many copies; repeatable",
+        help="write results; the suffix chooses: .jsonl .json .csv .parquet; "
+        ".segments.csv .vtt .srt for what happened when in a video; a picture or video suffix for "
+        "an annotated copy, or a folder ending in / for many copies; repeatable",
     )
     add_json(parser, "JSON Lines on stdout")
     add_overwrite(parser)

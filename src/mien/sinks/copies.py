@@ -145,7 +145,8 @@ class VideoSink(FileSink):
         stream = self._container.add_stream(codec, rate=30)
         assert isinstance(stream, av.VideoStream)
         # Most codecs store colour for blocks of 2 x 2 pixels: an odd last line is left out.
-        stream.width, stream.height, stream.pix_fmt = width - width % 2, height - height % 2, "yuv420p"
+        stream.width, stream.height = width - width % 2, height - height % 2
+        stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = _CLOCK
         stream.options = {"preset": "veryfast", "crf": "20"} if codec == "libx264" else {}
         return stream

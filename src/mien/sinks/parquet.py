@@ -76,7 +76,7 @@ class ParquetSink(TableSink):
 
 
 def _keep(folder: Path) -> None:
-    """Set aside the rows of a run that was killed, if it left any: nobody may have seen them yet."""
+    """Set aside the rows that a killed run left: nobody may have seen them yet."""
     if not any(folder.glob("*.parquet")):
         shutil.rmtree(folder, ignore_errors=True)
         return

@@ -35,8 +35,8 @@ _OPEN_S: Final = 10.0  # patience with a server that does not answer
 _READ_S: Final = 10.0  # and with one that stops sending
 _RETRIES: Final = 6  # in a row, with growing pauses: about half a minute
 _LONGEST_PAUSE_S: Final = 8.0
-#: How FFmpeg goes on with a file on a server that breaks off, where the server gives parts of files:
-#: it waits up to 15 s in steps that double, half a minute in all.
+#: How FFmpeg goes on with a file where its server breaks off, if that gives parts of files: after
+#: pauses that double, up to 15 s; half a minute in all.
 _RECONNECT: Final = {
     "reconnect": "1",
     "reconnect_on_network_error": "1",

@@ -26,7 +26,7 @@ _MISSING_S: Final = 1.0
 _MISSING_SHARE: Final = 0.05
 #: A source's clock that goes back by more than this was set anew.
 BACK_S: Final = 1.0
-#: Where a key frame is looked for in vain, it is sought so much earlier, then so many times as much.
+#: Where no key frame is found, it is sought so much earlier, then so many times as much.
 _BACK_AT_FIRST_S: Final = 2.0
 _BACK_TIMES: Final = 4.0
 #: Seconds are sums of floats.
