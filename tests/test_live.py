@@ -306,7 +306,8 @@ def test_a_file_on_a_server_that_breaks_off_goes_on(tmp_path: Path) -> None:
     """Each connection gives a part of the file and is lost; the next one is asked for the rest."""
     noise = np.random.default_rng(0).integers(0, 256, (60, 64, 64, 3), np.uint8)
     write_film(tmp_path / "v.mkv", noise, fps=10)
-    data, asked = (tmp_path / "v.mkv").read_bytes(), []
+    data = (tmp_path / "v.mkv").read_bytes()
+    asked: list[int] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -387,7 +387,7 @@ def test_a_last_picture_that_stands_for_long_is_no_damage(tmp_path: Path, contai
             assert isinstance(stream, av.VideoStream)
             stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
             stream.codec_context.time_base = step
-            packets = []
+            packets: list[av.Packet] = []
             for i in range(4):
                 gray = np.full((64, 64, 3), 60 * i, np.uint8)
                 picture = av.VideoFrame.from_ndarray(gray, format="rgb24")

@@ -88,13 +88,14 @@ class _Sound:
             except av.error.FFmpegError:
                 frame = None
             # Where recordings were joined, the sound's clock begins anew, and the film's goes on.
-            played_s = -np.inf if frame is None or frame.time is None else frame.time - self._zero_s
-            if frame is None or played_s < self._now_s - _BACK_S:
+            if frame is None or frame.time is None or not frame.time_base:
                 self._now_s = np.inf
                 return
-            self._now_s = played_s
-            if self._now_s >= self._begin_s:
-                frame.pts = round(played_s / frame.time_base)
+            before_s, self._now_s = self._now_s, frame.time - self._zero_s
+            if self._now_s < before_s - _BACK_S:
+                self._now_s = np.inf
+            elif self._now_s >= self._begin_s:
+                frame.pts = round(self._now_s / frame.time_base)
                 self._encode(frame)
 
     def close(self) -> None:

@@ -228,7 +228,8 @@ class _Packets:
         nothing can be decoded up to the next. So what comes too late is sought further back. Where
         nothing can be sought (a pipe), everything is decoded.
         """
-        first, pictures, back_s = None, self.pictures(), 0.0
+        first: av.VideoFrame | None = None
+        pictures, back_s = self.pictures(), 0.0
         lowest_s = begins_s(self.container) - _BACK_AT_FIRST_S
         target_s = start_s
         while base := self.stream.time_base:
@@ -303,7 +304,8 @@ class Shown:
         # The array keeps the plane's memory; a copy would cost a quarter of the decoding.
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
         image = rows[:, : plane.width * 3].reshape(plane.height, plane.width, 3)
-        matrix = picture.side_data.get("DISPLAYMATRIX")
+        side_data: Any = picture.side_data  # a mapping, which PyAV's stubs do not know
+        matrix = side_data.get("DISPLAYMATRIX")
         if matrix is None:
             return np.ascontiguousarray(image)
         return _displayed(image, np.frombuffer(matrix, np.int32))
