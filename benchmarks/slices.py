@@ -32,16 +32,14 @@ import numpy.typing as npt
 from peers import PeerError, Program, run, write_task
 
 from mien.classifier import ExpressionClassifier
-from mien.datasets import EVERY_SPLIT, load_crops, load_lights, load_pictures, shows_lights
+from mien.datasets import EVERY_SPLIT
 from mien.slices import (
     CropReader,
     PictureReader,
     Reader,
     describe,
     format_sliced,
-    slice_crops,
-    slice_lights,
-    slice_pictures,
+    slice_set,
 )
 from mien.types import EXPRESSIONS, Detections, UInt8Array, Views
 
@@ -58,7 +56,7 @@ class FerReader:
     """
 
     name, version = "fer", "25.10.3"
-    uncertain_below = 0.0
+    uncertain_below, gated = 0.0, False
     views: Views = "single"
 
     def __init__(self, python: str) -> None:
@@ -81,8 +79,8 @@ class FerReader:
         self._images.append(rgb)
         self._boxes.append(box)
 
-    def answers(self) -> npt.NDArray[np.float64]:
-        """One-hot: only its label is looked at.
+    def answers(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """One-hot: only its label is looked at. None is uncertain.
 
         Raises:
             PeerError: fer failed, or has another version than the tables say.
@@ -103,7 +101,7 @@ class FerReader:
                 f"{len(answer.faces)}"
             )
         said = [EXPRESSIONS.index(label) for ((_, label),) in answer.faces]
-        return np.eye(len(EXPRESSIONS))[said]
+        return np.eye(len(EXPRESSIONS))[said], np.zeros(n, bool)
 
 
 def main() -> None:
@@ -124,7 +122,7 @@ def main() -> None:
     readers: list[Reader] = [kind(ExpressionClassifier(m, threads=1)) for m in models]
     if options.fer:
         readers.append(FerReader(options.fer))
-    name, told = options.data.resolve().stem, time.monotonic()
+    told = time.monotonic()
 
     def progress(done: int, total: int) -> None:
         nonlocal told
@@ -132,18 +130,10 @@ def main() -> None:
             told = time.monotonic()
             print(f"{time.strftime('%H:%M:%S')} {done:,} of {total:,}", file=sys.stderr, flush=True)
 
-    if shows_lights(options.data):
-        found = slice_lights(readers, load_lights(options.data), name=name)
-    elif options.pipeline:
-        found = slice_pictures(
-            readers, load_pictures(options.data), name=name,
-            sample=options.sample, seed=options.seed, progress=progress,
-        )  # fmt: skip
-    else:
-        found = slice_crops(
-            readers, load_crops(options.data, options.split), name=name, split=options.split,
-            sample=options.sample, seed=options.seed, progress=progress,
-        )  # fmt: skip
+    found = slice_set(
+        readers, options.data, split=options.split, pipeline=options.pipeline,
+        sample=options.sample, seed=options.seed, progress=progress,
+    )  # fmt: skip
     print(f"{describe(found)}\n\n{format_sliced(found)}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps([s.to_dict() for s in found], indent=1) + "\n", "utf-8")

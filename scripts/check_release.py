@@ -29,7 +29,20 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 LARGEST_BYTES = 60_000_000
 
 #: What kinds of files may lie in a wheel, outside of its own records.
-KINDS = {".py", ".typed", ".onnx", ".json", ".md", ".txt", ".jpg", ".html", ".css", ".js", ".svg"}
+KINDS = {
+    ".py",
+    ".typed",
+    ".onnx",
+    ".json",
+    ".md",
+    ".txt",
+    ".jpg",
+    ".html",
+    ".css",
+    ".js",
+    ".svg",
+    ".toml",
+}
 #: What has to.
 NEEDED = (
     "mien/__init__.py",
@@ -42,6 +55,7 @@ NEEDED = (
     "mien/assets/face_mesh-LICENSE.txt",
     "mien/assets/face_recognition-LICENSE.txt",
     "mien/shipped_models/registry.json",
+    "mien/shipped_recipes/fine-tune.toml",
     "{info}/licenses/LICENSE",
     "{info}/licenses/licenses/Apache-2.0.txt",
     "{info}/licenses/licenses/THIRD_PARTY.md",

@@ -2,10 +2,10 @@
 
     python scripts/publish_model.py runs/mien-s --data ../shared/data --wheel --default
 
-Exports the checkpoint, calibrates and examines it on PublicTest (one view, with its mirror image,
-and 18 views), examines it through the whole pipeline on CK+ and KDEF, and writes into `models/`:
-the ONNX file, its evaluations (JSON), its card (Markdown), its training log, and its line in the
-registry.
+Exports the checkpoint, calibrates it on PublicTest (without rows that stand in Training), examines
+it there (one view, with its mirror image, and 18 views) and through the whole pipeline on CK+ and
+KDEF, and writes into `models/`: the ONNX file, its evaluations (JSON), its card (Markdown), its
+training log, and its line in the registry.
 What `mien fuse … --out models/fusion.onnx` or `mien quantize` made is given by its file instead.
 `publish_model.py mien-s --again --data …` examines the published file anew, without its run;
 `--pictures` instead does so on full pictures alone, where only the pipeline has changed;
@@ -32,7 +32,6 @@ from mien.evaluate import (
     format_evaluation,
     of_pose,
     summarize,
-    unseen,
 )
 from mien.models import ModelSpec, file_sha256, find_model
 from mien.pipeline import Analyzer
@@ -98,7 +97,8 @@ def publish(run: Path, options: argparse.Namespace) -> str:
         own = load_recipe(MODELS.parent / "recipes" / "mien-s.toml")
         recipe = replace(recipe, training_data=own.training_data, licence=own.licence)
     shares = class_shares(training.labels, len(recipe.data.classes), recipe.data.balance)
-    export(recipe, network, public, file, data_sha256=data_sha256, shares=shares, half=True)
+    fresh = public.without(training)
+    export(recipe, network, fresh, file, data_sha256=data_sha256, shares=shares, half=True)
     shutil.copy(run / "log.csv", MODELS / f"{recipe.name}.log.csv")
     register(file, recipe.name, wheel=options.wheel, default=options.default)
     return recipe.name
@@ -109,7 +109,7 @@ def examine_crops(file: Path, data: Path) -> list[Evaluation]:
     classifier = ExpressionClassifier(file, threads=2)
     training = load_crops(data / "fer2013", "Training")
     public = load_crops(data / "fer2013", "PublicTest")
-    fresh = unseen(public, training)
+    fresh = public.unseen(training)
     found = [
         summarize(
             answer_crops(classifier, public, views=views),

@@ -110,8 +110,7 @@ def _studies() -> Iterator[str]:
         result = read_result(file)
         yield f"### {result.name.capitalize()}\n"
         yield format_study(result)
-        # After the crops' two evaluations, one for each set of pictures that it was given.
-        sets = {e.data: None for trial in result.trials for e in trial.evaluations[2:]}
+        sets = {e.data: None for trial in result.trials for e in trial.pictures}
         pictures = "".join(f"--pictures {name} " for name in sets)
         yield (
             f"\n`mien study recipes/studies/{file.stem}.toml --data fer2013 {pictures}"

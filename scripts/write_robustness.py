@@ -99,6 +99,12 @@ def _age(examined: Sliced) -> Iterator[str]:
             f"Everything below is about {_OURS} version {examined.version}. The shipped version, "
             f"{shipped}, has not been examined so yet.\n"
         )
+    if not examined.gated:
+        yield (
+            "Its `uncertain` goes by the model's confidence alone here. In use, faces that are "
+            "`badly-lit` or `covered` are marked so as well ([quality.md](quality.md)), and fewer "
+            "answers are given.\n"
+        )
 
 
 def draw(file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -291,6 +292,32 @@ def test_calibrate_on_ones_own_pictures(
     assert "no FER+ votes" in capsys.readouterr().err
 
 
+def test_rows_that_were_learned_from_calibrate_nothing(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine"
+    write_splits(mine, 14)
+    for number, file in enumerate(sorted((mine / "val").rglob("*.png"))[:4]):
+        shutil.copy(file, mine / "train" / file.parent.name / f"again-{number}.png")
+    command = ["calibrate", str(model), "--data", str(mine), "--out", str(tmp_path / "mine.onnx")]
+    assert main(command) == 0
+    said = capsys.readouterr().err
+    assert "calibrates on 10 of 14 rows: the others stand" in said
+    assert "PublicTest, n = 10" in said
+    for split, n in (("all", 32), ("train", 18)):  # who asks for them gets them
+        assert main([*command, "--split", split]) == 0
+        said = capsys.readouterr().err
+        assert "calibrates on" not in said
+        assert f", n = {n}: " in said
+    rounded = ["quantize", str(model), "--data", str(mine), "--out", str(tmp_path / "small.onnx")]
+    assert main(rounded) == 0
+    assert "PublicTest, n = 10: " in capsys.readouterr().err
+    shutil.rmtree(mine / "val")
+    shutil.copytree(mine / "train", mine / "val")
+    assert main(command) == 2
+    assert "all 18 rows to calibrate on stand, pixel for pixel" in capsys.readouterr().err
+
+
 def test_calibrate_asks_which_rows_where_it_cannot_know(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -302,4 +329,4 @@ def test_calibrate_asks_which_rows_where_it_cannot_know(
     assert main(command) == 2
     assert "has not learned from: PrivateTest, Training" in capsys.readouterr().err
     assert main([*command, "--split", "test"]) == 0
-    assert "test, n = 14" in capsys.readouterr().err
+    assert "PrivateTest, n = 14" in capsys.readouterr().err

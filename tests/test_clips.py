@@ -53,7 +53,7 @@ def test_clips_as_a_table(clips: Path, capsys: Capture) -> None:
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert "happy/a.mp4 happy happy" in lines
     assert "sad/b.mp4 sad happy (wrong)" in lines
-    assert "neutral/c.mp4 neutral no face found (wrong)" in lines
+    assert "neutral/c.mp4 neutral no face that can be read (wrong)" in lines
     assert "accuracy 33.33% 1 of 3, 95% interval 6.15% to 79.23%" in lines
 
 
@@ -61,7 +61,7 @@ def test_what_does_not_go_with_clips(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "happy").mkdir()
     arguments = ["evaluate", "--data", str(tmp_path), "--clips"]
     assert main([*arguments, "--pipeline"]) == 2
-    assert "--pipeline: for pictures, not with --clips" in capsys.readouterr().err
+    assert "--pipeline: not with --clips, which examines videos" in capsys.readouterr().err
     assert main(arguments) == 2
     assert "no labelled video" in capsys.readouterr().err
     (tmp_path / "happy" / "a.mp4").write_text("no video")

@@ -21,6 +21,7 @@ from mien.datasets import (
     load_crops,
     load_pictures,
     load_training,
+    read_rows,
     subject_folds,
 )
 from mien.errors import ConfigError, DatasetError
@@ -200,12 +201,29 @@ def test_kdef_names_and_ck48(tmp_path: Path) -> None:
     kdef = load_crops(tmp_path / "kdef", "all")
     assert [EXPRESSIONS[x] for x in kdef.labels] == ["angry", "fear", "happy"]
     assert kdef.groups == ("F01", "M12", "F01")  # both sessions of a person are one group
+    views = {p.path.stem: p.view for p in load_pictures(tmp_path / "kdef")}
+    assert views == {"AF01ANS": "front", "BF01HAHL": "half left", "AM12AFFR": "full right"}
     for name in ("contempt/S138_008_00000007.png", "anger/S010_004_00000017.png"):
         save(tmp_path / "ck48" / name)
     assert load_crops(tmp_path / "ck48", "all").groups == ("S010",)
     kept = load_crops(tmp_path / "ck48", "all", classes=(*EXPRESSIONS, "contempt"))
     assert kept.groups == ("S010", "S138")
+    assert {p.view for p in load_pictures(tmp_path / "ck48")} == {""}
     assert kept.labels.tolist() == [0, 7]
+
+
+def test_a_network_gets_the_detail_that_it_wants_and_there_is(tmp_path: Path) -> None:
+    fine = np.zeros((96, 96), np.uint8)
+    fine[:, ::2] = 255
+    (tmp_path / "set" / "happy").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "set" / "happy" / "a.png"), fine)
+    save(tmp_path / "set" / "happy" / "b.png")  # 100 px
+    for size, side in ((44, 48), (48, 48), (64, 64), (96, 96), (200, 100)):
+        assert load_crops(tmp_path / "set", "all", size_px=size).images.shape == (2, side, side)
+    assert (load_crops(tmp_path / "set", "all", size_px=96).images[0] == fine).all()
+    csv = write_csv(tmp_path / "fer2013.csv")  # has no more than 48 pixels, whoever asks
+    for part in zip(load_training(csv, size_px=96), load_training(csv), strict=True):
+        assert part[0].fingerprint() == part[1].fingerprint()
 
 
 def test_own_classes(tmp_path: Path) -> None:
@@ -241,6 +259,32 @@ def test_rows_to_watch_are_held_out(tmp_path: Path) -> None:
         load_training(tmp_path / "one")
 
 
+def test_the_date_of_a_picture_is_nobody(tmp_path: Path) -> None:
+    """Who shot one class in a day and another in the next is not told to watch one of them."""
+    for i in range(10):
+        save(tmp_path / "days" / "sad" / f"20240105_12{i:04}.jpg", i)
+        save(tmp_path / "days" / "happy" / f"20240106_12{i:04}.jpg", 20 + i)
+    train, watched = load_training(tmp_path / "days")
+    assert np.bincount(watched.labels).tolist() == [0, 0, 0, 2, 2]
+    assert {*train.groups, *watched.groups} == {""}
+    save(tmp_path / "kdef" / "sad" / "12_3.jpg")
+    assert load_crops(tmp_path / "kdef", "all").groups == ("12",)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_watched_is_learned(tmp_path: Path, seed: int) -> None:
+    for person, name in ((1, "sad"), (2, "sad"), (3, "sad"), (3, "happy")):
+        save(tmp_path / "set" / name / f"{person}_1.png", 10 * person)
+    train, watched = load_training(tmp_path / "set", seed=seed)
+    assert set(watched.labels) <= set(train.labels)
+    save(tmp_path / "one" / "sad" / "1_1.png")
+    save(tmp_path / "one" / "happy" / "2_1.png")
+    with pytest.raises(
+        DatasetError, match=r"of (sad|happy), 1 to watch and none .* All show [12],"
+    ):
+        load_training(tmp_path / "one", seed=seed)
+
+
 def test_rows_of_no_split_are_not_all_rows(tmp_path: Path) -> None:
     save(tmp_path / "happy" / "mine.png")
     save(tmp_path / "test" / "happy" / "theirs.png")
@@ -249,6 +293,22 @@ def test_rows_of_no_split_are_not_all_rows(tmp_path: Path) -> None:
         for split in (EVERY_SPLIT, NO_SPLIT, "test")
     }
     assert named == {EVERY_SPLIT: ["mine", "theirs"], NO_SPLIT: ["mine"], "test": ["theirs"]}
+
+
+@pytest.mark.parametrize("name", ["x.png", "AF01HAS.JPG"])  # of no set, and of KDEF
+def test_the_nearest_folder_within_the_set_names_the_split(tmp_path: Path, name: str) -> None:
+    places = {
+        "alice/happy": NO_SPLIT,
+        "train/happy": "Training",
+        "test/alice/happy": "PrivateTest",
+        "test/group/carol/happy": "PrivateTest",
+        "test/dave/train/happy": "Training",
+    }
+    root = tmp_path / "test"  # what the set itself is called says nothing of its rows
+    for i, place in enumerate(places):
+        save(root / place / name, 10 + i)
+    found = {str(Path(row.name).parent.relative_to(root)): row.split for row in read_rows(root)}
+    assert found == places
 
 
 def test_clips(tmp_path: Path) -> None:

@@ -21,12 +21,13 @@ from mien.evaluate import (
     format_evaluation,
     of_pose,
     summarize,
-    unseen,
+    turn_of,
 )
 from mien.evaluation_report import write_report
 from mien.models import ModelSpec
 from mien.pipeline import Analyzer
-from mien.types import EXPRESSIONS, UInt8Array
+from mien.slices.examine import _poses
+from mien.types import EXPRESSIONS, Detections, UInt8Array
 
 Capture = pytest.CaptureFixture[str]
 REPOSITORY = Path(__file__).parents[1]
@@ -65,7 +66,7 @@ def test_a_model_is_examined_on_its_own_classes(
     assert main(["evaluate", "--model", model, "--data", data, "--pipeline"]) == 2
     assert "Examine it on crops" in capsys.readouterr().err
     (tmp_path / "seven" / "happy").mkdir(parents=True)
-    smile.save(tmp_path / "seven" / "happy" / "x.png")
+    smile.resize((96, 96)).save(tmp_path / "seven" / "happy" / "x.png")  # as a crop, square
     assert main(["data", "check", str(tmp_path / "seven"), "--model", model]) == 0
 
 
@@ -101,7 +102,7 @@ def test_training_duplicates_are_left_out() -> None:
     labels = np.zeros(3, np.int64)
     everything = FaceCrops(images, labels, None, tuple("abc"))
     training = FaceCrops(images[1:2], labels[:1], None, ("t",))
-    assert unseen(everything, training).tolist() == [True, False, True]
+    assert everything.unseen(training).tolist() == [True, False, True]
 
 
 def test_crops_are_answered_as_the_classifier_answers() -> None:
@@ -132,10 +133,41 @@ def test_a_face_that_is_not_found_is_wrong(
     assert [level["accuracy"] for level in found.coverage] == pytest.approx([1, 1 / 2, 1 / 3])
     assert found.accuracy == pytest.approx(1 / 3)
     assert "no face found" in format_evaluation(found)
-    # The astronaut looks at us: the front keeps her, "turned" only the pictures without a face.
-    assert len(of_pose(answers, "front")) == 3
+    # The astronaut looks at us: she is in front, and pictures without a face count as turned.
+    assert len(of_pose(answers, "front")) == 1
     assert len(of_pose(answers, "turned")) == 2
     assert len(of_pose(answers, "all")) == 3
+
+
+def test_every_picture_is_of_one_pose(portrait_file: Path) -> None:
+    """Whose name says from where it was taken, of that one, whatever the nose says."""
+
+    def picture(view: str) -> LabelledPicture:
+        return LabelledPicture(portrait_file, 3, "", view)
+
+    def seen(nose_x: float) -> Detections:
+        points = np.array([[[10, 10], [20, 10], [nose_x, 15], [11, 20], [19, 20]]], np.float32)
+        box = np.array([[5, 5, 25, 25]], np.float32)
+        return Detections(box, np.ones(1, np.float32), points)
+
+    assert turn_of(picture(""), seen(15)) == pytest.approx(0)
+    assert turn_of(picture(""), seen(19)) == pytest.approx(0.4)
+    assert turn_of(picture(""), None) == np.inf
+    for face in (None, seen(15), seen(19)):
+        assert turn_of(picture("front"), face) == 0
+        assert turn_of(picture("half left"), face) == turn_of(picture("full right"), face) == np.inf
+    front = np.array([True, False, False])
+    poses = _poses([picture(view) for view in ("front", "half left", "full right")], front)
+    assert {name: mine.tolist() for name, mine in poses.items()} == {
+        "front": [True, False, False],
+        "half left": [False, True, False],
+        "full right": [False, False, True],
+    }
+    poses = _poses([picture(view) for view in ("front", "half left", "")], front)
+    assert {name: mine.tolist() for name, mine in poses.items()} == {
+        "front": [True, False, False],
+        "turned": [False, True, True],
+    }
 
 
 def test_the_report_is_complete(tmp_path: Path, spec: ModelSpec) -> None:
@@ -201,6 +233,41 @@ def test_the_card_names_the_command_of_each_figure(spec: ModelSpec) -> None:
     assert "f" * 64 in card
 
 
+def test_the_card_says_what_was_chosen_and_how(spec: ModelSpec) -> None:
+    def said(**changes: object) -> str:
+        changed = replace(spec, recipe={**spec.recipe, **changes})
+        (line,) = re.findall("What it learned from.*", model_card(changed, "f" * 64, []))
+        return line.split(" PrivateTest")[0]
+
+    network, training = spec.recipe["network"], spec.recipe["fit"]
+    assert "after the last epoch. PublicTest chose how far" in said()
+    assert "began as" not in said()
+    best = said(fit={**training, "select": "best"})
+    assert "last epoch" not in best
+    assert "PublicTest chose the epoch whose weights are taken" in best
+    assert "it began as `own.onnx`" in said(init="/somewhere/own.onnx")
+    assert "it began as `face.json`" in said(network={**network, "weights": "a/face.json"})
+    mien_m = ExpressionClassifier("mien-m").spec
+    card = model_card(mien_m, "f" * 64, [])
+    assert "PublicTest chose the members' weights, how far" in card
+    assert "last epoch" not in card
+    assert "docs/robustness.md" in card
+
+
+def test_training_rows_are_not_examined_in_silence(tmp_path: Path, capsys: Capture) -> None:
+    noise = np.random.default_rng(0)
+    for split in ("train", "val"):
+        (tmp_path / split / "happy").mkdir(parents=True)
+        crop = Image.fromarray(noise.integers(0, 256, (48, 48), np.uint8))
+        crop.save(tmp_path / split / "happy" / "a.png")
+    command = ["evaluate", "--data", str(tmp_path)]
+    for words, n in (([], 2), (["--split", "PublicTest"], 1), (["--split", "Training"], 1)):
+        assert main([*command, *words, "--json"]) == 0
+        printed = capsys.readouterr()
+        assert json.loads(printed.out)["n"] == n
+        assert ("its Training rows count too" in printed.err) == (n == 2)
+
+
 def test_the_readme_shows_the_published_figures() -> None:
     saved = json.loads((REPOSITORY / "models" / "mien-s.json").read_text("utf-8"))
     table = figures_table([Evaluation.from_dict(row) for row in saved])
@@ -217,6 +284,13 @@ def test_a_face_that_is_not_found_is_not_an_answer(
     found = summarize(answers, replace(spec, uncertain_below=0.7), data="x", pose="all")
     assert (found.accuracy, found.missed) == (0.5, 1)  # it is wrong, yet nobody said so
     assert (found.answered, found.answered_accuracy) == (0.5, 0.5)
+    # Nor is it taken for a face that somebody pulls.
+    assert [row[7] for row in found.confusion] == [0, 0, 0, 0, 0, 0, 1]
+    assert found.per_class["angry"] == {"n": 0, "precision": 0, "recall": 0, "f1": 0}
+    assert found.per_class["neutral"] == {"n": 1, "precision": 0, "recall": 0, "f1": 0}
+    assert found.macro_f1 == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
+    assert " none\n" in format_evaluation(found)
+    assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
     assert found.nll == pytest.approx(-np.log([0.9, 0.2 / 6, 0.6]).mean())
     assert found.ece == pytest.approx((0.1 + 0.8 + 0.4) / 3)
     assert found.ece < seen.ece
@@ -230,13 +304,41 @@ def test_a_face_that_is_not_found_is_not_an_answer(
             lambda confidence, *rest, name=name: drawn.update({name: confidence}),
         )
     write_report(tmp_path, found, answers, seed=0)
+    assert '<span class="wrong">no face</span>' in (tmp_path / "index.html").read_text("utf-8")
     assert drawn["reliability_chart"].tolist() == [0.9, 0.8, 0.6]
     assert drawn["coverage_chart"].tolist() == [0.9, 0.8, 0.6, 0.0]
 
     nobody = replace(answers, found=np.zeros(4, bool))
     lost = summarize(nobody, spec, data="x", pose="all")
-    assert (lost.answered, lost.answered_accuracy, lost.ece, lost.nll) == (0, 0, 0, 0)
+    assert lost.answered == 0
+    assert (lost.answered_accuracy, lost.ece, lost.nll) == (None, None, None)  # nothing is perfect
+    assert json.loads(json.dumps(lost.to_dict()))["ece"] is None
+    assert "calibration error     -   negative log-likelihood -" in format_evaluation(lost)
+    assert "| - | 0%, - |" in figures_table([lost])[-1]
     write_report(tmp_path, lost, nobody, seed=0)
+
+
+def test_what_users_see_as_uncertain_is_not_answered(
+    analyzer: Analyzer, portrait: UInt8Array, portrait_file: Path, spec: ModelSpec
+) -> None:
+    """A face that cannot be read is not answered, however sure the model is of it."""
+    face = np.asarray(Image.fromarray(portrait[62:178, 168:284]).convert("L").resize((48, 48)))
+    crops = FaceCrops(np.stack([face, np.full_like(face, 90)]), np.array([3, 3]), None, ("a", "b"))
+    answers = answer_crops(ExpressionClassifier(), crops)
+    assert answers.doubtful is not None
+    assert answers.doubtful.tolist() == [False, True]
+    always = replace(spec, uncertain_below=0.0)
+    found = summarize(answers, always, data="x")
+    assert (found.answered, found.gated) == (0.5, True)
+    alone = summarize(replace(answers, doubtful=None), always, data="x")
+    assert (alone.answered, alone.gated) == (1.0, False)
+    for evaluation, words in ((found, "whose face cannot be read"), (alone, "by confidence alone")):
+        assert words in model_card(spec, "f" * 64, [evaluation])
+    seen = of_pose(answer_pictures(analyzer, [LabelledPicture(portrait_file, 3, "")]), "front")
+    (result,) = analyzer.stream(portrait_file)
+    qualities = [shown.quality for shown in result.faces]
+    assert seen.doubtful is not None
+    assert seen.doubtful.tolist() == [quality is None or quality.doubtful for quality in qualities]
 
 
 @pytest.mark.parametrize(
@@ -250,6 +352,7 @@ def test_a_face_that_is_not_found_is_not_an_answer(
         ("--folds subject --recipe r.toml --pipeline --pose front", "--pipeline"),
         ("--init mien-s", "--init"),
         ("--out runs", "--out"),
+        ("--resume", "--resume"),
     ],
 )
 def test_what_folds_would_ignore_is_refused(words: str, option: str, capsys: Capture) -> None:

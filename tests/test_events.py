@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +21,14 @@ from mien.results import read_results
 from mien.sinks import open_sink
 from mien.temporal import Smoother
 from mien.timeline import build_timeline
-from mien.types import EXPRESSIONS, FaceResult, FrameResult
+from mien.types import (
+    DOUBTFUL,
+    EXPRESSIONS,
+    QUALITY_REASONS,
+    FaceQuality,
+    FaceResult,
+    FrameResult,
+)
 
 
 def face(number: int | None, expression: str, p: float) -> FaceResult:
@@ -49,6 +57,32 @@ def test_one_smile() -> None:
     assert segment.peak == 0.9
     # Trapezoids: (0.6 + 0.8) / 2, (0.8 + 0.9) / 2, (0.9 + 0.7) / 2.
     assert segment.mean == pytest.approx((0.7 + 0.85 + 0.8) / 3)
+
+
+def hidden(frames: Sequence[Sequence[FaceResult]], *reasons: str) -> list[list[FaceResult]]:
+    """The same faces, with something wrong with them."""
+    return [
+        [replace(face, quality=FaceQuality(0.3, reasons)) for face in faces] for faces in frames
+    ]
+
+
+def test_a_face_that_cannot_be_read_shows_nothing(tmp_path: Path) -> None:
+    smile = show("happy", *[0.9] * 6)
+    for reason in ("badly-lit", "covered"):
+        masked = film(*hidden(show("sad", *[0.9] * 9), "turned", reason))
+        assert find_segments(masked) == []
+        assert dominant_expression(masked) is None
+        with open_sink(tmp_path / f"{reason}.vtt") as sink:
+            for result in masked:
+                sink.write(result)
+        assert (tmp_path / f"{reason}.vtt").read_text("utf-8").strip() == "WEBVTT"
+        # A hand that passes is bridged, whatever the face seemed to show behind it.
+        passing = hidden(show("sad", *[0.9] * 3), reason)
+        (whole,) = find_segments(film(*smile, *passing, *smile))
+        assert (whole.expression, whole.end_s) == ("happy", pytest.approx(1.4))
+        assert len(find_segments(film(*smile, *passing * 3, *smile))) == 2
+    for reason in set(QUALITY_REASONS) - DOUBTFUL:
+        assert len(find_segments(film(*hidden(smile, reason)))) == 1
 
 
 def test_a_video_given_twice_is_two_recordings(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mien.classifier import ExpressionClassifier
 from mien.cli import main
-from mien.comparison import Comparison, _names, compare, format_comparison
+from mien.comparison import _FER2013, Comparison, _names, compare, format_comparison
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError, ModelError
 from mien.metrics import log_softmax
@@ -90,7 +90,13 @@ def test_logprob_is_the_weighted_mean(members: Sequence[Path], tmp_path: Path) -
 
 def test_a_fusion_wants_exactly_its_members(members: Sequence[Path], tmp_path: Path) -> None:
     file = tmp_path / "fusion.onnx"
+    with pytest.raises(ModelError, match=r"needs its member 'member0' with SHA-256"):
+        fuse(members, "logprob", drawn(14), drawn(28, 4), file, name="fusion")
+    assert not file.exists()
+    for member in members:
+        shutil.copy(member, tmp_path)
     fuse(members, "logprob", drawn(14), drawn(28, 4), file, name="fusion")
+    (tmp_path / "member0.onnx").unlink()
     with pytest.raises(ModelError, match=r"needs its member 'member0' with SHA-256"):
         ExpressionClassifier(file)
     shutil.copy(members[1], tmp_path / "member0.onnx")  # the wrong one under the right name
@@ -99,6 +105,21 @@ def test_a_fusion_wants_exactly_its_members(members: Sequence[Path], tmp_path: P
         ExpressionClassifier(file)
     shutil.copy(members[0], tmp_path / "member0.onnx")
     assert ExpressionClassifier(file).spec.members[0].sha256 == file_sha256(members[0])
+
+
+def test_members_are_known_by_their_files(members: Sequence[Path], tmp_path: Path) -> None:
+    """Two seeds of one recipe call themselves alike."""
+    for seed, member in enumerate(members):
+        spec = replace(ExpressionClassifier(member).spec, name="fine-tune")
+        save_model(onnx.load(str(member)), spec, tmp_path / f"seed{seed}.onnx")
+    files, rows = [tmp_path / "seed0.onnx", tmp_path / "seed1.onnx"], drawn(14)
+    spec = fuse(files, "logprob", rows, rows, tmp_path / "both.onnx", name="both")
+    assert [member.name for member in spec.members] == ["seed0", "seed1"]
+    assert len(ExpressionClassifier(tmp_path / "both.onnx").predict(rows.images).probs) == 14
+    (tmp_path / "b").mkdir()
+    twin = shutil.copy(files[1], tmp_path / "b" / "seed0.onnx")
+    with pytest.raises(ConfigError, match="another member is called seed0 too"):
+        fuse([files[0], twin], "logprob", rows, rows, tmp_path / "x.onnx", name="x")
 
 
 def test_members_must_fit_together(members: Sequence[Path], tmp_path: Path) -> None:
@@ -149,6 +170,24 @@ def test_the_table_shows_others_beside_ours(members: Sequence[Path], tmp_path: P
         assert expected in text
 
 
+@pytest.mark.parametrize("layout", ["folders", "csv"])
+def test_fer2013_is_known_by_its_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    """However it is packed; and another set is another, however it is."""
+    lines = ["emotion,pixels,Usage"]
+    for i, (image, label) in enumerate(zip(drawn(3).images, (0, 3, 3), strict=True)):
+        lines.append(f"{label},{' '.join(map(str, image.ravel()))},PublicTest")
+        file = tmp_path / "test" / EXPRESSIONS[label] / f"PublicTest_{i}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    if layout == "csv":
+        (tmp_path / "fer2013.csv").write_text("\n".join(lines))
+    assert not compare(["mien-s"], tmp_path).on_fer2013
+    monkeypatch.setitem(_FER2013, "PublicTest", (1, 0, 0, 2, 0, 0, 0))
+    assert compare(["mien-s"], tmp_path).on_fer2013
+
+
 def own_set(folder: Path, crops: FaceCrops) -> Path:
     """A set whose rows are called as those of the fixture `of_ones_own`."""
     for split in ("train", "val"):
@@ -156,7 +195,7 @@ def own_set(folder: Path, crops: FaceCrops) -> Path:
             name = "glad" if EXPRESSIONS[label] == "happy" else f"no {EXPRESSIONS[label]}"
             file = folder / split / name / f"{i}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(file)
+            Image.fromarray(image + np.uint8(split == "val")).save(file)  # no picture twice
     return folder
 
 

@@ -150,12 +150,26 @@ def test_attention_is_laid_over_the_crop(portrait: UInt8Array, tmp_path: Path) -
 
 
 def test_a_model_that_looks_everywhere_says_so(
-    portrait_file: Path, capsys: pytest.CaptureFixture[str]
+    portrait_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ModelError, match="has no attention"):
         Analyzer("mien-s", explain="attention")
-    assert main(["analyze", str(portrait_file), "--attention"]) == 2
+    out = str(tmp_path / "copy.png")
+    assert main(["analyze", str(portrait_file), "--attention", "--out", out]) == 2
     assert "--explain" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--explain", "--attention"])
+def test_what_no_copy_would_show_is_not_computed(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in ([], ["--json"], ["--out", str(tmp_path / "faces.csv")]):
+        assert main(["analyze", "photo.jpg", option, *words]) == 2
+        assert f"mien: {option}: colours annotated copies" in capsys.readouterr().err
+    for out in ("copies/", "copy.png", "copy.mp4"):  # it is the picture that is not there
+        words = ["--out", str(tmp_path / "faces.csv"), "--out", f"{tmp_path}/{out}"]
+        assert main(["analyze", "photo.jpg", option, *words]) == 2
+        assert "photo.jpg" in capsys.readouterr().err
 
 
 def face_with(heat: HeatMap | None) -> FaceResult:

@@ -71,11 +71,53 @@ def test_every_fault_is_found_once(faulty: Path) -> None:
         "flat": ["8"],
         "not-a-face": ["10"],
         "leak": ["2", "3"],
+        "copy": [],
         "conflict": ["4", "5"],
         "duplicate": ["6", "7"],
         "mislabelled": ["9"],
     }
     assert [f.kind for f in findings] == sorted((f.kind for f in findings), key=list(KINDS).index)
+
+
+def test_copies_in_another_split_are_found_in_other_files(tmp_path: Path) -> None:
+    """A test set of mirrored, compressed or enlarged training pictures measures memory."""
+    for split in ("train", "test"):
+        (tmp_path / split / "happy").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(4):  # faces are smooth
+        shown = cv2.GaussianBlur(rng.integers(0, 256, (48, 48), np.uint8), (0, 0), 4)
+        shown = cv2.normalize(shown, shown, 0, 255, cv2.NORM_MINMAX)
+        cv2.imwrite(str(tmp_path / "train" / "happy" / f"{i}.png"), shown)
+        changed = [shown[:, ::-1], cv2.resize(shown, (96, 96)), 255 - shown, shown][i]
+        file = tmp_path / "test" / "happy" / f"{i}.{'jpg' if i == 3 else 'png'}"
+        cv2.imwrite(str(file), changed, [cv2.IMWRITE_JPEG_QUALITY, 60])
+    found = check(tmp_path, None)
+    assert {finding.kind for finding in found} == {"copy"}
+    expected = {f"{split}/happy/{i}" for split in ("train", "test") for i in (0, 1, 3)}
+    names = (Path(finding.name).relative_to(tmp_path) for finding in found)
+    assert {str(name.with_suffix("")) for name in names} == expected
+
+
+def test_one_broken_row_does_not_hide_the_others(tmp_path: Path, capsys: Capture) -> None:
+    pixels = [" ".join(map(str, face(seed).ravel())) for seed in (1, 2, 2)]
+    rows = [f"3,{pixels[0]},Training", "3,1 2 3,Training", f"9,{pixels[1]},Training"]
+    rows += [f"3,{pixels[1]},Training", f"3,{pixels[2]},PublicTest"]
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    assert main(["data", "check", str(tmp_path), "--no-model", "--json"]) == 3
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["kind"], line["name"].split(":")[1]) for line in lines] == [
+        ("unreadable", "2"), ("unreadable", "3"), ("leak", "4"), ("leak", "5"),
+    ]  # fmt: skip
+    assert "expected a label from 0 to 6, found 9" in lines[1]["detail"]
+    assert describe(tmp_path).unreadable == 2
+
+
+def test_full_photos_are_not_shown_to_the_model_as_crops(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "happy").mkdir()
+    photo = np.random.default_rng(0).integers(0, 256, (60, 90), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "happy" / "a.png")
+    assert main(["data", "check", str(tmp_path), "--model", "nowhere.onnx"]) == 0
+    assert "No model looks for wrong labels" in capsys.readouterr().err
 
 
 def test_a_label_that_the_model_cannot_believe(portrait_file: Path, tmp_path: Path) -> None:
@@ -101,6 +143,8 @@ def test_info_and_check_on_the_command_line(faulty: Path, capsys: Capture) -> No
     assert "3 groups, of which 1 carry different labels and 1 stand" in out
     with Image.open(chart) as picture:
         assert picture.width > 500
+    assert main(["data", "info", str(faulty), "--plot", "x.txt"]) == 2
+    assert "--plot: expected a file that ends in .png" in capsys.readouterr().err
     assert main(["data", "info", str(faulty), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sizes"] == {"48x48": 10}
 

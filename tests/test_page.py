@@ -34,7 +34,7 @@ from tests.browsing import (
     until,
     write_films,
 )
-from tests.test_events import CROWD, face, film, show
+from tests.test_events import CROWD, face, film, hidden, show
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra dev)")
 for module in ("fastapi", "uvicorn", "websockets"):
@@ -471,7 +471,9 @@ def test_groups_side_by_side(visit: Visit, tmp_path: Path) -> None:
 
 
 def test_the_page_reads_writes_and_finds_as_mien_does(visit: Visit, tmp_path: Path) -> None:
-    results = [*film(*CROWD, *show("sad", *np.linspace(0.2, 0.9, 9).tolist()), source='a,"b\n.mp4')]
+    frames = [*CROWD, *show("sad", *np.linspace(0.2, 0.9, 9).tolist())]
+    frames += hidden(show("fear", *[0.9] * 20), "covered")
+    results = film(*frames, source='a,"b\n.mp4')
     tab = visit.open("compare")
     work = """async ([name, text]) => {
         const [table, { findSegments }] = await Promise.all(

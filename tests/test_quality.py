@@ -11,11 +11,14 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from mien import quality, weights
+from mien.classifier import are_uncertain
 from mien.errors import ModelError, SourceError
 from mien.pipeline import Analyzer
+from mien.preprocess import resize_crop, to_gray
 from mien.results import read_results
 from mien.sinks import open_sink
 from mien.types import (
+    DOUBTFUL,
     QUALITY_REASONS,
     RESULT_COLUMNS,
     Detections,
@@ -147,7 +150,7 @@ def test_some_reasons_make_an_answer_uncertain(
     assert not seen(analyzer, portrait).uncertain
     for reason in QUALITY_REASONS:
         rate([reason])
-        doubtful = reason in quality.DOUBTFUL
+        doubtful = reason in DOUBTFUL
         assert seen(analyzer, portrait).uncertain == doubtful
         result = analyzer.analyze_frame(Frame(portrait), following=analyzer.following())
         assert [face.uncertain for face in result.faces] == [doubtful] * len(result.faces)
@@ -193,3 +196,29 @@ def test_a_table_without_the_columns_is_none_of_ours(
             writer.writerows(rows)
         with pytest.raises(SourceError, match=f"not results of `mien analyze`.*{missing}"):
             list(read_results(tmp_path / "t.csv"))
+
+
+def test_crops_alone_say_who_cannot_be_read(portrait: UInt8Array) -> None:
+    gate, rng = quality.QualityGate(), np.random.default_rng(0)
+    face = resize_crop(to_gray(portrait[62:178, 168:284]), 44)
+    masked = face.copy()
+    masked[26:] = 128
+    noise = rng.integers(0, 256, face.shape, np.uint8)
+    crops = np.stack([face, np.full_like(face, 90), np.full_like(face, 255), masked, noise])
+    n = len(crops)
+    boxes = np.tile(np.array([0, 0, 90, 90], np.float32), (n, 1))
+    five = np.array([[30, 35], [60, 35], [45, 55], [33, 70], [57, 70]], np.float32)
+    faces = Detections(boxes, np.ones(n, np.float32), np.tile(five, (n, 1, 1)))
+    found = gate.doubtful(crops)
+    assert found.tolist() == [rated.doubtful for rated in gate.rate(faces, crops)]
+    assert found[:3].tolist() == [False, True, True]
+    assert gate.doubtful(crops[:0]).shape == (0,)
+    assert gate.doubtful(np.repeat(crops[:2], 300, axis=0)).sum() == 300  # in several batches
+
+
+def test_one_place_decides_what_is_uncertain() -> None:
+    probs = np.array([[0.7, 0.3], [0.6, 0.4], [0.9, 0.1]])
+    assert are_uncertain(probs, 0.65).tolist() == [False, True, False]
+    doubtful = np.array([False, False, True])
+    assert are_uncertain(probs, 0.65, doubtful).tolist() == [False, True, True]
+    assert are_uncertain(probs[:0], 0.65).shape == (0,)

@@ -21,7 +21,8 @@ from mien.errors import ConfigError, SourceError
 from mien.report import VIEWS, write_report
 from mien.report.intake import take_in
 from mien.report.recording import FloatArray
-from mien.types import EXPRESSIONS, FaceQuality, FrameResult
+from mien.sinks import open_sink
+from mien.types import EXPRESSIONS, FaceIdentity, FaceQuality, FrameResult
 from tests.test_events import CROWD, face, film
 from tests.test_report_figures import HAPPY, save, smile, unsure
 
@@ -212,6 +213,61 @@ def test_reaction_curves_are_written_down(tmp_path: Path) -> None:
     assert drawn == pytest.approx([float(value) for value in known], abs=0.1)
     assert known[0] == "+0.0"
     assert known[-1] == "+60.0"
+
+
+def test_a_showing_has_an_interval_and_its_beginning_none(tmp_path: Path) -> None:
+    """One film of eight faces, all in sight throughout, with a moment in its first frame."""
+    (tmp_path / "m.csv").write_text("time_s,label\n2,joke\n0,film starts\n99,joke\n")
+    frames = [[face(i, "happy", 0.2 + i / 20 * (n > 20)) for i in range(8)] for n in range(60)]
+    table = save(tmp_path / "a.jsonl", film(*frames))
+    for view in ("entertainment", "experience"):
+        words = page(tmp_path, [table], view=view, markers=tmp_path / "m.csv").words
+        assert "Mean of 8 faces. They saw the same showing together" in words
+        assert "cannot have an interval" not in words
+        assert "Left out: 1 occurrence before a recording begins or after it ends." in words
+        assert "film starts: 1 occurrence where a recording begins, with no second before" in words
+        assert "No face was seen" not in words
+        assert "No more than" not in words
+
+
+def test_a_timeline_belongs_to_a_person(tmp_path: Path) -> None:
+    ada = FaceIdentity("Ada <b>", 0.9)
+    frames = [[replace(face(1, "happy", 0.9), identity=ada)]] * 10 + [[]] * 20
+    frames += [[replace(face(2, "sad", 0.9), identity=ada), face(3, "sad", 0.8)]] * 10
+    with open_sink(tmp_path / "a.jsonl", identity=True) as sink:
+        for result in film(*frames):
+            sink.write(result)
+    found = page(tmp_path, [tmp_path / "a.jsonl"])
+    check_page(found)
+    assert not re.search("face [12]", found.words)
+    (rows,) = [table[1:] for table in found.tables if table[0][:2] == ["face", "in sight"]]
+    assert [row[:2] for row in rows] == [["Ada <b>", "2 s"], ["face 3", "1 s"]]
+    (moments,) = [table[1:] for table in found.tables if table[0][:2] == ["expression", "face"]]
+    assert [row[:2] for row in moments] == [["happy", "Ada <b>"], ["sad", "Ada <b>"], ["sad", "3"]]
+    assert found.words.count("mean probabilities in spans") == 2  # a timeline each
+    anonymous = page(tmp_path, [tmp_path / "a.jsonl"], view="experience")
+    assert "Ada" not in anonymous.words
+
+
+def test_people_are_not_mixed_into_one_trend(tmp_path: Path) -> None:
+    tables, rows = [], ["source,person,date"]
+    for i, person in enumerate(("Ada", "Bo", "Ada", "Bo", "Cy", "")):
+        tables.append(save(tmp_path / f"{i}.jsonl", smile(f"{i}.mp4", n=600)))
+        rows.append(f"{i}.mp4,{person},2026-01-{1 + i:02}")
+    groups = tmp_path / "g.csv"
+    groups.write_text("\n".join(rows))
+    found = page(tmp_path, tables, view="wellbeing", groups=groups)
+    check_page(found)
+    headings = re.findall(r"(\w+): Pleasant \(happy\)", found.words)
+    assert headings == ["Ada", "Bo"]
+    assert found.words.count("Trend over 2 sessions") == 6
+    assert "Cy has one session, and so no trend." in found.words
+    assert "Of 1 session nobody says whose: no trend." in found.words
+    (listing,) = [table for table in found.tables if table[0][0] == "day"]
+    assert [row[2] for row in listing] == ["person", "Ada", "Bo", "Ada", "Bo", "Cy", "\u2013"]
+    words = page(tmp_path, tables, view="wellbeing").words
+    assert "All sessions are taken for one person's." in words
+    assert "Trend over 6 sessions" in words or "on different days" in words
 
 
 def test_names_are_only_text(tmp_path: Path) -> None:

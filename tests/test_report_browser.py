@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from mien.pipeline import Analyzer
 from mien.report import write_report
 from mien.types import EXPRESSIONS
+from tests.test_report import Page
 from tests.test_report_figures import save, smile
 
-#: Generous: the page itself needs a tenth of it, but machines that run tests are busy.
-_OPENS_WITHIN_S = 10.0
+_OPENS_WITHIN_S = 2.0  # the best of _TRIES, on a machine that has nothing else to do
+_TRIES = 3
+_WORK_S = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -50,31 +53,62 @@ def two_hours(file: Path) -> Path:
     return file
 
 
-@pytest.fixture(scope="module", params=["clip", "two hours"])
+def slowdown() -> float:
+    """How much longer work takes now than on a machine that has nothing else to do."""
+    began, worked = time.perf_counter(), time.process_time()
+    while time.process_time() - worked < _WORK_S:
+        pass
+    return (time.perf_counter() - began) / _WORK_S
+
+
+def played(file: Path, clip: Path, analyzer: Analyzer) -> Path:
+    """An actor who is asked to look happy, as `mien analyze` reads them."""
+    if not clip.is_file():
+        pytest.skip("needs the clips of MIEN_DATA")
+    with analyzer.open_sink(file) as sink:
+        for result in analyzer.stream(clip):
+            sink.write(result)
+    return file
+
+
+@pytest.fixture(scope="module", params=["made up", "two hours", "MEAD"])
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    long = request.param == "two hours"
-    table = two_hours(folder / "t.jsonl") if long else save(folder / "t.jsonl", smile())
-    out = folder / "r.html"
-    write_report([table], out)
+    table, out = folder / "t.jsonl", folder / "r.html"
+    if request.param == "MEAD":
+        clip = request.getfixturevalue("data") / "clips" / "mead_W036_level_3_happy_007.mp4"
+        played(table, clip, request.getfixturevalue("analyzer"))
+    elif request.param == "two hours":
+        two_hours(table)
+    else:
+        save(table, smile())
+    write_report([table], out, faces="show")
     assert out.stat().st_size < 2_000_000
+    if request.param == "MEAD":
+        page = Page(out.read_text("utf-8"))
+        assert page.all("img")
+        (shares,) = [rows for rows in page.tables if rows[0][:2] == ["expression", "sure answers"]]
+        assert shares[1][0] == "happy"  # the most frequent
     return out
 
 
 def test_opens_quickly_and_asks_for_nothing(browser: Any, report: Path) -> None:
-    page = browser.new_page()
     asked: list[str] = []
     complaints: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    began = time.perf_counter()
-    page.goto(report.as_uri(), wait_until="load")
-    page.locator("#method").bounding_box()  # laid out to its end
-    assert time.perf_counter() - began < _OPENS_WITHIN_S
-    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
+    took_s, busy = [], slowdown()
+    for _ in range(_TRIES):
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        began = time.perf_counter()
+        page.goto(report.as_uri(), wait_until="load")
+        page.locator("#method").bounding_box()  # laid out to its end
+        took_s.append(time.perf_counter() - began)
+        page.close()
+    assert min(took_s) < _OPENS_WITHIN_S * busy
+    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()] * _TRIES
     assert not complaints
-    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

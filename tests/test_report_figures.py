@@ -11,13 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.companions import Marker, Member
-from mien.report.contrasts import audience, differences, reactions, sessions
+from mien.report.contrasts import audience, differences, sessions, trends
 from mien.report.findings import overall, shares_of, transitions, units_of
 from mien.report.intake import take_in
+from mien.report.reactions import BEGINNING, NOBODY, OUTSIDE, occurrences, reactions
 from mien.report.recording import MOST_SPANS, Recording, Spans
 from mien.report.sections import meaning
 from mien.sinks import open_sink
-from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, FaceResult, FaceShape, FrameResult
+from mien.types import (
+    EXPRESSIONS,
+    FERPLUS_EXPRESSIONS,
+    FaceIdentity,
+    FaceResult,
+    FaceShape,
+    FrameResult,
+)
 from tests.test_events import face, film
 
 HAPPY, SAD, NEUTRAL = (EXPRESSIONS.index(name) for name in ("happy", "sad", "neutral"))
@@ -120,13 +128,13 @@ def test_sources_of_one_table_are_kept_apart(tmp_path: Path) -> None:
 
 
 def test_reactions_are_changes_against_the_second_before(tmp_path: Path) -> None:
-    markers = [Marker(2.0, "joke")]
+    markers = [Marker(2.0, "joke"), Marker(99.0, "joke", "0.mp4")]
     recordings = [
-        one(tmp_path / f"{i}.jsonl", smile(f"{i}.mp4", after=after), markers)
-        for i, after in enumerate((0.8, 0.6))
+        one(tmp_path / f"{i}.jsonl", smile(f"{i}.mp4", after=after), concerned)
+        for i, (after, concerned) in enumerate([(0.8, markers), (0.6, markers)])
     ]
-    (found,) = reactions(recordings, ["joke", "joke", "joke"])
-    assert (found.n, found.unit, found.missed) == (2, "recordings", 1)
+    (found,) = reactions(recordings, markers, [])
+    assert (found.n, found.unit, found.missed) == (2, "recordings", {OUTSIDE: 1})
     happy = found.curves[0, :, HAPPY]
     assert happy[:4] == pytest.approx(0)
     assert happy[4:20] == pytest.approx(0.5)  # the mean of 0.6 and 0.4; the film ends after 4 s
@@ -134,14 +142,98 @@ def test_reactions_are_changes_against_the_second_before(tmp_path: Path) -> None
     # Student's 12.706 for two, times their deviation over the root of two.
     assert found.changes[HAPPY].high == pytest.approx(0.5 + 12.706 * 0.1, rel=1e-3)
     assert found.changes[SAD].value == pytest.approx(-0.5 / 6)
-    (within,) = reactions(recordings[:1], ["joke"])
+    (within,) = reactions(recordings[:1], markers, [])
     assert (within.n, within.unit) == (1, "occurrences")
+
+
+@pytest.mark.parametrize(
+    ("time_s", "why"), [(0, BEGINNING), (2, ""), (5, NOBODY), (9, NOBODY), (13, OUTSIDE)]
+)
+def test_why_a_moment_says_nothing(tmp_path: Path, time_s: float, why: str) -> None:
+    """A face for four seconds, then nobody, then another face: it has no second before it."""
+    frames = [[face(1, "happy", 0.9)]] * 40 + [[]] * 50 + [[face(2, "happy", 0.9)]] * 30
+    recording = one(tmp_path / "a.jsonl", film(*frames), [Marker(time_s, "x")])
+    (found,) = occurrences([recording], [])
+    assert (found.missed, bool(found.changes)) == (why, not why)
+    (reaction,) = reactions([recording], [Marker(time_s, "x")], [])
+    assert (reaction.n, reaction.missed) == ((0, {why: 1}) if why else (1, {}))
+
+
+def crowd(*rises: float, at: int = 20, shift: int = 0) -> list[list[FaceResult]]:
+    """Six seconds of faces whose probability of a smile rises by so much at frame `at`."""
+    return [
+        [face(1 + shift + i, "happy", 0.2 + rise * (n >= at)) for i, rise in enumerate(rises)]
+        for n in range(60)
+    ]
+
+
+def test_the_faces_of_an_audience_are_units(tmp_path: Path) -> None:
+    rises, markers = (0.1, 0.2, 0.4, 0.7), [Marker(2.0, "joke")]
+    recording = one(tmp_path / "a.jsonl", film(*crowd(*rises)), markers)
+    (found,) = reactions([recording], markers, [])
+    assert (found.n, found.unit, found.averaged) == (4, "faces", 4)
+    happy = found.changes[HAPPY]
+    reach = 3.182 * np.std(rises, ddof=1) / 2  # Student's for four
+    assert (happy.value, happy.high) == pytest.approx((0.35, 0.35 + reach), rel=1e-3)
+    assert found.curves[1:, 4, HAPPY] == pytest.approx([0.35 - reach, 0.35 + reach], rel=1e-3)
+    # Two showings are two units, however many faces each had.
+    (both,) = reactions([recording, recording], markers, [])
+    assert (both.n, both.unit) == (2, "recordings")
+
+
+def test_who_may_have_come_back_is_not_another_person(tmp_path: Path) -> None:
+    """Two people at two moments, with other numbers at the second: surely two people."""
+    markers = [Marker(2.0, "joke"), Marker(11.0, "joke")]
+    rises = 0.1, 0.2, 0.4, 0.7
+    frames = [*crowd(*rises[:2]), *[[]] * 30, *crowd(*rises[2:], shift=2)]
+    recording = one(tmp_path / "a.jsonl", film(*frames), markers)
+    (found,) = reactions([recording], markers, [])
+    assert (found.n, found.unit, found.averaged) == (2, "faces", 4)
+    happy = found.changes[HAPPY]
+    assert happy.value == pytest.approx(0.35)
+    assert happy.high == pytest.approx(0.35 + 12.706 * np.std(rises, ddof=1) / 2**0.5, rel=1e-3)
+    named = [
+        [replace(f, identity=FaceIdentity("AB"[f.track_id % 2], 0.9)) for f in faces if f.track_id]
+        for faces in frames
+    ]
+    with open_sink(tmp_path / "n.jsonl", identity=True) as sink:
+        for result in film(*named):
+            sink.write(result)
+    (recording,) = take_in(tmp_path / "n.jsonl", markers)
+    (found,) = reactions([recording], markers, [])
+    assert (found.n, found.unit, found.averaged) == (2, "faces", 2)
+    # Each by the mean of both moments: 0.1 and 0.4, 0.2 and 0.7.
+    assert found.changes[HAPPY].high == pytest.approx(0.35 + 12.706 * 0.1, rel=1e-3)
+    alone = one(tmp_path / "s.jsonl", film(*crowd(0.1), *[[]] * 30, *crowd(0.4, shift=1)), markers)
+    (found,) = reactions([alone], markers, [])
+    assert (found.n, found.unit) == (2, "occurrences")
+
+
+def test_people_react_once(tmp_path: Path) -> None:
+    """Two recordings of one person and one of another: two people, each by their mean."""
+    markers = [Marker(2.0, "joke")]
+    recordings = [
+        one(tmp_path / f"{i}.jsonl", smile(f"{i}.mp4", after=after), markers)
+        for i, after in enumerate((0.8, 0.6, 0.3))
+    ]
+    members = [
+        Member("0.mp4", person="A"),
+        Member("1.mp4", person="A"),
+        Member("2.mp4", person="B"),
+    ]
+    (found,) = reactions(recordings, markers, members)
+    assert (found.n, found.unit) == (2, "people")
+    assert found.changes[HAPPY].value == pytest.approx((0.5 + 0.1) / 2)
+    assert found.changes[HAPPY].high == pytest.approx(0.3 + 12.706 * 0.2, rel=1e-3)
+    (found,) = reactions(recordings[:2], markers, members)  # of one person alone they vary
+    assert (found.n, found.unit) == (2, "recordings")
 
 
 def test_markers_concern_one_source_or_all(tmp_path: Path) -> None:
     markers = [Marker(2.0, "joke", "other.mp4"), Marker(2.0, "song", "v.mp4"), Marker(9.0, "end")]
     recording = one(tmp_path / "a.jsonl", smile("films/v.mp4"), markers)
-    assert [response.label for response in recording.responses] == ["song"]
+    assert [response.label for response in recording.responses] == ["song", "end"]
+    assert [bool(response.faces) for response in recording.responses] == [True, False]
 
 
 def test_what_followed_what(tmp_path: Path) -> None:
@@ -182,6 +274,56 @@ def test_sessions_are_dated(tmp_path: Path) -> None:
     assert (short.day, short.name, short.enough) == (date(2026, 3, 1), "2.jsonl", False)
     assert (long.day, long.enough) == (date(2026, 3, 2), True)
     assert long.sure_s == pytest.approx(90)
+
+
+def test_people_have_trends_of_their_own(tmp_path: Path) -> None:
+    """One smiles more every week, the other less; a table holds a session of both."""
+
+    def seconds(source: str, share: float) -> list[FrameResult]:
+        frames = [[face(1, "happy", 0.9)]] * round(40 * share)
+        return film(
+            *frames, *[[face(1, "neutral", 0.9)]] * (40 - len(frames)), fps=1, source=source
+        )
+
+    days = [date(2026, 3, 2), date(2026, 3, 9), date(2026, 3, 16)]
+    recordings: list[Recording] = []
+    members: list[Member] = []
+    for day, rise in zip(days, (0.0, 0.25, 0.5), strict=True):
+        table = tmp_path / f"{day}.jsonl"
+        a, b = f"a{day}.mp4", f"b{day}.mp4"
+        recordings += take_in(save(table, [*seconds(a, 0.25 + rise), *seconds(b, 0.75 - rise)]))
+        members += [Member(a, "", "Ada", day), Member(b, "", "Bo", day)]
+    found = sessions(recordings, EXPRESSIONS, members)
+    assert [(s.person, s.day) for s in found] == [(p, d) for d in days for p in ("Ada", "Bo")]
+    slopes = trends(found, EXPRESSIONS)
+    assert list(slopes) == ["Ada", "Bo"]
+    assert slopes["Ada"]["pleasant"].value == pytest.approx(0.25)
+    assert slopes["Bo"]["pleasant"].value == pytest.approx(-0.25)
+    one_more = sessions([*recordings, *take_in(save(tmp_path / "x.jsonl", seconds("x", 1)))],
+                        EXPRESSIONS, members)  # fmt: skip
+    assert len(one_more) == 7
+    assert trends(one_more, EXPRESSIONS) == slopes  # whose it is nobody says
+    assert list(trends(sessions(recordings, EXPRESSIONS, []), EXPRESSIONS)) == [""]
+
+
+def test_who_comes_back_is_one_face(tmp_path: Path) -> None:
+    ada, bo = FaceIdentity("Ada", 0.9), FaceIdentity("Bo", 0.9)
+
+    def seen(number: int, expression: str, who: FaceIdentity) -> FaceResult:
+        return replace(face(number, expression, 0.9), identity=who)
+
+    frames = [[seen(4, "happy", ada), seen(2, "sad", bo)]] * 10 + [[]] * 20
+    frames += [[seen(7, "neutral", ada), face(3, "sad", 0.9)]] * 20
+    with open_sink(tmp_path / "a.jsonl", identity=True) as sink:
+        for result in film(*frames):
+            sink.write(result)
+    (recording,) = take_in(tmp_path / "a.jsonl")
+    first, *others = recording.tracks
+    assert (first.person, first.numbers, first.number) == ("Ada", (4, 7), 4)
+    assert first.total_s == pytest.approx(3)
+    assert shares_of(first, EXPRESSIONS).of("happy").value == pytest.approx(1 / 3)
+    assert [segment.expression for segment in first.segments] == ["happy", "neutral"]
+    assert [(track.person, track.numbers) for track in others] == [(None, (3,)), ("Bo", (2,))]
 
 
 def test_an_audience_is_laid_over_each_other(tmp_path: Path) -> None:

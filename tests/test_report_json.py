@@ -72,7 +72,7 @@ def test_a_recording_by_hand(tmp_path: Path) -> None:
     assert recording["changes_per_minute"] == pytest.approx(60 / 5)
     assert recording["transitions"][HAPPY][SAD] == sum(map(sum, recording["transitions"])) == 1
     first, second = recording["faces"]
-    assert (first["track_id"], first["person"]) == (1, "Ada")
+    assert (first["track_id"], first["track_ids"], first["person"]) == (1, [1], "Ada")
     assert (second["track_id"], second["person"]) == (2, None)
     assert first["in_sight_s"] == pytest.approx(3)
     assert first["sure_s"] == pytest.approx(2)
@@ -99,7 +99,7 @@ def test_moments_groups_and_sessions_by_hand(tmp_path: Path) -> None:
     films["d"] = film(*[calm] * 160, *[glad] * 160, source="d.mp4")
     tables = [save(tmp_path / f"{name}.jsonl", results) for name, results in films.items()]
     (tmp_path / "m.csv").write_text(
-        "time_s,label,source\n2,joke,a.mp4\n2,joke,b.mp4\n99,joke,a.mp4\n99,end,a.mp4\n"
+        "time_s,label,source\n2,joke,a.mp4\n2,joke,b.mp4\n99,joke,a.mp4\n0,joke,a.mp4\n99,end,a.mp4\n"
     )
     (tmp_path / "g.csv").write_text(
         "source,group,date\nd.mp4,old,2026-03-08\nc.mp4,new,2026-03-01\n"
@@ -108,7 +108,9 @@ def test_moments_groups_and_sessions_by_hand(tmp_path: Path) -> None:
     given = {"markers": tmp_path / "m.csv", "groups": tmp_path / "g.csv"}
     found = figures(tmp_path, tables, **given)
     (joke,) = found["reactions"]  # around the end nobody was seen
-    assert [joke[name] for name in ("label", "n", "unit", "missed")] == ["joke", 2, "recordings", 1]
+    heads = [joke[name] for name in ("label", "n", "unit", "averaged", "missed")]
+    assert heads == ["joke", 2, "recordings", 2, 2]
+    assert joke["missed_why"] == {"outside": 1, "beginning": 1}
     assert (joke["after_s"], joke["offsets_s"][:5]) == ([0.5, 3], [-1, -0.75, -0.5, -0.25, 0])
     # Student's 12.706 for two, times their deviation over the root of two.
     assert joke["changes"]["happy"] == pytest.approx(
@@ -131,6 +133,13 @@ def test_moments_groups_and_sessions_by_hand(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert found["trends"]["pleasant"] == nothing | {"value": pytest.approx(0.5)}  # in a week
     assert found["trends"]["unpleasant"] == nothing | {"value": 0}
+    assert found["trends_by_person"] == {}
+    text = given["groups"].read_text().replace(",date", ",date,person")
+    given["groups"].write_text(re.sub(r"(\d)\n", r"\1,A\n", text, count=2))
+    of_one = figures(tmp_path, tables, **given)
+    assert of_one["trends"] == {}
+    assert of_one["trends_by_person"] == {"A": found["trends"]}
+    assert [s["person"] for s in of_one["sessions"]] == ["A", None, None, "A"]
     assert found["overall"]["unit"] == "recordings"
     document = (Path(__file__).parents[1] / "docs" / "reports.md").read_text("utf-8")
     explained = set(re.findall(r"[`\"](\w+)[`\"]", document)) | set(EXPRESSIONS)

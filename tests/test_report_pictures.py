@@ -17,6 +17,7 @@ from mien.report import write_report
 from mien.report.intake import take_in
 from mien.report.recording import FloatArray
 from mien.report.thumbnails import _picture, cut_out, find_videos
+from tests.test_events import face
 from tests.test_report import Page
 from tests.test_report_figures import save, smile
 
@@ -80,6 +81,16 @@ def test_the_peak_is_shown(clip: Path, table: Path, tmp_path: Path) -> None:
     assert image[5, 5] == pytest.approx([0, 0, 200], abs=30)
     face = image[60:140, 60:140]
     assert face.std() > 80
+
+
+def test_neutral_is_no_moment(clip: Path, tmp_path: Path) -> None:
+    results = [
+        replace(r, width=128, height=128, faces=[replace(face(1, "neutral", 0.9), box=BOX)])
+        for r in smile("clip.mp4")
+    ]
+    out = tmp_path / "r.html"
+    assert not write_report([save(tmp_path / "n.jsonl", results)], out, faces="show").notes
+    assert not pictures(out.read_text())
 
 
 def test_faces_are_blurred_beyond_recognition(clip: Path, table: Path, tmp_path: Path) -> None:

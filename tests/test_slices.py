@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from mien.classifier import ExpressionClassifier
+from mien.classifier import ExpressionClassifier, are_uncertain
 from mien.datasets import LitFaces, load_lights, shows_lights
 from mien.errors import DatasetError, ModelError
 from mien.evaluation_report import write_slices_report
@@ -33,7 +33,7 @@ from mien.slices import (
     require_comparable,
     slice_lights,
 )
-from mien.slices.examine import drawn, read_level
+from mien.slices.examine import Said, drawn, read_level, sliced
 from mien.types import EXPRESSIONS, Detections, UInt8Array, Views
 
 RESULTS = sorted((Path(__file__).parents[1] / "results" / "slices").glob("*.json"))
@@ -172,7 +172,7 @@ def test_bars_lie_where_the_landmarks_are(degrees: float, shape: tuple[int, ...]
 class Fixed:
     """A reader that always gives the same answers."""
 
-    name, version, uncertain_below = "fixed", "1", 0.6
+    name, version, uncertain_below, gated = "fixed", "1", 0.6, False
     views: Views = "single"
 
     def __init__(self, said: Iterable[tuple[int, float]]) -> None:
@@ -183,7 +183,7 @@ class Fixed:
         """Count."""
         self.seen += 1
 
-    def answers(self) -> npt.NDArray[np.float64]:
+    def answers(self) -> Said:
         """What was said of it."""
         assert self.seen == len(self.said)
         self.seen = 0
@@ -191,7 +191,7 @@ class Fixed:
         for row, (label, confidence) in zip(probs, self.said, strict=True):
             row[:] = (1 - confidence) / 6
             row[label] = confidence
-        return probs
+        return probs, are_uncertain(probs, self.uncertain_below)
 
 
 def test_a_face_that_is_lost_is_neither_right_nor_answered() -> None:
@@ -204,6 +204,19 @@ def test_a_face_that_is_lost_is_neither_right_nor_answered() -> None:
     assert read.figures("x", np.array([True, True, False, False])) == LevelFigures(
         "x", 2, 1, 1, 1, 1
     )
+
+
+def test_a_face_that_cannot_be_read_is_not_answered() -> None:
+    """As users see it, however sure the model is."""
+    reader = CropReader(ExpressionClassifier())
+    reader.uncertain_below = 0.0
+    flat = np.full((48, 48), 90, np.uint8)
+    (read,), (said,) = read_level([reader], [(flat, None), (noise(48, 48), None)], np.zeros(2, int))
+    assert read.found.all()
+    assert not read.answered[0]
+    assert not are_uncertain(said, 0.0).any()  # by confidence alone all are answered
+    assert sliced(reader, (), name="x").to_dict()["gated"]
+    assert "gated" not in made().to_dict()
 
 
 def test_a_sample_is_drawn_once_and_for_all() -> None:

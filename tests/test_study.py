@@ -11,9 +11,12 @@ from mien.classifier import ExpressionClassifier
 from mien.cli import main
 from mien.errors import ConfigError, DivergedError
 from mien.evaluate import summarize
+from mien.slices import SLICES
 from mien.study import StudyResult, Trial, format_study, load_study, read_result
 from mien.study.bench import run_study
+from mien.training.optimizer import make_optimizer
 from mien.training.recipe import Recipe
+from mien.training.zoo import build_network
 from tests.test_evaluate import answers_of
 from tests.test_training import write_splits
 
@@ -119,6 +122,8 @@ def test_what_was_interrupted_goes_on(folder: Path, tmp_path: Path) -> None:
         ('name = "small"', "", "lacks `name`"),
         ("seeds = [0, 1]", "seeds = [0.5]", "expected whole numbers"),
         ("seeds = [0, 1]", "sheep = 3", "unknown key 'sheep'"),
+        ("seeds = [0, 1]", "slices = -1", "slices: expected a number of rows, 0 or more"),
+        ("seeds = [0, 1]", 'slices = "all"', "slices: expected int"),
         ('name = "longer"', 'name = "as it is"', "names of their own"),
         ('set = ["fit.epochs=1"]', "set = [1]", "expected texts"),
         ("[[variants]]", "[variants", "not valid TOML"),
@@ -136,6 +141,10 @@ def test_a_wrong_variant_is_found_before_anything_is_trained(tmp_path: Path) -> 
     (tmp_path / "s.toml").write_text(STUDY.replace("fit.learning_rate=1e30", "fit.lr=1"))
     with pytest.raises(ConfigError, match=r"unknown key 'fit\.lr'"):
         run_study(load_study(tmp_path / "s.toml"), tmp_path / "no data", tmp_path / "out")
+    wrong = 'network.name=transfer", "fit.muon_rate=0.02'  # Muon has nothing to move there
+    (tmp_path / "s.toml").write_text(STUDY.replace("fit.learning_rate=1e30", wrong))
+    with pytest.raises(ConfigError, match=r"too fast: fit\.muon_rate: expected 0"):
+        run_study(load_study(tmp_path / "s.toml"), tmp_path / "no data", tmp_path / "out")
 
 
 def test_a_broken_result_is_named(tmp_path: Path) -> None:
@@ -146,9 +155,20 @@ def test_a_broken_result_is_named(tmp_path: Path) -> None:
         read_result(tmp_path / "nothing.json")
 
 
-def test_every_study_in_the_repository_loads() -> None:
-    for file in (Path(__file__).parents[1] / "recipes" / "studies").glob("*.toml"):
-        assert list(load_study(file).trials())
+STUDIES = sorted((Path(__file__).parents[1] / "recipes" / "studies").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+def test_every_study_in_the_repository_can_be_run(file: Path) -> None:
+    """With a network and an optimizer for each variant, and no two variants alike."""
+    study = replace(load_study(file), seeds=(0,))
+    recipes = [recipe for _, _, recipe in study.trials()]
+    # Others' weights are not ours to have here, and a network of each kind is enough.
+    kinds = {(replace(r.network, weights=""), r.fit.muon_rate): r.fit for r in recipes}
+    for (network, _), fitting in kinds.items():
+        make_optimizer(build_network(network), fitting)
+    told = [json.dumps({**recipe.to_dict(), "name": ""}) for recipe in recipes]
+    assert len(set(told)) == len(told)
 
 
 def test_a_reference_that_failed_leaves_the_others_their_rows() -> None:
@@ -211,3 +231,20 @@ def test_a_study_from_before_a_key_was_introduced_is_finished(tmp_path: Path) ->
     assert again == first
     assert not any("epoch" in line for line in lines)  # nothing was trained again
     assert json.loads(saved.read_text()) == record  # nor examined
+    assert "as it is | blur" not in format_study(again)
+
+    hard = replace(study, slices=7)
+    found = run_study(hard, tmp_path / "crops", tmp_path / "runs", threads=1, note=lines.append)
+    assert not any("epoch" in line for line in lines)  # examined anew, and not trained
+    (trial,) = found.trials
+    assert trial.sliced is not None
+    assert replace(trial, sliced=None) == first.trials[0]
+    assert [figures.name for figures in trial.sliced.slices] == [part.name for part in SLICES]
+    assert {level.n for figures in trial.sliced.slices for level in figures.levels} == {7}
+    assert StudyResult.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    mean = sum(level.right for level in trial.sliced.slices[0].levels[1:]) / 21
+    head, _, row, _, note = format_study(found).splitlines()[-5:]
+    assert head.startswith("| variant | as it is | blur | JPEG | resolution | brightness |")
+    assert row.split(" | ")[0] == "| as it is"
+    assert row.split(" | ")[2] == f"{mean:.1%}"
+    assert note.startswith("7 rows of PublicTest, the same for all variants")

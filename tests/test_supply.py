@@ -122,6 +122,7 @@ def test_a_sound_wheel(tmp_path: Path, scripts: Any) -> None:
         ("mien/py.typed", None, "missing"),
         ("mien/shipped_models/m.onnx", None, "missing"),
         ("mien/shipped_models/m.md", None, "missing"),
+        ("mien/shipped_recipes/fine-tune.toml", None, "missing"),
         ("mien/assets/face.onnx", None, "missing"),
         ("mien/assets/face_mesh-LICENSE.txt", None, "missing"),
         ("mien-0.1.0.dist-info/licenses/LICENSE", None, "missing"),

@@ -110,6 +110,9 @@ def test_a_model_says_which_rows_it_has_not_seen() -> None:
     assert not teachers._unseen({"data": {"left_out": []}}, data).any()
     unseen = teachers._unseen({"data": {"left_out": [1, 4]}}, data)
     assert (unseen == (fold_numbers(data, 4) == 1)).all()
+    started = {"data": {"left_out": [1, 4]}, "init": "mien-s"}  # which knows that fold
+    assert not teachers._unseen(started, data).any()
+    assert (teachers._unseen({**started, "init": ""}, data) == unseen).all()
 
 
 def test_targets_lean_towards_the_opinions(tmp_path: Path) -> None:

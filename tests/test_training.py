@@ -1,5 +1,7 @@
 """The training side: recipes, augmentation, learning, resuming, export and parity."""
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,14 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops, load_crops
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.models import find_model
-from mien.preprocess import network_input
+from mien.preprocess import network_input, resize_crop
 from mien.training.augment import draw_variations, mix_neighbours, vary
 from mien.training.checkpoint import EpochReport
-from mien.training.data import batch_rows, network_pixels, training_rows
+from mien.training.data import augmented_samples, batch_rows, network_pixels, training_rows
 from mien.training.distributed import my_rows, processes, sync_batch_norms
 from mien.training.export import _rounded, export, load_trained
-from mien.training.fit import fit, make_fabric, predict_logits
+from mien.training.fit import _require_finite, fit, make_fabric, predict_logits
+from mien.training.folds import cross_validate
 from mien.training.framing import whole_picture
 from mien.training.initial import load_weights
 from mien.training.recipe import (
@@ -33,7 +36,7 @@ from mien.training.recipe import (
 )
 from mien.training.zoo import build_network, count_macs, count_parameters
 from mien.training.zoo.transfer import FaceFeatures, load_face_features
-from mien.types import EXPRESSIONS
+from mien.types import EXPRESSIONS, UInt8Array
 
 REPOSITORY = Path(__file__).parents[1]
 STILL: dict[str, Any] = {name: type(value)() for name, value in vars(AugmentRecipe()).items()} | {
@@ -83,6 +86,25 @@ def test_every_recipe_in_the_repository_loads() -> None:
         assert load_recipe(file).name == file.stem
 
 
+def test_recipes_are_found_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mien.cli import main
+
+    monkeypatch.chdir(tmp_path)  # not where the repository is
+    assert main(["train", "mien-s", "--dry-run", "--set", "fit.epochs=3"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["fit"]["muon_rate"] == 0.02
+    assert "164.1 MMAC at 44 px, 3 epochs" in err
+    for words, expected in (
+        (["mien-x", "--dry-run"], "Give a recipe: a file, or one of ckplus, fine-tune, mien-s"),
+        (["--dry-run"], "no recipe: give one, or by --init"),
+        (["mien-s", "--data", "x"], "--data and --out: each is needed"),
+    ):
+        assert main(["train", *words]) == 2
+        assert expected in capsys.readouterr().err
+
+
 def test_recipe_mistakes_are_named(tmp_path: Path) -> None:
     file = tmp_path / "r.toml"
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -126,8 +148,36 @@ def test_overrides(tmp_path: Path) -> None:
         1.0,
         "two",
     )
+    with pytest.raises(ConfigError, match=r"data\.input_px: expected 44, at which .* found 96"):
+        load_recipe(file, ["data.input_px=96"])
+    larger = load_recipe(file, ["data.input_px=96", "fit.resolutions=[[1.0, 96]]"])
+    assert larger.data.input_px == 96
     with pytest.raises(ConfigError, match=r"section\.key=value"):
         load_recipe(file, ["fit.epochs"])
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("network.dropout=30", "0 to 1, found 30.0"),
+        ("network.widths=[8, 0, 8, 8]", "at least 1, found [8, 0, 8, 8]"),
+        ("augment.scale_min=0", "more than 0, found 0.0"),
+        ("augment.scale_min=1.5", "at most augment.scale_max"),
+        ("augment.rotate_deg=-5", "at least 0, found -5.0"),
+        ("augment.blur=nan", "0 to 1, found nan"),
+        ("fit.learning_rate=0", "more than 0, found 0.0"),
+        ("fit.momentum=0", "more than 0, found 0.0"),
+        ("fit.teacher_weight=2", "0 to 1, found 2.0"),
+        ("fit.ferplus_share=-1", "0 to 1, found -1.0"),
+        ("fit.seed=-1", "at least 0, found -1"),
+        ("data.input_px=0", "16 to 1024, found 0"),
+        ("fit.resolutions=[[1.0, 2]]", "pairs [share, px]"),
+    ],
+)
+def test_numbers_that_no_run_could_use_are_named(change: str, expected: str) -> None:
+    key = change.split("=")[0]
+    with pytest.raises(ConfigError, match=re.escape(f"{key}: expected {expected}")):
+        load_recipe(REPOSITORY / "recipes" / "mien-s.toml", [change])
 
 
 def test_a_recipe_survives_its_own_dictionary() -> None:
@@ -195,6 +245,15 @@ def test_framing_agrees_with_the_crop_that_inference_cuts() -> None:
     assert np.abs(trained - cut.astype(float)).max() < 2.0  # OpenCV rounds coordinates to 1/32 px
 
 
+def test_large_crops_are_shown_small_without_skipping_pixels() -> None:
+    fine = torch.zeros(1, 96, 96, dtype=torch.uint8)
+    fine[:, :, ::3] = 240
+    small = varied(fine, torch.from_numpy(whole_picture(1)), 32, AugmentRecipe(**STILL))
+    assert set(small.round().flatten().tolist()) == {80.0}
+    large = varied(fine, torch.from_numpy(whole_picture(1)), 96, AugmentRecipe(**STILL))
+    assert (large[0, 0] - fine[0].float()).abs().max() < 0.1
+
+
 def test_dice_shared_by_several_processes_fall_the_same() -> None:
     """A batch varied whole equals its parts varied apart: two processes see what one would."""
     images, framing = torch.from_numpy(drawn(30).images), torch.from_numpy(whole_picture(30))
@@ -229,6 +288,32 @@ def test_every_degradation_shows_and_spares_the_rest(kind: str) -> None:
     out = varied(images, whole, 48, recipe)[:, 0]
     touched = ((out - images.float()).abs().amax((1, 2)) > 2).sum().item()
     assert 8 <= touched <= 32
+
+
+def test_samples_are_what_the_network_sees(portrait: UInt8Array) -> None:
+    def shown(images: UInt8Array, augment: dict[str, Any], **data: object) -> UInt8Array:
+        recipe = recipe_from_dict(
+            {
+                "name": "x",
+                "augment": STILL | augment,
+                "data": {"input_px": 96, "aligned_share": 0.0, **data},
+            }
+        )
+        return augmented_samples(images, recipe, seed=0)
+
+    face = np.asarray(Image.fromarray(portrait).convert("L").crop((160, 40, 300, 180)), np.uint8)
+    faces = np.stack([resize_crop(face, 96)] * 4)
+    plain = shown(faces, {})
+    assert (plain == faces).all()
+    oval = shown(faces, {}, background="oval")
+    assert len(np.unique(oval[:, 0, 0])) == 1
+    assert (oval[:, 48, 48] == faces[:, 48, 48]).all()
+    assert not (shown(faces, {}, illumination="equalize") == faces).all()
+    assert not (shown(faces, {}, aligned_share=1.0) == faces).all()
+    # Rows of a sheet are of one class each; a batch mixes others.
+    shades = np.repeat(np.array([0] * 8 + [240] * 8, np.uint8), 96 * 96).reshape(16, 96, 96)
+    mixed = shown(shades, {"mixup": 1.0})
+    assert ((mixed > 5) & (mixed < 235)).any()
 
 
 def test_balanced_sampling_shows_rare_classes(tmp_path: Path) -> None:
@@ -446,6 +531,9 @@ def test_a_loss_that_explodes_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"loss became nan in epoch 1.*Lower fit\.learning_rate"):
         fit(tiny(learning_rate=1e30, epochs=1), drawn(32), drawn(7), tmp_path)
     assert not (tmp_path / "checkpoint.pt").exists()
+    (tmp_path / "checkpoint.pt").touch()  # of an epoch that went well
+    with pytest.raises(ConfigError, match=r"train again into another --out; the last checkpoint"):
+        _require_finite(torch.tensor(torch.inf), tmp_path, 1, 0)
 
 
 def test_the_best_epoch_can_be_selected(tmp_path: Path) -> None:
@@ -638,9 +726,17 @@ def test_fine_tuning_on_the_command_line(
     slip = Path(folder) / "bord"  # whose pictures would be missing without a word
     slip.mkdir()
     Image.fromarray(data.images[0]).save(slip / "a.png")
-    arguments = ["train", str(REPOSITORY / "recipes" / "fine-tune.toml"), "--data", folder]
+    arguments = ["train", "--data", folder]  # by the recipe for fine-tuning, if not by another
     arguments += ["--init", str(tmp_path / "start.onnx"), "--out", str(tmp_path / "tuned")]
     arguments += ["--set", 'data.classes=["bored", "focused"]', "--set", "fit.epochs=1"]
+    for change in (
+        "network.stem_stride=2",
+        "data.illumination=clahe",
+        "fit.resolutions=[[1.0, 32]]",
+    ):
+        assert main([*arguments, "--set", change]) == 2
+        key = change.split("=")[0]
+        assert f"{key} is that of the model to start from" in capsys.readouterr().err
     assert main(arguments) == 0
     said = capsys.readouterr().err
     assert "fresh: expression.weight" in said
@@ -709,8 +805,6 @@ def test_the_benchmark_measures_what_it_says() -> None:
 
 def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every row is answered by a network that has not seen its subject, and counts once."""
-    import json
-
     from mien.cli import main
 
     data = drawn(48)
@@ -735,9 +829,11 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert list(figures["per_class"]) == ["angry", "disgust"]
     assert err.count("fold ") == 10
     assert main([*arguments[:5]]) == 2
-    assert "each needs the other" in capsys.readouterr().err
+    assert "say how to train by --recipe" in capsys.readouterr().err
+    assert main(["evaluate", "--data", "x", "--recipe", "ckplus"]) == 2
+    assert "--recipe: goes with --folds only" in capsys.readouterr().err
     assert main([*arguments[:3], *two]) == 2
-    assert "changes the recipe of --folds" in capsys.readouterr().err
+    assert "--set: goes with --folds only" in capsys.readouterr().err
 
 
 def test_a_run_is_not_replaced_by_another(tmp_path: Path) -> None:
@@ -748,13 +844,40 @@ def test_a_run_is_not_replaced_by_another(tmp_path: Path) -> None:
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_folds_replace_those_of_an_earlier_time(tmp_path: Path) -> None:
-    from mien.training.folds import cross_validate
-
+def of_subjects(folder: Path) -> Path:
+    """28 crops of four people."""
     for i, (image, label) in enumerate(zip(drawn(28).images, drawn(28).labels, strict=True)):
-        file = tmp_path / "data" / EXPRESSIONS[label] / f"S{i % 4:03}_001_{i:08}.png"
+        file = folder / EXPRESSIONS[label] / f"S{i % 4:03}_001_{i:08}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(file)
+    return folder
+
+
+def test_folds_that_were_killed_go_on(tmp_path: Path) -> None:
+    data, recipe = of_subjects(tmp_path / "data"), tiny(epochs=1)
+
+    class KilledError(Exception):
+        pass
+
+    def die(text: str) -> None:
+        if "fold 1" in text:
+            raise KilledError
+
+    def examine(runs: str, **more: Any) -> Any:
+        return cross_validate(recipe, data, tmp_path / runs, folds=2, threads=1, **more)[1]
+
+    with pytest.raises(KilledError):
+        examine("broken", note=die)
+    finished = tmp_path / "broken" / "fold0" / "checkpoint.pt"
+    before = finished.stat().st_mtime_ns
+    assert (examine("broken", resume=True) == examine("whole")).all()
+    assert finished.stat().st_mtime_ns == before
+    with pytest.raises(ConfigError, match="another recipe"):
+        cross_validate(tiny(epochs=2), data, tmp_path / "broken", folds=2, resume=True)
+
+
+def test_folds_replace_those_of_an_earlier_time(tmp_path: Path) -> None:
+    of_subjects(tmp_path / "data")
     for recipe in (tiny(epochs=1), tiny(epochs=1, batch=8)):
         cross_validate(recipe, tmp_path / "data", tmp_path / "runs", folds=2)
 

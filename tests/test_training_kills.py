@@ -22,6 +22,7 @@ depths = [1, 1]
 dropout = 0.2
 [data]
 aligned_share = 0.0
+input_px = 48
 [augment]
 mixup = 0.5
 [fit]
@@ -40,6 +41,7 @@ from mien.cli import main
 from mien.training import fit
 
 make_batch, save, batches = fit.make_batch, torch.save, itertools.count(1)
+save_checkpoint = fit.save_checkpoint
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -57,17 +59,25 @@ def in_a_checkpoint(state, file):
         die()
     save(state, file)
 
-if sys.argv.pop(1) == "epoch":
+def after_a_checkpoint(*arguments, **more):
+    save_checkpoint(*arguments, **more)
+    if arguments[3] == 2:
+        die()
+
+moment = sys.argv.pop(1)
+if moment == "epoch":
     fit.make_batch = in_an_epoch
-else:
+elif moment == "checkpoint":
     torch.save = in_a_checkpoint
+else:
+    fit.save_checkpoint = after_a_checkpoint
 main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("moment", ["epoch", "checkpoint"])
+@pytest.mark.parametrize("moment", ["epoch", "checkpoint", "after"])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, moment: str) -> None:
-    """Killed within the second epoch, or while half of the second checkpoint is written."""
+    """Killed within the second epoch, while half of its checkpoint is written, or after that."""
     write_splits(tmp_path / "data", 42)
     (tmp_path / "r.toml").write_text(RECIPE)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -84,7 +94,9 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, moment: str) ->
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert torch.load(broken / "checkpoint.pt", weights_only=True)["epoch"] == 1
+    assert torch.load(broken / "checkpoint.pt", weights_only=True)["epoch"] == 1 + (
+        moment == "after"
+    )
     assert (broken / ".checkpoint.part.pt").exists() == (moment == "checkpoint")
     assert main([*train(broken), "--resume"]) == 0
     assert main(train(whole)) == 0

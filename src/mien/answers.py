@@ -1,5 +1,5 @@
 """What the rooms say about each face of a frame, put together. May import numpy, and from mien:
-classifier, quality, types.
+classifier, types.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mien.classifier import Predictions
-from mien.quality import is_doubtful
+from mien.classifier import Predictions, are_uncertain
 from mien.types import Detections, FaceIdentity, FaceQuality, FaceResult, FaceShape, HeatMap
 
 
@@ -17,6 +16,7 @@ def face_results(
     faces: Detections,
     numbers: Sequence[int],
     predictions: Predictions,
+    below: float,
     qualities: Sequence[FaceQuality],
     shapes: Sequence[FaceShape | None],
     identities: Sequence[FaceIdentity | None],
@@ -28,8 +28,11 @@ def face_results(
         faces: where they are.
         numbers: their numbers in a video; empty in a picture.
         predictions: their answers.
+        below: the model's threshold of `uncertain`.
         qualities, shapes, identities, heat: of each; None for what was not asked for.
     """
+    doubtful = np.array([quality.doubtful for quality in qualities], bool)
+    uncertain = are_uncertain(predictions.probs, below, doubtful)
     for i in range(len(faces)):
         x0, y0, x1, y1 = (float(edge) for edge in faces.boxes[i])
         probs = predictions.probs[i]
@@ -40,7 +43,7 @@ def face_results(
             landmarks=tuple((float(x), float(y)) for x, y in faces.landmarks[i]),
             expression=predictions.labels[best],
             confidence=float(probs[best]),
-            uncertain=bool(predictions.uncertain[i]) or is_doubtful(qualities[i]),
+            uncertain=bool(uncertain[i]),
             probs=dict(zip(predictions.labels, map(float, probs), strict=True)),
             track_id=numbers[i] if numbers else None,
             quality=qualities[i],

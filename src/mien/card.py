@@ -8,8 +8,9 @@ evaluations, so that no figure in a card is typed by hand. The outline follows M
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from mien.evaluate import Evaluation
+from mien.evaluate import Evaluation, figure
 from mien.models import ModelSpec
 
 _USE = """\
@@ -39,7 +40,8 @@ An expression is not an emotion: the model reads what a face shows, not what a p
 - The pictures come from a web search of 2013. They carry no record of age, skin colour or origin,
   so uneven accuracy across groups is likely and has not been measured.
 - Profiles, covered mouths or eyes, strong side light and faces under about 24 pixels lower the
-  accuracy; the answer is then often `uncertain`, but not always.
+  accuracy; the answer is then often `uncertain`, but not always. How much each costs:
+  [docs/robustness.md](../docs/robustness.md).
 - A posed expression at its peak is easier than a spontaneous one. Figures on posed sets (CK+,
   KDEF) do not carry over to daily life.
 """
@@ -56,7 +58,8 @@ def figures_table(evaluations: Sequence[Evaluation]) -> list[str]:
         low, high = e.accuracy_ci95
         lines.append(
             f"| {_data(e)} | {e.n:,} | {e.accuracy:.1%} ({low:.1%} to {high:.1%}) "
-            f"| {e.macro_f1:.3f} | {e.ece:.3f} | {e.answered:.0%}, {e.answered_accuracy:.1%} "
+            f"| {e.macro_f1:.3f} | {figure(e.ece, '.3f')} "
+            f"| {e.answered:.0%}, {figure(e.answered_accuracy, '.1%')} "
             f"| `{command_of(e)}` |"
         )
     return lines
@@ -86,7 +89,8 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
         f"| output | seven probabilities that sum to 1, at temperature {spec.temperature:.3f} |",
         *_expectations(spec),
         f"| `uncertain` | below a confidence of {spec.uncertain_below:.3f}: chosen so that at "
-        "least 85% of the other answers are right on PublicTest |",
+        f"least 85% of the other answers are right on {spec.metrics['calibration_n']:,.0f} rows of "
+        "PublicTest |",
         f"| training data | {spec.training_data} |",
         f"| terms | {spec.licence} |",
         f"| recipe | embedded in the file; seed {spec.recipe['fit']['seed']}, data "
@@ -95,9 +99,7 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
         "",
         "## Figures",
         "",
-        "Learned from FER2013's Training rows and their FER+ votes, nothing else. PublicTest chose "
-        "the temperature and the threshold; the weights are those after the last epoch. "
-        "PrivateTest has not been looked at. Posed sets "
+        f"{_chosen(spec)} PrivateTest has not been looked at. Posed sets "
         "go through the whole pipeline (detection, alignment, classification) from full pictures, "
         "and a face that is not found counts as wrong, and as not answered. Nothing was learned "
         "from them, but they are not blind: they were looked at when the crop rule was fixed and "
@@ -105,6 +107,7 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
         "",
         *figures_table(evaluations),
         "",
+        *_answered(evaluations),
     ]
     for e in evaluations:
         if e.deduplicated_accuracy is not None:
@@ -139,6 +142,42 @@ def _coverage(evaluations: Sequence[Evaluation]) -> list[str]:
         for e in evaluations
     ]
     return [*lines, ""]
+
+
+def _chosen(spec: ModelSpec) -> str:
+    """Where the weights come from, and what PublicTest chose."""
+    recipe = spec.recipe
+    begun = Path(recipe.get("init") or recipe["network"].get("weights", "")).name
+    learned = f"What it learned from stands above{f'; it began as `{begun}`' if begun else ''}."
+    chosen = ["the temperature and the threshold"]
+    if "shares_taken_back" in spec.metrics:
+        chosen.insert(0, "how far the rarity of classes is made up for")
+    if recipe.get("fusion", {}).get("method") == "logprob":
+        chosen.insert(0, "the members' weights")
+    elif spec.members:
+        learned += " The layer that joins its members was fitted to Training rows."
+    elif recipe["fit"].get("select") == "best":
+        chosen.insert(0, "the epoch whose weights are taken")
+    else:
+        learned += " The weights are those after the last epoch."
+    return f"{learned} PublicTest chose {', '.join(chosen)}."
+
+
+def _answered(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What "answered" leaves out."""
+    if not evaluations:
+        return []
+    if all(e.gated for e in evaluations):
+        left = (
+            "the answers that are `uncertain`: below the threshold, or whose face cannot be read."
+        )
+    else:
+        left = (
+            "answers below the threshold, by confidence alone. In use, faces that are `badly-lit` "
+            "or `covered` are `uncertain` as well (docs/quality.md); `covered` marks 2.4% of "
+            "PublicTest."
+        )
+    return [f'"Answered" leaves out {left}', ""]
 
 
 def _numbers(spec: ModelSpec) -> list[str]:

@@ -6,6 +6,7 @@ May import numpy, and from mien: errors, types, preprocess, metrics, models, inf
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -33,6 +34,23 @@ _PLACES = 9  # along each side of the crop
 _SHIFT = 1 / 16  # of the view `shifts`: in sides of the crop
 
 
+def are_uncertain(
+    probs: npt.NDArray[np.float64],
+    below: float,
+    doubtful: npt.NDArray[np.bool_] | None = None,
+) -> npt.NDArray[np.bool_]:
+    """Which of N answers are `uncertain`: `(N,)`. The one place where that is decided.
+
+    Args:
+        probs: `(N, K)`.
+        below: the confidence from which on they are not, 0..1.
+        doubtful: `(N,)`, which of the faces cannot be read (`FaceQuality.doubtful`); None where
+            nobody has looked.
+    """
+    unsure = np.asarray(probs.max(1, initial=0) < below)
+    return unsure if doubtful is None else unsure | doubtful
+
+
 @dataclass(frozen=True)
 class Predictions:
     """The answers for N crops in K classes, as arrays.
@@ -41,7 +59,8 @@ class Predictions:
         probs: calibrated probabilities `float64 (N, K)`; each row sums to 1.
         logits: the network's raw answers `float32 (N, K)`.
         embeddings: `float32 (N, D)`, the features behind the answer.
-        uncertain: `bool (N,)`, True where the confidence is below the model's threshold.
+        uncertain: `bool (N,)`, True where the confidence is below the model's threshold; the
+            quality of the faces has no say in it here (`are_uncertain`).
         labels: the classes, in the order of the columns.
         attention: `float32 (N, h, w)` in 0..1, where the network looked, from the top left to the
             bottom right of the crop; None for networks that look everywhere.
@@ -121,6 +140,16 @@ class ExpressionClassifier:
         if classes:
             self._answer_as_voters()
 
+    def as_voters(self) -> ExpressionClassifier:
+        """The same, opened once, but answering in the classes of FER+.
+
+        Raises:
+            ModelError: it does not know them.
+        """
+        voters = copy(self)
+        voters._answer_as_voters()
+        return voters
+
     def _answer_as_voters(self) -> None:
         """Answer in the classes of FER+ from now on; of a fusion's members, those that can."""
         spec = self.spec
@@ -130,9 +159,7 @@ class ExpressionClassifier:
                 "Choose a model that was exported with that head, such as mien-m"
             )
         self._head = "ferplus"
-        self._members = [m for m in self._members if m.spec.ferplus_temperature]
-        for member in self._members:
-            member._answer_as_voters()
+        self._members = [m.as_voters() for m in self._members if m.spec.ferplus_temperature]
         self.spec = replace(
             spec,
             labels=FERPLUS_EXPRESSIONS,
@@ -173,7 +200,7 @@ class ExpressionClassifier:
 
     def with_probs(self, predictions: Predictions, probs: npt.NDArray[np.float64]) -> Predictions:
         """The same answers with other probabilities `(N, K)`, and what is uncertain of those."""
-        uncertain = probs.max(1, initial=0) < self.spec.uncertain_below
+        uncertain = are_uncertain(probs, self.spec.uncertain_below)
         return replace(predictions, probs=probs, uncertain=uncertain)
 
     def balanced(self, predictions: Predictions) -> Predictions:
@@ -279,12 +306,12 @@ class ExpressionClassifier:
         return _Answer(logits, embedding, attention[0] if attention else None)
 
     def _mean_vote(self, parts: Sequence[_Answer]) -> _Answer:
-        """What members that answer as voters say together: the mean of their log-probabilities."""
-        logits = [
-            np.log(softmax(part.logits, member.spec.temperature))
+        """What members that answer as voters say together."""
+        probs = [
+            softmax(part.logits, member.spec.temperature)
             for member, part in zip(self._members, parts, strict=True)
         ]
-        mean = np.mean(logits, axis=0).astype(np.float32)
+        mean = mean_vote(probs).astype(np.float32)
         return _Answer(mean, np.concatenate([part.embedding for part in parts], 1), None)
 
     def _predictions(self, answers: Sequence[_Answer]) -> Predictions:
@@ -302,10 +329,15 @@ class ExpressionClassifier:
             probs,
             logits,
             np.concatenate([answer.embedding for answer in answers]),
-            probs.max(1) < self.spec.uncertain_below,
+            are_uncertain(probs, self.spec.uncertain_below),
             self.spec.labels,
             np.concatenate(maps) if maps else None,
         )
+
+
+def mean_vote(probs: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """What several say together of the same crops: the mean of their log-probabilities `(N, K)`."""
+    return np.asarray(np.mean(np.log(probs), axis=0))
 
 
 @dataclass(frozen=True)

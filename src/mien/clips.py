@@ -25,7 +25,7 @@ class ClipAnswer:
         clip: its file, as seen from the folder.
         truth: the expression that its name or folder says.
         answer: the dominant expression (see `mien.events.dominant_expression`); None where no face
-            was found, which counts as wrong.
+            that can be read was found, which counts as wrong.
         error: why it could not be read to its end, so that it does not count; else empty.
     """
 
@@ -123,7 +123,7 @@ def format_clips(evaluation: ClipEvaluation) -> str:
         f"{'clip':{wide}}  {'truth':8}  answer",
     ]
     for clip in e.clips:
-        answer = "cannot be read" if clip.error else clip.answer or "no face found"
+        answer = "cannot be read" if clip.error else clip.answer or "no face that can be read"
         wrong = not clip.error and clip.answer != clip.truth
         lines.append(f"{clip.clip:{wide}}  {clip.truth:8}  {answer}{' (wrong)' if wrong else ''}")
     lines += [

@@ -16,13 +16,20 @@ from typing import Any, Final
 import numpy as np
 
 from mien.classifier import ExpressionClassifier
-from mien.datasets import EVERY_SPLIT, SPLITS, load_crops, read_rows
+from mien.datasets import EVERY_SPLIT, SPLITS, FaceCrops, load_crops
 from mien.errors import ConfigError, DatasetError
 from mien.evaluate import Answers, answer_crops
 from mien.metrics import accuracy_interval, mcnemar_p
-from mien.types import Views
+from mien.types import EXPRESSIONS, Views
 
 _TIMED: Final = 60  # single crops whose median time is reported
+
+#: How many pictures of each class FER2013 has: by that it is known in every layout, and in parts.
+_FER2013: Final = {
+    "Training": (3995, 436, 4097, 7215, 4830, 3171, 4965),
+    "PublicTest": (467, 56, 496, 895, 653, 415, 607),
+    "PrivateTest": (491, 55, 528, 879, 594, 416, 626),
+}
 
 
 @dataclass(frozen=True)
@@ -142,14 +149,15 @@ def compare(
                 f"{classifier.spec.name}: answers in other classes than {classifiers[0].spec.name}."
                 " Compare models of the same classes"
             )
+    size = max(classifier.spec.input_px for classifier in classifiers)
     splits = {}
     for split in SPLITS:
         try:
-            splits[split] = load_crops(data, split, classes=labels)
+            splits[split] = load_crops(data, split, size_px=size, classes=labels)
         except DatasetError:
             continue
     if not splits:
-        splits[EVERY_SPLIT] = load_crops(data, EVERY_SPLIT, classes=labels)
+        splits[EVERY_SPLIT] = load_crops(data, EVERY_SPLIT, size_px=size, classes=labels)
     judge = next(name for name in ("PublicTest", "PrivateTest", *splits) if name in splits)
     names = _names(models, [classifier.spec.name for classifier in classifiers])
     rows, correct = [], []
@@ -173,9 +181,13 @@ def compare(
         (names[i], names[k], mcnemar_p(correct[i], correct[k]))
         for i, k in combinations(range(len(names)), 2)
     ]
-    # Of all layouts, those of FER2013 alone hold the pictures themselves.
-    on_fer2013 = not isinstance(next(read_rows(data)).picture, Path)
+    on_fer2013 = all(_is_fer2013(split, crops) for split, crops in splits.items())
     return Comparison(Path(data).resolve().stem, views, judge, rows, differences, on_fer2013)
+
+
+def _is_fer2013(split: str, crops: FaceCrops) -> bool:
+    counts = tuple(np.bincount(crops.labels, minlength=len(crops.classes)).tolist())
+    return crops.classes == EXPRESSIONS and counts == _FER2013.get(split)
 
 
 def _names(models: Sequence[str | Path], called: Sequence[str]) -> list[str]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from math import inf
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mien.alignment import FRONT_NOSE_OFFSET, nose_offset
-from mien.classifier import ExpressionClassifier
-from mien.datasets import EVERY_SPLIT, FaceCrops, LabelledPicture
+from mien.classifier import ExpressionClassifier, are_uncertain
+from mien.datasets import EVERY_SPLIT, HEAD_VIEWS, FaceCrops, LabelledPicture
 from mien.errors import SourceError
 from mien.metrics import (
     accuracy_at_coverage,
@@ -29,8 +30,9 @@ from mien.metrics import (
 )
 from mien.models import ModelSpec
 from mien.pipeline import Analyzer
+from mien.quality import QualityGate
 from mien.sources import open_source
-from mien.types import FERPLUS_EXPRESSIONS, Pose, UInt8Array, Views
+from mien.types import FERPLUS_EXPRESSIONS, Detections, Pose, UInt8Array, Views
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,13 @@ class Evaluation:
         accuracy, accuracy_ci95: share of right answers, with its 95% interval (Wilson).
         macro_f1: mean F1 of the classes.
         per_class: for each class its `n`, `precision`, `recall` and `f1`.
-        confusion: counts, row = true class, column = answer.
+        confusion: counts, row = true class, column = answer; where there is a column more than
+            there are classes, it is of pictures in which no face was found.
         ece: expected calibration error (15 bins). nll: negative log-likelihood, nats. Both of
-            the faces that were found; 0 where none was.
+            the faces that were found; None where none was.
         answered, answered_accuracy: share of pictures with an answer that is not `uncertain`, and
-            how often those answers are right. A face that was not found is not answered.
+            how often those answers are right, None where there are none. A face that was not found
+            is not answered.
         deduplicated_n, deduplicated_accuracy: without pictures that stand, pixel for pixel,
             among the training rows; None when no training rows were given.
         missed: full pictures in which no face was found (they count as wrong).
@@ -56,6 +60,8 @@ class Evaluation:
             come last.
         pipeline: whether full pictures went through the whole pipeline, or crops straight in.
         uncertain_below: the confidence below which the model calls itself uncertain.
+        gated: whether faces that cannot be read (`FaceQuality.doubtful`) were `uncertain` too, as
+            they are to users; not so in figures from before they were.
         pose: which faces of the full pictures count: `all`, seen from the `front`, or `turned`.
         expect: `balanced` where all classes were taken for equally likely.
         classes: `ferplus` where the answers and the truth are in FER+'s classes.
@@ -75,10 +81,10 @@ class Evaluation:
     macro_f1: float
     per_class: dict[str, dict[str, float]]
     confusion: list[list[int]]
-    ece: float
-    nll: float
+    ece: float | None
+    nll: float | None
     answered: float
-    answered_accuracy: float
+    answered_accuracy: float | None
     coverage: list[dict[str, float]]
     deduplicated_n: int | None = None
     deduplicated_accuracy: float | None = None
@@ -86,6 +92,7 @@ class Evaluation:
     pipeline: bool = False
     pose: Pose = "all"
     uncertain_below: float = 0.0
+    gated: bool = False
     expect: str = ""
     classes: str = ""
     groups: list[dict[str, Any]] = field(default_factory=list)
@@ -111,8 +118,7 @@ class LabelledFaces:
         crops: `uint8 (N, S, S)`.
         names: N names for messages.
         found: `bool (N,)`, whether a face was found; where not, the crop is black.
-        turned: `float32 (N,)`, how far the nose lies beside the middle of the face, in eye
-            distances; 0 where nobody looked.
+        turned: `float32 (N,)`, as of `turn_of`; 0 where nobody looked.
     """
 
     labels: npt.NDArray[np.int64]
@@ -136,16 +142,18 @@ class Answers(LabelledFaces):
     """What a model said about N labelled faces.
 
     Attributes:
-        probs: `float64 (N, K)`, calibrated; where no face was found, all probability lies on a
-            class that is wrong.
+        probs: `float64 (N, K)`, calibrated; 0 everywhere where no face was found.
+        doubtful: `bool (N,)`, which faces cannot be read; None where nobody has looked.
     """
 
     probs: npt.NDArray[np.float64]
+    doubtful: npt.NDArray[np.bool_] | None = None
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
-        """`(N,)`, the most probable class."""
-        return np.asarray(self.probs.argmax(1), np.int64)
+        """`(N,)`, the most probable class; K, which is none, where no face was found."""
+        classes = self.probs.shape[1]
+        return np.asarray(np.where(self.found, self.probs.argmax(1), classes), np.int64)
 
     @property
     def confidence(self) -> npt.NDArray[np.float64]:
@@ -183,14 +191,14 @@ def answer_faces(
     views: Views = "single",
     balanced: bool = False,
 ) -> Answers:
-    """As `answer_crops`. Where no face was found, its answer is a class that is wrong."""
+    """As `answer_crops`. Where no face was found, there is no answer, which is wrong."""
     predictions = classifier.predict(faces.crops, views=views)
     if balanced:
         predictions = classifier.balanced(predictions)
     probs = predictions.probs.copy()
-    wrong = (faces.labels + 1) % probs.shape[1]
-    probs[~faces.found] = np.eye(probs.shape[1])[wrong[~faces.found]]
-    return Answers(**vars(faces), probs=probs)
+    probs[~faces.found] = 0
+    doubtful = QualityGate(device=classifier.device).doubtful(faces.crops)
+    return Answers(**vars(faces), probs=probs, doubtful=doubtful)
 
 
 def answer_pictures(
@@ -224,7 +232,7 @@ def cut_faces(
     size = analyzer.classifier.spec.input_px
     crops = np.zeros((len(pictures), size, size), np.uint8)
     found = np.zeros(len(pictures), bool)
-    turned = np.zeros(len(pictures), np.float32)
+    turned = np.array([turn_of(picture, None) for picture in pictures], np.float32)
     for i, picture in enumerate(pictures):
         progress(i, len(pictures))
         try:
@@ -236,24 +244,34 @@ def cut_faces(
         if len(seen.faces):
             largest = seen.faces.largest()
             crops[i], found[i] = seen.crops[largest], True
-            turned[i] = abs(float(nose_offset(seen.faces.landmarks)[largest]))
+            turned[i] = turn_of(picture, seen.faces.select([largest]))
     labels = np.array([picture.label for picture in pictures], np.int64)
     names = tuple(str(picture.path) for picture in pictures)
     return LabelledFaces(labels, crops, names, found, turned)
 
 
+def turn_of(picture: LabelledPicture, face: Detections | None) -> float:
+    """How far a picture's one face is turned: its nose beside its middle, in eye distances.
+
+    Where the data set says from where it was taken, that counts: 0 for the front, else infinity.
+    Where it does not, a face that was not found is taken for a turned one.
+    """
+    if picture.view:
+        return 0.0 if picture.view == HEAD_VIEWS[0] else inf
+    return inf if face is None else abs(float(nose_offset(face.landmarks)[0]))
+
+
 def of_pose(answers: Answers, pose: Pose) -> Answers:
     """The answers about faces seen from the `front`, or about the `turned` ones, or `all`.
 
-    A face is frontal when its nose lies within `FRONT_NOSE_OFFSET` of its middle. A picture in
-    which no face was found counts (as wrong) in both.
+    A face is frontal when its nose lies within `FRONT_NOSE_OFFSET` of its middle (`turn_of`). Every
+    picture is of one pose, also where no face was found.
     """
-    chosen = {
+    kept = {
         "all": np.ones(len(answers), bool),
         "front": answers.turned <= FRONT_NOSE_OFFSET,
         "turned": answers.turned > FRONT_NOSE_OFFSET,
     }[pose]
-    kept = chosen | ~answers.found
     return Answers(
         labels=answers.labels[kept],
         crops=answers.crops[kept],
@@ -261,13 +279,8 @@ def of_pose(answers: Answers, pose: Pose) -> Answers:
         found=answers.found[kept],
         turned=answers.turned[kept],
         probs=answers.probs[kept],
+        doubtful=None if answers.doubtful is None else answers.doubtful[kept],
     )
-
-
-def unseen(data: FaceCrops, training: FaceCrops) -> npt.NDArray[np.bool_]:
-    """`(N,)`: which rows do not stand, pixel for pixel, among the training rows."""
-    known = set(training.pixel_hashes())
-    return np.array([digest not in known for digest in data.pixel_hashes()])
 
 
 def summarize(
@@ -290,12 +303,12 @@ def summarize(
         views: how often each crop was looked at.
         balanced: whether all classes were taken for equally likely.
         pose: which faces of full pictures count; None for crops.
-        fresh: from `unseen`, for the deduplicated accuracy.
+        fresh: from `FaceCrops.unseen`, for the deduplicated accuracy.
     """
     correct = answers.correct
     confusion = confusion_matrix(answers.labels, answers.predicted, len(spec.labels))
     found = answers.found
-    answered = found & (answers.confidence >= spec.uncertain_below)
+    answered = found & ~are_uncertain(answers.probs, spec.uncertain_below, answers.doubtful)
     truth, probs = answers.labels[found], answers.probs[found]
     per_class = {
         label: {"n": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
@@ -315,10 +328,10 @@ def summarize(
         macro_f1=macro_f1(confusion),
         per_class=per_class,
         confusion=confusion.tolist(),
-        ece=expected_calibration_error(truth, probs) if found.any() else 0.0,
-        nll=negative_log_likelihood(truth, probs) if found.any() else 0.0,
+        ece=expected_calibration_error(truth, probs) if found.any() else None,
+        nll=negative_log_likelihood(truth, probs) if found.any() else None,
         answered=float(answered.mean()),
-        answered_accuracy=float(correct[answered].mean()) if answered.any() else 0.0,
+        answered_accuracy=float(correct[answered].mean()) if answered.any() else None,
         deduplicated_n=None if fresh is None else int(fresh.sum()),
         deduplicated_accuracy=(
             None if fresh is None or not fresh.any() else float(correct[fresh].mean())
@@ -331,9 +344,15 @@ def summarize(
         pipeline=pose is not None,
         pose=pose or "all",
         uncertain_below=spec.uncertain_below,
+        gated=answers.doubtful is not None,
         expect="balanced" if balanced else "",
         classes="ferplus" if spec.labels == FERPLUS_EXPRESSIONS else "",
     )
+
+
+def figure(value: float | None, how: str) -> str:
+    """A figure as text in a format; `-` where there is none."""
+    return "-" if value is None else format(value, how)
 
 
 def format_evaluation(evaluation: Evaluation) -> str:
@@ -346,8 +365,10 @@ def format_evaluation(evaluation: Evaluation) -> str:
         "",
         f"accuracy              {e.accuracy:7.2%}   95% interval {low:.2%} to {high:.2%}",
         f"macro F1              {e.macro_f1:7.3f}",
-        f"calibration error     {e.ece:7.3f}   negative log-likelihood {e.nll:.3f}",
-        f"answers given         {e.answered:7.2%}   of which right {e.answered_accuracy:.2%}",
+        f"calibration error     {figure(e.ece, '7.3f')}   negative log-likelihood "
+        f"{figure(e.nll, '.3f')}",
+        f"answers given         {e.answered:7.2%}   of which right "
+        f"{figure(e.answered_accuracy, '.2%')}",
     ]
     if e.deduplicated_accuracy is not None:
         lines.append(
@@ -361,7 +382,8 @@ def format_evaluation(evaluation: Evaluation) -> str:
         "",
         f"{'':10}{'n':>6}{'precision':>11}{'recall':>8}{'F1':>7}   answered as",
     ]
-    lines.append(" " * 45 + "".join(f"{name[:5]:>6}" for name in names))
+    columns = [*names, "none"][: len(e.confusion[0])]
+    lines.append(" " * 45 + "".join(f"{name[:5]:>6}" for name in columns))
     for name, row in zip(names, e.confusion, strict=True):
         c = e.per_class[name]
         lines.append(

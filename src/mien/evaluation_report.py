@@ -15,7 +15,7 @@ import numpy as np
 
 from mien import plots
 from mien.annotate import contact_sheet
-from mien.evaluate import Answers, Evaluation, format_evaluation
+from mien.evaluate import Answers, Evaluation, figure, format_evaluation
 from mien.sinks import save_picture
 from mien.slices import Sliced, describe, draw_sliced, format_sliced
 from mien.whole import whole
@@ -90,11 +90,11 @@ def _page(
     yield "<h2>Can the confidence be trusted?</h2><div class=pair>"
     yield (
         f'<img src="reliability.png" alt="Reliability diagram, calibration error '
-        f'{evaluation.ece:.3f}">'
+        f'{figure(evaluation.ece, ".3f")}">'
     )
     yield (
         f'<img src="coverage.png" alt="Accuracy against share answered: {evaluation.answered:.0%} '
-        f'answered, {evaluation.answered_accuracy:.1%} of them right"></div>'
+        f'answered, {figure(evaluation.answered_accuracy, ".1%")} of them right"></div>'
     )
     if mistakes:
         yield "<h2>The most confident mistakes</h2><p>Truth &gt; answer.</p>"
@@ -107,9 +107,10 @@ def _page(
 def _batch(answers: Answers, names: Sequence[str], seed: int) -> Iterator[str]:
     """The true and predicted labels of some random faces, sorted by their true class."""
     chosen = np.random.default_rng(seed).permutation(len(answers))[:_BATCH]
+    called = [*names, "no face"]
     yield "<table><tr><th>true class<th>answers</tr>"
     for label, name in enumerate(names):
-        said = [names[answers.predicted[i]] for i in chosen if answers.labels[i] == label]
+        said = [called[answers.predicted[i]] for i in chosen if answers.labels[i] == label]
         cells = [
             escape(answer) if answer == name else f'<span class="wrong">{escape(answer)}</span>'
             for answer in said

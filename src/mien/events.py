@@ -3,7 +3,8 @@
 A `Segment` is a stretch of time in which one face shows one expression. Two thresholds (hysteresis)
 keep it from breaking up where the probability trembles around one of them, and stretches too short
 to be an expression are passed over: they are blinks, syllables and mistakes. Micro-expressions,
-which are as short as those, cannot be found this way.
+which are as short as those, cannot be found this way. A face that cannot be read
+(`FaceQuality.doubtful`) counts as out of sight.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class SegmentFinder:
             if now_s - under_way[-1].last_s > reach_s:
                 ended += self._segments(track_id, self._open.pop(track_id))
         for face in result.faces:
-            if face.track_id is not None:
+            if face.track_id is not None and _can_be_read(face):
                 ended += self._take_in(face, face.track_id, now_s)
         return ended
 
@@ -183,6 +184,10 @@ class SegmentFinder:
         return [segment for segment in segments if segment.duration_s >= self.shortest_s]
 
 
+def _can_be_read(face: FaceResult) -> bool:
+    return face.quality is None or not face.quality.doubtful
+
+
 def find_segments(results: Iterable[FrameResult]) -> list[Segment]:
     """All segments of a finished analysis, in order of their beginning."""
     finder = SegmentFinder()
@@ -194,12 +199,12 @@ def dominant_expression(results: Iterable[FrameResult]) -> str | None:
     """What a video shows on the whole: the expression of most probability times duration.
 
     All segments of an expression count together, those of `neutral` not at all: it is the answer
-    where there are no others. None where no frame has a face.
+    where there are no others. None where no frame has a face that can be read.
     """
     finder, seen = SegmentFinder(), False
     segments: list[Segment] = []
     for result in results:
-        seen = seen or bool(result.faces)
+        seen = seen or any(map(_can_be_read, result.faces))
         segments += finder.update(result)
     weights: dict[str, float] = {}
     for segment in [*segments, *finder.finish()]:

@@ -60,9 +60,13 @@ def share_difference(
 
 
 def confusion_matrix(labels: IntArray, predicted: IntArray, classes: int) -> npt.NDArray[np.int64]:
-    """Counts `(K, K)`: row = true class, column = predicted class."""
-    cells = np.bincount(labels * classes + predicted, minlength=classes * classes)
-    return cells.reshape(classes, classes).astype(np.int64)
+    """Counts `(K, K)`: row = true class, column = predicted class.
+
+    Where some are predicted as K, which is no class, there is a column more for them.
+    """
+    columns = classes + int(np.any(predicted == classes))
+    cells = np.bincount(labels * columns + predicted, minlength=classes * columns)
+    return cells.reshape(classes, columns).astype(np.int64)
 
 
 def precision_recall_f1(
@@ -70,7 +74,7 @@ def precision_recall_f1(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Per-class precision, recall and F1, each `(K,)`; 0 where nothing was predicted or true."""
     hits = np.diag(confusion).astype(np.float64)
-    predicted, true = confusion.sum(0), confusion.sum(1)
+    predicted, true = confusion.sum(0)[: len(hits)], confusion.sum(1)
     zeros = np.zeros_like(hits)
     precision = np.divide(hits, predicted, out=zeros.copy(), where=predicted > 0)
     recall = np.divide(hits, true, out=zeros.copy(), where=true > 0)
@@ -81,7 +85,7 @@ def precision_recall_f1(
 def macro_f1(confusion: IntArray) -> float:
     """Mean F1 over the classes that occur as truth or as prediction."""
     _, _, f1 = precision_recall_f1(confusion)
-    present = (confusion.sum(0) + confusion.sum(1)) > 0
+    present = (confusion.sum(0)[: len(f1)] + confusion.sum(1)) > 0
     return float(f1[present].mean()) if present.any() else 0.0
 
 

@@ -373,7 +373,7 @@ def find_member(member: FusionMember, fusion: Path) -> ModelEntry:
         if entry.available and file_sha256(entry.path) == member.sha256:
             return ModelEntry(entry.name, entry.path, member.sha256)
     raise ModelError(
-        f"{fusion}: is a fusion and needs its member {member.name!r} with SHA-256 "
+        f"{fusion}: this fusion needs its member {member.name!r} with SHA-256 "
         f"{member.sha256}, which is neither known by that name nor lies beside it. Copy "
         f"{member.name}.onnx there"
     )

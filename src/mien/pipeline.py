@@ -267,10 +267,11 @@ class Analyzer:
                     following.baseline.recognize(numbers, [each.person for each in identities])
             self.times.add("identity", began)
         self.times.frames += 1
-        found = tuple(
-            face_results(faces, numbers, predictions, qualities, shapes, identities, heat)
+        below = self.classifier.spec.uncertain_below
+        found = face_results(
+            faces, numbers, predictions, below, qualities, shapes, identities, heat
         )
-        return replace(self._head(frame, following), faces=found)
+        return replace(self._head(frame, following), faces=tuple(found))
 
     def find(self, frame: Frame) -> Found:
         """The first half of `analyze_frame` for a still picture: see `classify_found`."""
@@ -288,14 +289,15 @@ class Analyzer:
             predictions = self.classifier.balanced(predictions)
         self.times.add("classify", began)
         self.times.frames += len(found)
+        below = self.classifier.spec.uncertain_below
         results, first = [], 0
         for picture in found:
             count = len(picture.faces)
             part = predictions.part(first, first + count)
             rated = self._gate.rate(picture.faces, picture.crops)
             nothing = [None] * count
-            faces = tuple(face_results(picture.faces, (), part, rated, nothing, nothing, nothing))
-            results.append(replace(picture.head, faces=faces))
+            faces = face_results(picture.faces, (), part, below, rated, nothing, nothing, nothing)
+            results.append(replace(picture.head, faces=tuple(faces)))
             first += count
         return results
 

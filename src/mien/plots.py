@@ -78,17 +78,21 @@ def count_chart(counts: Mapping[str, Mapping[str, int]], splits: Sequence[str], 
 def confusion_chart(
     confusion: Sequence[Sequence[int]], names: Sequence[str], file: Path, *, normalized: bool
 ) -> None:
-    """A confusion matrix, rows the truth; as counts, or as shares of each row."""
+    """A confusion matrix, rows the truth; as counts, or as shares of each row.
+
+    A column more than there are names is of pictures in which no face was found.
+    """
     counts = np.asarray(confusion, np.float64)
+    columns = [*names, "no face"][: counts.shape[1]]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     with _figure(file, 6, 5.2) as axes:
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
+        axes.set_xticks(range(len(columns)), columns, rotation=35, ha="right")
         axes.set_yticks(range(len(names)), names)
         axes.set_xlabel("answer")
         axes.set_ylabel("truth")
         for row in range(len(names)):
-            for column in range(len(names)):
+            for column in range(len(columns)):
                 share = shares[row, column]
                 text = f"{share:.0%}" if normalized else f"{counts[row, column]:,.0f}"
                 colour = "white" if share > 0.55 else _INK

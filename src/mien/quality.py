@@ -11,11 +11,19 @@ from functools import cache
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from mien.alignment import nose_offset
 from mien.inference import Network
 from mien.preprocess import gaussian_blur, network_input
-from mien.types import QUALITY_REASONS, Detections, FaceQuality, Float32Array, UInt8Array
+from mien.types import (
+    DOUBTFUL,
+    QUALITY_REASONS,
+    Detections,
+    FaceQuality,
+    Float32Array,
+    UInt8Array,
+)
 from mien.weights import PACKAGE, read_weights
 
 #: Side of the crop that the network of `covered` takes.
@@ -33,15 +41,13 @@ ANCHORS: Final = {
     "unsure-detection": (0.84, 0.6, 0.3),
 }
 
-#: Where an answer is not to be trusted even above the model's own threshold: measured.
-DOUBTFUL: Final = frozenset({"badly-lit", "covered"})
-
 _LIGHT: Final = ("too bright", "too flat")  # one reason, `badly-lit`
 _WEIGHTS: Final = "cover.onnx"  # made by scripts/train_cover.py
 _SIDE_PX: Final = 44  # at which sharpness is measured, whatever the model's crop is
 _FINE_PX, _COARSE_PX = 1.0, 3.0  # deviations of the two blurs
 _CLIPPED: Final = 250  # grey from which on a pixel counts as burnt out
 _DECIMALS: Final = 3
+_BATCH: Final = 512  # crops at once: those of whole sets would fill the memory
 
 
 class QualityGate:
@@ -80,15 +86,23 @@ class QualityGate:
             for i in range(len(faces))
         ]
 
+    def doubtful(self, crops: UInt8Array) -> npt.NDArray[np.bool_]:
+        """Which of N faces cannot be read: `(N,)`, as `FaceQuality.doubtful` says of each.
+
+        Crops `(N, S, S)` alone tell, so also those of sets that have nothing else.
+        """
+        found = np.zeros(len(crops), bool)
+        for start in range(0, len(crops), _BATCH):
+            some = crops[start : start + _BATCH]
+            for name, values in {**crop_measures(some), "covered": self.covers(some)}.items():
+                if _reason(name) in DOUBTFUL:
+                    found[start : start + len(some)] |= scored(name, values) < 0.5
+        return found
+
     def covers(self, crops: UInt8Array) -> Float32Array:
         """How likely something hides a part of each face `(N, S, S)`: `(N,)`, 0..1."""
         pixels = network_input(_resized(crops, COVER_PX).round().astype(np.uint8))
         return np.asarray(self._network.run(pixels)[0], np.float32)
-
-
-def is_doubtful(quality: FaceQuality) -> bool:
-    """Whether the answer for such a face is to be marked `uncertain` whatever its confidence."""
-    return not DOUBTFUL.isdisjoint(quality.reasons)
 
 
 def crop_measures(crops: UInt8Array) -> dict[str, Float32Array]:
@@ -122,8 +136,12 @@ def scored(name: str, values: Float32Array) -> Float32Array:
     return np.asarray(np.interp(values, (best, threshold, worst), along), np.float32)
 
 
+def _reason(measure: str) -> str:
+    return "badly-lit" if measure in _LIGHT else measure
+
+
 def _quality(scores: dict[str, float]) -> FaceQuality:
-    wrong = {"badly-lit" if name in _LIGHT else name for name, s in scores.items() if s < 0.5}
+    wrong = {_reason(name) for name, s in scores.items() if s < 0.5}
     if "small" in wrong:
         wrong.discard("blurred")  # so few pixels cannot be sharp: their number is the reason
     reasons = tuple(reason for reason in QUALITY_REASONS if reason in wrong)

@@ -24,7 +24,7 @@ from mien.cli.options import (
     say_device,
 )
 from mien.cli.outputs import list_failures, require_room_for_all, spare_sources
-from mien.errors import MienError, SourceError
+from mien.errors import ConfigError, MienError, SourceError
 
 if TYPE_CHECKING:
     from mien.pipeline import Analyzer
@@ -180,6 +180,19 @@ def _check(options: argparse.Namespace) -> None:
     targets = [os.path.abspath(out) for out in options.out]
     twice = next((out for out in options.out if targets.count(os.path.abspath(out)) > 1), None)
     require(twice is None, "--out", "different files", f"{twice} twice")
+    _check_explain(options)
+
+
+def _check_explain(options: argparse.Namespace) -> None:
+    """Refuse to explain into nothing: most of the time would go into maps that nobody sees."""
+    from mien.sinks import holds_pictures
+
+    if options.explain and not any(map(holds_pictures, options.out)):
+        asked = "--attention" if options.explain == "attention" else "--explain"
+        raise ConfigError(
+            f"{asked}: colours annotated copies, and no --out is one. Give a name with the suffix "
+            "of a picture or video, or a folder that ends in /, or leave it out"
+        )
 
 
 def _analyze_all(

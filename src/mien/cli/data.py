@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.cli.exits import GOOD, PARTLY, UNUSABLE, require_extra, say
-from mien.cli.options import add_json, add_model, add_overwrite, add_seed, add_split, require
+from mien.cli.options import (
+    add_json,
+    add_model,
+    add_overwrite,
+    add_seed,
+    add_split,
+    require,
+    say_oblong,
+)
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,6 +76,8 @@ def _info(options: argparse.Namespace) -> int:
     from mien.inspection import describe
 
     if options.plot:
+        good = Path(options.plot).suffix.lower() in (".png", ".svg", ".pdf")
+        require(good, "--plot", "a file that ends in .png, .svg or .pdf", options.plot)
         require_extra("report", "matplotlib")
     with Progress(None, "pictures", quiet=options.json) as progress:
         description = describe(options.path, progress.update)
@@ -115,11 +125,16 @@ def _samples(options: argparse.Namespace) -> int:
         raise ConfigError(f"--per-class: expected at least 1, got {options.per_class}")
     if options.recipe and not options.augmented:
         raise ConfigError("--recipe: says how pictures are varied. Use it with --augmented")
+    recipe = None
     if options.augmented:
         require_extra("train", "torch")
+        from mien.training.recipe import Recipe, load_recipe
+
+        recipe = load_recipe(options.recipe) if options.recipe else Recipe(name="default")
     there = {row.expression for row in read_rows(options.path)}
     classes = [*(name for name in EXPRESSIONS if name in there), *sorted(there - set(EXPRESSIONS))]
-    crops = load_crops(options.path, options.split, classes=classes)
+    size = recipe.data.input_px if recipe else 96
+    crops = load_crops(options.path, options.split, size_px=size, classes=classes)
     rng = np.random.default_rng(options.seed)
     chosen = np.concatenate(
         [
@@ -128,11 +143,9 @@ def _samples(options: argparse.Namespace) -> int:
         ]
     )
     images = crops.images[chosen]
-    if options.augmented:
-        from mien.training.augment import augmented_samples
-        from mien.training.recipe import Recipe, load_recipe
+    if recipe:
+        from mien.training.data import augmented_samples
 
-        recipe = load_recipe(options.recipe) if options.recipe else Recipe(name="default")
         images = augmented_samples(images, recipe, seed=options.seed)
     titles = [crops.classes[label] for label in crops.labels[chosen]]
     sheet = contact_sheet(list(images), titles, columns=options.per_class)
@@ -173,7 +186,9 @@ def _check(options: argparse.Namespace) -> int:
     from mien.console import Progress
     from mien.inspection import KINDS, check
 
-    classifier = None if options.no_model else ExpressionClassifier(options.model, threads=2)
+    advice = "No model looks for wrong labels; `mien data crop` cuts the faces out for it"
+    blind = options.no_model or say_oblong(options.path, advice)
+    classifier = None if blind else ExpressionClassifier(options.model, threads=2)
     with Progress(None, "pictures", quiet=options.json) as progress:
         findings = check(options.path, classifier, progress.update)
     if options.json:

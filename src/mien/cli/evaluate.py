@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mien.cli.exits import GOOD, PARTLY, require_extra, say
 from mien.cli.options import (
@@ -20,7 +21,9 @@ from mien.cli.options import (
     add_split,
     add_views,
     chosen_recipe,
+    require,
     say_device,
+    say_learned,
     say_left_out,
     say_oblong,
 )
@@ -63,27 +66,58 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--sample", type=int, metavar="N", help="with --slices: so many pictures, drawn at random")
     add_seed(parser, "with --sample: which ones")
     add("--folds", choices=("subject",), help="train and examine in ten folds by subject instead")
-    add("--recipe", metavar="FILE", help="with --folds: how to train")
+    about = "with --folds: how to train; a file, or a name such as ckplus"
+    add("--recipe", metavar="NAME_OR_FILE", help=about)
     add_changes(parser, "fit.epochs=3 (with --folds)")
     add_init(parser, "with --folds: ")
     add("--out", metavar="DIR", help="with --folds: where the runs go (runs/folds)")
+    add("--resume", action="store_true", help="with --folds: go on with those that are there")
     add_json(parser, "all figures as one JSON object")
     add("--report", metavar="DIR", help="write a page with figures into this folder")
     parser.set_defaults(run=run)
 
 
+#: What goes with what is examined, besides --data and --json; and what that is, for messages.
+_MODES: Final = {
+    "": (
+        "examines crops",
+        "--split --model --views --classes --expect --device --train-data --groups --report",
+    ),
+    "--pipeline": (
+        "examines full pictures",
+        "--model --views --expect --device --pose --groups --report",
+    ),
+    "--clips": ("examines videos", "--model --views --expect --device"),
+    "--slices": (
+        "examines models side by side, as they are",
+        "--split --model --views --sample --seed --report",
+    ),
+    "--slices --pipeline": (
+        "examines models side by side, as they are, on full pictures",
+        "--model --views --pose --sample --seed --report",
+    ),
+    "--folds": (
+        "trains networks of its own and examines them on all rows, as crops",
+        "--recipe --set --init --out --resume --groups --report",
+    ),
+}
+
+
 def run(options: argparse.Namespace) -> int:
     """Examine, print, and where it is asked for, write the report."""
-    from mien.evaluate import format_evaluation
-    from mien.groups import by_group
-
     _check(options)
     if options.clips:
         return _clips(options)
     if options.report:
         require_extra("report", "matplotlib")
-    if options.slices:
-        return _slices(options)
+    return _slices(options) if options.slices else _labelled(options)
+
+
+def _labelled(options: argparse.Namespace) -> int:
+    """Examine on pictures or crops as they are, and print."""
+    from mien.evaluate import format_evaluation
+    from mien.groups import by_group
+
     name = Path(options.data).resolve().stem
     examine = _folds if options.folds else _pictures if options.pipeline else _crops
     group_of = _groups(options.groups) if options.groups else None
@@ -102,54 +136,41 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
+    """Refuse what would be ignored, and what cannot be."""
     from mien.datasets import EVERY_SPLIT
 
-    some_rows = options.split != EVERY_SPLIT
-    if options.pose != "all" and not options.pipeline:
-        raise ConfigError("--pose: a crop does not say how it was turned. Use it with --pipeline")
-    if options.pipeline and (some_rows or options.train_data):
-        raise ConfigError("--split, --train-data: for face crops, not with --pipeline")
-    if options.classes and options.pipeline:
-        raise ConfigError("--classes: needs crops with FER+ votes. Leave out --pipeline")
-    if bool(options.folds) != bool(options.recipe):
-        raise ConfigError("--folds and --recipe: each needs the other")
-    if options.override and not options.folds:
-        raise ConfigError("--set: changes the recipe of --folds; a model file's is past changing")
-    if options.folds and (options.classes or options.expect):
-        raise ConfigError("--classes, --expect: not with --folds")
-    _check_folds(options, some_rows=some_rows)
-    if options.sample is not None and not options.slices:
-        raise ConfigError("--sample: a part of the pictures is drawn with --slices only")
-    if options.sample is not None and options.sample < 1:
-        raise ConfigError(f"--sample: expected at least 1, got {options.sample}")
-    if options.groups and options.slices:
-        raise ConfigError("--groups: not with --slices")
+    chosen = {
+        "--clips": options.clips, "--slices": options.slices, "--folds": options.folds,
+        "--pipeline": options.pipeline,
+    }  # fmt: skip
+    mode = " ".join(name for name, given in chosen.items() if given)
+    if mode not in _MODES:
+        first, other = mode.split()[:2]
+        raise ConfigError(f"{other}: not with {first}, which {_MODES[first][0]}. Leave it out")
+    given = {
+        "--split": options.split != EVERY_SPLIT, "--train-data": options.train_data,
+        "--model": options.model, "--views, --tta": options.views != "single",
+        "--classes": options.classes, "--expect": options.expect,
+        "--device": options.device != "cpu", "--pose": options.pose != "all",
+        "--groups": options.groups, "--report": options.report,
+        "--sample": options.sample is not None, "--seed": options.seed, "--recipe": options.recipe,
+        "--set": options.override, "--init": options.init, "--out": options.out,
+        "--resume": options.resume,
+    }  # fmt: skip
+    what, allowed = _MODES[mode]
+    for option in (name for name, value in given.items() if value):
+        if option.split(",")[0] not in allowed.split():
+            why = f"not with {mode}, which {what}"
+            if not mode:
+                fits = next(other for other, (_, fit) in _MODES.items() if option in fit.split())
+                why = f"goes with {fits} only"
+            raise ConfigError(f"{option}: {why}. Leave it out")
+    if options.folds and not (options.recipe or options.init):
+        raise ConfigError("--folds: say how to train by --recipe, or by --init from which model")
+    sample = options.sample
+    require(sample is None or sample >= 1, "--sample", "at least 1", sample)
     if len(options.model or []) > 1 and not options.slices:
         raise ConfigError("--model: one at a time, or several with --slices. See `mien compare`")
-    if options.clips:
-        pictures = {
-            "--split": some_rows, "--train-data": options.train_data,
-            "--pipeline": options.pipeline, "--slices": options.slices, "--folds": options.folds,
-            "--classes": options.classes, "--groups": options.groups, "--report": options.report,
-        }  # fmt: skip
-        for option in (option for option, given in pictures.items() if given):
-            raise ConfigError(f"{option}: for pictures, not with --clips")
-
-
-def _check_folds(options: argparse.Namespace, *, some_rows: bool) -> None:
-    """Refuse what would be ignored: half of the options examine, and the others train."""
-    if options.folds:
-        which = "--folds trains networks of its own and examines them on all rows, as crops"
-        ignored = {
-            "--model": options.model, "--views, --tta": options.views != "single",
-            "--split": some_rows, "--train-data": options.train_data,
-            "--pipeline": options.pipeline, "--device": options.device != "cpu",
-        }  # fmt: skip
-    else:
-        which = "for networks that --folds trains"
-        ignored = {"--init": options.init, "--out": options.out}
-    for option in (option for option, given in ignored.items() if given):
-        raise ConfigError(f"{option}: {which}. Leave it out")
 
 
 def _model(options: argparse.Namespace) -> str | None:
@@ -210,49 +231,37 @@ def _slices(options: argparse.Namespace) -> int:
     """Examine models on degraded pictures, print, and where it is asked for, write the report."""
     from mien.classifier import ExpressionClassifier
     from mien.console import Progress
-    from mien.datasets import EVERY_SPLIT, load_crops, load_lights, load_pictures, shows_lights
-    from mien.slices import (
-        CropReader,
-        PictureReader,
-        describe,
-        format_sliced,
-        slice_crops,
-        slice_lights,
-        slice_pictures,
-    )
+    from mien.datasets import EVERY_SPLIT, shows_lights
+    from mien.slices import CropReader, PictureReader, describe, format_sliced, slice_set
+    from mien.types import EXPRESSIONS
 
-    if options.folds or options.train_data:
-        raise ConfigError("--folds, --train-data: not with --slices")
-    if options.classes or options.expect or options.device != "cpu":
-        raise ConfigError("--classes, --expect, --device: not with --slices")
-    name, light = Path(options.data).resolve().stem, shows_lights(options.data)
+    data, light = options.data, shows_lights(options.data)
     if light and options.pipeline:
-        raise ConfigError(f"{options.data}: these crops are too tight to look for faces in them. "
+        raise ConfigError(f"{data}: these crops are too tight to look for faces in them. "
                           "Leave out --pipeline")  # fmt: skip
     if light and (options.split != EVERY_SPLIT or options.sample is not None):
-        raise ConfigError(f"{options.data}: faces under a moving light are examined together. "
+        raise ConfigError(f"{data}: faces under a moving light are examined together. "
                           "Leave out --split, --sample")  # fmt: skip
     kind = PictureReader if options.pipeline else CropReader
     models = options.model or [None]
-    readers = [kind(ExpressionClassifier(m, threads=2), views=options.views) for m in models]
+    classifiers = [ExpressionClassifier(m, threads=2) for m in models]
+    readers = [kind(classifier, views=options.views) for classifier in classifiers]
+    size = max(classifier.spec.input_px for classifier in classifiers)
     if len({reader.name for reader in readers}) < len(readers):
         raise ConfigError("--model: two models of the same name. Give each once")
-    sample, seed = options.sample, options.seed
+    if options.pipeline:
+        say_left_out(data, EXPRESSIONS)
+    elif not light:
+        _say_crops(options, EXPRESSIONS)
+    problems: list[str] = []
     with Progress(None, "pictures", quiet=options.json) as progress:
-        if light:
-            sliced = slice_lights(readers, load_lights(options.data), name=name)
-        elif options.pipeline:
-            pictures = load_pictures(options.data)
-            sliced = slice_pictures(
-                readers, pictures, name=name, pose=options.pose,
-                sample=sample, seed=seed, progress=progress.update,
-            )  # fmt: skip
-        else:
-            data = load_crops(options.data, options.split)
-            sliced = slice_crops(
-                readers, data, name=name, split=options.split,
-                sample=sample, seed=seed, progress=progress.update,
-            )  # fmt: skip
+        sliced = slice_set(
+            readers, data, split=options.split, pipeline=options.pipeline, pose=options.pose,
+            sample=options.sample, seed=options.seed, size_px=size,
+            progress=progress.update, problem=problems.append,
+        )  # fmt: skip
+    for problem in problems:
+        say(f"mien: {problem}")
     if options.json:
         print(json.dumps([s.to_dict() for s in sliced]))
     else:
@@ -294,7 +303,7 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
 def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     from mien.classifier import ExpressionClassifier
     from mien.datasets import load_crops
-    from mien.evaluate import answer_crops, summarize, unseen
+    from mien.evaluate import answer_crops, summarize
     from mien.types import EXPRESSIONS
 
     classifier = ExpressionClassifier(
@@ -304,14 +313,15 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     balanced = bool(options.expect)
     # Votes are for rows of the seven, whatever the eight classes are that people chose.
     labels = EXPRESSIONS if options.classes else classifier.spec.labels
-    data = load_crops(options.data, options.split, classes=labels)
-    say_left_out(options.data, labels, options.split)
-    say_oblong(options.data, "In full pictures, --pipeline finds the faces first")
+    size = classifier.spec.input_px
+    data = load_crops(options.data, options.split, size_px=size, classes=labels)
+    _say_crops(options, labels)
     if options.classes:
         data = data.by_votes()
     fresh = None
     if options.train_data:
-        fresh = unseen(data, load_crops(options.train_data, "Training", classes=labels))
+        known = load_crops(options.train_data, "Training", size_px=size, classes=labels)
+        fresh = data.unseen(known)
     answers = answer_crops(classifier, data, views=options.views, balanced=balanced)
     return answers, summarize(
         answers,
@@ -324,6 +334,13 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     )
 
 
+def _say_crops(options: argparse.Namespace, labels: Sequence[str]) -> None:
+    """What of a set of crops is not examined, and what may make its figures look better."""
+    say_left_out(options.data, labels, options.split)
+    say_oblong(options.data, "In full pictures, --pipeline finds the faces first")
+    say_learned(options.data, options.split)
+
+
 def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     require_extra("train", "torch", "torchvision", "lightning_fabric")
     from mien.evaluate import Answers, LabelledFaces, summarize
@@ -331,9 +348,8 @@ def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     from mien.training.folds import cross_validate
 
     recipe = chosen_recipe(options)
-    rows, probs = cross_validate(
-        recipe, options.data, Path(options.out or "runs/folds") / recipe.name, note=say
-    )
+    out = Path(options.out or "runs/folds") / recipe.name
+    rows, probs = cross_validate(recipe, options.data, out, resume=options.resume, note=say)
     answers = Answers(**vars(LabelledFaces.of(rows)), probs=probs)
     split = f"ten folds by subject, {'fine-tuned' if recipe.init else 'from scratch'}"
     return answers, summarize(answers, fold_spec(recipe), data=name, split=split)

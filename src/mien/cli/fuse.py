@@ -7,7 +7,14 @@ import json
 from pathlib import Path
 
 from mien.cli.exits import GOOD, require_extra, say
-from mien.cli.options import add_data, add_json, add_model_out, add_seed, add_views
+from mien.cli.options import (
+    add_data,
+    add_json,
+    add_model_out,
+    add_seed,
+    add_views,
+    rows_to_calibrate,
+)
 from mien.errors import ConfigError
 
 
@@ -73,12 +80,15 @@ def _fuse(options: argparse.Namespace) -> int:
 
     if options.views < 1:
         raise ConfigError(f"--views: expected at least 1, got {options.views}")
-    labels = find_model(options.model[0]).spec().labels
+    specs = [find_model(model).spec() for model in options.model]
+    labels, size = specs[0].labels, max(spec.input_px for spec in specs)
+    training = load_crops(options.data, "Training", size_px=size, classes=labels)
+    watched = load_crops(options.data, "PublicTest", size_px=size, classes=labels)
     spec = fuse(
         options.model,
         options.method,
-        load_crops(options.data, "Training", classes=labels),
-        load_crops(options.data, "PublicTest", classes=labels),
+        training,
+        rows_to_calibrate(watched, training),
         Path(options.out),
         name=options.name,
         version=options.version,
@@ -86,8 +96,11 @@ def _fuse(options: argparse.Namespace) -> int:
         seed=options.seed,
         note=say,
     )
-    accuracy = spec.metrics["calibration_accuracy"]
-    say(f"{options.out}: {options.method} of {len(spec.members)}, PublicTest {accuracy:.2%}")
+    accuracy, n = (spec.metrics[f"calibration_{key}"] for key in ("accuracy", "n"))
+    say(
+        f"{options.out}: {options.method} of {len(spec.members)}, PublicTest, n = {n:,}: "
+        f"{accuracy:.2%}"
+    )
     return GOOD
 
 
@@ -97,18 +110,22 @@ def _quantize(options: argparse.Namespace) -> int:
     from mien.models import find_model
     from mien.training.quantize import quantize
 
-    labels = find_model(options.model).spec().labels
+    original = find_model(options.model).spec()
+    labels, size = original.labels, original.input_px
+    training = load_crops(options.data, "Training", size_px=size, classes=labels)
+    watched = load_crops(options.data, "PublicTest", size_px=size, classes=labels)
     spec = quantize(
         options.model,
-        load_crops(options.data, "Training", classes=labels),
-        load_crops(options.data, "PublicTest", classes=labels),
+        training,
+        rows_to_calibrate(watched, training),
         Path(options.out),
         name=options.name,
         note=say,
     )
     figures = spec.metrics
     say(
-        f"{options.out}: PublicTest {figures['calibration_accuracy']:.2%} "
+        f"{options.out}: PublicTest, n = {figures['calibration_n']:,}: "
+        f"{figures['calibration_accuracy']:.2%} "
         f"(was {figures['original_accuracy']:.2%}), same answer {figures['same_answers']:.1%}"
     )
     return GOOD
@@ -116,26 +133,30 @@ def _quantize(options: argparse.Namespace) -> int:
 
 def _calibrate(options: argparse.Namespace) -> int:
     require_extra("train", "torch", "onnx")
-    from mien.datasets import EVERY_SPLIT, load_crops, read_rows
+    from mien.datasets import EVERY_SPLIT, load_crops, read_rows, split_name
     from mien.models import find_model
     from mien.training.calibration import class_shares
     from mien.training.recalibrate import recalibrate
 
-    labels = find_model(options.model).spec().labels
+    original = find_model(options.model).spec()
+    labels, size = original.labels, original.input_px
     splits = {row.split for row in read_rows(options.data)}
     if not options.split and "Training" in splits and "PublicTest" not in splits:
         raise ConfigError(
             f"{options.data}: has rows to learn from and none of PublicTest. Say by --split which "
             f"the model has not learned from: {', '.join(sorted(splits))}"
         )
-    split = options.split or ("PublicTest" if "PublicTest" in splits else EVERY_SPLIT)
+    split = split_name(options.split or ("PublicTest" if "PublicTest" in splits else EVERY_SPLIT))
+    rows = load_crops(options.data, split, size_px=size, classes=labels)
     shares = None
     if split != "Training" and "Training" in splits:
-        training = load_crops(options.data, "Training", classes=labels)
+        training = load_crops(options.data, "Training", size_px=size, classes=labels)
         shares = class_shares(training.labels, len(labels))
+        if split != EVERY_SPLIT:  # which asks for those, too
+            rows = rows_to_calibrate(rows, training)
     spec = recalibrate(
         options.model,
-        load_crops(options.data, split, classes=labels),
+        rows,
         Path(options.out),
         name=options.name,
         version=options.version,

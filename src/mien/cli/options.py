@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from mien.cli.exits import say
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mien.datasets import FaceCrops
     from mien.training.recipe import Recipe
 
 Parser = argparse.ArgumentParser
@@ -70,15 +72,47 @@ def say_left_out(data: str, classes: Sequence[str], split: str = "all") -> None:
         say(f"mien: {data}: left out, as none of the classes {', '.join(classes)}: {names}")
 
 
-def say_oblong(data: str, advice: str) -> None:
-    """Say that pictures of `--data` are taken for face crops which do not look like such."""
+def say_learned(data: str, split: str) -> None:
+    """Say that rows of `--data` that are examined may be those that the model learned from."""
+    from mien.datasets import EVERY_SPLIT, read_rows
+
+    if split == EVERY_SPLIT and any(row.split == "Training" for row in read_rows(data)):
+        say(
+            f"mien: {data}: its Training rows count too. Of a model that has learned from them, "
+            "the figures are better than it is: choose others by --split PublicTest"
+        )
+
+
+def rows_to_calibrate(rows: FaceCrops, training: FaceCrops) -> FaceCrops:
+    """Those that do not stand among the training rows; says how many do.
+
+    Raises:
+        DatasetError: none is left.
+    """
+    fresh = rows.without(training)
+    if len(fresh) < len(rows):
+        say(
+            f"mien: calibrates on {len(fresh):,} of {len(rows):,} rows: the others stand, pixel "
+            "for pixel, among the Training rows"
+        )
+    return fresh
+
+
+def say_oblong(data: str, advice: str) -> bool:
+    """Say that pictures of `--data` are taken for face crops which do not look like such.
+
+    Returns:
+        Whether they do not.
+    """
     from mien.datasets import oblong
 
-    if size := oblong(data):
+    size = oblong(data)
+    if size:
         say(
             f"mien: {data}: pictures of {size[0]} x {size[1]} are taken for face crops, which are "
             f"about square. {advice}"
         )
+    return size is not None
 
 
 def add_seed(parser: Parser, about: str) -> None:
@@ -277,17 +311,31 @@ def add_init(parser: Parser, where: str = "") -> None:
 def chosen_recipe(options: argparse.Namespace) -> Recipe:
     """The recipe as `--set` and `--init` change it, with the network that it starts from.
 
+    With `--init` it may be left out, and then is the one for fine-tuning.
+
     Raises:
-        ConfigError: no such recipe, or a change that it does not know.
+        ConfigError: no such recipe, or a change that it does not know, or that the model to start
+            from decides.
         ModelError: no such model.
     """
     from mien.models import find_model
     from mien.training.recipe import load_recipe
 
     init = [f"init={options.init}"] if options.init else []
-    recipe = load_recipe(options.recipe, [*options.override, *init])
+    if not options.recipe and not init:
+        raise ConfigError("no recipe: give one, or by --init a model to go on from by `fine-tune`")
+    recipe = load_recipe(options.recipe or "fine-tune", [*options.override, *init])
     if not recipe.init:
         return recipe
     from mien.training.initial import of_the_same_network  # which loads torch
 
-    return of_the_same_network(recipe, find_model(recipe.init))
+    chosen = of_the_same_network(recipe, find_model(recipe.init))
+    for change in options.override:
+        key = change.partition("=")[0].strip()
+        theirs = attrgetter(key)(chosen)
+        if theirs != attrgetter(key)(recipe):
+            raise ConfigError(
+                f"--set {change}: {key} is that of the model to start from ({recipe.init}): "
+                f"{theirs}. Leave it out, or start from fresh weights"
+            )
+    return chosen

@@ -60,7 +60,9 @@ def _run(options: argparse.Namespace) -> int:
             builder.add_pictures(pictures, progress.update)
         say(f"{path}: {len(pictures):,} pictures")
     if options.crops:
-        builder.add_crops(load_crops(options.crops, "Training", classes=labels), recipe.crops)
+        size = classifier.spec.input_px
+        crops = load_crops(options.crops, "Training", size_px=size, classes=labels)
+        builder.add_crops(crops, recipe.crops)
     bank = builder.build()
     say(f"{len(bank.takes):,} takes, {len(bank.log_probs):,} crops")
     network, metrics = train_temporal(recipe, bank, labels.index("neutral"), say)

@@ -16,10 +16,11 @@ from mien.cli.options import (
     add_training,
     check_training,
     chosen_recipe,
+    rows_to_calibrate,
     say_left_out,
     say_oblong,
 )
-from mien.errors import DatasetError
+from mien.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from mien.datasets import FaceCrops
@@ -33,9 +34,10 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare both verbs."""
     train = verbs.add_parser("train", help="train a network from a recipe")
     add = train.add_argument
-    add("recipe", help="a TOML file, see recipes/")
-    add_data(train)
-    add("--out", required=True, metavar="DIR", help="folder for checkpoint and log")
+    about = "a TOML file, or the name of one that comes with mien; with --init: fine-tune"
+    add("recipe", nargs="?", help=about)
+    add_data(train, required=False)
+    add("--out", metavar="DIR", help="folder for checkpoint and log")
     add_changes(train, "fit.epochs=3")
     add_init(train)
     add("--resume", action="store_true", help="go on from the last checkpoint")
@@ -46,7 +48,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     export = verbs.add_parser("export", help="make a calibrated ONNX model of a checkpoint")
     add = export.add_argument
     add("checkpoint", help="a checkpoint, or the folder that `mien train` wrote it to")
-    add_data(export, "the same set: calibrates on the rows that were watched")
+    add_data(export, "the same set: calibrates on rows that were watched, and not learned from")
     add_model_out(export)
     add("--half", action="store_true", help="store weights in 16 bits, at half the size")
     export.set_defaults(run=_export)
@@ -54,6 +56,8 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     check_training(options)
+    if not options.dry_run and not (options.data and options.out):
+        raise ConfigError("--data and --out: each is needed, but for a --dry-run")
     require_extra("train", *_PACKAGES)
     recipe = chosen_recipe(options)  # before torch is loaded: what is wrong is said at once
 
@@ -79,6 +83,8 @@ def _train(options: argparse.Namespace) -> int:
     if leads:
         say_left_out(options.data, recipe.data.classes)
         say_oblong(options.data, "Of full pictures, `mien data crop` cuts the faces out")
+        if unknown := [n for i, n in enumerate(train.classes) if i not in train.labels]:
+            say(f"mien: {options.data}: no picture to learn from of {', '.join(unknown)}")
     note = say if leads else _keep_silent
     note(f"{summary}, on {fabric.world_size} x {fabric.device.type}, {options.precision} precision")
     out = Path(options.out)
@@ -121,6 +127,7 @@ def _rows(data: str, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
 
     return load_training(
         data,
+        size_px=recipe.data.input_px,
         classes=recipe.data.classes,
         holdout=recipe.data.holdout,
         seed=recipe.fit.seed,
@@ -165,7 +172,7 @@ def _export(options: argparse.Namespace) -> int:
     spec = export(
         recipe,
         network,
-        calibration,
+        rows_to_calibrate(calibration, train),
         Path(options.out),
         data_sha256=data_sha256,
         shares=class_shares(train.labels, len(train.classes), recipe.data.balance),

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from mien.datasets.rows import EVERY_SPLIT, FERPLUS_COLUMNS, NO_SPLIT, split_nam
 from mien.errors import ConfigError, DatasetError
 from mien.preprocess import resize_crop
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, Frame, UInt8Array
+
+#: Side of FER2013's crops. Smaller ones are enlarged to it, whatever a network wants.
+SMALLEST_PX: Final = 48
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,25 @@ class FaceCrops:
             self.classes,
         )
 
+    def unseen(self, training: FaceCrops) -> npt.NDArray[np.bool_]:
+        """`(N,)`: which rows do not stand, pixel for pixel, among the training rows."""
+        known = set(training.pixel_hashes())
+        return np.array([digest not in known for digest in self.pixel_hashes()])
+
+    def without(self, training: FaceCrops) -> FaceCrops:
+        """Those rows: of others, a network that has learned from them is too sure.
+
+        Raises:
+            DatasetError: all of them stand among the training rows.
+        """
+        fresh = self.unseen(training)
+        if not fresh.any():
+            raise DatasetError(
+                f"all {len(self):,} rows to calibrate on stand, pixel for pixel, among the "
+                "Training rows. Give others"
+            )
+        return self.select(fresh)
+
     def pixel_hashes(self) -> list[bytes]:
         """One digest per image: equal if and only if the pixels are identical."""
         return [pixel_hash(image) for image in self.images]
@@ -116,16 +139,17 @@ def load_crops(
     path: str | Path,
     split: str,
     *,
-    size_px: int = 48,
+    size_px: int = SMALLEST_PX,
     classes: Sequence[str] = EXPRESSIONS,
 ) -> FaceCrops:
-    """Read one split of a set of face crops, each brought to grey `size_px` x `size_px`.
+    """Read one split of a set of face crops, all brought to one size, in grey.
 
     Args:
         path: a file or folder in one of the layouts of `mien.datasets.layouts`.
         split: `Training`, `PublicTest`, `PrivateTest` (also `train`, `val`, `test`), `NO_SPLIT` for
             the rows that belong to none, or `EVERY_SPLIT` for all rows.
-        size_px: side of the crops.
+        size_px: side that a network wants. The crops have no fewer pixels, if the pictures have as
+            many, and at least `SMALLEST_PX`.
         classes: the classes to keep, in the order of their labels; rows of others are left out.
 
     Raises:
@@ -138,7 +162,7 @@ def load_crops(
     for row in read_rows(path):
         if split not in (EVERY_SPLIT, row.split) or row.expression not in index:
             continue
-        images.append(resize_crop(row.gray(), size_px))
+        images.append(shrink(row.gray(), size_px))
         labels.append(index[row.expression])
         names.append(row.name)
         groups.append(row.group)
@@ -153,7 +177,7 @@ def load_crops(
             "`mien data info` shows what there is"
         )
     return FaceCrops(
-        np.stack(images),
+        stack(images),
         np.array(labels, np.int64),
         np.array(votes, np.uint8) if len(votes) == len(images) else None,
         tuple(names),
@@ -162,9 +186,22 @@ def load_crops(
     )
 
 
+def shrink(image: UInt8Array, size_px: int) -> UInt8Array:
+    """A grey picture `(H, W)` as it is, or if it is larger than need be, square and that large."""
+    size_px = max(size_px, SMALLEST_PX)
+    return image if max(image.shape) <= size_px else resize_crop(image, size_px)
+
+
+def stack(images: Sequence[UInt8Array]) -> UInt8Array:
+    """Grey pictures as squares `(N, S, S)`: S is the largest one's side, at least `SMALLEST_PX`."""
+    side = max(SMALLEST_PX, *(max(image.shape) for image in images))
+    return np.stack([resize_crop(image, side) for image in images])
+
+
 def load_training(
     path: str | Path,
     *,
+    size_px: int = SMALLEST_PX,
     classes: Sequence[str] = EXPRESSIONS,
     holdout: float = 0.2,
     seed: int = 0,
@@ -174,22 +211,24 @@ def load_training(
     A set's own Training and PublicTest rows where it has them. Without Training rows, those that
     belong to no split are learned from; rows of PrivateTest never are, nor are they watched
     (RAF-DB's test rows). Without PublicTest rows, some are held out: whole subjects where they are
-    known, else a share of every class.
+    known, such that every class is left something to learn from, else a share of every class.
 
     Args:
         path: a file or folder in one of the layouts of `mien.datasets.layouts`.
+        size_px: side that a network wants, as of `load_crops`.
         classes: the classes to keep.
         holdout: share of the rows to hold out, between 0 and 1.
         seed: which rows.
 
     Raises:
         ConfigError: another holdout, where the set has no split of its own.
-        DatasetError: no such set, or nothing to learn from.
+        DatasetError: no such set, or nothing to learn from: at all, or of a class that is held out.
     """
     splits = {row.split for row in read_rows(path)}
-    rows = load_crops(path, "Training" if "Training" in splits else NO_SPLIT, classes=classes)
+    own = "Training" if "Training" in splits else NO_SPLIT
+    rows = load_crops(path, own, size_px=size_px, classes=classes)
     if "PublicTest" in splits:
-        return rows, load_crops(path, "PublicTest", classes=classes)
+        return rows, load_crops(path, "PublicTest", size_px=size_px, classes=classes)
     if not 0 < holdout < 1:
         raise ConfigError(
             f"data.holdout: expected a share between 0 and 1, found {holdout}: {path} has no rows "
@@ -197,7 +236,10 @@ def load_training(
         )
     if all(rows.groups) and len(set(rows.groups)) > 1:
         folds = min(len(set(rows.groups)), max(2, round(1 / holdout)))
-        held = subject_folds(rows.groups, folds, seed=seed) == 0
+        fold_of = subject_folds(rows.groups, folds, seed=seed)
+        there = set(rows.labels)
+        whole = (f for f in range(folds) if set(rows.labels[fold_of != f]) == there)
+        held = fold_of == next(whole, 0)
     else:
         rank = np.zeros(len(rows))
         order = np.random.default_rng(seed).permutation(len(rows))
@@ -207,7 +249,21 @@ def load_training(
         held = rank < holdout
     if held.all() or not held.any():
         raise DatasetError(f"{path}: {len(rows)} pictures are too few to learn from and to watch")
-    return rows.select(~held), rows.select(held)
+    learned, watched = rows.select(~held), rows.select(held)
+    _require_lessons(path, learned, watched)
+    return learned, watched
+
+
+def _require_lessons(path: str | Path, learned: FaceCrops, watched: FaceCrops) -> None:
+    """Refuse to watch a class of which nothing is learned."""
+    for label in sorted(set(watched.labels) - set(learned.labels)):
+        mine = np.nonzero(watched.labels == label)[0]
+        whom = sorted({watched.groups[i] for i in mine} - {""})
+        why = f" All show {', '.join(whom[:3])}, by their file names." if whom else ""
+        raise DatasetError(
+            f"{path}: of {learned.classes[label]}, {len(mine):,} to watch and none to learn from."
+            f"{why} Folders train and val above the classes say which is which"
+        )
 
 
 def subject_folds(groups: Sequence[str], folds: int, *, seed: int = 0) -> npt.NDArray[np.int64]:

@@ -7,8 +7,9 @@ CK+               folders cohn-kanade-images and Emotion: the apex frame of ever
 RAF-DB            list_patition_label.txt (its own spelling) and Image/aligned or original
 AffectNet         train_set and val_set with annotations/*_exp.npy
 KDEF              files named AF01ANS.JPG: session, person, expression, angle
-<class>/<file>    a folder per class, at any depth; train, val, test above it name the split,
-                  as do file names that start with Training_, PublicTest_, PrivateTest_
+<class>/<file>    a folder per class, at any depth; the nearest folder above it that is called
+                  train, val or test names the split (also KDEF's), as do file names that start
+                  with Training_, PublicTest_, PrivateTest_
                   (CK+48 and other re-packed sets have this layout)
 """
 
@@ -26,6 +27,7 @@ from mien.adapters import AFFECTNET_EXPRESSIONS, RAFDB_EXPRESSIONS
 from mien.datasets.rows import (
     CLASS_ALIASES,
     FERPLUS_COLUMNS,
+    HEAD_VIEWS,
     NO_SPLIT,
     SPLITS,
     Row,
@@ -33,7 +35,7 @@ from mien.datasets.rows import (
     split_name,
 )
 from mien.errors import DatasetError
-from mien.types import EXPRESSIONS, PICTURE_SUFFIXES
+from mien.types import EXPRESSIONS, PICTURE_SUFFIXES, UInt8Array
 
 _FERPLUS_FILE: Final = "fer2013new.csv"
 _FERPLUS_HEADER: Final = (
@@ -51,22 +53,33 @@ _KDEF: Final = {
     "AF": "fear", "AN": "angry", "DI": "disgust", "HA": "happy", "NE": "neutral", "SA": "sad",
     "SU": "surprise",
 }  # fmt: skip
+_KDEF_VIEWS: Final = dict(zip(("S", "HL", "HR", "FL", "FR"), HEAD_VIEWS, strict=True))
 
 _KDEF_NAME: Final = re.compile(r"[AB]([FM]\d\d)(AF|AN|DI|HA|NE|SA|SU)(S|HL|HR|FL|FR)", re.I)
 #: File names that say whom they show: CK+48's S010_004_00000017, and 12_3, of the person, or of one
-#: sitting of a person (a copy of KDEF), with number 12.
-_GROUP_NAMES: Final = re.compile(r"(S\d{3})_\d{3}_\d+|(\d+)_\d+")
+#: sitting of a person (a copy of KDEF), with number 12. Longer numbers are dates and times of
+#: cameras (20240105_120000).
+_GROUP_NAMES: Final = re.compile(r"(S\d{3})_\d{3}_\d+|(\d{1,5})_\d{1,5}")
 
 
-def read_rows(path: str | Path) -> Iterator[Row]:
+def read_rows(path: str | Path, *, broken: bool = False) -> Iterator[Row]:
     """The rows of a data set, in its own order; pictures are not decoded yet.
 
     Args:
         path: a file or folder in one of the layouts above.
+        broken: whether to go on past a row that is wrong: it comes with the error as its picture,
+            and with `?` as its class where that is what is wrong.
 
     Raises:
         DatasetError: no such file, no layout that we know, or a broken one.
     """
+    for row in _rows(path):
+        if isinstance(row.picture, DatasetError) and not broken:
+            raise row.picture
+        yield row
+
+
+def _rows(path: str | Path) -> Iterator[Row]:
     path = Path(path)
     if not path.exists():
         raise DatasetError(f"{path}: no such file or folder. Give the path of a data set")
@@ -122,9 +135,7 @@ def _fer2013_parquet(path: Path) -> Iterator[Row]:
                 number += 1
                 name = f"{path.name}:{number}"
                 ballot = tuple(row[column] or 0 for column in votes) or None
-                yield Row(
-                    name, _fer2013(row["emotion"], name), row["png"], row["usage"], "", ballot
-                )
+                yield _fer2013(row["emotion"], name, row["png"], row["usage"], ballot)
 
 
 def _fer2013_csv(path: Path) -> Iterator[Row]:
@@ -138,13 +149,15 @@ def _fer2013_csv(path: Path) -> Iterator[Row]:
             )
         for number, row in enumerate(reader, 1):
             name = f"{path.name}:{number}"
+            usage = (row[header["Usage"]] or NO_SPLIT).strip()
             try:
                 pixels = np.array(row[header["pixels"]].split(), np.uint8)
                 side = int(np.sqrt(len(pixels)))
                 image = pixels.reshape(side, side)
                 label = int(row[header["emotion"]])
             except (AttributeError, TypeError, ValueError, OverflowError) as error:
-                raise DatasetError(f"{name}: not a square grey picture ({error})") from error
+                yield _broken(name, f"not a square grey picture ({error})", split=usage)
+                continue
             ballot = None
             if ballots is not None:
                 if number > len(ballots):
@@ -153,8 +166,7 @@ def _fer2013_csv(path: Path) -> Iterator[Row]:
                         f"{path.name}, which it must follow row by row"
                     )
                 ballot = ballots[number - 1]
-            usage = row[header["Usage"]].strip()
-            yield Row(name, _fer2013(label, name), image, usage, "", ballot)
+            yield _fer2013(label, name, image, usage, ballot)
 
 
 def _ferplus_votes(path: Path) -> list[tuple[int, ...]] | None:
@@ -169,10 +181,20 @@ def _ferplus_votes(path: Path) -> list[tuple[int, ...]] | None:
         return [tuple(int(row[name] or 0) for name in _FERPLUS_HEADER) for row in reader]
 
 
-def _fer2013(label: int, name: str) -> str:
+def _fer2013(
+    label: int,
+    name: str,
+    picture: bytes | UInt8Array,
+    usage: str,
+    ballot: tuple[int, ...] | None,
+) -> Row:
     if not 0 <= label < len(EXPRESSIONS):
-        raise DatasetError(f"{name}: expected a label from 0 to 6, found {label}")
-    return EXPRESSIONS[label]
+        return _broken(name, f"expected a label from 0 to 6, found {label}", split=usage)
+    return Row(name, EXPRESSIONS[label], picture, usage, "", ballot)
+
+
+def _broken(name: str, words: str, expression: str = "?", split: str = NO_SPLIT) -> Row:
+    return Row(name, expression, DatasetError(f"{name}: {words}"), split)
 
 
 # --- sets with a layout of their own ---------------------------------------------------------
@@ -184,14 +206,18 @@ def _ckplus(path: Path) -> Iterator[Row]:
         try:
             expression = _CKPLUS[int(float(label_file.read_text(encoding="utf-8")))]
         except (ValueError, KeyError) as error:
-            raise DatasetError(f"{label_file}: expected a class from 1 to 7 ({error})") from error
+            yield _broken(str(label_file), f"expected a class from 1 to 7 ({error})")
+            continue
         within = label_file.relative_to(path / "Emotion").parent
         frame = label_file.name.removesuffix("_emotion.txt")
         folder = path / "cohn-kanade-images" / within
         files = (folder / f"{frame}{suffix}" for suffix in PICTURE_SUFFIXES)
         file = next((file for file in files if file.is_file()), None)
         if file is None:
-            raise DatasetError(f"{folder}: lacks the frame {frame}, labelled {expression}")
+            yield _broken(
+                str(folder), f"lacks the frame {frame}, labelled {expression}", expression
+            )
+            continue
         yield Row(str(file), expression, file, group=frame.split("_")[0])
 
 
@@ -205,10 +231,10 @@ def _rafdb(listing: Path) -> Iterator[Row]:
         try:
             name, code = line.split()
             expression = _RAFDB[int(code)]
-        except (ValueError, KeyError) as error:
-            raise DatasetError(
-                f"{listing}:{number}: expected a file name and a class from 1 to 7, found {line!r}"
-            ) from error
+        except (ValueError, KeyError):
+            words = f"expected a file name and a class from 1 to 7, found {line!r}"
+            yield _broken(f"{listing}:{number}", words)
+            continue
         file = folder / (name.replace(".jpg", "_aligned.jpg") if aligned else name)
         yield Row(str(file), expression, file, split_name(name.split("_")[0]))
 
@@ -233,11 +259,14 @@ def _class_folders(path: Path) -> Iterator[Row]:
             continue
         kdef = _KDEF_NAME.fullmatch(file.stem)
         if kdef:
-            row = Row(str(file), _KDEF[kdef[2].upper()], file, group=kdef[1].upper())
+            person, expression, view = (part.upper() for part in kdef.groups())
+            split = _split(file, path)
+            row = Row(str(file), _KDEF[expression], file, split, person, view=_KDEF_VIEWS[view])
         elif file.parent == path and path.name.lower() not in CLASS_ALIASES:
             continue  # a picture beside the folders has no class
         else:
-            row = Row(str(file), class_name(file.parent.name), file, _split(file), _group(file))
+            split = _split(file, path)
+            row = Row(str(file), class_name(file.parent.name), file, split, _group(file))
         empty = False
         yield row
     if empty:
@@ -247,13 +276,13 @@ def _class_folders(path: Path) -> Iterator[Row]:
         )
 
 
-def _split(file: Path) -> str:
-    """What the file's name says (`PublicTest_12.jpg`), or a folder above its class."""
+def _split(file: Path, root: Path) -> str:
+    """What the file's name says (`PublicTest_12.jpg`), or the nearest folder below the root."""
     for name in SPLITS:
         if file.name.startswith(f"{name}_"):
             return name
-    above = split_name(file.parent.parent.name)
-    return above if above in SPLITS else NO_SPLIT
+    folders = map(split_name, reversed(file.relative_to(root).parts[:-1]))
+    return next((name for name in folders if name in SPLITS), NO_SPLIT)
 
 
 def _group(file: Path) -> str:

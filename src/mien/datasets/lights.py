@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from mien.datasets.crops import SMALLEST_PX
 from mien.datasets.rows import Row
 from mien.preprocess import resize_crop
 from mien.types import PICTURE_SUFFIXES, UInt8Array
@@ -45,12 +46,15 @@ def shows_lights(path: str | Path) -> bool:
     return Path(path).is_dir() and any(True for _ in _files(Path(path)))
 
 
-def load_lights(path: str | Path, *, size_px: int = 48) -> LitFaces:
+def load_lights(path: str | Path, *, size_px: int = SMALLEST_PX) -> LitFaces:
     """Read such a folder. The crops are tight and not square; they are brought to a square.
+
+    Its side is the one that is asked for, at least `SMALLEST_PX`.
 
     Raises:
         DatasetError: a picture cannot be read.
     """
+    size_px = max(size_px, SMALLEST_PX)
     images, people, angles = [], [], []
     for file, name in _files(Path(path)):
         across, up = np.deg2rad([float(name[2]), float(name[3])])

@@ -33,11 +33,15 @@ _OBLONG: Final = 1.25  # no crop is longer than so many times its shorter side
 
 @dataclass(frozen=True)
 class LabelledPicture:
-    """A full picture that shows one face, its class, and a group (subject or session)."""
+    """A full picture that shows one face, its class, and a group (subject or session).
+
+    `view` is one of `HEAD_VIEWS`, or empty where the set does not say.
+    """
 
     path: Path
     label: int
     group: str
+    view: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def load_pictures(path: str | Path) -> list[LabelledPicture]:
     if not Path(path).is_dir():
         raise DatasetError(f"{path}: no such folder. Give the folder of a data set")
     pictures = [
-        LabelledPicture(row.picture, EXPRESSIONS.index(row.expression), row.group)
+        LabelledPicture(row.picture, EXPRESSIONS.index(row.expression), row.group, row.view)
         for row in read_rows(path)
         if isinstance(row.picture, Path) and row.expression in EXPRESSIONS
     ]
@@ -96,7 +100,7 @@ def oblong(path: str | Path) -> tuple[int, int] | None:
         DatasetError: as of `load_crops`.
     """
     sizes = []
-    for row in islice(read_rows(path), _LOOKED_AT):
+    for row in islice(read_rows(path, broken=True), _LOOKED_AT):
         if isinstance(row.picture, Path):
             bad = (OSError, ValueError, Image.DecompressionBombError)
             with suppress(*bad), warnings.catch_warnings():

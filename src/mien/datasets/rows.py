@@ -51,6 +51,9 @@ CLASS_ALIASES: Final = {
     "contemptuous": "contempt",
 }
 
+#: From where a picture shows its face, where its data set says so.
+HEAD_VIEWS: Final = ("front", "half left", "half right", "full left", "full right")
+
 _SPLIT_ALIASES: Final = {
     "training": "Training",
     "train": "Training",
@@ -80,18 +83,21 @@ class Row:
     Attributes:
         name: what messages call it: a file, or a file and a row's number.
         expression: the class, in our spelling.
-        picture: the file, its encoded bytes, or the decoded grey picture `uint8 (H, W)`.
+        picture: the file, its encoded bytes, the decoded grey picture `uint8 (H, W)`, or why the
+            set does not have it.
         split: one of `SPLITS`, or `NO_SPLIT` where the data set knows none.
         group: the person or session it shows; empty when unknown. Folds must not cut through it.
         votes: FER+ votes in the order of `FERPLUS_COLUMNS`, or None.
+        view: one of `HEAD_VIEWS`; empty when unknown.
     """
 
     name: str
     expression: str
-    picture: Path | bytes | UInt8Array
+    picture: Path | bytes | UInt8Array | DatasetError
     split: str = NO_SPLIT
     group: str = ""
     votes: tuple[int, ...] | None = None
+    view: str = ""
 
     def gray(self) -> UInt8Array:
         """The picture in grey, `uint8 (H, W)`.
@@ -99,6 +105,8 @@ class Row:
         Raises:
             DatasetError: it cannot be read or decoded.
         """
+        if isinstance(self.picture, DatasetError):
+            raise self.picture
         if isinstance(self.picture, np.ndarray):
             return to_gray(self.picture)
         file = io.BytesIO(self.picture) if isinstance(self.picture, bytes) else self.picture

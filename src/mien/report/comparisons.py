@@ -1,11 +1,11 @@
 """What can be set side by side: moments, groups, sessions, an audience, as sections. Imports the
-siblings `charts`, `contrasts`, `findings`, `material`, `page`, `recording`, `sections`,
-`statistics` and `words`.
+siblings `charts`, `contrasts`, `findings`, `material`, `page`, `reactions`, `recording`,
+`sections`, `statistics` and `words`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import ceil, isnan
 from typing import Final
 
@@ -24,17 +24,13 @@ from mien.report.charts import (
     time_axis,
 )
 from mien.report.contrasts import (
-    AFTER_S,
     ENOUGH_S,
     ENOUGH_SHARE,
     Audience,
     Difference,
-    Reaction,
     Session,
     audience,
     differences,
-    occurrences,
-    reactions,
     sessions,
     trends,
 )
@@ -44,12 +40,13 @@ from mien.report.material import (
     Material,
     counted,
     interval,
-    listed,
     number,
     percent,
     points,
+    units,
 )
 from mien.report.page import Html, folded, quiet, section, table, tag, with_ends
+from mien.report.reactions import AFTER_S, Reaction, reactions
 from mien.report.recording import OFFSETS_S, STEP_S
 from mien.report.sections import POINTS, meaning
 from mien.report.statistics import Estimate
@@ -57,6 +54,8 @@ from mien.report.statistics import Estimate
 _FEW: Final = 10  # units in a group below which its intervals are rough
 _CROWD: Final = 5  # people below which a mean may point at one of them
 _LABELS: Final = 12  # markers' labels with a chart
+_SILENT: Final = 20  # and such as say nothing
+_PEOPLE: Final = 12  # with a trend of their own on the page
 _MINUS: Final = "\u2212"
 _PERCENT: Final = ("100%", "50%", "0")
 
@@ -68,16 +67,18 @@ def responses(material: Material) -> Iterator[Html]:
         if "reactions" in material.view.asks_for:
             yield section("reactions", heading, tag("p", words.NO_MARKERS))
         return
-    expected = occurrences(material.videos, material.markers)
-    found = reactions(material.recordings, expected)
+    everything = reactions(material.recordings, material.markers, material.members)
+    found = [reaction for reaction in everything if reaction.n]
+    silent = [reaction for reaction in everything if not reaction.n]
     content: list[Html] = [quiet(words.REACTIONS)]
     for reaction in found[:_LABELS]:
         content += _reaction(material, reaction)
-    seen = {reaction.label for reaction in found}
-    silent = [label for label in dict.fromkeys(expected) if label not in seen]
-    elsewhere = len({marker.label for marker in material.markers} - set(expected))
+    elsewhere = len({marker.label for marker in material.markers}) - len(everything)
     if silent:
-        content.append(tag("p", f"No face was seen around: {listed(silent[:20])}."))
+        lines = (tag("li", f"{r.label}: {_missed(r.missed)}.") for r in silent[:_SILENT])
+        content += [tag("p", "Moments that say nothing here:"), tag("ul", *lines)]
+    if len(silent) > _SILENT:
+        content.append(tag("p", f"And {counted(len(silent) - _SILENT, 'more label')}."))
     if elsewhere:
         labels = counted(elsewhere, "label")
         content.append(tag("p", f"The markers hold {labels} of recordings that are not here."))
@@ -116,15 +117,29 @@ def _reaction(material: Material, reaction: Reaction) -> Iterator[Html]:
 
 
 def _reaction_notes(material: Material, reaction: Reaction) -> Iterator[str]:
-    yield f"Mean of {counted(reaction.n, reaction.unit.removesuffix('s'), reaction.unit)}."
+    yield f"Mean of {units(reaction.averaged, reaction.unit)}."
+    if reaction.unit == "faces":
+        yield words.ONE_AUDIENCE
+    if reaction.averaged > reaction.n:
+        yield words.RETURNED.format(n=reaction.n)
     if reaction.missed:
-        yield f"Around {counted(reaction.missed, 'more occurrence')} no face was seen."
+        yield f"Left out: {_missed(reaction.missed)}."
     if reaction.n == 1:
         yield "One alone cannot have an interval."
     elif reaction.n < _FEW:
         yield "So few say little about others."
-    if reaction.n < _CROWD and material.view.anonymous:
+    crowd = 1 if reaction.unit == "occurrences" else reaction.n
+    if crowd < _CROWD and material.view.anonymous:
         yield f"A mean of fewer than {_CROWD} may describe a single person."
+
+
+def _missed(missed: Mapping[str, int]) -> str:
+    """How many occurrences, and why."""
+    return ", ".join(
+        f"{counted(missed[why], 'occurrence')} {said}"
+        for why, said in words.MISSED.items()
+        if why in missed
+    )
 
 
 def groups(material: Material) -> Iterator[Html]:
@@ -180,6 +195,7 @@ def over_sessions(material: Material) -> Iterator[Html]:
     if not material.over_time:
         return  # several tables are no course of time by themselves
     slopes = trends(found, material.labels)
+    named = any(slopes)
     good = sum(session.enough for session in found)
     content: list[Html] = [
         tag(
@@ -192,22 +208,33 @@ def over_sessions(material: Material) -> Iterator[Html]:
     ]
     if not any(member.day for member in material.members):
         content.append(quiet("Days are those on which the tables were last changed."))
-    for name in summed(material.labels):
-        heading = f"{name.capitalize()} ({meaning(name, material.labels)})"
-        content += _course(heading, found, name, slopes[name], good)
-    content.append(_session_table(material, found))
+    content.append(quiet(words.EACH_PERSON if named else words.ONE_PERSON))
+    for person, of_sums in list(slopes.items())[:_PEOPLE]:
+        own = [session for session in found if session.person == person]
+        if len(own) < 2:
+            content.append(tag("p", f"{person} has one session, and so no trend."))
+            continue
+        for name, slope in of_sums.items():
+            heading = f"{name.capitalize()} ({meaning(name, material.labels)})"
+            content += _course(f"{person}: {heading}" if named else heading, own, name, slope)
+    unnamed = sum(not session.person for session in found) if named else 0
+    if unnamed:
+        content.append(tag("p", f"Of {counted(unnamed, 'session')} nobody says whose: no trend."))
+    if len(slopes) > _PEOPLE:
+        more = counted(len(slopes) - _PEOPLE, "more person", "more people")
+        content.append(tag("p", f"{more} without a chart here."))
+    content.append(_session_table(material, found, named=named))
     yield section("trends", "From session to session", *content)
 
 
-def _course(
-    heading: str, found: list[Session], name: str, slope: Estimate, good: int
-) -> Iterator[Html]:
+def _course(heading: str, found: list[Session], name: str, slope: Estimate) -> Iterator[Html]:
     days = [session.day.toordinal() for session in found]
     places = [(day - days[0]) / max(days[-1] - days[0], 1) for day in days]
     estimates = [None if s.shares is None else s.shares.of(name) for s in found]
     if isnan(slope.value):
         said = "Too few sessions on different days for a trend."
     else:
+        good = sum(session.enough for session in found)
         said = f"Trend over {good} sessions: {points(slope)} percentage points a week."
         if isnan(slope.low):
             said += " Fewer than five give no interval: this may be chance."
@@ -221,7 +248,7 @@ def _course(
     yield tag("figure", plot(chart, _PERCENT, axis(ticks)), tag("figcaption", said))
 
 
-def _session_table(material: Material, found: list[Session]) -> Html:
+def _session_table(material: Material, found: list[Session], *, named: bool) -> Html:
     names = tuple(summed(material.labels))
     rows = []
     for session in found:
@@ -231,8 +258,9 @@ def _session_table(material: Material, found: list[Session]) -> Html:
             cells = [with_ends(percent(e.value), interval(e, bare=True)) for e in of]
         state = "yes" if session.enough else "too little" if session.shares else "no face"
         read = f"{clock(session.sure_s)} of {clock(session.recorded_s)}"
-        rows.append((session.day.isoformat(), session.name, read, state, *cells))
-    heads = ("day", "table", "read surely", "enough", *names)
+        whose = (session.person or NOTHING,) if named else ()
+        rows.append((session.day.isoformat(), session.name, *whose, read, state, *cells))
+    heads = ("day", "table", *(("person",) if named else ()), "read surely", "enough", *names)
     return table(heads, rows, caption="Sessions; in brackets 95% intervals", class_="names")
 
 

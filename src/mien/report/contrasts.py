@@ -1,5 +1,5 @@
-"""What can be set side by side: moments, groups, sessions, an audience. Imports numpy, from mien
-companions, and the siblings `findings`, `recording` and `statistics`.
+"""What can be set side by side: groups, sessions, an audience. Imports numpy, from mien companions,
+and the siblings `findings`, `recording` and `statistics`.
 """
 
 from __future__ import annotations
@@ -12,97 +12,15 @@ from typing import Final
 
 import numpy as np
 
-from mien.companions import Marker, Member
+from mien.companions import Member
 from mien.report.findings import NEUTRAL, Shares, Unit, member_of, overall, summed
-from mien.report.recording import OFFSETS_S, FloatArray, Recording, span_at, together
-from mien.report.statistics import Estimate, group_difference, mean_interval, trend
+from mien.report.recording import FloatArray, Recording, span_at, together
+from mien.report.statistics import Estimate, group_difference, trend
 
-AFTER_S: Final = (0.5, 3.0)  # after a marker, where a response is summed up
 ENOUGH_S: Final = 30.0  # of sure answers, below which a session says too little for a trend
 ENOUGH_SHARE: Final = 0.25  # and the share of the time that must have had a sure answer
 _MOMENT_APART_S: Final = 5.0  # two best moments
 _MOMENTS: Final = 10
-
-
-@dataclass(frozen=True)
-class Reaction:
-    """What faces showed around the markers of one label, against the second before.
-
-    Attributes:
-        label: of the markers.
-        curves: `(3, T, K)` mean change of each probability, and the ends of its interval.
-        changes: of each class, mean over `AFTER_S`.
-        n: how many units were averaged.
-        unit: "recordings", or "occurrences" of the marker within one.
-        missed: occurrences around which no face was seen.
-    """
-
-    label: str
-    curves: FloatArray
-    changes: tuple[Estimate, ...]
-    n: int
-    unit: str
-    missed: int
-
-
-def occurrences(videos: Sequence[Recording], markers: Sequence[Marker]) -> list[str]:
-    """The label of every marker, once for each recording that it concerns."""
-    return [m.label for m in markers for video in videos if m.concerns(video.source)]
-
-
-def reactions(recordings: Sequence[Recording], expected: Sequence[str]) -> list[Reaction]:
-    """One a marker's label, in the order given. `expected` names a label once per occurrence."""
-    found = []
-    for label in dict.fromkeys(expected):
-        by_recording = []
-        for recording in recordings:
-            changes = [
-                change
-                for response in recording.responses
-                if response.label == label
-                and (change := _change(response.seen_s, response.probs_s)) is not None
-            ]
-            if changes:
-                by_recording.append(np.stack(changes))
-        seen = sum(map(len, by_recording))
-        if not by_recording:
-            continue
-        if len(by_recording) == 1:
-            units, unit = by_recording[0], "occurrences"
-        else:
-            units, unit = np.stack([_mean(parts) for parts in by_recording]), "recordings"
-        found.append(_reaction(label, units, unit, max(0, expected.count(label) - seen)))
-    return found
-
-
-def _mean(rows: FloatArray) -> FloatArray:
-    """Mean over the first axis of what is known; NaN where nothing is."""
-    known = ~np.isnan(rows)
-    sums = np.where(known, rows, 0).sum(0)
-    return np.asarray(np.where(known.any(0), sums / np.maximum(known.sum(0), 1), np.nan))
-
-
-def _change(seen_s: FloatArray, probs_s: FloatArray) -> FloatArray | None:
-    """Probabilities `(T, K)` minus their mean in the second before; None without a base."""
-    before = OFFSETS_S < -1e-9
-    base_s = seen_s[before].sum()
-    if base_s <= 0 or seen_s[~before].sum() <= 0:
-        return None
-    base = probs_s[before].sum(0) / base_s
-    values = probs_s / np.where(seen_s > 0, seen_s, np.nan)[:, None]
-    return np.asarray(values - base)
-
-
-def _reaction(label: str, units: FloatArray, unit: str, missed: int) -> Reaction:
-    estimates = [
-        [mean_interval(column[~np.isnan(column)]) for column in units[:, t].T]
-        for t in range(units.shape[1])
-    ]
-    curves = np.array([[[e.value, e.low, e.high] for e in row] for row in estimates])
-    after = (AFTER_S[0] - 1e-9 <= OFFSETS_S) & (AFTER_S[1] - 1e-9 > OFFSETS_S)
-    means = np.stack([_mean(unit_rows[after]) for unit_rows in units])
-    changes = tuple(mean_interval(column[~np.isnan(column)]) for column in means.T)
-    return Reaction(label, curves.transpose(2, 0, 1), changes, len(units), unit, missed)
 
 
 @dataclass(frozen=True)
@@ -144,10 +62,11 @@ def differences(units: Sequence[Unit], labels: Sequence[str]) -> list[Difference
 
 @dataclass(frozen=True)
 class Session:
-    """One table as one day's recording.
+    """What one table holds of one person, as one day's recording.
 
     Attributes:
         name: of the table.
+        person: who was filmed; empty where nobody says.
         day: when it was.
         shares: None where no face was seen.
         recorded_s, face_s, sure_s: how long it was, how long a face was in sight, and was read.
@@ -155,6 +74,7 @@ class Session:
     """
 
     name: str
+    person: str
     day: date
     shares: Shares | None
     recorded_s: float
@@ -166,15 +86,15 @@ class Session:
 def sessions(
     recordings: Sequence[Recording], labels: Sequence[str], members: Sequence[Member]
 ) -> list[Session]:
-    """One a table, in order of time: by the date that the groups say, or the file's.
+    """One a table and person, in order of time: by the date that the groups say, or the file's.
 
     Those of one day stay in their order.
     """
-    by_table: dict[str, list[Recording]] = defaultdict(list)
+    tables: dict[tuple[str, str], list[Recording]] = defaultdict(list)
     for recording in recordings:
-        by_table[str(recording.table)].append(recording)
+        tables[str(recording.table), member_of(recording, members).person].append(recording)
     found = []
-    for parts in by_table.values():
+    for (_, person), parts in tables.items():
         day = next((m.day for part in parts if (m := member_of(part, members)).day), None)
         table = parts[0].table
         if day is None:
@@ -184,12 +104,22 @@ def sessions(
         sure_s = face_s - sum(part.quality.uncertain_s for part in parts)
         enough = sure_s >= ENOUGH_S and sure_s >= ENOUGH_SHARE * recorded_s
         shares = overall(parts, labels, [])
-        found.append(Session(table.name, day, shares, recorded_s, face_s, sure_s, enough))
+        name = parts[0].table_name
+        found.append(Session(name, person, day, shares, recorded_s, face_s, sure_s, enough))
     return sorted(found, key=lambda session: session.day)
 
 
-def trends(found: Sequence[Session], labels: Sequence[str]) -> dict[str, Estimate]:
-    """Change in a week of each sum of classes, over the sessions with enough in them."""
+def trends(found: Sequence[Session], labels: Sequence[str]) -> dict[str, dict[str, Estimate]]:
+    """For each person, change in a week of each sum of classes, over sessions with enough in them.
+
+    Where nobody is named, all sessions are taken for those of one person, called "". Where somebody
+    is, sessions of nobody named enter no trend.
+    """
+    people = {session.person: None for session in found if session.person} or {"": None}
+    return {person: _trends([s for s in found if s.person == person], labels) for person in people}
+
+
+def _trends(found: Sequence[Session], labels: Sequence[str]) -> dict[str, Estimate]:
     good = [session for session in found if session.enough and session.shares is not None]
     days = np.array([session.day.toordinal() for session in good], np.float64)
     values = {

@@ -1,5 +1,5 @@
 """What a page's charts and tables are drawn from, as numbers: `figures_of`. Imports numpy, and the
-siblings `contrasts`, `findings`, `material`, `recording` and `statistics`.
+siblings `contrasts`, `findings`, `material`, `reactions`, `recording` and `statistics`.
 
 Nothing is computed here: every figure comes from the functions that the sections of the page call.
 docs/reports.md says what each of them means.
@@ -15,17 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mien.report.contrasts import (
-    AFTER_S,
-    Difference,
-    Reaction,
-    Session,
-    differences,
-    occurrences,
-    reactions,
-    sessions,
-    trends,
-)
+from mien.report.contrasts import Difference, Session, differences, sessions, trends
 from mien.report.findings import (
     Shares,
     changes_per_minute,
@@ -36,6 +26,7 @@ from mien.report.findings import (
     units_of,
 )
 from mien.report.material import Material
+from mien.report.reactions import AFTER_S, Reaction, reactions
 from mien.report.recording import OFFSETS_S, Recording, Track, together
 from mien.report.statistics import Estimate
 
@@ -53,16 +44,18 @@ def figures_of(material: Material) -> dict[str, Any]:
     tracks = [track for video in material.videos for track in video.tracks]
     units = units_of(material.recordings, labels, members)
     found = sessions(material.recordings, labels, members) if material.over_time else []
-    moments = reactions(material.recordings, occurrences(material.videos, material.markers))
+    slopes = trends(found, labels) if len(found) > 1 else {}
+    moments = reactions(material.recordings, material.markers, members)
     figures = {
         "schema": FIGURES_SCHEMA,
         "labels": labels,
         "recordings": [_recording(material, recording) for recording in material.recordings],
         "overall": shares and {"unit": shares.unit, **_shares(shares), **_course(tracks, labels)},
-        "reactions": [_reaction(reaction, labels) for reaction in moments],
+        "reactions": [_reaction(reaction, labels) for reaction in moments if reaction.n],
         "groups": [_difference(pair, material.unit) for pair in differences(units, labels)],
         "sessions": [_session(session) for session in found],
-        "trends": trends(found, labels) if len(found) > 1 else {},
+        "trends": slopes.pop("", {}),
+        "trends_by_person": slopes,
         "problems": material.problems,
     }
     plain: dict[str, Any] = _plain(figures)
@@ -72,7 +65,7 @@ def figures_of(material: Material) -> dict[str, Any]:
 def _recording(material: Material, recording: Recording) -> dict[str, Any]:
     member, labels = member_of(recording, material.members), material.labels
     return {
-        "table": recording.table.name,
+        "table": recording.table_name,
         "source": recording.name,
         "video": recording.is_video,
         "models": recording.models,
@@ -85,6 +78,7 @@ def _recording(material: Material, recording: Recording) -> dict[str, Any]:
         "faces": [
             {
                 "track_id": track.number,
+                "track_ids": track.numbers,
                 "person": track.person,
                 **_shown([track], labels, timed=recording.is_video),
             }
@@ -131,7 +125,9 @@ def _reaction(reaction: Reaction, labels: Sequence[str]) -> dict[str, Any]:
         "label": reaction.label,
         "n": reaction.n,
         "unit": reaction.unit,
-        "missed": reaction.missed,
+        "averaged": reaction.averaged,
+        "missed": sum(reaction.missed.values()),
+        "missed_why": dict(reaction.missed),
         "after_s": AFTER_S,
         "changes": dict(zip(labels, reaction.changes, strict=True)),
         "offsets_s": OFFSETS_S,
@@ -158,6 +154,7 @@ def _difference(pair: Difference, unit: str) -> dict[str, Any]:
 def _session(session: Session) -> dict[str, Any]:
     return {
         "table": session.name,
+        "person": session.person or None,
         "date": session.day,
         "recorded_s": session.recorded_s,
         "in_sight_s": session.face_s,

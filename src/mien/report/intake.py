@@ -8,6 +8,7 @@ the time until the next one; after a break it counts for a usual step, and the b
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -31,6 +32,8 @@ from mien.report.recording import (
     Response,
     Spans,
     Track,
+    Who,
+    one_face,
     span_at,
 )
 from mien.results import read_results
@@ -45,12 +48,13 @@ _LOOK_AHEAD: Final = 100  # frames by which the usual step is known
 _MODELS: Final = 8  # of one recording, at most so many are named
 
 
-def take_in(table: Path, markers: Sequence[Marker] = ()) -> list[Recording]:
+def take_in(table: Path, markers: Sequence[Marker] = (), *, name: str = "") -> list[Recording]:
     """The recordings of one table, in the order in which they begin.
 
     Args:
         table: what `mien analyze` or another part of mien wrote.
         markers: moments to look at more closely.
+        name: what the report calls the table, if not as its file. Errors name its path.
 
     Raises:
         SourceError: not such a table, damaged, empty, out of order, or with values that cannot be.
@@ -62,7 +66,7 @@ def take_in(table: Path, markers: Sequence[Marker] = ()) -> list[Recording]:
             source = str(result.source)
             if source not in under_way or not result.follows(under_way[source].last):
                 concerned = [marker for marker in markers if marker.concerns(source)]
-                under_way[source] = _Intake(table, source, concerned)
+                under_way[source] = _Intake(table, name or table.name, source, concerned)
                 begun.append(under_way[source])
             under_way[source].add(result)
         recordings = [intake.finished() for intake in begun]
@@ -89,8 +93,8 @@ class _Face:
 class _Intake:
     """Adds up one recording. Frames wait until the next one says how long they lasted."""
 
-    def __init__(self, table: Path, source: str, markers: Sequence[Marker]) -> None:
-        self._table, self._source = table, source
+    def __init__(self, table: Path, name: str, source: str, markers: Sequence[Marker]) -> None:
+        self._table, self._name, self._source = table, name, source
         self._labels: tuple[str, ...] = ()
         self._waiting: list[FrameResult] = []
         self._step_s = 0.0  # the usual one, once it is known
@@ -102,7 +106,7 @@ class _Intake:
         self._quality = Quality()
         self._markers = sorted(markers, key=lambda marker: marker.time_s)
         self._marked_s = [marker.time_s for marker in self._markers]
-        self._responses: dict[int, FloatArray] = {}  # by marker: (T, 1 + K)
+        self._responses: dict[int, dict[int | None, FloatArray]] = defaultdict(dict)  # by marker
         self._models: list[str] = []
 
     def add(self, result: FrameResult) -> None:
@@ -128,22 +132,23 @@ class _Intake:
         for result in self._waiting:
             self._weigh(result, self._step_s if is_video else 1.0)
         self._file(self._finder.finish())
-        tracks = [self._track(number, face) for number, face in self._faces.items()]
-        seen = [track for track in tracks if track.total_s > 0]
+        tracks: dict[Who, list[Track]] = defaultdict(list)
+        for number, face in self._faces.items():
+            track = self._track(number, face)
+            if track.total_s > 0:
+                tracks[self._who(number)].append(track)
         return Recording(
             self._table,
+            self._name,
             self._source,
             self._labels,
             is_video,
             self._width_s,
             self._start_s,
             (self.last.time_s if self.last else 0.0) + self._step_s,
-            tuple(sorted(seen, key=lambda track: -track.total_s)),
+            tuple(sorted(map(one_face, tracks.values()), key=lambda track: -track.total_s)),
             self._quality,
-            tuple(
-                Response(self._markers[i].label, self._markers[i].time_s, sums[:, 0], sums[:, 1:])
-                for i, sums in sorted(self._responses.items())
-            ),
+            tuple(map(self._response, range(len(self._markers)))),
             tuple(self._models),
         )
 
@@ -215,7 +220,7 @@ class _Intake:
             known = self._faces[face.track_id]
             known.spans.add(result.time_s, row)
             known.person = face.person or known.person
-            self._respond(result.time_s, lasted_s, probs)
+            self._respond(result.time_s, lasted_s, face.track_id, probs)
         self._file(self._finder.update(result))
 
     def _rate(self, face: FaceResult, lasted_s: float) -> None:
@@ -238,20 +243,33 @@ class _Intake:
             quality.uncertain_small_s += lasted_s * small
             quality.uncertain_turned_s += lasted_s * turned
 
-    def _respond(self, time_s: float, lasted_s: float, probs: FloatArray) -> None:
+    def _respond(
+        self, time_s: float, lasted_s: float, number: int | None, probs: FloatArray
+    ) -> None:
         for i in self._near(time_s):
             # Clocks are rounded: what belongs to an offset may lie a hair before it.
             at = int((time_s - self._markers[i].time_s - OFFSETS_S[0] + 1e-6) // STEP_S)
             if 0 <= at < len(OFFSETS_S):
-                if i not in self._responses:
-                    self._responses[i] = np.zeros((len(OFFSETS_S), 1 + len(probs)))
-                self._responses[i][at, 0] += lasted_s
-                self._responses[i][at, 1:] += lasted_s * probs
+                faces = self._responses[i]
+                if number not in faces:
+                    faces[number] = np.zeros((len(OFFSETS_S), 1 + len(probs)))
+                faces[number][at, 0] += lasted_s
+                faces[number][at, 1:] += lasted_s * probs
 
     def _near(self, time_s: float) -> range:
         """Markers whose window may hold this time."""
         first = bisect_left(self._marked_s, time_s - OFFSETS_S[-1] - STEP_S)
         return range(first, bisect_right(self._marked_s, time_s - OFFSETS_S[0] + STEP_S))
+
+    def _response(self, i: int) -> Response:
+        faces: dict[Who, FloatArray] = {}
+        for number, sums in self._responses.get(i, {}).items():
+            who = self._who(number)
+            faces[who] = faces[who] + sums if who in faces else sums
+        return Response(self._markers[i].label, self._markers[i].time_s, faces)
+
+    def _who(self, number: int | None) -> Who:
+        return self._faces[number].person or number
 
     def _file(self, segments: Sequence[Segment]) -> None:
         for segment in segments:
@@ -261,7 +279,7 @@ class _Intake:
         sums = np.stack(face.spans.rows)
         classes = len(self._labels)
         return Track(
-            number,
+            () if number is None else (number,),
             np.array(face.spans.index, np.int64),
             seen_s=sums[:, 0],
             uncertain_s=sums[:, 1],

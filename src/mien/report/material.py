@@ -77,7 +77,7 @@ class Material:
         if self.view.anonymous:
             return f"recording {self.recordings.index(recording) + 1}"
         alike = Counter(other.name for other in self.recordings)[recording.name]
-        return f"{recording.name} ({recording.table.name})" if alike > 1 else recording.name
+        return f"{recording.name} ({recording.table_name})" if alike > 1 else recording.name
 
 
 def percent(value: float) -> str:
@@ -119,6 +119,11 @@ def number(estimate: Estimate) -> str:
 def counted(n: int, thing: str, things: str = "") -> str:
     """`1 recording`, `2 recordings`."""
     return f"{n:,} {thing}" if n == 1 else f"{n:,} {things or thing + 's'}"
+
+
+def units(n: int, unit: str) -> str:
+    """`1 person`, `2 people`: as many of a unit that intervals count."""
+    return counted(n, "person" if unit == "people" else unit.removesuffix("s"), unit)
 
 
 def length(time_s: float) -> str:

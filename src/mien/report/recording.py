@@ -7,8 +7,8 @@ time goes on. Everything a report says is made of these sums, of segments and of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,9 @@ from mien.events import Segment
 from mien.types import QUALITY_REASONS
 
 FloatArray = npt.NDArray[np.float64]
+
+#: Whose face it is in a recording: a name, or a `track_id` where nobody is named; None in pictures.
+Who = str | int | None
 
 MOST_SPANS: Final = 4096  # of a recording; then they become twice as wide
 SHORTEST_S: Final = 0.05
@@ -70,10 +73,10 @@ class Spans:
 
 @dataclass(frozen=True)
 class Track:
-    """One face of a recording over time.
+    """One face of a recording over time, or a named person's, however often they came back.
 
     Attributes:
-        number: its `track_id`; None for the faces of pictures.
+        numbers: its `track_id`, or several of a person, the first first; none in pictures.
         index: `(N,)` which spans of time it was seen in.
         seen_s, uncertain_s: `(N,)` seconds in sight, and without a sure answer, in each of them.
         shown_s: `(N, K)` seconds of sure answers by class.
@@ -82,7 +85,7 @@ class Track:
         person: whose it is, where results say so; the latest name, which corrects those before.
     """
 
-    number: int | None
+    numbers: tuple[int, ...]
     index: npt.NDArray[np.int64]
     seen_s: FloatArray
     uncertain_s: FloatArray
@@ -90,6 +93,11 @@ class Track:
     probs_s: FloatArray
     segments: tuple[Segment, ...]
     person: str | None = None
+
+    @property
+    def number(self) -> int | None:
+        """What it is called where nobody is named; None for the faces of pictures."""
+        return self.numbers[0] if self.numbers else None
 
     @property
     def total_s(self) -> float:
@@ -141,14 +149,13 @@ class Response:
     Attributes:
         label: the marker's.
         time_s: when it was.
-        seen_s: `(T,)` face-seconds at each of `OFFSETS_S`.
-        probs_s: `(T, K)` probabilities times seconds.
+        faces: for each face near it, by its person's name or its number, `(T, 1 + K)`: at each of
+            `OFFSETS_S` seconds in sight, and probabilities times seconds.
     """
 
     label: str
     time_s: float
-    seen_s: FloatArray
-    probs_s: FloatArray
+    faces: Mapping[Who, FloatArray]
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,7 @@ class Recording:
 
     Attributes:
         table: the file it was read from.
+        table_name: what the report calls that file.
         source: what the table calls it.
         labels: the K classes; empty where no face was ever seen.
         is_video: whether it has more than one frame. A picture weighs 1 instead of seconds.
@@ -164,11 +172,12 @@ class Recording:
         start_s, end_s: first and last moment.
         tracks: its faces, those longest in sight first.
         quality: how usable it was.
-        responses: to the markers that concern it.
+        responses: one for every marker that concerns it, in order of time.
         models: whose answers they are, as far as the table says.
     """
 
     table: Path
+    table_name: str
     source: str
     labels: tuple[str, ...]
     is_video: bool
@@ -201,7 +210,7 @@ def together(tracks: Sequence[tuple[Track, int]], classes: int) -> Track:
     if not tracks:
         nothing = np.zeros(0)
         grid = np.zeros((0, classes))
-        return Track(None, np.zeros(0, np.int64), nothing, nothing, grid, grid, ())
+        return Track((), np.zeros(0, np.int64), nothing, nothing, grid, grid, ())
     index = np.concatenate([track.index // spans for track, spans in tracks])
     places, at = np.unique(index, return_inverse=True)
 
@@ -212,11 +221,24 @@ def together(tracks: Sequence[tuple[Track, int]], classes: int) -> Track:
         return sums
 
     return Track(
-        None,
+        (),
         places,
         added([track.seen_s for track, _ in tracks]),
         added([track.uncertain_s for track, _ in tracks]),
         added([track.shown_s for track, _ in tracks]),
         added([track.probs_s for track, _ in tracks]),
         (),
+    )
+
+
+def one_face(tracks: Sequence[Track]) -> Track:
+    """The tracks of one person, in the order in which they began, as one."""
+    if len(tracks) == 1:
+        return tracks[0]
+    segments = [segment for track in tracks for segment in track.segments]
+    return replace(
+        together([(track, 1) for track in tracks], tracks[0].shown_s.shape[1]),
+        numbers=tuple(number for track in tracks for number in track.numbers),
+        segments=tuple(sorted(segments, key=lambda segment: segment.start_s)),
+        person=tracks[0].person,
     )

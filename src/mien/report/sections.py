@@ -24,7 +24,16 @@ from mien.report.findings import (
     total_quality,
     transitions,
 )
-from mien.report.material import NOTHING, Material, counted, interval, length, listed, percent
+from mien.report.material import (
+    NOTHING,
+    Material,
+    counted,
+    interval,
+    length,
+    listed,
+    percent,
+    units,
+)
 from mien.report.page import Html, folded, join, quiet, section, table, tag, with_ends
 from mien.report.recording import FloatArray, Recording, Track, together
 from mien.report.words import NOT_FEELINGS, SHARES, SURE, TIMELINES, TRANSITIONS
@@ -125,12 +134,10 @@ def _sentences(material: Material, shares: Shares, in_sight: float) -> Iterator[
             f"recording says about as much as {looks} at a face would; the ranges allow for that."
         )
         return
-    one = {"people": "person", "pictures": "picture", "recordings": "recording"}[shares.unit]
-    units = counted(int(shares.looks), one, shares.unit)
     few = " So few say little about others." if shares.looks < _FEW else ""
     yield (
-        f"The ranges are 95% intervals for the mean of others like these {units}, each of which "
-        f"counts once.{few}"
+        f"The ranges are 95% intervals for the mean of others like these "
+        f"{units(int(shares.looks), shares.unit)}, each of which counts once.{few}"
     )
 
 
@@ -184,10 +191,10 @@ def _face_table(material: Material, faces: list[tuple[Recording, Track]]) -> Htm
 
 def _face_name(material: Material, recording: Recording, track: Track) -> str:
     name = material.title(recording)
-    if len(recording.tracks) == 1 or track.number is None:
+    if track.number is None or (len(recording.tracks) == 1 and not track.person):
         return name
-    only = len(material.recordings) == 1
-    return f"face {track.number}" if only else f"{name}, face {track.number}"
+    face = track.person or f"face {track.number}"
+    return face if len(material.recordings) == 1 else f"{name}, {face}"
 
 
 def timelines(material: Material) -> Iterator[Html]:
@@ -278,30 +285,29 @@ def _from_to(segment: Segment) -> str:
 def strongest(material: Material) -> Iterator[Html]:
     """The strongest peaks, with pictures where these may be shown."""
     found = [
-        (recording, segment)
+        (recording, track.person or f"{track.number}", segment)
         for recording in material.videos
-        for segment in recording.segments()
+        for track in recording.tracks
+        for segment in track.segments
         if segment.expression != NEUTRAL
     ]
     content: list[Html] = []
     if material.thumbnails:
         content.append(_pictures(material))
     if found:
-        found.sort(key=lambda item: (-round(item[1].peak, 2), -item[1].duration_s))
+        found.sort(key=lambda item: (-round(item[2].peak, 2), -item[2].duration_s, item[2].start_s))
         content.append(_moments(material, found))
     if content:
         yield section("segments", "Strongest moments", *content)
 
 
-def _moments(material: Material, found: list[tuple[Recording, Segment]]) -> Html:
+def _moments(material: Material, found: list[tuple[Recording, str, Segment]]) -> Html:
     several = len(material.videos) > 1
     rows = []
-    for recording, s in found[:_MOMENTS]:
+    for recording, face, s in found[:_MOMENTS]:
         where = (material.title(recording),) if several else ()
         when = clock(s.peak_s, fine=True), f"{s.duration_s:.1f} s"
-        rows.append(
-            (*where, s.expression, f"{s.track_id}", *when, percent(s.mean), percent(s.peak))
-        )
+        rows.append((*where, s.expression, face, *when, percent(s.mean), percent(s.peak)))
     recording_head = ("recording",) if several else ()
     heads = (*recording_head, "expression", "face", "peak at", "lasted", "mean", "peak")
     more = f", {_MOMENTS} of {len(found):,}" if len(found) > _MOMENTS else ""

@@ -116,9 +116,13 @@ def _share(share: float, looks: float) -> Estimate:
     return Estimate(float(share), min(low, float(share)), max(high, float(share)))
 
 
-def mean_interval(values: FloatArray) -> Estimate:
-    """The mean of independent values `(N,)` with Student's 95% interval; none for one value."""
-    n = len(values)
+def mean_interval(values: FloatArray, most: int | None = None) -> Estimate:
+    """The mean of values `(N,)` with Student's 95% interval; none for one value.
+
+    Where some values may be one person's, the interval counts only as `most` of them as are surely
+    independent: it is then too wide rather than too narrow.
+    """
+    n = len(values) if most is None else min(len(values), most)
     if not n:
         return Estimate(float("nan"))
     mean = float(values.mean())

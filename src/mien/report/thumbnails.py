@@ -1,5 +1,5 @@
 """The moments at which faces showed most, cut out of their videos. Imports Pillow, and from mien:
-annotate, errors, results, sources, types, and the sibling `recording`.
+annotate, errors, results, sources, types, and the siblings `findings` and `recording`.
 
 Only plain video files are opened: a table may come from anywhere, and what it calls its source is
 no reason to follow a URL.
@@ -20,6 +20,7 @@ from PIL import Image
 from mien.annotate import anonymize
 from mien.errors import ConfigError, SourceError
 from mien.events import Segment
+from mien.report.findings import NEUTRAL
 from mien.report.recording import Recording
 from mien.results import read_results
 from mien.sources import Span, open_source
@@ -105,11 +106,12 @@ def cut_out(
 def _strongest(
     recordings: Sequence[Recording], videos: Mapping[int, Path]
 ) -> dict[int, list[Segment]]:
-    """Of every class the best peak in turn, then the second best, until there are enough."""
+    """Of every class but neutral the best peak in turn, then the second, until there are enough."""
     ranked: dict[str, list[tuple[int, Segment]]] = defaultdict(list)
     for number in videos:
         for segment in recordings[number].segments():
-            ranked[segment.expression].append((number, segment))
+            if segment.expression != NEUTRAL:
+                ranked[segment.expression].append((number, segment))
     for peaks in ranked.values():
         peaks.sort(key=lambda item: -item[1].peak)
     rounds = max(map(len, ranked.values()), default=0)

@@ -51,6 +51,23 @@ REACTIONS: Final = (
     "in videos look back over the recent past, which delays them by one or two tenths of a second."
 )
 
+#: Why a moment says nothing about a recording, after "2 occurrences".
+MISSED: Final = {
+    "beginning": "where a recording begins, with no second before to compare with",
+    "outside": "before a recording begins or after it ends",
+    "nobody": "with no face in sight both in the second before and afterwards",
+}
+
+ONE_AUDIENCE: Final = (
+    "They saw the same showing together, and laughter is catching: the interval is for other faces "
+    "of this audience, not for another showing. For those, give several recordings."
+)
+
+RETURNED: Final = (
+    "A face that left and came back is another one here. No more than {n} are surely different "
+    "people, and the interval counts no more (mien analyze --identity knows who comes back)."
+)
+
 NO_MARKERS: Final = (
     "No moments were given. A table of them (time_s, label and perhaps source) shows what faces "
     "did around each: --markers markers.csv."
@@ -66,6 +83,13 @@ ONE_SESSION: Final = (
     "There is one session. Give a table for each of several sessions, and their dates with "
     "--groups groups.csv (source, date), to see how they differ."
 )
+
+ONE_PERSON: Final = (
+    "All sessions are taken for one person's. Where they are of several, name them with --groups "
+    "groups.csv (source, person, date): then each has a trend."
+)
+
+EACH_PERSON: Final = "Each person has a trend of their own."
 
 NO_AUDIENCE: Final = "No face was seen in a video, and so there is no course of time to show."
 
@@ -95,7 +119,8 @@ METHOD: Final[tuple[tuple[str, str, str], ...]] = (
         "Faces",
         "",
         "A face keeps its number while it is in sight, and up to 1.5 seconds out of it. Then it "
-        "counts as another, though it may be the same person's.",
+        "counts as another, though it may be the same person's. Where tables name people "
+        "(mien analyze --identity), all faces of one name in a recording are one.",
     ),
     (
         "Time",
@@ -122,8 +147,10 @@ METHOD: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "Reactions",
         "reactions",
-        "Mean probability in quarters of a second, minus the mean of the second before. "
-        "Student's interval over recordings or, within one, over occurrences.",
+        "Mean probability of each face in quarters of a second, minus its own mean of the second "
+        "before. Student's interval over people where they are named, else over recordings; within "
+        "one recording over its faces, of which it counts as many as are surely different people, "
+        "or with one face over occurrences.",
     ),
     (
         "Groups",
@@ -134,8 +161,8 @@ METHOD: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "Trends",
         "trends",
-        "Median of the slopes between all pairs of sessions (Theil 1950, Sen 1968); percentile "
-        "bootstrap over sessions, from five on.",
+        "Median of the slopes between all pairs of a person's sessions (Theil 1950, Sen 1968); "
+        "percentile bootstrap over sessions, from five on.",
     ),
 )
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,6 +67,7 @@ def write_report(
     purpose: str = "",
     faces: Faces = "hide",
     videos: Sequence[Path] = (),
+    called: Sequence[str] = (),
 ) -> Outcome:
     """Write one page about what tables of results hold, complete in itself, or its figures.
 
@@ -83,6 +84,8 @@ def write_report(
             none. For the first two, the video files that the tables name as their sources are
             opened: ask for them only with tables that you trust.
         videos: where the recordings are, if not where the tables say. Found by their names.
+        called: what the page and errors call the tables, one each; else the page calls them as
+            their files, and errors name their paths.
 
     Raises:
         SourceError: none of the tables can be read.
@@ -97,10 +100,11 @@ def write_report(
     pages = [file for file in outs if file.suffix.lower() != ".json"]
     marked = read_markers(markers) if markers else []
     members = read_groups(groups) if groups else []
+    name_of = dict(zip(tables, called, strict=True)) if called else {}
     given, tables = tables, list({table.resolve(): table for table in tables}.values())
-    recordings, failures = _read(tables, marked)
+    recordings, failures = _read(tables, marked, name_of)
     # Folders are nobody's business.
-    problems = [str(error).replace(str(table), table.name) for table, error in failures]
+    problems = [_said(error, table, name_of.get(table, table.name)) for table, error in failures]
     thumbnails: list[Thumbnail] = []
     notes = [*_twice(given, recordings), *(_at_odds(recordings, members, groups) if groups else ())]
     if pages and faces != "hide" and _pictured(VIEWS[view]):
@@ -140,10 +144,11 @@ def _twice(given: Sequence[Path], recordings: Sequence[Recording]) -> Iterator[s
         before = holders.setdefault(key, r.table)
         if before != r.table:
             alike.setdefault((before, r.table), []).append(r.name)
+    name_of = {r.table: r.table_name for r in recordings}
     for (before, table), sources in alike.items():
         yield (
-            f"{table.name}: holds {_some(sources)}, with as many frames and faces as in "
-            f"{before.name}. Both count: leave one out if they are the same"
+            f"{name_of[table]}: holds {_some(sources)}, with as many frames and faces as in "
+            f"{name_of[before]}. Both count: leave one out if they are the same"
         )
 
 
@@ -175,7 +180,7 @@ def _pictured(view: View) -> bool:
 
 
 def _read(
-    tables: Sequence[Path], markers: Sequence[Marker]
+    tables: Sequence[Path], markers: Sequence[Marker], name_of: Mapping[Path, str]
 ) -> tuple[list[Recording], list[tuple[Path, MienError]]]:
     """All tables that can be read, of one model's classes; and the others."""
     recordings: list[Recording] = []
@@ -183,7 +188,7 @@ def _read(
     labels: tuple[str, ...] = ()
     for table in tables:
         try:
-            found = take_in(table, markers)
+            found = take_in(table, markers, name=name_of.get(table, ""))
             expected = labels or next((r.labels for r in found if r.labels), ())
             other = next((r.labels for r in found if r.labels not in ((), expected)), None)
             if other:
@@ -197,11 +202,16 @@ def _read(
         labels = expected
         recordings += found
     if not recordings:
+        reasons = [_said(error, table, name_of.get(table)) for table, error in failures]
         if len(failures) == 1:
-            raise failures[0][1]
-        reasons = "; ".join(str(error) for _, error in failures)
-        raise SourceError(f"none of {len(tables)} tables can be read: {reasons}")
+            raise type(failures[0][1])(reasons[0]) from failures[0][1]
+        raise SourceError(f"none of {len(tables)} tables can be read: {'; '.join(reasons)}")
     return recordings, failures
+
+
+def _said(error: MienError, table: Path, name: str | None) -> str:
+    """What an error says about a table, by another name than its path: messages begin with that."""
+    return str(error) if name is None else name + str(error).removeprefix(str(table))
 
 
 def _title(material: Material) -> str:

@@ -7,8 +7,6 @@ settings.
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -32,8 +30,6 @@ ALONE: Final = {
 
 _SUFFIXES: Final = (".jsonl", ".json", ".csv")
 _MOST_TABLES: Final = 50
-_LONGEST_STEM: Final = 200  # bytes of a file's name before its suffix; file systems take 255 in all
-_NO_FILE: Final = re.compile(r'[<>:"|?*]')  # what names of files may not hold on some systems
 
 #: For the description of the interface.
 BODY: Final[dict[str, Any]] = {
@@ -76,12 +72,19 @@ class Reports:
         # A worker whose time is over may still write there while it is removed.
         place = tempfile.TemporaryDirectory(dir=self._folder, ignore_cleanup_errors=True)
         with place as folder:
-            tables: list[Path] = []
+            tables: dict[Path, str] = {}
             try:
                 async with asyncio.timeout(self._settings.timeout):
                     tables = await self._store(request, Path(folder))
                     out = Path(folder) / "report.html"
-                    work = partial(write_report, tables, out, view=view, purpose=purpose)
+                    work = partial(
+                        write_report,
+                        list(tables),
+                        out,
+                        view=view,
+                        purpose=purpose,
+                        called=list(tables.values()),
+                    )
                     await asyncio.wrap_future(self._workers.submit("report", work))
             except TimeoutError:
                 limit = f"{self._settings.timeout:g} seconds, the limit"
@@ -93,18 +96,15 @@ class Reports:
             except SinkError as error:
                 raise error.__cause__ or error  # noqa: B904  (the disk's, not the client's)
             except MienError as error:
-                # Where the tables lay is nobody's business.
-                lay = re.escape(f"{folder}{os.sep}") + rf"(\d+{re.escape(os.sep)})?"
-                raise Refusal(422, re.sub(lay, "", str(error))) from None
+                raise Refusal(422, str(error)) from None
             return Response(out.read_bytes(), media_type="text/html", headers=ALONE)
 
-    async def _store(self, request: Request, folder: Path) -> list[Path]:
-        """Write the tables of a request's body, each into a folder of its own."""
+    async def _store(self, request: Request, folder: Path) -> dict[Path, str]:
+        """Write the tables of a request's body, and how the client calls each."""
         opened: list[tuple[Path, BinaryIO]] = []
 
         def open_file() -> BinaryIO:
-            path = folder / str(len(opened)) / ".part"
-            path.parent.mkdir()
+            path = folder / str(len(opened))
             opened.append((path, path.open("xb")))
             return opened[-1][1]
 
@@ -119,12 +119,10 @@ class Reports:
         finally:
             for _, file in opened:
                 file.close()
-        tables = []
+        tables = {}
         for (name, _), (path, _) in zip(named, opened, strict=True):
             suffix = Path(name).suffix
             if suffix.lower() not in _SUFFIXES:
                 raise Refusal(422, f"{name}: expected a table of mien's: {' '.join(_SUFFIXES)}")
-            stem = name.removesuffix(suffix).encode()[:_LONGEST_STEM].decode(errors="ignore")
-            tables.append(path.with_name(_NO_FILE.sub("_", stem) + suffix))
-            path.replace(tables[-1])
+            tables[path.replace(path.with_suffix(suffix))] = name
         return tables

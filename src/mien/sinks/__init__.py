@@ -27,6 +27,7 @@ __all__ = [
     "FolderSink",
     "Sink",
     "holds_one_source",
+    "holds_pictures",
     "make_folder",
     "open_sink",
     "save_picture",
@@ -143,7 +144,7 @@ def open_sink(
     """
     name = os.fspath(path)
     target = Path(name)
-    if name.endswith(("/", os.sep)) or target.is_dir():
+    if _is_folder(name):
         return FolderSink(make_folder(name), overwrite=overwrite)
     suffix = target.suffix.lower()
     kinds: dict[str, type[FileSink]] = {
@@ -173,10 +174,18 @@ def open_sink(
 
 def holds_one_source(path: str | os.PathLike[str]) -> bool:
     """Whether what `open_sink` makes of this name is a picture's or a video's alone."""
-    name = os.fspath(path)
-    suffix = Path(name).suffix.lower()
-    is_folder = name.endswith(("/", os.sep)) or Path(name).is_dir()
-    return not is_folder and suffix in (*PICTURE_SUFFIXES, *_VIDEO_SUFFIXES, ".vtt", ".srt")
+    suffix = Path(path).suffix.lower()
+    kinds = (*PICTURE_SUFFIXES, *_VIDEO_SUFFIXES, ".vtt", ".srt")
+    return not _is_folder(path) and suffix in kinds
+
+
+def holds_pictures(path: str | os.PathLike[str]) -> bool:
+    """Whether what `open_sink` makes of this name are annotated copies."""
+    return _is_folder(path) or Path(path).suffix.lower() in (*PICTURE_SUFFIXES, *_VIDEO_SUFFIXES)
+
+
+def _is_folder(path: str | os.PathLike[str]) -> bool:
+    return os.fspath(path).endswith(("/", os.sep)) or Path(path).is_dir()
 
 
 def save_picture(image: UInt8Array, path: str | os.PathLike[str], *, overwrite: bool) -> None:

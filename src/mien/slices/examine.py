@@ -11,11 +11,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mien.alignment import FRONT_NOSE_OFFSET, align_faces, nose_offset
-from mien.classifier import ExpressionClassifier
-from mien.datasets import EVERY_SPLIT, FaceCrops, LabelledPicture
+from mien.alignment import FRONT_NOSE_OFFSET, align_faces
+from mien.classifier import ExpressionClassifier, are_uncertain
+from mien.datasets import EVERY_SPLIT, HEAD_VIEWS, FaceCrops, LabelledPicture
 from mien.detection import FaceDetector
 from mien.errors import DatasetError, ModelError, SourceError
+from mien.evaluate import turn_of
+from mien.quality import QualityGate
 from mien.slices.degrade import SLICES, STANDARD_FACE, FacePlace, Slice, directions
 from mien.slices.result import AS_IT_IS, LevelFigures, Sliced, SliceFigures
 from mien.sources import open_source
@@ -28,19 +30,24 @@ def _silent(done: int, total: int) -> None:
     """No progress."""
 
 
+#: What is said of N faces: `(N, 7)`, and which of it is `uncertain`, `(N,)`.
+Said = tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]
+
+
 class Reader(Protocol):
     """Something that reads faces: it looks at them one by one and answers about all at once."""
 
     name: str
     version: str
     uncertain_below: float
+    gated: bool
     views: Views
 
     def look(self, image: UInt8Array, face: Detections | None) -> None:
         """See a picture `(H, W, 3)` with its one face, or a crop `(S, S)` and None."""
 
-    def answers(self) -> npt.NDArray[np.float64]:
-        """`(N, 7)`, of all faces since the last answers, in their order."""
+    def answers(self) -> Said:
+        """Of all faces since the last answers, in their order."""
 
 
 class _Classifier:
@@ -49,6 +56,8 @@ class _Classifier:
     Raises:
         ModelError: its classes are not the seven expressions.
     """
+
+    gated = True
 
     def __init__(self, classifier: ExpressionClassifier, *, views: Views = "single") -> None:
         spec = classifier.spec
@@ -60,13 +69,13 @@ class _Classifier:
         self.name, self.version = spec.name, spec.version
         self.uncertain_below = spec.uncertain_below
         self.views: Views = views
-        self._classifier = classifier
+        self._classifier, self._gate = classifier, QualityGate()
         self._crops: list[UInt8Array] = []
 
-    def answers(self) -> npt.NDArray[np.float64]:
-        probs = self._classifier.predict(self._crops, views=self.views).probs
-        self._crops = []
-        return probs
+    def answers(self) -> Said:
+        crops, self._crops = np.stack(self._crops), []
+        probs = self._classifier.predict(crops, views=self.views).probs
+        return probs, are_uncertain(probs, self.uncertain_below, self._gate.doubtful(crops))
 
 
 class CropReader(_Classifier):
@@ -135,11 +144,11 @@ def read_level(
                 reader.look(*item)
     reads, said = [], []
     for reader in readers:
-        probs = np.zeros((len(labels), len(EXPRESSIONS)))
+        probs, answered = np.zeros((len(labels), len(EXPRESSIONS))), np.zeros(len(labels), bool)
         if found.any():
-            probs[found] = reader.answers()
+            probs[found], uncertain = reader.answers()
+            answered[found] = ~uncertain
         right = found & (probs.argmax(1) == labels)
-        answered = found & (probs.max(1) >= reader.uncertain_below)
         reads.append(_Read(right, found, answered))
         said.append(probs)
     return reads, said
@@ -203,6 +212,7 @@ def slice_pictures(
     sample: int | None = None,
     seed: int = 0,
     progress: Progress = _silent,
+    problem: Callable[[str], None] = lambda words: None,
 ) -> list[Sliced]:
     """Examine readers on full pictures of one face each, through detection and alignment.
 
@@ -213,7 +223,9 @@ def slice_pictures(
         readers: who reads.
         pictures: the files and their labels.
         pose: `all`, or which faces count by how they are turned in the pictures as they are:
-            `front`, `turned`. With `all`, the two poses become a slice where both are there.
+            `front`, `turned` (`turn_of`). With `all`, the poses become a slice where there are
+            several: the views that the set names, or the two.
+        problem: called with what is wrong with a picture that cannot be read. It has no face.
 
     Raises:
         DatasetError: no picture has a face of that pose.
@@ -226,16 +238,13 @@ def slice_pictures(
     faces: list[Detections | None] = []
     for i, picture in enumerate(pictures):
         progress(i, total)
-        image = _pixels(picture)
+        image = _pixels(picture, problem)
         faces.append(None if image is None else largest_face(detector, image))
-    offsets = [
-        0.0 if face is None else abs(float(nose_offset(face.landmarks)[0])) for face in faces
-    ]
-    front = np.array(offsets) <= FRONT_NOSE_OFFSET
+    turns = [turn_of(picture, face) for picture, face in zip(pictures, faces, strict=True)]
+    front = np.array(turns) <= FRONT_NOSE_OFFSET
     lost = np.array([face is None for face in faces])
     if pose != "all":
-        of_pose = front if pose == "front" else ~front
-        kept = np.nonzero(of_pose | lost)[0]
+        kept = np.nonzero(front if pose == "front" else ~front)[0]
         if lost[kept].all():
             raise DatasetError(f"{name}: no picture has a face of the pose {pose!r}")
         pictures, labels = [pictures[i] for i in kept], labels[kept]
@@ -260,14 +269,25 @@ def slice_pictures(
                 yield None if again is None else (worse, again)
 
     figures, plain = _all_slices(readers, labels, show, len(pictures))
-    if pose == "all" and (front & ~lost).any() and (~front & ~lost).any():
+    poses = _poses(pictures, front) if pose == "all" else {}
+    if sum(bool((mine & ~lost).any()) for mine in poses.values()) > 1:
         for own, read in zip(figures, plain, strict=True):
-            levels = (read.figures("front", front | lost), read.figures("turned", ~front | lost))
+            levels = tuple(read.figures(name, mine) for name, mine in poses.items())
             own.append(SliceFigures("pose", "of the head", levels))
     return [
         sliced(reader, own, name=name, pipeline=True, pose=pose, sample=sample, seed=seed)
         for reader, own in zip(readers, figures, strict=True)
     ]
+
+
+def _poses(
+    pictures: Sequence[LabelledPicture], front: npt.NDArray[np.bool_]
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """By its name, which pictures are of a pose: of the views that the set names, or of two."""
+    if not all(picture.view for picture in pictures):
+        return {"front": front, "turned": ~front}
+    shown = {view: np.array([p.view == view for p in pictures]) for view in HEAD_VIEWS}
+    return {view: mine for view, mine in shown.items() if mine.any()}
 
 
 def largest_face(detector: FaceDetector, image: UInt8Array) -> Detections | None:
@@ -278,12 +298,15 @@ def largest_face(detector: FaceDetector, image: UInt8Array) -> Detections | None
     return found.select([found.largest()])
 
 
-def _pixels(picture: LabelledPicture) -> UInt8Array | None:
+def _pixels(
+    picture: LabelledPicture, problem: Callable[[str], None] = lambda words: None
+) -> UInt8Array | None:
     """RGB, or None for a file that cannot be read: it counts as missed, as in `evaluate`."""
     try:
         with open_source(picture.path) as source:
             return next(iter(source)).image
-    except SourceError:
+    except SourceError as error:
+        problem(str(error))
         return None
 
 
@@ -329,5 +352,5 @@ def sliced(
     """A reader's figures with what they are figures of."""
     return Sliced(
         reader.name, reader.version, name, split, reader.views, pipeline, pose, sample, seed,
-        reader.uncertain_below, tuple(figures),
+        reader.uncertain_below, tuple(figures), gated=reader.gated,
     )  # fmt: skip

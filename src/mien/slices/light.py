@@ -16,11 +16,10 @@ import numpy as np
 from mien.datasets import LitFaces
 from mien.errors import DatasetError
 from mien.slices.examine import Reader, read_level, sliced
-from mien.slices.result import AS_IT_IS, LevelFigures, Sliced, SliceFigures
+from mien.slices.result import AS_IT_IS, LIGHT_UNIT, LevelFigures, Sliced, SliceFigures
 from mien.types import EXPRESSIONS
 
 _LIMITS_DEG: Final = (12.0, 25.0, 50.0, 77.0, 180.0)
-_UNIT: Final = "angle of the light, degrees"
 
 
 def slice_lights(readers: Sequence[Reader], faces: LitFaces, *, name: str) -> list[Sliced]:
@@ -62,7 +61,7 @@ def slice_lights(readers: Sequence[Reader], faces: LitFaces, *, name: str) -> li
         slices = tuple(
             SliceFigures(
                 title,
-                _UNIT,
+                LIGHT_UNIT,
                 tuple(
                     LevelFigures(
                         level,

@@ -17,6 +17,9 @@ from mien.types import Pose
 
 AS_IT_IS: Final = "as it is"
 
+#: Of slices whose levels are parts of the set, instead of the set shown over and over.
+LIGHT_UNIT: Final = "angle of the light, degrees"
+
 
 @dataclass(frozen=True)
 class LevelFigures:
@@ -56,6 +59,10 @@ class SliceFigures:
     unit: str
     levels: tuple[LevelFigures, ...]
 
+    def level(self, name: str) -> LevelFigures:
+        """The one of that name."""
+        return next(level for level in self.levels if level.level == name)
+
 
 @dataclass(frozen=True)
 class Sliced:
@@ -69,6 +76,7 @@ class Sliced:
         uncertain_below: the confidence below which the model calls itself uncertain; 0 for a
             program that always answers.
         slices: the figures.
+        gated: as in `Evaluation`.
     """
 
     model: str
@@ -82,6 +90,7 @@ class Sliced:
     seed: int
     uncertain_below: float
     slices: tuple[SliceFigures, ...]
+    gated: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; each level also with its `accuracy` and `accuracy_ci95`."""
@@ -89,6 +98,8 @@ class Sliced:
         for made, figures in zip(values["slices"], self.slices, strict=True):
             for level, own in zip(made["levels"], figures.levels, strict=True):
                 level |= {"accuracy": own.accuracy, "accuracy_ci95": list(own.interval)}
+        if not self.gated:
+            del values["gated"]  # as in files from before there was such a thing
         return values
 
     @classmethod
@@ -183,8 +194,7 @@ def describe(sliced: Sequence[Sliced]) -> str:
     """What was examined on what, on one line."""
     first = sliced[0]
     counts = [level.n for level in first.slices[0].levels]
-    # Under a moving light the levels are parts of the set, not the set over and over.
-    n = counts[0] if len(set(counts)) == 1 else sum(counts)
+    n = sum(counts) if first.slices[0].unit == LIGHT_UNIT else counts[0]
     rows = "the whole pipeline" if first.pipeline else "face crops"
     split = "" if first.split == EVERY_SPLIT else f" {first.split}"
     pose = "" if first.pose == "all" else f", {first.pose} poses"

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from lightning_fabric import Fabric
 
 from mien.datasets import FaceCrops, load_pictures, load_training
+from mien.datasets.crops import SMALLEST_PX
 from mien.errors import ConfigError, DivergedError
 from mien.evaluate import LabelledFaces, answer_crops, answer_faces, cut_faces, of_pose, summarize
 from mien.pipeline import Analyzer
+from mien.slices import CropReader, slice_crops
 from mien.study.plan import Study, Variant
 from mien.study.result import StudyResult, Trial
 from mien.training.benchmark import PASSES
 from mien.training.checkpoint import CHECKPOINT, LOG, read_log
 from mien.training.export import export, load_trained
 from mien.training.fit import fit, make_fabric
+from mien.training.optimizer import make_optimizer
 from mien.training.recipe import Recipe, recipe_from_dict
-from mien.training.zoo import count_macs
+from mien.training.zoo import build_network, count_macs
 from mien.types import EXPRESSIONS, Views
 from mien.whole import whole
 
@@ -52,24 +56,51 @@ def run_study(
         note: called with a line on what is going on.
 
     Raises:
-        ConfigError: a variant's recipe is wrong, or has other classes than `pictures`. Found before
+        ConfigError: a variant's recipe is wrong, or has other classes than `pictures` and slices.
+        ModelError: the weights that a variant starts from cannot be read. Both are found before
             anything is trained.
         DatasetError: a set cannot be read.
     """
     trials = list(study.trials())
-    for variant, _, recipe in trials if pictures else ():
+    for variant, _, recipe in trials if pictures or study.slices else ():
         if recipe.data.classes != EXPRESSIONS:
             raise ConfigError(
-                f"{variant.name}: full pictures are labelled with {', '.join(EXPRESSIONS)}, and "
-                f"its data.classes are {', '.join(recipe.data.classes)}. Leave the pictures out"
+                f"{variant.name}: full pictures and slices are labelled with "
+                f"{', '.join(EXPRESSIONS)}, and its data.classes are "
+                f"{', '.join(recipe.data.classes)}. Leave the pictures and `slices` out"
             )
+    for variant, _, recipe in trials:
+        try:
+            make_optimizer(build_network(recipe.network, len(recipe.data.classes)), recipe.fit)
+        except ConfigError as error:
+            raise ConfigError(f"{variant.name}: {error}") from error
     fabric = fabric or make_fabric()
-    bench = _Bench(Path(data), [Path(p) for p in pictures], out, fabric, threads, note)
+    sets = [Path(p) for p in pictures]
+    bench = _Bench(Path(data), sets, study.slices, out, fabric, threads, note)
     finished = []
     for number, (variant, seed, recipe) in enumerate(trials, 1):
         note(f"{study.name} {number}/{len(trials)}: {variant.name}, seed {seed}")
         finished.append(bench.finish(variant, seed, recipe))
     return StudyResult(study.name, study.question, tuple(finished))
+
+
+@dataclass(frozen=True)
+class _TrialKey:
+    """What a trial is made of: where a saved one is of the same, it is done."""
+
+    recipe: Recipe
+    data: str
+    pictures: tuple[str, ...]
+    slices: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**vars(self), "recipe": self.recipe.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str) -> _TrialKey:
+        recipe = recipe_from_dict(values["recipe"], where)
+        pictures, slices = tuple(values["pictures"]), values.get("slices", 0)
+        return cls(recipe, values["data"], pictures, slices)
 
 
 class _Bench:
@@ -79,12 +110,13 @@ class _Bench:
         self,
         data: Path,
         pictures: Sequence[Path],
+        slices: int,
         out: Path,
         fabric: Fabric,
         threads: int | None,
         note: Note,
     ) -> None:
-        self.data, self.pictures, self.out = data, pictures, out
+        self.data, self.pictures, self.slices, self.out = data, pictures, slices, out
         self.fabric, self.threads, self.note = fabric, threads, note
         self._rows: dict[tuple[Any, ...], tuple[FaceCrops, FaceCrops]] = {}
         self._faces: dict[tuple[Any, ...], LabelledFaces] = {}
@@ -93,16 +125,12 @@ class _Bench:
         """Read the trial's result, or go on with it, or begin it."""
         run = self.out / f"{_file_name(variant.name)}-{seed}"
         train, watched = self._training(recipe)
-        known = {
-            "recipe": recipe,
-            "data": train.fingerprint(),
-            "pictures": [path.resolve().name for path in self.pictures],
-        }
+        names = tuple(path.resolve().name for path in self.pictures)
+        key = _TrialKey(recipe, train.fingerprint(), names, self.slices)
         saved = run / _TRIAL
         if saved.is_file():
             record = json.loads(saved.read_text(encoding="utf-8"))
-            made_of = record["made_of"]
-            if made_of | {"recipe": recipe_from_dict(made_of["recipe"], str(saved))} == known:
+            if _TrialKey.from_dict(record["made_of"], str(saved)) == key:
                 return Trial.from_dict(record["trial"])
         try:
             fit(
@@ -119,32 +147,35 @@ class _Bench:
                     f"PublicTest {epoch.accuracy:.2%}  {epoch.wall_s:.0f} s"
                 ),
             )
-            trial = self._examine(variant, seed, run, watched, len(train))
+            trial = self._examine(variant, seed, run, train, watched)
         except DivergedError as error:
             # A variant that cannot learn is an answer too; the others are not its hostages.
             self.note(f"  {error}")
             trial = Trial(variant.name, seed, failure=str(error))
-        made_of = known | {"recipe": recipe.to_dict()}
-        record = {"made_of": made_of, "trial": trial.to_dict()}
+        record = {"made_of": key.to_dict(), "trial": trial.to_dict()}
         with whole(saved) as partial:
             partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         return trial
 
     def _training(self, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
-        key = (recipe.data.classes, recipe.data.holdout, recipe.fit.seed)
+        rule = recipe.data
+        key = (max(rule.input_px, SMALLEST_PX), rule.classes, rule.holdout, recipe.fit.seed)
         if key not in self._rows:
-            classes, holdout, seed = key
+            size, classes, holdout, seed = key
             self._rows = {
-                key: load_training(self.data, classes=classes, holdout=holdout, seed=seed)
+                key: load_training(
+                    self.data, size_px=size, classes=classes, holdout=holdout, seed=seed
+                )
             }
         return self._rows[key]
 
     def _examine(
-        self, variant: Variant, seed: int, run: Path, watched: FaceCrops, pictures: int
+        self, variant: Variant, seed: int, run: Path, train: FaceCrops, watched: FaceCrops
     ) -> Trial:
         recipe, network, data_sha256, _ = load_trained(run)
         file = run / "model.onnx"
-        spec = export(recipe, network, watched, file, data_sha256=data_sha256, half=True)
+        fresh = watched.without(train)
+        spec = export(recipe, network, fresh, file, data_sha256=data_sha256, half=True)
         analyzer = Analyzer(file, threads=2)
         name = self.data.resolve().stem
         found = []
@@ -156,6 +187,12 @@ class _Bench:
             shown = answer_faces(analyzer.classifier, self._cut(analyzer, path))
             front = of_pose(shown, "front")
             found.append(summarize(front, spec, data=path.resolve().name, pose="front"))
+        sliced = None
+        if self.slices:
+            reader = CropReader(analyzer.classifier)
+            (sliced,) = slice_crops(
+                [reader], watched, name=name, split="PublicTest", sample=self.slices
+            )
         log = read_log(run / LOG)
         passes = 1 if recipe.network.frozen else PASSES
         macs = sum(count_macs(network, row.size_px) for row in log)
@@ -165,10 +202,11 @@ class _Bench:
             epochs=len(log),
             parameters=spec.parameters,
             macs=spec.macs,
-            trained_tmac=passes * macs * pictures / 1e12,
+            trained_tmac=passes * macs * len(train) / 1e12,
             core_hours=sum(row.cpu_s for row in log) / 3600,
             evaluations=tuple(found),
             correct=correct,
+            sliced=sliced,
         )
 
     def _cut(self, analyzer: Analyzer, path: Path) -> LabelledFaces:

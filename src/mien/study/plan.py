@@ -28,6 +28,8 @@ class Study:
         recipe: the recipe that is varied.
         seeds: every variant is trained once with each.
         set: what all variants change, such as a shorter schedule.
+        slices: so many of the rows that judge, drawn at random, are shown degraded as well, in
+            every way of `mien.slices`; 0 for none.
         variants: the rows. The first is what the others are compared with.
     """
 
@@ -37,6 +39,7 @@ class Study:
     seeds: tuple[int, ...]
     set: tuple[str, ...]
     variants: tuple[Variant, ...]
+    slices: int = 0
 
     def trials(self) -> Iterator[tuple[Variant, int, Recipe]]:
         """Every run: variants within seeds, so that a study cut short still compares."""
@@ -55,7 +58,7 @@ def load_study(path: str | Path) -> Study:
     path = Path(path)
     table = read_toml(path, "study")
     expected: dict[str, type] = {"name": str, "question": str, "recipe": str, "variants": list}
-    _check(table, {**expected, "seeds": list, "set": list}, expected, str(path))
+    _check(table, {**expected, "seeds": list, "set": list, "slices": int}, expected, str(path))
     variants = []
     for row in table["variants"]:
         where = f"{path}: variants"
@@ -69,6 +72,9 @@ def load_study(path: str | Path) -> Study:
     seeds = table.get("seeds", [0])
     if not seeds or not all(type(seed) is int for seed in seeds):
         raise ConfigError(f"{path}: seeds: expected whole numbers, found {seeds}")
+    slices = table.get("slices", 0)
+    if slices < 0:
+        raise ConfigError(f"{path}: slices: expected a number of rows, 0 or more, found {slices}")
     return Study(
         table["name"],
         table["question"],
@@ -76,6 +82,7 @@ def load_study(path: str | Path) -> Study:
         tuple(seeds),
         _texts(table.get("set", []), f"{path}: set"),
         tuple(variants),
+        slices,
     )
 
 

@@ -1,9 +1,9 @@
-"""What came of a study, and its table. Imports errors, evaluate and metrics."""
+"""What came of a study, and its table. Imports errors, evaluate, metrics and slices."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from mien.errors import ConfigError
 from mien.evaluate import Evaluation
 from mien.metrics import paired_difference
+from mien.slices import AS_IT_IS, Sliced
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class Trial:
         trained_tmac: those of the whole training, forward and backward, in units of 10^12: what it
             cost whatever the machine did beside it.
         core_hours: processor time that it took here.
-        evaluations: on the watched rows with one view, with the mirror image, then on each set of
-            full pictures seen from the front.
+        evaluations: `single`, `flip`, then `pictures`, seen from the front.
         correct: which watched rows were read rightly with the mirror image, `0` or `1` each.
+        sliced: some of them degraded, with one view; None where the study does not ask for it.
         failure: why it could not be finished, and then there are no figures; empty otherwise.
     """
 
@@ -44,16 +45,35 @@ class Trial:
     evaluations: tuple[Evaluation, ...] = ()
     correct: str = ""
     failure: str = ""
+    sliced: Sliced | None = None
+
+    @property
+    def single(self) -> Evaluation:
+        """On the watched rows, with one view."""
+        return self.evaluations[0]
+
+    @property
+    def flip(self) -> Evaluation:
+        """The same with the mirror image."""
+        return self.evaluations[1]
+
+    @property
+    def pictures(self) -> tuple[Evaluation, ...]:
+        """On each set of full pictures."""
+        return self.evaluations[2:]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return {**asdict(self), "evaluations": [e.to_dict() for e in self.evaluations]}
+        values = {**asdict(self), "evaluations": [e.to_dict() for e in self.evaluations]}
+        del values["sliced"]
+        return values | ({"sliced": self.sliced.to_dict()} if self.sliced else {})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Trial:
         """Read back what `to_dict` gave."""
         evaluations = tuple(Evaluation.from_dict(e) for e in values["evaluations"])
-        return cls(**{**values, "evaluations": evaluations})
+        sliced = Sliced.from_dict(values["sliced"]) if "sliced" in values else None
+        return cls(**{**values, "evaluations": evaluations, "sliced": sliced})
 
 
 @dataclass(frozen=True)
@@ -97,12 +117,12 @@ def format_study(result: StudyResult) -> str:
     """The study as Markdown. Means over seeds; differences are paired, row by row."""
     variants = list(dict.fromkeys(trial.variant for trial in result.trials))
     groups = {v: [t for t in result.trials if t.variant == v and not t.failure] for v in variants}
-    examined = next((trial.evaluations for trial in result.trials if not trial.failure), ())
-    if not examined:
+    first = next((trial for trial in result.trials if not trial.failure), None)
+    if first is None:
         return f"{result.question}\n\nEvery variant failed: the loss became infinite."
-    sets = [e.data for e in examined[2:]]
+    sets = [e.data for e in first.pictures]
     seeds = len({trial.seed for trial in result.trials})
-    rare = _rarest(examined[1])
+    rare = _rarest(first.flip)
     heads = [
         "variant",
         "PublicTest",
@@ -122,7 +142,7 @@ def format_study(result: StudyResult) -> str:
         if not trials:
             lines.append(f"| {name} | failed: the loss became infinite |")
             continue
-        flips = [trial.evaluations[1] for trial in trials]
+        flips = [trial.flip for trial in trials]
         cells = [name, f"{fmean(e.accuracy for e in flips):.1%}"]
         if seeds > 1:
             cells.append(", ".join(f"{e.accuracy:.1%}" for e in flips))
@@ -131,7 +151,7 @@ def format_study(result: StudyResult) -> str:
             f"{fmean(e.macro_f1 for e in flips):.3f}",
             f"{fmean(e.per_class[rare]['recall'] for e in flips):.1%}",
             *(
-                f"{fmean(trial.evaluations[2 + i].accuracy for trial in trials):.1%}"
+                f"{fmean(trial.pictures[i].accuracy for trial in trials):.1%}"
                 for i in range(len(sets))
             ),
             f"{trials[0].epochs}",
@@ -142,12 +162,38 @@ def format_study(result: StudyResult) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        f"PublicTest (n = {examined[1].n:,}) with the mirror image; "
+        f"PublicTest (n = {first.flip.n:,}) with the mirror image; "
         f"{', '.join(sets) or 'no pictures'} with one view; "
         f"{seeds} seed{'s' if seeds > 1 else ''} each. Differences in points with their "
         "95% interval over the rows: it does not hold what another seed would change.",
+        *_degraded(groups),
     ]
     return "\n".join(lines)
+
+
+def _degraded(groups: Mapping[str, Sequence[Trial]]) -> list[str]:
+    """Lines on degraded rows, where the study asks for them."""
+    shown = {name: [t.sliced for t in trials if t.sliced] for name, trials in groups.items()}
+    first = next((sliced for group in shown.values() for sliced in group), None)
+    if first is None:
+        return []
+    ways = [figures.name for figures in first.slices]
+    lines = ["", f"| variant | {AS_IT_IS} | {' | '.join(ways)} |", "|---" * (len(ways) + 2) + "|"]
+    for name, group in shown.items():
+        if group:
+            plain = fmean(s.slices[0].level(AS_IT_IS).accuracy for s in group)
+            cells = [
+                fmean(v.accuracy for s in group for v in s.slices[i].levels if v.level != AS_IT_IS)
+                for i in range(len(ways))
+            ]
+            lines.append(f"| {name} | {' | '.join(f'{cell:.1%}' for cell in [plain, *cells])} |")
+    n = first.slices[0].level(AS_IT_IS).n
+    return [
+        *lines,
+        "",
+        f"{n:,} rows of PublicTest, the same for all variants, with one view: as they are, and "
+        "made worse in nine ways (docs/robustness.md), the mean over the amounts of each.",
+    ]
 
 
 def _rarest(evaluation: Evaluation) -> str:

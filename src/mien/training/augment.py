@@ -21,8 +21,7 @@ from torch import Generator, Tensor
 
 from mien.preprocess import gaussian_blur
 from mien.training.occluders import draw_occluders, occlude
-from mien.training.recipe import AugmentRecipe, Recipe
-from mien.types import UInt8Array
+from mien.training.recipe import AugmentRecipe
 
 _LOW_RESOLUTION_PX = (14, 33)  # smallest side, and the largest plus one
 _BLUR_SIGMA = (0.4, 1.6)  # of the crop at 48 pixels
@@ -128,19 +127,6 @@ def mix_neighbours(values: Tensor, weights: Tensor) -> Tensor:
     return values * (1 - weight) + partner * weight
 
 
-def augmented_samples(images: UInt8Array, recipe: Recipe, *, seed: int) -> UInt8Array:
-    """Pictures `uint8 (N, H, W)` as one epoch would show them, at the recipe's input size.
-
-    Framed whole: what the face detector would cut out is not shown.
-    """
-    n = len(images)
-    size = recipe.data.input_px
-    dice = draw_variations(n, size, recipe.augment, Generator().manual_seed(seed))
-    whole = torch.eye(2, 3).expand(n, 2, 3)
-    varied = mix_neighbours(vary(torch.from_numpy(images), whole, size, dice), dice.mix)
-    return np.asarray(varied[:, 0].round().to(torch.uint8).numpy())
-
-
 def varied_views(images: Tensor, views: int, recipe: AugmentRecipe, seed: int) -> Iterator[Tensor]:
     """All pictures `uint8 (N, S, S)`, varied anew, `views` times over; their size stays."""
     generator, size = Generator().manual_seed(seed), images.shape[1]
@@ -205,6 +191,8 @@ def _resample(images: Tensor, framings: Tensor, size_px: int, geometry: Tensor) 
     size = [len(images), 1, size_px, size_px]
     grid = F.affine_grid(torch.cat([linear, offset], 2), size, align_corners=False)
     pixels = images[:, None].float()
+    if (times := images.shape[-1] // size_px) > 1:  # else pixels would be skipped
+        pixels = F.interpolate(pixels, size=images.shape[-1] // times, mode="area")
     return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 

@@ -22,10 +22,11 @@ LOG = "log.csv"
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch did. Times cover training and watching; accuracy is a fraction.
+    """What one epoch did; accuracy is a fraction.
 
-    `cpu_s` is the processor time of this process on all cores: what the epoch cost, whatever else
-    the machine was doing.
+    `images_per_s` is of the training alone. `wall_s` counts from the row before: with what it took
+    to watch, and to write down the epoch before. So does `cpu_s`, the processor time of this
+    process on all cores: what the epoch cost, whatever else the machine was doing.
     """
 
     epoch: int
@@ -40,20 +41,26 @@ class EpochReport:
 
 
 class Log:
-    """One CSV row an epoch. A resumed run drops the rows that it is going to write again."""
+    """One CSV row an epoch. A resumed run drops the rows that it is going to write again.
+
+    A row is written before its checkpoint: a kill between the two costs no row.
+    """
 
     def __init__(self, path: Path, epochs_done: int) -> None:
         self._path = path
-        kept = [row for row in read_log(path) if row.epoch <= epochs_done] if epochs_done else []
-        with path.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(field.name for field in fields(EpochReport))
-            writer.writerows(vars(row).values() for row in kept)
+        self._rows = [row for row in read_log(path) if row.epoch <= epochs_done]
+        self._write()
 
     def write(self, row: EpochReport) -> None:
         """Append one epoch."""
-        with self._path.open("a", newline="") as file:
-            csv.writer(file).writerow(vars(row).values())
+        self._rows.append(row)
+        self._write()
+
+    def _write(self) -> None:
+        with whole(self._path) as partial, partial.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(field.name for field in fields(EpochReport))
+            writer.writerows(vars(row).values() for row in self._rows)
 
 
 def read_log(path: Path) -> list[EpochReport]:

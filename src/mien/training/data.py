@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +19,11 @@ from torch import Generator, Tensor
 from mien.datasets import FaceCrops
 from mien.errors import DatasetError
 from mien.preprocess import network_input
-from mien.training.augment import Variations, mix_neighbours, vary
+from mien.training.augment import Variations, draw_variations, mix_neighbours, vary
 from mien.training.framing import detected_framings, whole_picture
 from mien.training.recipe import Recipe
 from mien.training.teachers import fold_numbers, opinions
-from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS
+from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, UInt8Array
 
 _NOT_A_FACE = 9  # column of the FER+ votes
 _VOTES_OF_EXPRESSIONS = [FERPLUS_EXPRESSIONS.index(name) for name in EXPRESSIONS]
@@ -175,6 +176,36 @@ def make_batch(
         targets = mix_neighbours(targets, variations.mix)
         votes = None if votes is None else mix_neighbours(votes, variations.mix)
     return Batch(network_pixels(crops, recipe), targets, votes)
+
+
+def augmented_samples(images: UInt8Array, recipe: Recipe, *, seed: int) -> UInt8Array:
+    """Pictures `uint8 (N, S, S)` as one epoch would show them, at the recipe's input size.
+
+    All but the normalisation, which nobody could see, is done to them.
+    """
+    n, size = len(images), recipe.data.input_px
+    generator = Generator().manual_seed(seed)
+    framings, found = whole_picture(n), np.zeros(n, bool)
+    if recipe.data.aligned_share:
+        rows = FaceCrops(images, np.zeros(n, np.int64), None, ("",) * n)
+        with TemporaryDirectory() as folder:
+            framings, found = detected_framings(rows, recipe.data, Path(folder))
+    framed = torch.rand(n, generator=generator) < recipe.data.aligned_share
+    cut = (framed & torch.from_numpy(found)).view(-1, 1, 1)
+    framing = torch.where(cut, torch.from_numpy(framings), torch.eye(2, 3).expand(n, 2, 3))
+    dice = draw_variations(n, size, recipe.augment, generator)
+    crops = vary(torch.from_numpy(images), framing, size, dice)
+    order = torch.randperm(n, generator=generator)  # as a batch has them: neighbours are strangers
+    crops[order] = mix_neighbours(crops[order], dice.mix)
+    shown = network_input(
+        crops[:, 0].round().to(torch.uint8).numpy(),
+        normalization="fixed",
+        mean=0.0,
+        std=1.0,
+        illumination=recipe.data.illumination,
+        background=recipe.data.background,
+    )
+    return np.asarray((255 * shown[:, 0]).round(), np.uint8)
 
 
 def _voted(votes: Tensor, otherwise: Tensor) -> Tensor:

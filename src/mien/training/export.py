@@ -104,7 +104,8 @@ def export(
     Args:
         recipe: what the network was trained by, and what the spec and the card say of that.
         network: the trained network, in eval mode.
-        calibration: rows that choose the temperature and the threshold of `uncertain`.
+        calibration: rows that choose the temperature and the threshold of `uncertain`; of a set
+            that repeats pictures, those that `FaceCrops.without` leaves.
         file: the ONNX file to write.
         data_sha256: fingerprint of the training rows.
         shares: `(K,)`, how common each class was among them (see `calibrate`); None to leave it.

@@ -168,9 +168,10 @@ def fit(
         if state.get("precision"):  # empty in all precisions but one
             fabric._precision.load_state_dict(state["precision"])
     log = Log(out / LOG, first) if leads else None
+    told, cpu_told = time.monotonic(), time.process_time()
 
     for epoch in range(first, fitting.epochs):
-        began, cpu_began = time.monotonic(), time.process_time()
+        began = time.monotonic()
         generator = Generator().manual_seed(fitting.seed * 100_003 + epoch)
         # Dropout draws from the global generator, differently in every process.
         torch.manual_seed((fitting.seed * 100_003 + epoch) * 1009 + fabric.global_rank)
@@ -213,6 +214,21 @@ def fit(
             if size_px == fitting.resolutions[-1][1] and accuracy > best:
                 best = accuracy
                 save_best(out / BEST, recipe, fingerprint, epoch + 1, average)
+            now, cpu_now = time.monotonic(), time.process_time()
+            done = EpochReport(
+                epoch=epoch + 1,
+                epochs=fitting.epochs,
+                size_px=size_px,
+                learning_rate=rate,
+                loss=mean_loss,
+                accuracy=accuracy,
+                images_per_s=len(rows) / trained_s,
+                wall_s=now - told,
+                cpu_s=cpu_now - cpu_told,
+            )
+            told, cpu_told = now, cpu_now
+            assert log is not None
+            log.write(done)
             save_checkpoint(
                 out / CHECKPOINT,
                 recipe,
@@ -224,19 +240,6 @@ def fit(
                 precision=fabric._precision.state_dict(),
                 best_accuracy=best,
             )
-            done = EpochReport(
-                epoch=epoch + 1,
-                epochs=fitting.epochs,
-                size_px=size_px,
-                learning_rate=rate,
-                loss=mean_loss,
-                accuracy=accuracy,
-                images_per_s=len(rows) / trained_s,
-                wall_s=time.monotonic() - began,
-                cpu_s=time.process_time() - cpu_began,
-            )
-            assert log is not None
-            log.write(done)
             report(done)
         fabric.barrier()
     return average.cpu()
@@ -262,9 +265,11 @@ def _mean_over_processes(fabric: Fabric, value: Tensor) -> float:
 
 def _require_finite(total: Tensor, out: Path, epoch: int, step: int) -> None:
     if not math.isfinite(float(total)):
+        begun = (out / CHECKPOINT).is_file()
         raise DivergedError(
             f"{out}: the loss became {float(total)} in epoch {epoch + 1}, before step {step + 2}. "
-            "Lower fit.learning_rate and train again; the last checkpoint is sound"
+            "Lower fit.learning_rate and train again"
+            + (" into another --out; the last checkpoint in this one is sound" if begun else "")
         )
 
 

@@ -14,18 +14,16 @@ import numpy as np
 
 from mien.cropping import cut_largest
 from mien.datasets import FaceCrops, Row, read_rows, subject_folds
-from mien.datasets.crops import pixel_hash
+from mien.datasets.crops import SMALLEST_PX, pixel_hash, shrink, stack
 from mien.detection import FaceDetector
 from mien.errors import DatasetError
 from mien.metrics import fit_temperature, softmax
-from mien.preprocess import resize_crop
 from mien.sources import open_source
 from mien.training.checkpoint import CHECKPOINT
 from mien.training.fit import fit, predict_logits
 from mien.training.recipe import Recipe
 from mien.types import UInt8Array
 
-_CROP_PX = 48
 #: Pictures at most this large are taken for crops; larger ones are searched for their face.
 _CROPS_UP_TO_PX = 100
 
@@ -38,6 +36,7 @@ def cross_validate(
     out: Path,
     *,
     folds: int = 10,
+    resume: bool = False,
     threads: int | None = None,
     note: Note = lambda text: None,
 ) -> tuple[FaceCrops, np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
@@ -46,8 +45,10 @@ def cross_validate(
     Args:
         recipe: how to train; `recipe.init` starts every fold from a model's weights.
         data: a set whose rows say whom they show.
-        out: folder for each fold's run; those of an earlier time are replaced.
+        out: folder for each fold's run.
         folds: number of folds.
+        resume: go on with the runs that are there, of this recipe and these data; else they are
+            replaced.
         threads: CPU threads.
         note: called with a line on what is going on.
 
@@ -57,6 +58,7 @@ def cross_validate(
 
     Raises:
         DatasetError: rows do not say whom they show, or there are too few subjects.
+        ConfigError, DatasetError: what is to be resumed is of another recipe, or of other data.
     """
     rows = _face_crops(data, recipe, note)
     fold_of = subject_folds(rows.groups, folds, seed=recipe.fit.seed)
@@ -66,8 +68,10 @@ def cross_validate(
         run = out / f"fold{fold}"
         named = replace(recipe, name=f"{recipe.name}-fold{fold}")
         learned = rows.select(~held)
-        (run / CHECKPOINT).unlink(missing_ok=True)  # of an earlier examination
-        network = fit(named, learned, rows.select(held), run, threads=threads)
+        if not resume:
+            (run / CHECKPOINT).unlink(missing_ok=True)  # of an earlier examination
+        begun = (run / CHECKPOINT).is_file()
+        network = fit(named, learned, rows.select(held), run, resume=begun, threads=threads)
         size = recipe.fit.resolutions[-1][1]
         seen = predict_logits(network, learned.images, recipe, size).double().numpy()
         logits = predict_logits(network, rows.images[held], recipe, size).double().numpy()
@@ -96,7 +100,7 @@ def _face_crops(data: str | Path, recipe: Recipe, note: Note) -> FaceCrops:
                 lost += 1
                 continue
             image = face
-        images.append(resize_crop(image, _CROP_PX))
+        images.append(shrink(image, recipe.data.input_px))
         labels.append(index[row.expression])
         names.append(row.name)
         groups.append(row.group)
@@ -106,7 +110,7 @@ def _face_crops(data: str | Path, recipe: Recipe, note: Note) -> FaceCrops:
         raise DatasetError(f"{data}: no picture of the classes {', '.join(index)}")
     note(f"{len(images)} faces of {len(set(groups))} subjects")
     crops = FaceCrops(
-        np.stack(images),
+        stack(images),
         np.array(labels, np.int64),
         None,
         tuple(names),
@@ -120,9 +124,9 @@ def _face_crops(data: str | Path, recipe: Recipe, note: Note) -> FaceCrops:
 def _cut_face(row: Row, recipe: Recipe, detector: FaceDetector) -> UInt8Array | None:
     with open_source(str(row.picture)) as source:
         frame = next(iter(source))
-    rule = recipe.data
+    rule, size = recipe.data, max(recipe.data.input_px, SMALLEST_PX)
     return cut_largest(
-        frame, detector, scale=rule.crop_scale, upright=rule.crop_upright, size_px=_CROP_PX
+        frame, detector, scale=rule.crop_scale, upright=rule.crop_upright, size_px=size
     )
 
 

@@ -26,11 +26,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mien
-from mien.classifier import ExpressionClassifier
+from mien.classifier import ExpressionClassifier, mean_vote
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.metrics import FloatArray, log_softmax
-from mien.models import FusionMember, ModelSpec, file_sha256, find_model, require_classes
+from mien.models import (
+    FusionMember,
+    ModelSpec,
+    file_sha256,
+    find_member,
+    require_classes,
+)
 from mien.training.augment import varied_views
 from mien.training.calibration import (
     VoteCalibration,
@@ -74,7 +80,7 @@ def fuse(
         method: one of `METHODS`.
         train: rows that `linear` and `stack` learn from.
         calibration: rows that choose the weights of `logprob`, the temperature and the threshold
-            of `uncertain`.
+            of `uncertain`; none that stand in `train` (`FaceCrops.without`).
         file: the ONNX file to write.
         name, version: what the fusion is called.
         views: how many times each Training row is shown, each time varied anew.
@@ -84,7 +90,8 @@ def fuse(
 
     Raises:
         ConfigError: fewer than two members, or members that do not fit together or to the rows.
-        ModelError: a member cannot be read.
+        ModelError: a member cannot be read, or could not be found by the result: it is no model
+            that mien knows by its name, and lies in another folder than `file`.
     """
     if method not in METHODS:
         raise ConfigError(f"method: expected one of {', '.join(METHODS)}, found {method!r}")
@@ -94,6 +101,8 @@ def fuse(
     first = specs[0]
     for rows in (train, calibration):
         require_classes(first, rows.classes, first.name)
+    referred = _references(members, file)
+    names = [member.name for member in referred]
     torch.manual_seed(seed)
     classes = len(first.labels)
     shares = class_shares(train.labels, classes)
@@ -110,8 +119,7 @@ def fuse(
     with torch.no_grad():
         logits = head(torch.from_numpy(_said(members, calibration.images))).double().numpy()
     found = calibrate(calibration.labels, logits, shares)
-    votes = _votes(models, members, calibration, threads)
-    entries = [find_model(model) for model in models]
+    votes = _votes(members, calibration)
     spec = ModelSpec(
         name=name,
         version=version,
@@ -121,25 +129,24 @@ def fuse(
         crop_upright=first.crop_upright,
         temperature=1.0,
         uncertain_below=0.0,
-        training_data=_told([(spec.name, spec.training_data) for spec in specs]),
-        licence=_told([(spec.name, spec.licence) for spec in specs]),
+        training_data=_told(
+            [(n, spec.training_data) for n, spec in zip(names, specs, strict=True)]
+        ),
+        licence=_told([(n, spec.licence) for n, spec in zip(names, specs, strict=True)]),
         parameters=sum(spec.parameters for spec in specs)
         + sum(p.numel() for p in head.parameters()),
         macs=sum(spec.macs for spec in specs),
         labels=first.labels,
         recipe={
             "name": name,
-            "network": {"name": f"fusion of {', '.join(spec.name for spec in specs)} ({method})"},
+            "network": {"name": f"fusion of {', '.join(names)} ({method})"},
             "fusion": {"method": method, "views": views},
             "fit": {"seed": seed},
         },
         data_sha256=train.fingerprint(),
         commit=current_commit(),
         made_with=f"mien {mien.__version__}, torch {torch.__version__}",
-        members=tuple(
-            FusionMember(spec.name, file_sha256(entry.path))
-            for spec, entry in zip(specs, entries, strict=True)
-        ),
+        members=referred,
     )
     spec = calibrated(spec, found, votes)
     _write(head, found.offsets, spec, file)
@@ -162,24 +169,17 @@ def _joined_shares(
 
 
 def _votes(
-    models: Sequence[str | Path],
-    members: Sequence[ExpressionClassifier],
-    calibration: FaceCrops,
-    threads: int,
+    members: Sequence[ExpressionClassifier], calibration: FaceCrops
 ) -> VoteCalibration | None:
     """The calibration of what members with a FER+ head say together; None where there is none."""
     if calibration.votes is None:
         return None
     said = [
-        np.log(
-            ExpressionClassifier(model, threads=threads, classes="ferplus")
-            .predict(calibration.images)
-            .probs
-        )
-        for model, member in zip(models, members, strict=True)
+        member.as_voters().predict(calibration.images).probs
+        for member in members
         if member.spec.ferplus_temperature
     ]
-    return calibrate_votes(calibration.vote_shares(), np.mean(said, axis=0)) if said else None
+    return calibrate_votes(calibration.vote_shares(), mean_vote(said)) if said else None
 
 
 def _require_fit(specs: Sequence[ModelSpec]) -> None:
@@ -194,6 +194,20 @@ def _require_fit(specs: Sequence[ModelSpec]) -> None:
                 f"{spec.name}: cuts faces by another rule than {first.name} "
                 f"({spec.crop_scale:g} against {first.crop_scale:g} boxes). Train them by one"
             )
+
+
+def _references(members: Sequence[ExpressionClassifier], file: Path) -> tuple[FusionMember, ...]:
+    """What the fusion in `file` will know its members by: what mien calls them, or their files."""
+    found: dict[str, FusionMember] = {}
+    for entry in (member.entry for member in members):
+        member = FusionMember(entry.name, file_sha256(entry.path))
+        if found.setdefault(entry.name, member) != member:
+            raise ConfigError(
+                f"{entry.path}: another member is called {entry.name} too, and they could not lie "
+                "in one folder. Rename one of the files"
+            )
+        find_member(member, file)
+    return tuple(found[member.entry.name] for member in members)
 
 
 def _said(

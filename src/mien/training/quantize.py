@@ -55,7 +55,8 @@ def quantize(
     Args:
         model: name or file of the model; a network, not a fusion.
         train: rows of which some show how large the activations get.
-        calibration: rows that choose the temperature and the threshold of `uncertain`.
+        calibration: rows that choose the temperature and the threshold of `uncertain`; none that
+            the model has learned from (`FaceCrops.without`).
         file: the ONNX file to write.
         name: what the result is called; None for the model's name and `-int8`.
         seed: of the choice of rows.

@@ -9,16 +9,50 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from mien.errors import ConfigError
 from mien.preprocess import BACKGROUNDS, ILLUMINATIONS, NORMALIZATIONS
 from mien.types import EXPRESSIONS
 
 NOT_STATED = "not stated"
+
+#: Where recipes are found by name, as models are; the last one wins.
+_PACKAGE: Final = Path(__file__).parents[1]
+_HOMES: Final = (_PACKAGE.parents[1] / "recipes", _PACKAGE / "shipped_recipes")
+
+#: What numbers may be: who may be so, how it is told, and whether it is.
+_LIMITS: Final[Sequence[tuple[str, str, Callable[[float], bool]]]] = (
+    (
+        "network.dropout data.aligned_share augment.low_resolution augment.blur augment.jpeg "
+        "augment.erase augment.occlude augment.mixup augment.calm fit.warmup fit.ema "
+        "fit.label_smoothing fit.teacher_weight fit.ferplus_share",
+        "0 to 1",
+        lambda value: 0 <= value <= 1,
+    ),
+    (
+        "data.balance data.max_not_face_votes augment.rotate_deg augment.shift augment.contrast "
+        "augment.brightness augment.gamma augment.sharpness fit.muon_rate fit.weight_decay "
+        "fit.ferplus_weight fit.seed",
+        "at least 0",
+        lambda value: value >= 0,
+    ),
+    (
+        "data.crop_scale augment.scale_min augment.scale_max fit.learning_rate fit.momentum",
+        "more than 0",
+        lambda value: value > 0,
+    ),
+    (
+        "network.widths network.depths network.stem_stride fit.epochs fit.batch",
+        "at least 1",
+        lambda value: value >= 1,
+    ),
+    ("data.input_px", "16 to 1024", lambda value: 16 <= value <= 1024),
+)
 
 
 @dataclass(frozen=True)
@@ -150,30 +184,32 @@ class Recipe:
                 raise ConfigError(
                     f"data.{name}: expected one of {', '.join(known)}, found {value!r}"
                 )
-        for name in ("epochs", "batch"):
-            if getattr(self.fit, name) < 1:
-                raise ConfigError(
-                    f"fit.{name}: expected at least 1, found {getattr(self.fit, name)}"
-                )
+        for keys, expected, holds in _LIMITS:
+            for key in keys.split():
+                value = attrgetter(key)(self)
+                found = list(value) if isinstance(value, tuple) else [value]
+                if not all(map(holds, found)):
+                    told = found if isinstance(value, tuple) else value
+                    raise ConfigError(f"{key}: expected {expected}, found {told}")
+        if self.augment.scale_min > self.augment.scale_max:
+            raise ConfigError("augment.scale_min: expected at most augment.scale_max")
         if len(self.network.widths) != len(self.network.depths):
             raise ConfigError("network.widths and network.depths: expected equal lengths")
+        if not self.network.widths or not self.data.classes:
+            raise ConfigError("network.widths and data.classes: expected at least one each")
         fold = self.data.left_out
         if fold and not (len(fold) == 2 and 0 <= fold[0] < fold[1]):
             raise ConfigError(f"data.left_out: expected [fold, folds], found {list(fold)}")
-        if not 0 <= self.fit.teacher_weight <= 1:
-            raise ConfigError(
-                f"fit.teacher_weight: expected 0 to 1, found {self.fit.teacher_weight}"
-            )
-        if not 0 <= self.fit.ferplus_share <= 1:
-            raise ConfigError(f"fit.ferplus_share: expected 0 to 1, found {self.fit.ferplus_share}")
         if self.fit.ferplus_share and self.data.classes != EXPRESSIONS:
             raise ConfigError("fit.ferplus_share: only of use where data.classes are the seven")
         if self.fit.select not in ("last", "best"):
             raise ConfigError(f"fit.select: expected last or best, found {self.fit.select!r}")
         shares = [share for share, _ in self.fit.resolutions]
-        if not shares or shares != sorted(shares) or shares[-1] != 1.0:
+        small = any(px < 16 for _, px in self.fit.resolutions)
+        if not shares or shares != sorted(shares) or shares[-1] != 1.0 or small:
             raise ConfigError(
-                "fit.resolutions: expected pairs [share, px] with growing shares that end at 1.0"
+                "fit.resolutions: expected pairs [share, px] with growing shares that end at 1.0, "
+                "of at least 16 px"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -221,16 +257,30 @@ class TemporalRecipe:
         return plain
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply `section.key=value` overrides (values in TOML syntax).
 
+    Args:
+        name_or_file: a file, or the name of a recipe that comes with mien.
+        overrides: what to change.
+
     Raises:
-        ConfigError: no such file, broken TOML, unknown key, or a value of the wrong type.
+        ConfigError: no such file, broken TOML, unknown key, a value of the wrong type, or another
+            size to train at in the end than to export at.
     """
-    table = read_toml(path, "recipe")
+    own = {file.stem: file for home in _HOMES for file in sorted(home.glob("*.toml"))}
+    path = own.get(str(name_or_file), Path(name_or_file))
+    table = read_toml(path, f"recipe: a file, or one of {', '.join(own)}")
     for override in overrides:
         _override(table, override)
-    return recipe_from_dict(table, where=str(path))
+    recipe = recipe_from_dict(table, where=str(path))
+    last = recipe.fit.resolutions[-1][1]
+    if recipe.data.input_px != last and not recipe.init:  # whose model's size it will be
+        raise ConfigError(
+            f"{path}: data.input_px: expected {last}, at which fit.resolutions ends, found "
+            f"{recipe.data.input_px}. Change both"
+        )
+    return recipe
 
 
 def load_temporal_recipe(path: str | Path, overrides: Sequence[str] = ()) -> TemporalRecipe:

@@ -86,9 +86,12 @@ def opinions(
 
 
 def _unseen(recipe: Mapping[str, Any], train: FaceCrops) -> npt.NDArray[np.bool_]:
-    """Which rows a model was trained without, `(N,)`."""
+    """Which rows a model was trained without, `(N,)`.
+
+    Where it started from another model, none: that one may have learned from all of them.
+    """
     left_out = recipe.get("data", {}).get("left_out", ())
-    if not left_out:
+    if not left_out or recipe.get("init"):
         return np.zeros(len(train), bool)
     fold, folds = left_out
     return np.asarray(fold_numbers(train, folds) == fold)

@@ -6,6 +6,7 @@ Shapes are checked when an object is made, so a mistake shows where it happens.
 """
 
 from mien.types.faces import (
+    DOUBTFUL,
     IDENTITY_COLUMNS,
     QUALITY_COLUMNS,
     QUALITY_REASONS,
@@ -34,6 +35,7 @@ from mien.types.frames import (
 from mien.types.results import RESULT_COLUMNS, FaceResult, FrameResult, result_columns, to_pandas
 
 __all__ = [
+    "DOUBTFUL",
     "EXPRESSIONS",
     "FERPLUS_EXPRESSIONS",
     "IDENTITY_COLUMNS",

@@ -29,6 +29,11 @@ class FaceQuality:
     score: float
     reasons: tuple[str, ...] = ()
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether the answer for such a face is `uncertain` whatever its confidence."""
+        return not DOUBTFUL.isdisjoint(self.reasons)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         return {"score": self.score, "reasons": list(self.reasons)}
@@ -52,6 +57,9 @@ class FaceQuality:
 
 #: What can be wrong with a face, in the order in which it is said.
 QUALITY_REASONS: Final = ("small", "blurred", "turned", "badly-lit", "covered", "unsure-detection")
+
+#: Where an answer is not to be trusted even above the model's own threshold: measured.
+DOUBTFUL: Final = frozenset({"badly-lit", "covered"})
 
 #: The columns of a face's quality in tables. Reasons lie between spaces.
 QUALITY_COLUMNS: Final = ("quality", "quality_reasons")

@@ -7,6 +7,7 @@ const PATIENCE_S = 0.5; // out of sight for so long within a segment,
 const PATIENCE_STEPS = 2.5; // or, where frames are rare, for so many of the usual steps between them
 const ROUNDING_S = 0.0015; // clocks are rounded to milliseconds in many files
 const STEPS = 99; // by which the usual one is known
+const DOUBTFUL = new Set(["badly-lit", "covered"]); // what makes a face count as out of sight
 
 /** The steps between the first frames of a source, as these come. */
 export class Steps {
@@ -50,11 +51,15 @@ export function findSegments(results) {
       open.delete(number);
     }
     for (const face of faces) {
-      if (face.track_id !== null) takeIn(open, close, face, now);
+      if (face.track_id !== null && canBeRead(face)) takeIn(open, close, face, now);
     }
   }
   for (const [number, segments] of open) close(number, segments);
   return found.sort((a, b) => a.start_s - b.start_s);
+}
+
+function canBeRead({ quality }) {
+  return !quality?.reasons.some((reason) => DOUBTFUL.has(reason));
 }
 
 function takeIn(open, close, face, now) {
