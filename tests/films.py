@@ -1,6 +1,7 @@
 """Films for tests: pictures one after the other, as a video that anyone can play."""
 
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -20,14 +21,16 @@ def write_film(
     fps: int,
     options: Mapping[str, str] | None = None,
     silence_s: int = 0,
+    codec: str = "libx264",
+    begin_s: int = 0,
 ) -> None:
-    """Write RGB pictures of one size, `uint8 (H, W, 3)`, as H.264; `options` are the encoder's.
+    """Write RGB pictures of one size, `uint8 (H, W, 3)`; `options` are the encoder's.
 
-    With `silence_s` there is a second stream, of sound, that long.
+    With `silence_s` there is a second stream, of sound, that long. Timestamps begin at `begin_s`.
     """
     first, *rest = views
     with av.open(str(file), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options=dict(options or {}))
+        stream = container.add_stream(codec, rate=fps, options=dict(options or {}))
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width, _ = first.shape
         stream.pix_fmt = "yuv420p"
@@ -37,9 +40,10 @@ def write_film(
             silence = av.AudioFrame.from_ndarray(
                 np.zeros((1, silence_s * _RATE), np.float32), format="fltp", layout="mono"
             )
-            silence.sample_rate = _RATE
+            silence.sample_rate, silence.pts = _RATE, begin_s * _RATE
             container.mux([*sound.encode(silence), *sound.encode(None)])
-        for view in chain([first], rest):
+        for i, view in enumerate(chain([first], rest)):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(view), format="rgb24")
+            picture.pts, picture.time_base = begin_s * fps + i, Fraction(1, fps)
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))

@@ -74,6 +74,15 @@ def test_the_parts_have_the_frames_of_the_whole(video: Path, span: Span) -> None
     assert joined == numbers(span)
 
 
+def test_the_parts_of_a_broadcast_have_the_frames_of_the_whole(tmp_path: Path) -> None:
+    """Its timestamps begin anywhere, and its container knows no key frames."""
+    film = tmp_path / "v.ts"
+    views = [np.full((48, 64, 3), 5 * (i % 50), np.uint8) for i in range(28 * FPS)]
+    options = {"g": str(FPS), "preset": "ultrafast"}
+    write_film(film, views, fps=FPS, options=options, begin_s=12_345)
+    test_the_parts_have_the_frames_of_the_whole(film, Span(1.5, 27.0, every=2))
+
+
 def test_where_a_video_is_cut() -> None:
     """Key frames at every 4 s; a part counts from ten seconds after one."""
     shown = [(i / 2, i % 8 == 0) for i in range(240)]

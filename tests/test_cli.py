@@ -318,6 +318,20 @@ def test_interrupting_leaves_complete_files(tmp_path: Path, number: signal.Signa
     assert not list(tmp_path.glob(".*.part.*"))
 
 
+def test_a_copy_without_sound_is_announced(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sound cannot be had again of what is piped in; a file's is copied."""
+    write_video(tmp_path / "v.ts", [0.0, 0.1, 0.2])
+    options = ["--out", str(tmp_path / "copy.mp4"), "--overwrite"]
+    with (tmp_path / "v.ts").open() as piped:
+        monkeypatch.setattr(sys, "stdin", piped)
+        assert main(["analyze", "-", *options]) == 0
+    assert "mien: -: its annotated copy is silent" in capsys.readouterr().err
+    assert main(["analyze", str(tmp_path / "v.ts"), *options]) == 0
+    assert "silent" not in capsys.readouterr().err
+
+
 def test_interrupting_an_idle_pipe(tmp_path: Path) -> None:
     """The pipe stays open and says nothing more: what it said is complete, and soon."""
     write_video(tmp_path / "v.ts", [i / 10 for i in range(60)])

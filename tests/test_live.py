@@ -19,6 +19,7 @@ from mien.cli import main
 from mien.errors import SourceError
 from mien.sources import Span, expand_source, live, open_source
 from mien.sources.video import open_container
+from tests.films import write_film
 from tests.test_sources import write_video
 
 TIMES = [i / 30 for i in range(30)]
@@ -54,6 +55,25 @@ def test_a_part_of_a_video(clip: Path, span: Span, expected: Any) -> None:
     )
     levels = [frame.image.mean() for frame in frames]
     assert levels == pytest.approx([10 * i % 250 for i in expected], abs=4)
+
+
+@pytest.mark.parametrize("container", ["ts", "mpg", "mkv"])
+def test_a_part_that_begins_far_from_a_key_frame(tmp_path: Path, container: str) -> None:
+    """MPEG's containers know no key frames; one every four seconds, and the part begins at 7."""
+    noise = np.random.default_rng(0).integers(0, 256, (8, 48, 64, 3), np.uint8)
+    options = {"g": "40", "keyint_min": "40", "sc_threshold": "0", "preset": "ultrafast"}
+    codec = "mpeg2video" if container == "mpg" else "libx264"
+    film, fps = tmp_path / f"v.{container}", 10 if container != "mpg" else 25
+    write_film(film, [noise[i % 8] for i in range(8 * fps)], fps=fps, options=options, codec=codec)
+    with open_source(film) as source:
+        whole = list(source)
+    start_s = whole[0].time_s + 7
+    with open_source(film, span=Span(start_s=start_s)) as source:
+        part = list(source)
+    expected = [frame for frame in whole if frame.time_s >= start_s]
+    assert len(expected) >= fps - 1
+    assert [frame.time_s for frame in part] == [frame.time_s for frame in expected]
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(part, expected, strict=True))
 
 
 def test_uneven_times_are_thinned_by_the_clock(tmp_path: Path) -> None:
@@ -113,6 +133,10 @@ def test_a_video_and_a_picture_on_standard_input(
 ) -> None:
     write_video(tmp_path / "v.mp4", TIMES)  # its index lies at the end
     pipe(monkeypatch, (tmp_path / "v.mp4").read_bytes())
+    with open_source("-") as source:
+        assert len(list(source)) == 30
+    old = (tmp_path / "v.mp4").read_bytes().replace(b"ftyp", b"wide", 1)  # as QuickTime once began
+    pipe(monkeypatch, old)
     with open_source("-") as source:
         assert len(list(source)) == 30
     pipe(monkeypatch, clip.read_bytes())
@@ -254,14 +278,21 @@ def server(answers: list[bytes | None]) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=listening.serve_forever, daemon=True)
+    with listening(Handler) as address:
+        yield address, log
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server of one's own; yields its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listening.server_port}", log
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        listening.shutdown()
-        listening.server_close()
+        server.shutdown()
+        server.server_close()
         thread.join()
 
 
@@ -269,6 +300,33 @@ def test_a_file_on_a_server_is_read_to_its_end(clip: Path) -> None:
     with server([clip.read_bytes()] * 9) as (address, _), open_source(f"{address}/v.mkv") as source:
         assert not source.is_live
         assert len(list(source)) == 30
+
+
+def test_a_file_on_a_server_that_breaks_off_goes_on(tmp_path: Path) -> None:
+    """Each connection gives a part of the file and is lost; the next one is asked for the rest."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 64, 64, 3), np.uint8)
+    write_film(tmp_path / "v.mkv", noise, fps=10)
+    data = (tmp_path / "v.mkv").read_bytes()
+    asked: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            first = int(self.headers.get("Range", "bytes=0-").partition("=")[2].partition("-")[0])
+            asked.append(first)
+            self.send_response(206)
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+            self.send_header("Content-Length", str(len(data) - first))
+            self.end_headers()
+            self.wfile.write(data[first : first + len(data) // 3])
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with listening(Handler) as address, open_source(f"{address}/v.mkv") as source:
+        assert not source.is_live
+        assert len(list(source)) == 60
+    assert max(asked) > len(data) // 2
 
 
 def test_a_file_on_a_server_that_says_no_duration(tmp_path: Path) -> None:

@@ -221,12 +221,22 @@ def test_odd_pixel_formats_of_videos(tmp_path: Path, pixels: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("turns", "matrix"), [(1, (0, 1, -1, 0)), (2, (-1, 0, 0, -1)), (3, (0, -1, 1, 0))]
+    ("matrix", "turns", "mirrored"),
+    [
+        ((0, 1, -1, 0), 1, False),
+        ((-1, 0, 0, -1), 2, False),
+        ((0, -1, 1, 0), 3, False),
+        ((-1, 0, 0, 1), 0, True),
+        ((1, 0, 0, -1), 2, True),
+        ((0, 1, 1, 0), 1, True),
+        ((0, -1, -1, 0), 3, True),
+    ],
 )
-def test_videos_of_a_phone_held_sideways_come_upright(
-    tmp_path: Path, turns: int, matrix: tuple[int, int, int, int]
+def test_videos_come_as_they_are_shown(
+    tmp_path: Path, matrix: tuple[int, int, int, int], turns: int, mirrored: bool
 ) -> None:
-    """The track's header says how the picture is turned: clockwise, by quarters."""
+    """The track's header says how: turned clockwise, by quarters, as phones are held, and then
+    mirrored from left to right, as some cameras of phones do."""
     write_still(tmp_path / "v.mp4", gradient(), "yuv444p")
     plain = read(tmp_path / "v.mp4")
 
@@ -237,7 +247,31 @@ def test_videos_of_a_phone_held_sideways_come_upright(
     before, unity, after = (tmp_path / "v.mp4").read_bytes().rpartition(header(1, 0, 0, 1))
     (tmp_path / "v.mp4").write_bytes(before + header(*matrix) + after)
     assert unity
-    assert np.array_equal(read(tmp_path / "v.mp4"), np.rot90(plain, -turns))
+    turned = np.rot90(plain, -turns)
+    expected = turned[:, ::-1] if mirrored else turned
+    assert np.array_equal(read(tmp_path / "v.mp4"), expected)
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size"), [(Fraction(16, 11), (40, 87)), (Fraction(1, 2), (80, 60)), (0, (40, 60))]
+)
+def test_pixels_that_are_not_square(
+    tmp_path: Path, aspect: Fraction | int, size: tuple[int, int]
+) -> None:
+    """As of DVDs and broadcasts: what is stored is stretched to what is shown."""
+    with av.open(str(tmp_path / "v.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "1"})
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 60, 40, "yuv444p"
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(gradient(), format="rgb24")))
+        container.mux(stream.encode(None))
+    image = read(tmp_path / "v.mkv")
+    assert image.shape == (*size, 3)
+    assert np.diff(image[20].astype(int)[:, 0]).min() >= -3  # red still grows to the right
+    with pytest.raises(SourceError, match="more than the limit"):
+        read(tmp_path / "v.mkv", max_pixels=size[0] * size[1] - 1)
 
 
 def test_a_part_between_two_frames(tmp_path: Path) -> None:
@@ -295,6 +329,19 @@ def test_the_clock_goes_on_where_recordings_were_joined(tmp_path: Path) -> None:
     assert times == pytest.approx([times[0] + i / 20 for i in range(80)], abs=1e-3)
 
 
+@pytest.mark.parametrize("begin_s", [12_345, 95_440])
+def test_a_recording_of_a_broadcast_begins_at_zero(tmp_path: Path, begin_s: int) -> None:
+    """Its timestamps begin anywhere; those of the second film begin anew after 3.7 s (2^33)."""
+    film, views = tmp_path / "v.ts", [np.full((64, 64, 3), i, np.uint8) for i in range(60)]
+    write_film(film, views, fps=10, begin_s=begin_s)
+    with open_source(film) as source:
+        found = [(frame.index, frame.time_s) for frame in source]
+    assert found == [(i, pytest.approx(i / 10, abs=1e-3)) for i in range(60)]
+    with open_source(film, span=Span(start_s=1.95, end_s=4.95)) as source:
+        times = [frame.time_s for frame in source]
+    assert times == pytest.approx([i / 10 for i in range(20, 50)], abs=1e-3)
+
+
 def test_a_part_of_a_film_without_timestamps(tmp_path: Path) -> None:
     bare = tmp_path / "bare.h264"
     write_film(bare, [np.full((64, 64, 3), i, np.uint8) for i in range(50)], fps=25)
@@ -326,6 +373,32 @@ def test_a_truncated_video_gives_what_it_has(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cut off"), open_source(file) as source:
         frames.extend(source)
     assert 10 < len(frames) < 60
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv", "gif"])
+def test_a_last_picture_that_stands_for_long_is_no_damage(tmp_path: Path, container: str) -> None:
+    """Slides, of five seconds each."""
+    file, step = tmp_path / f"v.{container}", Fraction(5)
+    if container == "gif":
+        slides = [Image.new("RGB", (64, 64), (60 * i, 0, 0)) for i in range(4)]
+        slides[0].save(file, save_all=True, append_images=slides[1:], duration=5000)
+    else:
+        with av.open(str(file), "w") as film:
+            stream = film.add_stream("libx264", rate=1 / step, options={"bf": "0"})
+            assert isinstance(stream, av.VideoStream)
+            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+            stream.codec_context.time_base = step
+            packets: list[av.Packet] = []
+            for i in range(4):
+                gray = np.full((64, 64, 3), 60 * i, np.uint8)
+                picture = av.VideoFrame.from_ndarray(gray, format="rgb24")
+                picture.pts, picture.time_base = i, step
+                packets += stream.encode(picture)
+            for packet in [*packets, *stream.encode(None)]:
+                packet.duration = 1
+                film.mux(packet)
+    with open_source(file) as source:
+        assert [round(frame.time_s) for frame in source] == [0, 5, 10, 15]
 
 
 @pytest.mark.parametrize("container", ["flv", "mkv"])

@@ -193,6 +193,27 @@ def test_the_file_computes_what_was_trained(
         assert found.sum() == pytest.approx(1)
 
 
+def test_5_and_60_frames_a_second_agree_by_the_published_model() -> None:
+    """A second of happy between neutral ones, by answers that are nine tenths sure."""
+    model = TemporalModel(find_model("mien-s-temporal"))
+    nothing = np.zeros((1, 384), np.float32)  # what is behind the answers
+
+    def happy(fps: int) -> dict[float, float]:
+        video, found = model.afresh(), {}
+        for i in range(3 * fps):
+            probs = np.full((1, 7), 0.1 / 6)
+            probs[0, 3 if fps <= i < 2 * fps else 6] = 0.9
+            found[round(i / fps, 3)] = float(video.update([1], probs, nothing, i / fps)[0, 3])
+        return found
+
+    shown = {fps: happy(fps) for fps in (5, 25, 60)}
+    onset = {fps: min(t for t, p in found.items() if p > 0.5) for fps, found in shown.items()}
+    assert onset[60] == pytest.approx(onset[25], abs=0.04)
+    assert onset[60] == pytest.approx(onset[5], abs=0.2)
+    for time_s, within in ((0.8, 0.01), (1.4, 0.08), (1.8, 0.03), (2.4, 0.01), (2.8, 0.01)):
+        assert shown[5][time_s] == pytest.approx(shown[60][time_s], abs=within)
+
+
 def test_faces_do_not_disturb_each_other(model: TemporalModel) -> None:
     together, alone = model.afresh(), model.afresh()
     for i in range(8):
@@ -325,6 +346,24 @@ def test_a_baseline_that_is_asked_for_waits_for_a_face() -> None:
     baseline.correct([4], resting, 3.5)
     assert (baseline.learning, baseline.tracks) == (False, (4,))
     assert baseline.correct([4], resting, 4.0).argmax() == NEUTRAL
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_who_comes_back_keeps_the_baseline_of_before(seconds: float) -> None:
+    """Under another number, and laughing: a laugh is no resting face."""
+    baseline, resting, laugh = Baseline(EXPRESSIONS, seconds), probs_of(sad=0.5), probs_of(happy=3)
+    baseline.learn(1.0)
+    for i in range(20):
+        baseline.correct([1], resting, i / 10)
+        baseline.recognize([1], [None if i < 5 else "Ada"])
+    expected = baseline.correct([1], laugh, 2.0), baseline.correct([1], resting, 2.1)
+    for i in range(10):
+        found = baseline.correct([2], laugh, 9 + i / 10)
+        baseline.recognize([2], [None if i < 5 else "Ada"])
+    assert found == pytest.approx(expected[0])
+    assert baseline.correct([2], resting, 10.0) == pytest.approx(expected[1])
+    baseline.learn(1.0)  # what was known is forgotten, of everybody
+    assert baseline.correct([2], laugh, 10.1)[0, 3] < expected[0][0, 3] / 2
 
 
 def test_a_baseline_needs_a_neutral_class_and_time() -> None:

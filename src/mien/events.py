@@ -2,9 +2,9 @@
 
 A `Segment` is a stretch of time in which one face shows one expression. Two thresholds (hysteresis)
 keep it from breaking up where the probability trembles around one of them, and stretches too short
-to be an expression are dropped: they are blinks, syllables and mistakes. Micro-expressions, which
-are as short as those, cannot be found this way. A face that cannot be read (`FaceQuality.doubtful`)
-counts as out of sight.
+to be an expression are passed over: they are blinks, syllables and mistakes. Micro-expressions,
+which are as short as those, cannot be found this way. A face that cannot be read
+(`FaceQuality.doubtful`) counts as out of sight.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from mien.types import FaceResult, FrameResult
 
 _PATIENCE_STEPS: Final = 2.5  # one look that is missed is bridged, however rare looks are
 _STEPS: Final = 99  # between frames, by which the usual one is known
+_ROUNDING_S: Final = 0.0015  # clocks are rounded to milliseconds in many files
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,28 @@ class _Open:
     peak: float
     area: float = 0.0  # integral of the probability
     person: str | None = None
+    denied: list[tuple[float, float]] = field(default_factory=list)  # times, and p, since it held
+
+    def holds(self, face: FaceResult, enter: float, leave: float) -> bool:
+        """Whether a face still shows it."""
+        overtaken = face.expression != self.expression and face.probs[face.expression] >= enter
+        return face.probs[self.expression] >= leave and not overtaken
+
+    def outlives(self, now_s: float, shortest_s: float) -> bool:
+        """Whether what denied it until now was too short to count, and shorter than itself."""
+        if not self.denied:
+            return True
+        since_s = self.denied[0][0]
+        return now_s - since_s + _ROUNDING_S < min(shortest_s, since_s - self.start_s)
 
     def extend(self, time_s: float, p: float) -> None:
+        """It holds; so it did while it was denied."""
+        for denied_s, denied_p in self.denied:
+            self._integrate(denied_s, denied_p)
+        self.denied.clear()
+        self._integrate(time_s, p)
+
+    def _integrate(self, time_s: float, p: float) -> None:
         self.area += (time_s - self.last_s) * (p + self.last_p) / 2
         self.last_s, self.last_p = time_s, p
         if p > self.peak:
@@ -85,7 +106,8 @@ class SegmentFinder:
     Attributes:
         enter: probability from which an expression that leads begins a segment.
         leave: probability below which it ends it. Another that leads and enters ends it too.
-        shortest_s: shorter stretches are dropped.
+        shortest_s: shorter stretches are dropped, and what is interrupted by them goes on, if it
+            has lasted longer than the interruption.
         patience_s: a face may be out of sight for so long within a segment; where frames are rare,
             for two and a half of the usual steps between them.
     """
@@ -94,7 +116,8 @@ class SegmentFinder:
     leave: float = 0.35
     shortest_s: float = 0.25
     patience_s: float = 0.5
-    _open: dict[int, _Open] = field(default_factory=dict)
+    #: Of each track what is under way: the oldest, and what began while it was denied.
+    _open: dict[int, list[_Open]] = field(default_factory=dict)
     _source: str = ""
     _before: FrameResult | None = None
     _steps: list[float] = field(default_factory=list)  # the first of this recording, sorted
@@ -114,11 +137,11 @@ class SegmentFinder:
             insort(self._steps, now_s - before.time_s)
         reach_s = self.reach_s
         for track_id, under_way in list(self._open.items()):
-            if now_s - under_way.last_s > reach_s:
-                ended += self._close(track_id)
+            if now_s - under_way[-1].last_s > reach_s:
+                ended += self._segments(track_id, self._open.pop(track_id))
         for face in result.faces:
             if face.track_id is not None and _can_be_read(face):
-                ended += self._see(face, face.track_id, now_s)
+                ended += self._take_in(face, face.track_id, now_s)
         return ended
 
     @property
@@ -129,31 +152,36 @@ class SegmentFinder:
 
     def finish(self) -> list[Segment]:
         """The segments still under way when the recording ends."""
-        return [segment for track_id in list(self._open) for segment in self._close(track_id)]
+        left, self._open = self._open, {}
+        return [each for number, open_ in left.items() for each in self._segments(number, open_)]
 
     def earliest_s(self) -> float | None:
         """When the oldest segment under way began: later ones may still be reported before it."""
-        return min((under_way.start_s for under_way in self._open.values()), default=None)
+        return min((under_way[0].start_s for under_way in self._open.values()), default=None)
 
-    def _see(self, face: FaceResult, track_id: int, now_s: float) -> list[Segment]:
-        leading, p = face.expression, face.probs[face.expression]
-        under_way = self._open.get(track_id)
-        ended: list[Segment] = []
-        if under_way is not None:
-            still = face.probs[under_way.expression]
-            overtaken = leading != under_way.expression and p >= self.enter
-            if still >= self.leave and not overtaken:
-                under_way.extend(now_s, still)
-                under_way.person = face.person or under_way.person
-                return []
-            ended = self._close(track_id)
-        if p >= self.enter:
-            self._open[track_id] = _Open(leading, now_s, now_s, p, now_s, p, person=face.person)
-        return ended
+    def _take_in(self, face: FaceResult, track_id: int, now_s: float) -> list[Segment]:
+        under_way = self._open.pop(track_id, [])
+        ended = [each for each in under_way if not each.outlives(now_s, self.shortest_s)]
+        going_on = [each for each in under_way if each not in ended]
+        for i, each in enumerate(going_on):
+            p = face.probs[each.expression]
+            if each.holds(face, self.enter, self.leave):
+                each.extend(now_s, p)
+                each.person = face.person or each.person
+                del going_on[i + 1 :]  # they were too short
+                break
+            each.denied.append((now_s, p))
+        else:
+            leading, p = face.expression, face.probs[face.expression]
+            if p >= self.enter:
+                going_on.append(_Open(leading, now_s, now_s, p, now_s, p, person=face.person))
+        if going_on:
+            self._open[track_id] = going_on
+        return self._segments(track_id, ended)
 
-    def _close(self, track_id: int) -> list[Segment]:
-        segment = self._open.pop(track_id).closed(self._source, track_id)
-        return [segment] if segment.duration_s >= self.shortest_s else []
+    def _segments(self, track_id: int, ended: Iterable[_Open]) -> list[Segment]:
+        segments = [each.closed(self._source, track_id) for each in ended]
+        return [segment for segment in segments if segment.duration_s >= self.shortest_s]
 
 
 def _can_be_read(face: FaceResult) -> bool:

@@ -223,9 +223,9 @@ class Analyzer:
             following: of a video, what `following()` gave before its first frame; None for a still
                 picture.
         """
-        return self._read(self._see(frame, following), following)
+        return self._read(self._find_faces(frame, following), following)
 
-    def _see(self, frame: Frame, following: Following | None) -> _Seen:
+    def _find_faces(self, frame: Frame, following: Following | None) -> _Seen:
         """The first half of `analyze_frame`: where the faces are."""
         if following is None:
             return _Seen(frame, *self._finder.find(frame))
@@ -263,6 +263,8 @@ class Analyzer:
             else:
                 known = following.sightings
                 identities = self.recognizer.follow(frame, faces, crops, numbers, known)
+                if following.baseline is not None:
+                    following.baseline.recognize(numbers, [each.person for each in identities])
             self.times.add("identity", began)
         self.times.frames += 1
         below = self.classifier.spec.uncertain_below
@@ -382,7 +384,7 @@ class Analyzer:
         with ExitStack() as stack:  # ends the threads, the later one first
             source.before_closing(stack.close)
             decoded = stack.enter_context(closing(ahead(frames)))
-            found = ahead(self._see(frame, following) for frame in decoded)
+            found = ahead(self._find_faces(frame, following) for frame in decoded)
             for seen in stack.enter_context(closing(found)):
                 yield seen.frame, self._read(seen, following)
 

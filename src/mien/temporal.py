@@ -239,6 +239,7 @@ class Baseline:
         self._asked = 0.0
         self._until_s = self._now_s = -inf
         self._known: dict[int, _Resting] = {}
+        self._people: dict[str, _Resting] = {}
 
     def learn(self, seconds: float) -> None:
         """From the next frame with a face on, everyone in it rests for so long; forget what was
@@ -258,6 +259,19 @@ class Baseline:
         """The tracks whose resting faces are known, in order."""
         return tuple(sorted(self._known))
 
+    def recognize(self, numbers: Sequence[int], people: Sequence[str | None]) -> None:
+        """Whose the tracks of the last frame are: who comes back keeps the baseline of before.
+
+        Args:
+            numbers: the track of each face.
+            people: each one's name; None where it is not known.
+        """
+        for number, person in zip(numbers, people, strict=True):
+            if person in self._people:
+                self._known[number] = self._people[person]
+            elif person is not None and number in self._known:
+                self._people[person] = self._known[number]
+
     def correct(self, numbers: Sequence[int], probs: Float64Array, time_s: float) -> Float64Array:
         """Probabilities `(N, K)` as they are for people with these resting faces.
 
@@ -269,7 +283,7 @@ class Baseline:
         self._known = {n: k for n, k in self._known.items() if time_s - k.seen_s <= MEMORY_S}
         self._now_s = time_s
         if self._asked and numbers:
-            self._until_s, self._asked = time_s + self._asked, 0.0
+            self._until_s, self._asked, self._people = time_s + self._asked, 0.0, {}
             self._known = {n: _Resting(self._until_s) for n in numbers}
         corrected = np.array(probs, np.float64)
         for row, number in enumerate(numbers):

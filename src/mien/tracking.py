@@ -170,7 +170,7 @@ class FaceTracker:
             if row not in taken and owners[face] is None:
                 taken.add(row)
                 owners[face] = self._tracks[row]
-                _see(self._tracks[row], places[face], shapes[face], looks[face], time_s)
+                _learn(self._tracks[row], places[face], shapes[face], looks[face], time_s)
                 self._tracks[row].score = float(faces.scores[face])
         tracks = []
         for face, track in enumerate(owners):
@@ -248,7 +248,7 @@ def _at(
     return Detections(points[:, :2].reshape(-1, 4), scores, points[:, 2:])
 
 
-def _see(
+def _learn(
     track: _Track,
     place: npt.NDArray[np.float64],
     shape: npt.NDArray[np.float64],

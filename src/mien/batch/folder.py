@@ -1,6 +1,6 @@
 """The folder of a batch: what is planned, what is done, and what is under way.
 
-May import fcntl (where there is one), and from mien: errors, settings, plan, inputs.
+May import fcntl (where there is one), and from mien: errors, whole, settings, plan, inputs.
 
     results/part-000012.parquet   what is done; nothing else says so
     manifest.jsonl, failures.jsonl   read out of those
@@ -30,6 +30,7 @@ from mien.batch.inputs import Input
 from mien.batch.plan import Part, plan_parts, read_plan, write_plan
 from mien.batch.settings import Job
 from mien.errors import ConfigError, SinkError
+from mien.whole import sync_names
 
 _TEMPORARY: Final = ".tmp"
 
@@ -55,7 +56,7 @@ def durable(target: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
             temporary.replace(target)
         else:
             _name_new(temporary, target)
-        _sync_names(target.parent)
+        sync_names(target.parent)
     except FileExistsError:
         raise
     except OSError as error:
@@ -97,16 +98,6 @@ def _flock(file: IO[bytes], *, shared: bool = False) -> bool:
     except (ImportError, OSError):  # some network file systems have no locks
         pass
     return True
-
-
-def _sync_names(folder: Path) -> None:
-    """Make a renaming last. Not every system can."""
-    with suppress(PermissionError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 class BatchFolder:

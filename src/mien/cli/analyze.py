@@ -57,8 +57,9 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="write results; the suffix chooses: .jsonl .json .csv .parquet, a picture or video "
-        "suffix for an annotated copy, or a folder ending in / for many copies; repeatable",
+        help="write results; the suffix chooses: .jsonl .json .csv .parquet; "
+        ".segments.csv .vtt .srt for what happened when in a video; a picture or video suffix for "
+        "an annotated copy, or a folder ending in / for many copies; repeatable",
     )
     add_json(parser, "JSON Lines on stdout")
     add_overwrite(parser)
@@ -221,6 +222,8 @@ def _analyze_all(
     for number, path in enumerate(paths):
         try:
             with analyzer.open(path) as source:
+                if with_images and source.is_video and not (options.quiet or os.path.isfile(path)):
+                    say(f"mien: {path}: its annotated copy is silent. Sound is copied from files")
                 # A row for every frame of a video would hide what went into the files.
                 as_table = not (as_json or options.quiet or (sinks and source.is_video))
                 for frame, result in analyzer.run(source):

@@ -1,8 +1,8 @@
 """Where results go: JSON Lines, JSON, CSV, Parquet, segments, annotated pictures and videos.
 
-May import numpy, arro3, Pillow, av, and from mien: errors, types, events. `sink.py` says what a
-sink is, `tables.py` and `parquet.py` hold results in full, `segments.py` what happened when, and
-`copies.py` draws.
+May import numpy, arro3, Pillow, av, and from mien: errors, whole, types, events. `sink.py` says
+what a sink is, `tables.py` and `parquet.py` hold results in full, `segments.py` what happened when,
+and `copies.py` draws.
 
 Every sink writes to a temporary name beside its target and renames it at the end, so a file that
 is there is complete. An interrupted run ends its files properly: what was written stays readable.

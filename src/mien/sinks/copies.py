@@ -47,7 +47,7 @@ class _Sound:
     """
 
     def __init__(self, file: str, copy: av.container.OutputContainer, begin_s: float) -> None:
-        self._source = av.open(file, metadata_errors="ignore")
+        self._source = av.open(f"file:{file}", metadata_errors="ignore")
         (heard, *_) = self._source.streams.audio
         codec = "libopus" if "webm" in copy.format.name else "aac"
         rate = heard.codec_context.sample_rate
@@ -62,9 +62,12 @@ class _Sound:
         self._resampler = av.AudioResampler(
             encoder.format, layout, rate, frame_size=encoder.frame_size or None
         )
+        # Where the film's clock shows 0: see `mien.sources.video.begins_s`.
+        self._zero_s = (self._source.start_time or 0) / av.time_base
         self._begin_s, self._now_s = begin_s, -1.0
         if begin_s and heard.time_base:
-            self._source.seek(int(begin_s / heard.time_base), stream=heard)
+            stamp_s = begin_s + self._zero_s
+            self._source.seek(int(stamp_s / heard.time_base), stream=heard)
         self._frames = self._source.decode(heard)
 
     @classmethod
@@ -85,11 +88,14 @@ class _Sound:
             except av.error.FFmpegError:
                 frame = None
             # Where recordings were joined, the sound's clock begins anew, and the film's goes on.
-            if frame is None or frame.time is None or frame.time < self._now_s - _BACK_S:
+            if frame is None or frame.time is None or not frame.time_base:
                 self._now_s = np.inf
                 return
-            self._now_s = frame.time
-            if self._now_s >= self._begin_s:
+            before_s, self._now_s = self._now_s, frame.time - self._zero_s
+            if self._now_s < before_s - _BACK_S:
+                self._now_s = np.inf
+            elif self._now_s >= self._begin_s:
+                frame.pts = round(self._now_s / frame.time_base)
                 self._encode(frame)
 
     def close(self) -> None:
@@ -110,7 +116,7 @@ class VideoSink(FileSink):
     _errors = (OSError, av.error.FFmpegError)
 
     def _open(self) -> None:
-        self._container = av.open(str(self._partial), "w")
+        self._container = av.open(f"file:{self._partial}", "w")
         self._stream: av.VideoStream | None = None
         self._sound: _Sound | None = None
         self._source: str | None = None
@@ -124,31 +130,27 @@ class VideoSink(FileSink):
             )
         self._source = result.source
         picture = _required(image)
-        # Most codecs store colour for blocks of 2 x 2 pixels: an odd last line is left out.
-        height, width = (side - side % 2 for side in picture.shape[:2])
         if self._stream is None:
-            codec = "libvpx-vp9" if self.target.suffix.lower() == ".webm" else "libx264"
-            stream = self._container.add_stream(codec, rate=30)
-            assert isinstance(stream, av.VideoStream)
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            stream.codec_context.time_base = _CLOCK
-            stream.options = {"preset": "veryfast", "crf": "20"} if codec == "libx264" else {}
-            self._stream = stream
+            self._stream = self._add_stream(*picture.shape[:2])
             self._sound = _Sound.of(result.source, self._container, result.time_s)
-        if (width, height) != (self._stream.width, self._stream.height):
-            raise SinkError(
-                f"{self.target}: frames of {width} x {height} do not fit into a video of "
-                f"{self._stream.width} x {self._stream.height}. Give a folder (a name that ends in "
-                "/) for sources of several sizes"
-            )
-        frame = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(picture[:height, :width]), format="rgb24"
-        )
+        fitting = _fitted(picture, self._stream.height, self._stream.width)
+        frame = av.VideoFrame.from_ndarray(fitting, format="rgb24")
         self._last = max(self._last + 1, round(result.time_s / _CLOCK))
         frame.pts, frame.time_base = self._last, _CLOCK
         self._container.mux(self._stream.encode(frame))
         if self._sound is not None:
             self._sound.play_to(result.time_s)
+
+    def _add_stream(self, height: int, width: int) -> av.VideoStream:
+        codec = "libvpx-vp9" if self.target.suffix.lower() == ".webm" else "libx264"
+        stream = self._container.add_stream(codec, rate=30)
+        assert isinstance(stream, av.VideoStream)
+        # Most codecs store colour for blocks of 2 x 2 pixels: an odd last line is left out.
+        stream.width, stream.height = width - width % 2, height - height % 2
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = _CLOCK
+        stream.options = {"preset": "veryfast", "crf": "20"} if codec == "libx264" else {}
+        return stream
 
     def _close(self) -> None:
         if self._sound is not None:
@@ -156,6 +158,22 @@ class VideoSink(FileSink):
         if self._stream is not None:
             self._container.mux(self._stream.encode(None))
         self._container.close()
+
+
+def _fitted(picture: UInt8Array, height: int, width: int) -> UInt8Array:
+    """A picture as it fits into a video of this size, RGB `uint8`.
+
+    Broadcasts and calls change their size on the way. Such a picture gets black bars where it has
+    another shape; the encoder resizes it.
+    """
+    tall, wide = picture.shape[:2]
+    if (tall - tall % 2, wide - wide % 2) == (height, width):
+        return np.ascontiguousarray(picture[:height, :width])
+    shape = max(tall, round(wide * height / width)), max(wide, round(tall * width / height))
+    canvas = np.zeros((*shape, 3), np.uint8)
+    top, left = (shape[0] - tall) // 2, (shape[1] - wide) // 2
+    canvas[top : top + tall, left : left + wide] = picture
+    return canvas
 
 
 def _required(image: UInt8Array | None) -> UInt8Array:

@@ -1,7 +1,8 @@
-"""Results in full as Parquet. Imports arro3, types and the sibling tables."""
+"""Results in full as Parquet. Imports arro3, types, whole and the sibling tables."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from io import RawIOBase
@@ -10,6 +11,7 @@ from typing import IO, Any, Final
 
 from mien.sinks.tables import TableSink
 from mien.types import EXPRESSIONS, FrameResult, UInt8Array, result_columns
+from mien.whole import sync_names
 
 #: Of a Parquet file: bounds the memory of whoever reads it.
 ROWS_PER_GROUP: Final = 8192
@@ -23,15 +25,18 @@ class ParquetSink(TableSink):
 
     A Parquet file can be read only once its end is written, which a crash would prevent. So until
     then every group is a complete file in a folder beside the target, `.NAME.part/`, which readers
-    of Parquet take as one table.
+    of Parquet take as one table. A run that finds such a folder keeps it as `.NAME.part-1/`, ….
     """
 
+    _is_whole = False
+
     def _open(self) -> None:
+        self._is_whole = False
         self._fields = result_fields(self.labels, shape=self.shape, identity=self.identity)
         self._rows: list[dict[str, Any]] = []
         self._groups: list[Path] = []
         self._folder = self._partial.with_suffix("")
-        shutil.rmtree(self._folder, ignore_errors=True)  # of a run that was killed
+        _keep(self._folder)
         self._folder.mkdir()
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
@@ -45,6 +50,7 @@ class ParquetSink(TableSink):
         unfinished = group.with_suffix(".unfinished")
         self._complete([_batch(rows, self._fields)], unfinished)
         unfinished.replace(group)
+        sync_names(self._folder)
         self._groups.append(group)
 
     def _close(self) -> None:
@@ -54,11 +60,30 @@ class ParquetSink(TableSink):
             self._flush()
         batches = (batch for group in self._groups for batch in read_parquet(str(group)))
         self._complete(batches, self._partial)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._is_whole = True
+
+    def close(self) -> None:
+        """See `Sink.close`. The groups go once the whole has its name."""
+        super().close()
+        if self._is_whole:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _complete(self, batches: Iterable[Any], path: Path) -> None:
         with path.open("wb") as file:
             _write_batches(file, self._fields, batches)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _keep(folder: Path) -> None:
+    """Set aside the rows that a killed run left: nobody may have seen them yet."""
+    if not any(folder.glob("*.parquet")):
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    number = 1
+    while (kept := folder.with_name(f"{folder.name}-{number}")).exists():
+        number += 1
+    folder.rename(kept)
 
 
 def result_fields(

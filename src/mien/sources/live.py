@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import av
-from av.video.reformatter import VideoReformatter
 
 from mien.errors import SourceError
 from mien.picture import looks_like_picture, read_picture
 from mien.sources.source import Source, Span
-from mien.sources.video import BACK_S, open_container, open_video, reason, upright_rgb
+from mien.sources.video import BACK_S, Shown, open_container, open_video, reason
 from mien.types import Frame
 
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
@@ -36,6 +35,17 @@ _OPEN_S: Final = 10.0  # patience with a server that does not answer
 _READ_S: Final = 10.0  # and with one that stops sending
 _RETRIES: Final = 6  # in a row, with growing pauses: about half a minute
 _LONGEST_PAUSE_S: Final = 8.0
+#: How FFmpeg goes on with a file where its server breaks off, if that gives parts of files: after
+#: pauses that double, up to 15 s; half a minute in all.
+_RECONNECT: Final = {
+    "reconnect": "1",
+    "reconnect_on_network_error": "1",
+    "reconnect_delay_max": "15",
+    "rw_timeout": f"{_READ_S * 1e6:.0f}",
+}
+_RECONNECT_S: Final = 40.0
+#: How MP4 and its kin begin, QuickTime's older files too.
+_MP4: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 #: A live source's clock that goes forth by more than this was set anew.
 _FORTH_S: Final = 10.0
 
@@ -61,11 +71,14 @@ def open_live(name: str, max_pixels: int, span: Span) -> Source:
         options = {"timeout": (_OPEN_S, _READ_S)}
         if name.lower().startswith("rtsp"):
             options["options"] = {"rtsp_transport": "tcp"}
+        elif name.lower().startswith("http"):
+            options["options"] = dict(_RECONNECT)
         container, _ = open_container(name, name, max_pixels, **options)
         # A file that lies on a server. Recordings of browsers, and pictures, say no duration.
         ends = container.duration is not None or container.size > 0
         container.close()
         if ends:
+            options["timeout"] = (_OPEN_S, _RECONNECT_S)
             return open_video(name, name, max_pixels, span, **options)
         reader = _Reader(name, name, options, max_pixels, retries=_RETRIES)
     reader.start()
@@ -88,7 +101,7 @@ def _open_stdin(max_pixels: int, span: Span) -> Source:
     if looks_like_picture(begin):
         image = read_picture(io.BytesIO(begin + stream.read()), "-", max_pixels=max_pixels)
         return Source("-", iter([Frame(image, "-")]), is_video=False, frame_count=1)
-    if begin[4:8] == b"ftyp":  # MP4 and its kin keep their index at the end: all of it is needed
+    if begin[4:8] in _MP4:  # their index may lie at the end: all of it is needed
         with ExitStack() as stack:
             kept = stack.enter_context(tempfile.TemporaryFile())
             kept.write(begin)
@@ -138,7 +151,7 @@ class _Reader(threading.Thread):
         self._name, self._file, self._options = name, file, options
         self._max_pixels, self._retries = max_pixels, retries
         self._changed = threading.Condition()
-        self._newest: tuple[int, float, av.VideoFrame] | None = None
+        self._newest: tuple[int, float, av.VideoFrame, Shown] | None = None
         self._error: SourceError | None = None
         self._ended = False
         self._halt = threading.Event()
@@ -151,7 +164,7 @@ class _Reader(threading.Thread):
 
     def frames(self, span: Span) -> Iterator[Frame]:
         """The newest frame, again and again, until the source ends or `span` does."""
-        wanted, reformatter = span.picker(), VideoReformatter()
+        wanted = span.picker()
         while True:
             with self._changed:
                 self._changed.wait_for(self._has_news)
@@ -160,11 +173,11 @@ class _Reader(threading.Thread):
                 if self._error is not None:
                     raise self._error
                 return
-            index, time_s, picture = newest
+            index, time_s, picture, shown = newest
             if time_s >= span.end_s:
                 return
             if wanted(index, time_s):
-                yield Frame(upright_rgb(picture, reformatter), self._name, index, time_s)
+                yield Frame(shown.rgb(picture), self._name, index, time_s)
 
     def _has_news(self) -> bool:
         return self._newest is not None or self._ended or self._halt.is_set()
@@ -189,6 +202,7 @@ class _Reader(threading.Thread):
                     self._name, self._file, self._max_pixels, **self._options
                 )
                 with container:
+                    shown = Shown(stream)
                     first: float | None = None
                     joined_s = before = came_before = 0.0
                     for picture in container.decode(stream):
@@ -203,7 +217,7 @@ class _Reader(threading.Thread):
                             joined_s = max(came - began, last_s + 1e-3) if index else 0.0
                         before, came_before = clock, came
                         last_s = max(joined_s + clock - first, last_s + 1e-3)
-                        self._give(index, last_s, picture)
+                        self._give((index, last_s, picture, shown))
                         index += 1
                 error, broken = SourceError(f"{self._name}: the stream ended"), False
             except SourceError as failure:
@@ -220,9 +234,9 @@ class _Reader(threading.Thread):
                 return
             self._halt.wait(min(0.5 * 2**failures, _LONGEST_PAUSE_S))
 
-    def _give(self, index: int, time_s: float, picture: av.VideoFrame) -> None:
+    def _give(self, newest: tuple[int, float, av.VideoFrame, Shown]) -> None:
         with self._changed:
-            self._newest = (index, time_s, picture)
+            self._newest = newest
             self._changed.notify_all()
 
 

@@ -14,7 +14,7 @@ class Span:
     """Which frames of a video are wanted.
 
     Attributes:
-        start_s, end_s: from when, and up to when (without), by the video's own clock.
+        start_s, end_s: from when, and up to when (without), in seconds from the video's beginning.
         every: only each so many-th frame.
         fps: at most so many frames a second, evenly; None for all.
         first: the number of the first frame from `start_s` on, where this is a part of a span that

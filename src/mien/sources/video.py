@@ -6,13 +6,14 @@ Imports numpy, av, errors, types, picture and the sibling source.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from math import isinf
+from fractions import Fraction
+from math import inf, isinf
 from typing import Any, Final
 
 import av
 import numpy as np
+import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
 from mien.errors import SourceError
@@ -25,6 +26,11 @@ _MISSING_S: Final = 1.0
 _MISSING_SHARE: Final = 0.05
 #: A source's clock that goes back by more than this was set anew.
 BACK_S: Final = 1.0
+#: Where no key frame is found, it is sought so much earlier, then so many times as much.
+_BACK_AT_FIRST_S: Final = 2.0
+_BACK_TIMES: Final = 4.0
+#: Seconds are sums of floats.
+_ROUNDING_S: Final = 1e-6
 #: FFmpeg's mark of formats whose frames carry no times (AVFMT_NOTIMESTAMPS).
 _NO_TIMES: Final = 0x80
 
@@ -61,8 +67,11 @@ def open_container(
     name: str, file: Any, max_pixels: int, **options: Any
 ) -> tuple[av.container.InputContainer, av.VideoStream]:
     """Open a container and choose its video stream; arguments and errors as of `open_video`."""
+    is_path = isinstance(file, str) and "://" not in file and "format" not in options
     try:
-        container = av.open(file, metadata_errors="ignore", **options)
+        # Named as a file: FFmpeg takes what stands before a colon for a protocol.
+        opened = f"file:{file}" if is_path else file
+        container = av.open(opened, metadata_errors="ignore", **options)
     except (av.error.FFmpegError, ValueError) as error:
         if "format" in options:
             raise SourceError(
@@ -93,11 +102,20 @@ def open_container(
                 f"{name}: its pictures are coded in a way that FFmpeg does not know. It may be "
                 "damaged; otherwise convert it"
             )
-        require_pixels(name, codec.width, codec.height, max_pixels)
+        shown_size = _shown_size(codec.width, codec.height, stream.sample_aspect_ratio)
+        require_pixels(name, *shown_size, max_pixels)
     except BaseException:
         container.close()
         raise
     return container, stream
+
+
+def begins_s(container: av.container.InputContainer) -> float:
+    """The timestamp with which a container begins, seconds: where its frames' `time_s` is 0.
+
+    Recordings of broadcasts begin anywhere. Players show 0 there, and so do subtitles.
+    """
+    return float((container.start_time or 0) / av.time_base)
 
 
 def _is_cover(stream: av.VideoStream) -> bool:
@@ -125,17 +143,18 @@ def _video_frames(
     name: str, container: av.container.InputContainer, stream: av.VideoStream, span: Span
 ) -> Iterator[Frame]:
     index, time_s, decoded, reached_end = span.first, 0.0, False, False
-    clock = _Clock(1 / float(stream.average_rate) if stream.average_rate else 0.04)
+    step_s = 1 / float(stream.average_rate) if stream.average_rate else 0.04
+    begin_s = begins_s(container)
+    clock = _Clock(step_s, begin_s)
     wanted, packets = span.picker(), _Packets(container, stream)
-    reformatter = VideoReformatter()
+    shown = Shown(stream)
     try:
         stamped = not container.format.flags & _NO_TIMES
-        if span.start_s and stream.time_base and stamped:
-            # To the key frame before; what lies between is decoded and dropped. Where nothing can
-            # be sought (a pipe, bare frames), that is everything.
-            with suppress(av.error.FFmpegError):
-                container.seek(round(span.start_s / stream.time_base), stream=stream)
-        for picture in packets.pictures():
+        if span.start_s and stamped:
+            pictures = packets.pictures_around(span.start_s + begin_s)
+        else:
+            pictures = packets.pictures()
+        for picture in pictures:
             time_s, decoded = clock.read(picture.time), True
             if time_s >= span.end_s:
                 reached_end = True
@@ -143,7 +162,7 @@ def _video_frames(
             if time_s < span.start_s:
                 continue
             if wanted(index, time_s):
-                yield Frame(upright_rgb(picture, reformatter), name, index, time_s)
+                yield Frame(shown.rgb(picture), name, index, time_s)
             index += 1
     except av.error.FFmpegError as error:
         raise SourceError(
@@ -161,30 +180,82 @@ def _video_frames(
                 f"{name}: ends at {time_s:.3f} s, before {span.start_s:g} s (--start)"
             )
         raise SourceError(f"{name}: no frame could be decoded: damaged or cut off. Copy it again")
-    if not isinf(span.end_s):
-        return
-    last_s, end_s = time_s, _announced_end_s(stream)
-    if end_s is None and container.duration:  # which is that of the longest stream, perhaps sound
-        last_s, end_s = max(time_s, packets.others_end_s), container.duration / av.time_base
-    if end_s is not None and end_s - last_s > max(_MISSING_S, _MISSING_SHARE * end_s):
+    if isinf(span.end_s):
+        _require_end(name, packets, time_s)
+
+
+def _require_end(name: str, packets: _Packets, last_s: float) -> None:
+    """Raise `SourceError` where a video ended long before its header says.
+
+    Args:
+        name: what messages call it.
+        packets: all of its own are read.
+        last_s: when its last picture came.
+    """
+    # What the streams say goes before the container, whose end is that of the longest of them.
+    container, stream = packets.container, packets.stream
+    longest_s = container.duration / av.time_base if container.duration else inf
+    end_s = min(_announced_end_s(container, stream) or inf, longest_s)
+    seen_s = last_s + float(packets.last_stands * (stream.time_base or 0))
+    if not stream.duration:
+        seen_s = max(seen_s, packets.others_end_s - begins_s(container))
+    if not isinf(end_s) and end_s - seen_s > max(_MISSING_S, _MISSING_SHARE * end_s):
         raise SourceError(
-            f"{name}: ends at {last_s:.3f} s of {end_s:.3f} s: cut off or damaged. The results "
+            f"{name}: ends at {seen_s:.3f} s of {end_s:.3f} s: cut off or damaged. The results "
             "before it are complete"
         )
 
 
 @dataclass
 class _Packets:
-    """Decodes one stream of a container, and notes when the last packet of all others ends."""
+    """Decodes one stream of a container.
+
+    Attributes:
+        last_stands: for how long its latest picture is shown, in the stream's own unit; 0 where
+            the container does not say.
+        others_end_s: the timestamp with which the last packet of all other streams ends.
+    """
 
     container: av.container.InputContainer
     stream: av.VideoStream
-    others_end_s: float = 0.0
+    last_stands: int = 0
+    others_end_s: float = -inf
+
+    def pictures_around(self, start_s: float) -> Iterator[av.VideoFrame]:
+        """All pictures stamped from `start_s` on, and perhaps some before.
+
+        The container seeks a key frame before; some (MPEG) know none and land between two, where
+        nothing can be decoded up to the next. So what comes too late is sought further back. Where
+        nothing can be sought (a pipe), everything is decoded.
+        """
+        first: av.VideoFrame | None = None
+        pictures, back_s = self.pictures(), 0.0
+        lowest_s = begins_s(self.container) - _BACK_AT_FIRST_S
+        target_s = start_s
+        while base := self.stream.time_base:
+            try:
+                self.container.seek(round(target_s / base), stream=self.stream)
+            except av.error.FFmpegError:
+                break
+            pictures = self.pictures()
+            first = next(pictures, None)
+            came_s = -inf if first is None or first.time is None else first.time
+            is_late = first is None or came_s > start_s + _ROUNDING_S
+            if not is_late or target_s <= lowest_s:
+                break
+            back_s = max(_BACK_AT_FIRST_S, back_s * _BACK_TIMES)
+            target_s = max(start_s - back_s, lowest_s)
+        if first is not None:
+            yield first
+        yield from pictures
 
     def pictures(self) -> Iterator[av.VideoFrame]:
         for packet in self.container.demux():
             if packet.stream.index == self.stream.index:  # also of the empty one that ends it
-                yield from (each for each in packet.decode() if isinstance(each, av.VideoFrame))
+                for picture in packet.decode():
+                    if isinstance(picture, av.VideoFrame):
+                        self.last_stands = picture.duration or 0
+                        yield picture
             elif packet.pts is not None and packet.time_base:
                 ends = (packet.pts + (packet.duration or 0)) * packet.time_base
                 self.others_end_s = max(self.others_end_s, float(ends))
@@ -194,20 +265,23 @@ class _Packets:
 class _Clock:
     """When each frame in turn is shown, seconds: by its timestamp, and never before the last one.
 
-    A frame without a timestamp follows its predecessor. Where the timestamps begin anew, as in
-    recordings that were joined end to end, the clock goes on.
+    It counts from the timestamp `begin_s`; what is stamped earlier is shown at once. A frame
+    without a timestamp follows its predecessor. Where the timestamps begin anew, as in recordings
+    that were joined end to end, the clock goes on.
     """
 
     step_s: float
+    begin_s: float
     _last_s: float | None = None
     _added_s: float = 0.0
 
     def read(self, stamp_s: float | None) -> float:
+        stamped_s = None if stamp_s is None else float(stamp_s) - self.begin_s
         if self._last_s is None:
-            self._last_s = 0.0 if stamp_s is None else float(stamp_s)
+            self._last_s = max(stamped_s or 0.0, 0.0)
             return self._last_s
         following_s = self._last_s + self.step_s
-        time_s = following_s if stamp_s is None else float(stamp_s) + self._added_s
+        time_s = following_s if stamped_s is None else stamped_s + self._added_s
         if time_s < self._last_s - BACK_S:
             self._added_s += following_s - time_s
             time_s = following_s
@@ -215,27 +289,53 @@ class _Clock:
         return self._last_s
 
 
-def upright_rgb(picture: av.VideoFrame, reformatter: VideoReformatter) -> UInt8Array:
-    """A decoded frame as viewers show it: RGB `uint8 (H, W, 3)`.
+class Shown:
+    """Decoded pictures of one stream as viewers show them: turned, mirrored, with square pixels."""
 
-    Args:
-        picture: the frame.
-        reformatter: the same for all frames of a video: its tables take a while to set up.
-    """
-    (plane,) = reformatter.reformat(picture, format="rgb24").planes
-    # The array keeps the plane's memory; a copy would cost as much as a quarter of the decoding.
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-    image = rows[:, : plane.width * 3].reshape(plane.height, plane.width, 3)
-    turns = round(picture.rotation / 90) % 4
-    # The display matrix turns counter-clockwise, and so does rot90.
-    return np.ascontiguousarray(np.rot90(image, turns))
+    def __init__(self, stream: av.VideoStream) -> None:
+        self._aspect = stream.sample_aspect_ratio
+        self._reformatter = VideoReformatter()  # one for all: its tables take a while to set up
+
+    def rgb(self, picture: av.VideoFrame) -> UInt8Array:
+        """One of them: RGB `uint8 (H, W, 3)`."""
+        width, height = _shown_size(picture.width, picture.height, self._aspect)
+        reformatted = self._reformatter.reformat(picture, width, height, format="rgb24")
+        (plane,) = reformatted.planes
+        # The array keeps the plane's memory; a copy would cost a quarter of the decoding.
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+        image = rows[:, : plane.width * 3].reshape(plane.height, plane.width, 3)
+        side_data: Any = picture.side_data  # a mapping, which PyAV's stubs do not know
+        matrix = side_data.get("DISPLAYMATRIX")
+        if matrix is None:
+            return np.ascontiguousarray(image)
+        return _displayed(image, np.frombuffer(matrix, np.int32))
 
 
-def _announced_end_s(stream: av.VideoStream) -> float | None:
+def _shown_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """The size of a picture with square pixels, if its own are `aspect` times as wide as high."""
+    if not aspect or aspect == 1:
+        return width, height
+    if aspect > 1:
+        return round(width * aspect), height
+    return width, round(height / aspect)
+
+
+def _displayed(image: UInt8Array, matrix: npt.NDArray[np.int32]) -> UInt8Array:
+    """A picture turned by quarters and mirrored as FFmpeg's display matrix `(9,)` says."""
+    a, b, _, c, d, *_ = matrix.tolist()  # x' = a x + c y; y' = b x + d y
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        image, a, d = image.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def _announced_end_s(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> float | None:
     """When the video ends by its header; None where that does not say."""
     if not stream.duration or not stream.time_base:
         return None
-    return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+    stamp_s = float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+    return stamp_s - begins_s(container)
 
 
 def reason(error: Exception) -> str:

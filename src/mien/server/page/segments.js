@@ -5,6 +5,7 @@ const LEAVE = 0.35; // below which it ends it
 const SHORTEST_S = 0.25;
 const PATIENCE_S = 0.5; // out of sight for so long within a segment,
 const PATIENCE_STEPS = 2.5; // or, where frames are rare, for so many of the usual steps between them
+const ROUNDING_S = 0.0015; // clocks are rounded to milliseconds in many files
 const STEPS = 99; // by which the usual one is known
 const DOUBTFUL = new Set(["badly-lit", "covered"]); // what makes a face count as out of sight
 
@@ -31,28 +32,29 @@ export class Steps {
 
 /** All segments of one source, in order of their beginning. */
 export function findSegments(results) {
-  const open = new Map();
+  const open = new Map(); // of each track what is under way: the oldest, and what began while it was denied
   const found = [];
   const steps = new Steps();
-  const close = (number) => {
-    const { last_s: end_s, area, ...rest } = open.get(number);
-    open.delete(number);
-    const length = end_s - rest.start_s;
-    if (length < SHORTEST_S) return;
-    const { expression, start_s, peak_s, peak } = rest;
-    found.push({ track_id: number, expression, start_s, peak_s, end_s, mean: area / length, peak });
+  const close = (number, ended) => {
+    for (const { expression, start_s, last_s: end_s, peak_s, peak, area } of ended) {
+      const length = end_s - start_s;
+      if (length < SHORTEST_S) continue;
+      found.push({ track_id: number, expression, start_s, peak_s, end_s, mean: area / length, peak });
+    }
   };
   for (const { time_s: now, faces } of results) {
     steps.see(now);
     const reach_s = Math.max(PATIENCE_S, PATIENCE_STEPS * steps.usual_s);
-    for (const [number, segment] of [...open]) {
-      if (now - segment.last_s > reach_s) close(number);
+    for (const [number, segments] of [...open]) {
+      if (now - segments.at(-1).last_s <= reach_s) continue;
+      close(number, segments);
+      open.delete(number);
     }
     for (const face of faces) {
-      if (face.track_id !== null && canBeRead(face)) see(open, close, face, now);
+      if (face.track_id !== null && canBeRead(face)) takeIn(open, close, face, now);
     }
   }
-  for (const number of [...open.keys()]) close(number);
+  for (const [number, segments] of open) close(number, segments);
   return found.sort((a, b) => a.start_s - b.start_s);
 }
 
@@ -60,23 +62,43 @@ function canBeRead({ quality }) {
   return !quality?.reasons.some((reason) => DOUBTFUL.has(reason));
 }
 
-function see(open, close, face, now) {
+function takeIn(open, close, face, now) {
   const { track_id: number, expression } = face;
   const p = face.probs[expression];
-  const segment = open.get(number);
-  if (segment) {
-    const still = face.probs[segment.expression];
-    const overtaken = expression !== segment.expression && p >= ENTER;
-    if (still >= LEAVE && !overtaken) {
-      segment.area += ((now - segment.last_s) * (still + segment.last_p)) / 2;
-      Object.assign(segment, { last_s: now, last_p: still });
-      if (still > segment.peak) Object.assign(segment, { peak: still, peak_s: now });
-      return;
-    }
-    close(number);
+  const underWay = open.get(number) ?? [];
+  const goingOn = underWay.filter((segment) => outlives(segment, now));
+  close(number, underWay.filter((segment) => !goingOn.includes(segment)));
+  const holding = goingOn.findIndex((segment) => holds(segment, face));
+  for (const segment of holding < 0 ? goingOn : goingOn.slice(0, holding)) {
+    segment.denied.push([now, face.probs[segment.expression]]);
   }
-  if (p >= ENTER) {
-    const begin = { expression, start_s: now, last_s: now, last_p: p, peak_s: now, peak: p, area: 0 };
-    open.set(number, begin);
+  if (holding >= 0) {
+    const segment = goingOn[holding];
+    for (const [then, was] of segment.denied.splice(0)) extend(segment, then, was);
+    extend(segment, now, face.probs[segment.expression]);
+    goingOn.length = holding + 1; // what began meanwhile was too short
+  } else if (p >= ENTER) {
+    const begin = { start_s: now, last_s: now, last_p: p, peak_s: now, peak: p };
+    goingOn.push({ expression, ...begin, area: 0, denied: [] });
   }
+  if (goingOn.length) open.set(number, goingOn);
+  else open.delete(number);
+}
+
+/** Whether what denies a segment is too short to count so far, and shorter than the segment. */
+function outlives({ denied, start_s }, now) {
+  if (!denied.length) return true;
+  const since = denied[0][0];
+  return now - since + ROUNDING_S < Math.min(SHORTEST_S, since - start_s);
+}
+
+function holds(segment, { expression, probs }) {
+  const overtaken = expression !== segment.expression && probs[expression] >= ENTER;
+  return probs[segment.expression] >= LEAVE && !overtaken;
+}
+
+function extend(segment, now, p) {
+  segment.area += ((now - segment.last_s) * (p + segment.last_p)) / 2;
+  Object.assign(segment, { last_s: now, last_p: p });
+  if (p > segment.peak) Object.assign(segment, { peak: p, peak_s: now });
 }
