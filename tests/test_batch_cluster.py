@@ -132,7 +132,8 @@ def parts(count: int) -> Schedule:
 
 def test_a_cluster_that_grows_is_asked_and_used(tmp_path: Path) -> None:
     """Without --workers: one more waits than there is room for, and with nodes come more."""
-    schedule, waited = parts(40), []
+    schedule = parts(40)
+    waited: list[Any] = []
 
     def grow() -> None:
         waiting = sum(actor.node is None for actor in ray.actors)
@@ -258,7 +259,7 @@ def test_who_cannot_begin_says_why(
 
 def test_an_actor_begins_when_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """In `__init__`, an error would be a dead actor; and being asked again costs nothing."""
-    made = []
+    made: list[Any] = []
     context = SimpleNamespace(get_node_id=lambda: "abc")
     ray = SimpleNamespace(get_runtime_context=lambda: context)
     monkeypatch.setattr(cluster, "Worker", made.append)

@@ -237,7 +237,7 @@ def test_the_card_says_what_was_chosen_and_how(spec: ModelSpec) -> None:
     def said(**changes: object) -> str:
         changed = replace(spec, recipe={**spec.recipe, **changes})
         (line,) = re.findall("What it learned from.*", model_card(changed, "f" * 64, []))
-        return line.split(" PrivateTest")[0]
+        return str(line).split(" PrivateTest")[0]
 
     network, training = spec.recipe["network"], spec.recipe["fit"]
     assert "after the last epoch. PublicTest chose how far" in said()
@@ -293,6 +293,8 @@ def test_a_face_that_is_not_found_is_not_an_answer(
     assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
     assert found.nll == pytest.approx(-np.log([0.9, 0.2 / 6, 0.6]).mean())
     assert found.ece == pytest.approx((0.1 + 0.8 + 0.4) / 3)
+    assert found.ece is not None
+    assert seen.ece is not None
     assert found.ece < seen.ece
     always = summarize(answers, replace(spec, uncertain_below=0.0), data="x", pose="all")
     assert always.answered == 0.75

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -323,8 +324,8 @@ def watch(
 ) -> Iterator[float]:
     """The times of the frames that come from a camera with these."""
     seen: list[float] = []
-    camera = Camera(times, end, seen)
-    monkeypatch.setattr(live, "open_container", lambda *_, **__: (camera, None))
+    camera, stream = Camera(times, end, seen), SimpleNamespace(sample_aspect_ratio=None)
+    monkeypatch.setattr(live, "open_container", lambda *_, **__: (camera, stream))
     monkeypatch.setattr(live, "_camera", lambda number: ("", {}))
     with open_source("0") as source:
         for frame in source:

@@ -146,10 +146,10 @@ def test_the_camera_pauses_mirrors_and_stops(visit: Visit) -> None:
     tab.get_by_text("Look neutral: ").wait_for()  # each of its numbers is there for a second
     tab.evaluate("""() => new MutationObserver(() => {
         const said = document.getElementById("announcer").textContent;
-        window.baseline ??= said.match(/^The baseline is set for face .*/)?.[0];
+        window.said ??= said.match(/^The baseline is set for face .*/)?.[0];
     }).observe(document.getElementById("announcer"), { childList: true })""")
     tab.locator("#countdown").wait_for(state="hidden")
-    until(tab, "window.baseline === 'The baseline is set for face 1'")
+    until(tab, "window.said === 'The baseline is set for face 1'")
     press(tab, "Stop")
     assert tab.evaluate("document.getElementById('camera').srcObject") is None
     tab.get_by_role("button", name="Start the camera").wait_for()

@@ -51,13 +51,16 @@ def test_a_baseline_is_set_when_the_server_says_so(visit: Visit) -> None:
     tab = visit.open()
     sockets: list[Any] = []
     asked: list[Any] = []
-    tab.route_web_socket(
-        "**/v1/live",
-        lambda socket: (
-            sockets.append(socket),
-            socket.on_message(lambda sent: isinstance(sent, str) and asked.append(sent)),
-        ),
-    )
+
+    def hear(sent: str | bytes) -> None:
+        if isinstance(sent, str):
+            asked.append(sent)
+
+    def connect(socket: Any) -> None:
+        sockets.append(socket)
+        socket.on_message(hear)
+
+    tab.route_web_socket("**/v1/live", connect)
 
     def say(kind: str, **more: Any) -> None:
         sockets[0].send(json.dumps({"type": kind, **more}))

@@ -214,7 +214,12 @@ def test_the_time_for_the_end_is_spent_once(
     application = Application(analyzer, Settings(tmp_path, shutdown_s=10.0))
     given: list[float] = []
     end = application._runner.close
-    monkeypatch.setattr(application._runner, "close", lambda s: (given.append(s), end(0.0)))
+
+    def close(patience_s: float) -> None:
+        given.append(patience_s)
+        end(0.0)
+
+    monkeypatch.setattr(application._runner, "close", close)
     application.stop()
     Event().wait(0.3)  # for requests that are under way
     application.close()

@@ -140,8 +140,8 @@ def test_every_option_goes_with_something() -> None:
     """The table of what goes with what names options that there are, and all of them."""
     parser = ArgumentParser()
     add_to(parser.add_subparsers())
-    (verbs,) = (action for action in parser._actions if isinstance(action.choices, dict))
-    declared = {o for a in verbs.choices["evaluate"]._actions for o in a.option_strings}
+    (verbs,) = (a.choices for a in parser._actions if isinstance(a.choices, dict))
+    declared = {o for a in verbs["evaluate"]._actions for o in a.option_strings}
     modes = {"--clips", "--slices", "--pipeline", "--folds"}
     always = {"-h", "--help", "--data", "--json", "--tta"}
     assert {o for _, known in _MODES.values() for o in known.split()} == declared - modes - always

@@ -335,8 +335,9 @@ def test_a_recording_of_a_broadcast_begins_at_zero(tmp_path: Path, begin_s: int)
     film, views = tmp_path / "v.ts", [np.full((64, 64, 3), i, np.uint8) for i in range(60)]
     write_film(film, views, fps=10, begin_s=begin_s)
     with open_source(film) as source:
-        found = [(frame.index, frame.time_s) for frame in source]
-    assert found == [(i, pytest.approx(i / 10, abs=1e-3)) for i in range(60)]
+        frames = list(source)
+    assert [frame.index for frame in frames] == list(range(60))
+    assert [f.time_s for f in frames] == pytest.approx([i / 10 for i in range(60)], abs=1e-3)
     with open_source(film, span=Span(start_s=1.95, end_s=4.95)) as source:
         times = [frame.time_s for frame in source]
     assert times == pytest.approx([i / 10 for i in range(20, 50)], abs=1e-3)
@@ -388,7 +389,7 @@ def test_a_last_picture_that_stands_for_long_is_no_damage(tmp_path: Path, contai
             assert isinstance(stream, av.VideoStream)
             stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
             stream.codec_context.time_base = step
-            packets: list[av.Packet] = []
+            packets: list[av.Packet[Any]] = []
             for i in range(4):
                 gray = np.full((64, 64, 3), 60 * i, np.uint8)
                 picture = av.VideoFrame.from_ndarray(gray, format="rgb24")

@@ -567,7 +567,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     write_splits(data, 42)
     recipe.write_text(
         "name = 'shared'\n[network]\nwidths = [8, 16]\ndepths = [1, 1]\ndropout = 0.0\n"
-        "[data]\naligned_share = 0.0\n[augment]\nmixup = 0.5\n"
+        "[data]\ninput_px = 48\naligned_share = 0.0\n[augment]\nmixup = 0.5\n"
         "[fit]\nepochs = 2\nbatch = 14\nlearning_rate = 0.02\nresolutions = [[1.0, 48]]\n"
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
