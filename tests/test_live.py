@@ -1,6 +1,7 @@
 """Parts of videos, and sources that cannot be opened twice: streams, cameras, standard input."""
 
 import io
+import socket
 import sys
 import threading
 import time
@@ -377,3 +378,14 @@ def test_a_server_that_does_not_have_it(tmp_path: Path) -> None:
         pytest.raises(SourceError, match=r"live\.ts: cannot be opened .* Check the address"),
     ):
         open_source(f"{address}/live.ts")
+
+
+def test_an_address_where_nobody_listens_is_said_at_once() -> None:
+    """What goes on where a recording breaks off would ask again for half a minute."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]  # bound, and nobody listens
+        began = time.monotonic()
+        with pytest.raises(SourceError, match="Connection refused"):
+            open_source(f"http://127.0.0.1:{port}/film.mp4")
+    assert time.monotonic() - began < 5

@@ -71,14 +71,13 @@ def open_live(name: str, max_pixels: int, span: Span) -> Source:
         options = {"timeout": (_OPEN_S, _READ_S)}
         if name.lower().startswith("rtsp"):
             options["options"] = {"rtsp_transport": "tcp"}
-        elif name.lower().startswith("http"):
-            options["options"] = dict(_RECONNECT)
         container, _ = open_container(name, name, max_pixels, **options)
         # A file that lies on a server. Recordings of browsers, and pictures, say no duration.
         ends = container.duration is not None or container.size > 0
         container.close()
         if ends:
-            options["timeout"] = (_OPEN_S, _RECONNECT_S)
+            if name.lower().startswith("http"):  # and it is there: else that is said at once
+                options |= {"timeout": (_OPEN_S, _RECONNECT_S), "options": dict(_RECONNECT)}
             return open_video(name, name, max_pixels, span, **options)
         reader = _Reader(name, name, options, max_pixels, retries=_RETRIES)
     reader.start()
