@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from mien.detection import FaceDetector
 from mien.pipeline import Analyzer
-from mien.tracking import LOOK_PX, FaceTracker, looks_of
+from mien.tracking import FaceTracker, looks_of
 from mien.types import Detections, Float32Array, Frame, UInt8Array
 from tests.test_sources import write_video
 
 RNG = np.random.default_rng(0)
 #: Two people in miniature.
-ANNA, BERT = RNG.integers(0, 256, (2, LOOK_PX, LOOK_PX), np.uint8)
+SIDE = 12
+ANNA, BERT = RNG.integers(0, 256, (2, SIDE, SIDE), np.uint8)
 
 
 def at(*places: tuple[float, float], side: float = 40) -> Detections:
@@ -30,8 +31,8 @@ def at(*places: tuple[float, float], side: float = 40) -> Detections:
 
 
 def looks(*people: UInt8Array) -> Float32Array:
-    noise = RNG.normal(0, 20, (len(people), LOOK_PX, LOOK_PX))
-    noisy = (np.stack(people) + noise).clip(0, 255) if people else np.zeros((0, LOOK_PX, LOOK_PX))
+    noise = RNG.normal(0, 20, (len(people), SIDE, SIDE))
+    noisy = (np.stack(people) + noise).clip(0, 255) if people else np.zeros((0, SIDE, SIDE))
     return looks_of(noisy.astype(np.uint8))
 
 
@@ -206,8 +207,10 @@ def test_looks_by_hand() -> None:
     (same, bright, other) = looks_of(np.stack([ANNA // 2, ANNA // 2 + 100, BERT]))
     assert same @ bright == pytest.approx(1, abs=1e-3)
     assert abs(same @ other) < 0.4
-    assert looks().shape == (0, LOOK_PX**2)
-    assert np.isfinite(looks_of(np.zeros((1, LOOK_PX, LOOK_PX), np.uint8))).all()
+    assert looks().shape == (0, SIDE**2)
+    (large,) = looks_of(BERT.repeat(4, 0).repeat(4, 1)[None])
+    assert large @ other == pytest.approx(1, abs=1e-3)
+    assert np.isfinite(looks_of(np.zeros((1, SIDE, SIDE), np.uint8))).all()
 
 
 def test_looking_near_a_face_finds_what_the_search_finds(portrait: UInt8Array) -> None:

@@ -13,8 +13,8 @@ from mien.detection import FaceDetector
 from mien.following import Following
 from mien.models import ModelSpec
 from mien.timing import StageTimes
-from mien.tracking import LOOK_PX, looks_of
-from mien.types import Detections, Float32Array, Frame, UInt8Array
+from mien.tracking import looks_of
+from mien.types import Detections, Frame, UInt8Array
 
 _STILL_LONG_SIDE_PX = 640
 _VIDEO_LONG_SIDE_PX = 480  # half the work; misses only faces under about 30 pixels in 720p
@@ -67,15 +67,19 @@ class FaceFinder:
         and while there is none; otherwise, only where faces are expected. For a few frames in a row
         it is enough that faces seem to be where they are expected.
         """
-        began = time.perf_counter()
         tracker = following.tracker
-        coasted = tracker.coast(frame.time_s)
-        if coasted is not None and tracker.looks_right(coasted[0], self._looks(frame, coasted[1])):
+        if (coasted := tracker.coast(frame.time_s)) is not None:
             numbers, faces = coasted
-        else:
-            faces = self._look(frame, following)
-            began = self._times.add("detect", began)
-            numbers, faces = tracker.update(faces, self._looks(frame, faces), frame.time_s)
+            faces = faces.inside(frame.width, frame.height)
+            crops = self._crops(frame, faces)
+            if tracker.looks_right(numbers, looks_of(crops)):
+                return faces, crops, numbers
+        began = time.perf_counter()
+        faces = self._look(frame, following)
+        self._times.add("detect", began)
+        looks = looks_of(self._crops(frame, faces))
+        began = time.perf_counter()
+        numbers, faces = tracker.update(faces, looks, frame.time_s)
         faces = faces.inside(frame.width, frame.height)
         self._times.add("track", began)
         return faces, self._crops(frame, faces), numbers
@@ -93,19 +97,16 @@ class FaceFinder:
             following.searched(frame, faces)
         return faces
 
-    def _looks(self, frame: Frame, faces: Detections) -> Float32Array:
-        """What tells them apart: see `mien.tracking.looks_of`."""
-        return looks_of(self._cut(frame, faces, LOOK_PX))
-
     def _crops(self, frame: Frame, faces: Detections) -> UInt8Array:
         """The faces as the classifier wants them."""
         began = time.perf_counter()
-        crops = self._cut(frame, faces, self._spec.input_px)
+        spec = self._spec
+        crops = align_faces(
+            frame.image,
+            faces,
+            scale=spec.crop_scale,
+            upright=spec.crop_upright,
+            size_px=spec.input_px,
+        )
         self._times.add("align", began)
         return crops
-
-    def _cut(self, frame: Frame, faces: Detections, size_px: int) -> UInt8Array:
-        spec = self._spec
-        return align_faces(
-            frame.image, faces, scale=spec.crop_scale, upright=spec.crop_upright, size_px=size_px
-        )

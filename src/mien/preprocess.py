@@ -68,6 +68,30 @@ def resize_crop(crop: UInt8Array, size_px: int) -> UInt8Array:
     return sample(crop, np.column_stack([np.diag(step), (step - 1) / 2]), size_px)
 
 
+def averaged(crops: UInt8Array, size_px: int) -> Float32Array:
+    """Square crops `(N, S, S)` at another size, every pixel the mean of what it covers.
+
+    A tenth of Pillow's time for a few small crops; to a larger size, it repeats pixels.
+
+    Returns:
+        `float32 (N, size_px, size_px)`, 0..255, not rounded.
+    """
+    pixels = crops.astype(np.float32)
+    if crops.shape[1] == size_px:
+        return pixels
+    means = _area_means(crops.shape[1], size_px)
+    return np.asarray(means @ pixels @ means.T, np.float32)
+
+
+@cache
+def _area_means(before_px: int, after_px: int) -> Float32Array:
+    """The matrix `(after, before)` that resizes a column of pixels."""
+    edges = np.arange(after_px + 1) * (before_px / after_px)
+    place = np.arange(before_px)
+    low, high = np.maximum(edges[:-1, None], place), np.minimum(edges[1:, None], place + 1)
+    return np.asarray((high - low).clip(0) * (after_px / before_px), np.float32)
+
+
 def sample(image: UInt8Array, transform: npt.NDArray[np.float64], size_px: int) -> UInt8Array:
     """A square `uint8 (size_px, size_px)` of a grey picture `(H, W)`, bilinear, its edge repeated.
 

@@ -15,6 +15,7 @@ from mien.types import Float32Array, UInt8Array
 
 _CELLS: Final = 80  # along the longer side; in 720p a cell has 16 pixels
 _SAMPLES: Final = 4  # of a cell, along each side: their mean is steadier than a camera's pixel
+_MEAN: Final = np.full(_SAMPLES, 1 / _SAMPLES**2, np.float32)  # of their sums
 _CHANGE: Final = 8.0  # of 255: a difference of a cell's brightness that noise hardly reaches
 _AROUND: Final = 1.6  # what moves with a face: hair and chin, in longer sides of its box
 
@@ -43,8 +44,9 @@ class Scenery:
             [(0, -length % _SAMPLES) for length in samples.shape],
             mode="edge",
         )
-        cells = fitted.reshape(height, _SAMPLES, width, _SAMPLES)
-        levels = cells.sum((1, 3), dtype=np.float32) / _SAMPLES**2
+        # Rows first: a sum over both axes at once takes five times as long.
+        sums = fitted.reshape(height, _SAMPLES, -1).sum(1, dtype=np.uint16)
+        levels = sums.reshape(height, width, _SAMPLES) @ _MEAN
         free = np.ones((height, width), np.bool_)
         for left, top, right, bottom in boxes / (step * _SAMPLES):
             reach = _AROUND / 2 * max(right - left, bottom - top)

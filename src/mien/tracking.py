@@ -1,7 +1,7 @@
 """Which face is which over time: `FaceTracker` gives every face of a video a number that it keeps,
 and steadies its box.
 
-May import numpy, and from mien: types.
+May import numpy, and from mien: preprocess, types.
 
 Every track predicts where its face should be now (constant velocity), how large, and how it looks;
 a found face goes to the track that expects it most. A track that finds nothing waits a while, so
@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from mien.preprocess import averaged
 from mien.types import Detections, Float32Array, UInt8Array
 
 #: A face may lie this far from where it is expected, in its own sides; and this much further for
@@ -51,7 +52,7 @@ _COAST_S: Final = 0.085
 _COAST_ALIKE: Final = 0.9  # least cosine of what is seen where the face should be
 _COAST_APART: Final = 2.0  # faces closer together, in their sides, may hide each other
 #: Side of the miniature that stands for a face's looks.
-LOOK_PX: Final = 12
+_LOOK_PX: Final = 12
 
 
 @dataclass
@@ -214,14 +215,13 @@ class FaceTracker:
         return costs
 
 
-def looks_of(miniatures: UInt8Array) -> Float32Array:
-    """What tells faces apart at a glance: aligned crops `(N, S, S)` of `LOOK_PX`, as `(N, S * S)`.
+def looks_of(crops: UInt8Array) -> Float32Array:
+    """What tells faces apart at a glance: aligned crops `(N, S, S)` as miniatures `(N, 144)`.
 
     Each has mean 0 and length 1, so that a product of two is their correlation. Good enough for two
     people who cross in one video; it is no identity.
     """
-    n, side, _ = miniatures.shape
-    flat = miniatures.reshape(n, side * side).astype(np.float32)
+    flat = averaged(crops, _LOOK_PX).reshape(len(crops), _LOOK_PX**2)
     flat -= flat.mean(1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)
     return np.asarray(flat / np.maximum(length, 1e-6), np.float32)
