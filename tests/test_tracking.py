@@ -131,7 +131,7 @@ def walked(tracker: FaceTracker, steps: int, *others: tuple[float, float]) -> No
 def test_coasting_goes_on_as_a_face_moved() -> None:
     tracker = FaceTracker()
     walked(tracker, 20, (400, 100))
-    for i in (20, 21):
+    for i in (20, 21, 22):
         coasted = tracker.coast(i / 25)
         assert coasted is not None
         numbers, faces = coasted
@@ -141,7 +141,7 @@ def test_coasting_goes_on_as_a_face_moved() -> None:
         assert faces.scores == pytest.approx([0.9, 0.9])
         assert tracker.looks_right(numbers, looks(ANNA, BERT))
         assert not tracker.looks_right(numbers, looks(ANNA, ANNA))
-    assert tracker.coast(22 / 25) is None  # too long ago
+    assert tracker.coast(24 / 25) is None  # too long ago
 
 
 def test_who_is_new_lost_or_near_another_is_looked_for() -> None:
@@ -265,9 +265,10 @@ def test_a_still_video_is_searched_once_a_second_and_when_somebody_comes(
         noisy = (image + rng.normal(0, 4, image.shape)).clip(0, 255).astype(np.uint8)
         result = analyzer.analyze_frame(Frame(noisy, "v", i, i / 30), following=following)
         seen.append(len(result.faces))
-    assert seen == [1] * 50 + [2] * 25
+    # Up to four frames in a row are not looked at.
+    assert seen[:50] == [1] * 50 and seen[54:] == [2] * 21
     # A second after the last and as somebody comes, or in the next frame that is looked at.
-    assert searches == pytest.approx([0, 1, 50 / 30], abs=0.085)
+    assert searches == pytest.approx([0, 1, 50 / 30], abs=0.14)
 
 
 def test_a_video_is_searched_now_and_then_and_followed_in_between(

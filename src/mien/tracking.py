@@ -5,7 +5,7 @@ May import numpy, and from mien: preprocess, types.
 
 Every track predicts where its face should be now (constant velocity), how large, and how it looks;
 a found face goes to the track that expects it most. A track that finds nothing waits a while, so
-that a short occlusion, a missed detection or a crossing does not cost the number. For the twelfth
+that a short occlusion, a missed detection or a crossing does not cost the number. For the seventh
 part of a second the prediction will do, where what is seen there looks like the face.
 """
 
@@ -47,8 +47,9 @@ _SHAPE_S: Final = 0.25
 #: they come is the median of so many steps.
 _PATIENT_STEPS: Final = 2.2
 _STEPS: Final = 9
-#: For so long faces need not be looked for: in two of three frames at 25 or 30 a second.
-_COAST_S: Final = 0.085
+#: For so long faces need not be looked for: in four of five frames at 30 a second, in three of four
+#: at 25.
+_COAST_S: Final = 0.14
 _COAST_ALIKE: Final = 0.9  # least cosine of what is seen where the face should be
 _COAST_APART: Final = 2.0  # faces closer together, in their sides, may hide each other
 #: Side of the miniature that stands for a face's looks.
