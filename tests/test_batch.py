@@ -15,7 +15,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from mien.batch import Settings, Shard, run_batch
-from mien.batch.folder import BatchFolder, durable
+from mien.batch.disk import durable
+from mien.batch.folder import BatchFolder
 from mien.batch.inputs import Input
 from mien.batch.partitions import is_whole, read_record
 from mien.batch.plan import plan_parts
