@@ -1,6 +1,6 @@
 """`POST /v1/analyze`: pictures in, what `mien analyze --json` prints out.
 
-May import Starlette, numpy, and from mien: errors, picture, pipeline, sinks, types, and its
+May import Starlette, and from mien: errors, picture, pipeline, sinks, types, and its
 siblings workers, uploads, refusals, settings and meters.
 """
 

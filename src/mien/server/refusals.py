@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.responses import JSONResponse
 
-RETRY_S = 5  # what `Retry-After` says
+_RETRY_S: Final = 5  # what `Retry-After` says
 
 
 class Refusal(Exception):  # noqa: N818  (it is an answer, not a defect)
@@ -21,7 +23,7 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a defect)
         """The answer."""
         headers = {}
         if self.status == 503:
-            headers["Retry-After"] = str(RETRY_S)
+            headers["Retry-After"] = str(_RETRY_S)
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse({"error": str(self)}, self.status, headers)
