@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from mien.companions import Marker, Member
 from mien.report.contrasts import audience, differences, sessions, trends
-from mien.report.findings import overall, shares_of, transitions, units_of
+from mien.report.findings import meaning, overall, shares_of, transitions, units_of
 from mien.report.intake import take_in
 from mien.report.reactions import BEGINNING, NOBODY, OUTSIDE, occurrences, reactions
 from mien.report.recording import MOST_SPANS, Recording, Spans
-from mien.report.sections import meaning
 from mien.sinks import open_sink
 from mien.types import (
     EXPRESSIONS,
