@@ -27,3 +27,11 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a defect)
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse({"error": str(self)}, self.status, headers)
+
+
+def too_late(what: str, limit_s: float, *, came: bool = False) -> Refusal:
+    """What was sent did not come in time; or, where it came, was not worked off in time."""
+    limit = f"{limit_s:g} seconds, the limit"
+    if came:
+        return Refusal(503, f"not done within {limit}")
+    return Refusal(408, f"{what} did not come within {limit}")

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from mien.errors import MienError, SinkError
 from mien.report import write_report
-from mien.server.refusals import Refusal
+from mien.server.refusals import Refusal, too_late
 from mien.server.settings import MB, Settings
 from mien.server.uploads import Room, save_files
 from mien.server.workers import Full, Workers
@@ -85,10 +85,8 @@ class Reports:
                     )
                     await asyncio.wrap_future(self._workers.submit("report", work))
             except TimeoutError:
-                limit = f"{self._settings.report_timeout:g} seconds, the limit"
-                if tables:
-                    raise Refusal(503, f"not done within {limit}") from None
-                raise Refusal(408, f"the tables did not come within {limit}") from None
+                limit_s = self._settings.report_timeout
+                raise too_late("the tables", limit_s, came=bool(tables)) from None
             except Full:
                 raise _full() from None
             except SinkError as error:

@@ -21,7 +21,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from mien.server.job_runner import FILES, JobRunner
 from mien.server.jobs import UPLOAD, Job, Jobs, State
-from mien.server.refusals import Refusal
+from mien.server.refusals import Refusal, too_late
 from mien.server.reports import ALONE
 from mien.server.schema import UPLOADING, VIDEO, errors, files
 from mien.server.settings import MB, Settings
@@ -118,8 +118,7 @@ class Videos:
             if folder is not None:
                 await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
             if isinstance(error, TimeoutError):
-                limit = f"{self._settings.upload_timeout:g} seconds, the limit"
-                raise Refusal(408, f"the video did not come within {limit}") from None
+                raise too_late("the video", self._settings.upload_timeout) from None
             raise
         finally:
             self._uploading -= 1
