@@ -108,8 +108,8 @@ def curve(
 
     Args:
         x: `(T,)` ascending.
-        span: where the axis of x begins and ends.
         values: `(3, T)`: the curve, and the ends of its interval; NaN where unknown.
+        span: where the axis of x begins and ends.
         reach: the upright axis goes from -reach to reach.
         label: says what it shows.
     """

@@ -101,12 +101,14 @@ def write_report(
     marked = read_markers(markers) if markers else []
     members = read_groups(groups) if groups else []
     name_of = dict(zip(tables, called, strict=True)) if called else {}
-    given, tables = tables, list({table.resolve(): table for table in tables}.values())
-    recordings, failures = _read(tables, marked, name_of)
+    distinct = list({table.resolve(): table for table in tables}.values())
+    recordings, failures = _read(distinct, marked, name_of)
     # Folders are nobody's business.
     problems = [_said(error, table, name_of.get(table, table.name)) for table, error in failures]
+    notes = list(_twice(tables, recordings))
+    if groups:
+        notes += _at_odds(recordings, members, groups)
     thumbnails: list[Thumbnail] = []
-    notes = [*_twice(given, recordings), *(_at_odds(recordings, members, groups) if groups else ())]
     if pages and faces != "hide" and _pictured(VIEWS[view]):
         found = find_videos(recordings, videos)
         thumbnails, missing = cut_out(recordings, found, blur=faces == "blur")
