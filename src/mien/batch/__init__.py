@@ -10,11 +10,13 @@ videos), `partitions.py` writes what was found, and `folder.py` with `disk.py` k
 `run.py` is a batch from beginning to end; `settings.py` says how it analyses.
 """
 
+from mien.batch.plan import PART_SIZE
 from mien.batch.run import Engine, Shard, Summary, run_batch
 from mien.batch.settings import LEAST_SEGMENT_S, SEGMENT_S, Settings
 
 __all__ = [
     "LEAST_SEGMENT_S",
+    "PART_SIZE",
     "SEGMENT_S",
     "Engine",
     "Settings",

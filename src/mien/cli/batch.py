@@ -45,8 +45,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the batch, and say what it has come to."""
-    from mien.batch import SEGMENT_S, Engine, Settings, run_batch
-    from mien.batch.plan import PART_SIZE
+    from mien.batch import PART_SIZE, SEGMENT_S, Engine, Settings, run_batch
     from mien.console import Progress
 
     _check(options)
