@@ -15,7 +15,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from mien.batch import Settings, Shard, run_batch
-from mien.batch.folder import BatchFolder, durable
+from mien.batch.disk import durable
+from mien.batch.folder import BatchFolder
 from mien.batch.inputs import Input
 from mien.batch.partitions import is_whole, read_record
 from mien.batch.plan import plan_parts
@@ -423,12 +424,12 @@ def test_exit_codes(
 ) -> None:
     quick = ["--detector-px", "96"]
     assert cli(["batch", str(own / "100.png"), "--out", str(tmp_path / "a"), *quick]) == 0
-    assert "mien: 1 inputs, 1 frames, 1 faces in" in capsys.readouterr().err
+    assert "mien: 1 input, 1 frame, 1 face in" in capsys.readouterr().err
     assert cli(["batch", str(own), "--out", str(tmp_path / "b"), *quick, "--quiet"]) == 3
     assert "1 failed, listed in" in capsys.readouterr().err
     assert cli(["batch", str(own / "broken.jpg"), "--out", str(tmp_path / "c"), *quick]) == 2
     assert "not a picture" in (tmp_path / "c/failures.jsonl").read_text()
-    capsys.readouterr()
+    assert "complete" not in capsys.readouterr().err  # there are no others
     for options, message in [
         (["--shard", "3/2"], "--shard: expected I/N"),
         (["--shard", "x"], "--shard: expected I/N"),

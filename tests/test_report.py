@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -103,6 +104,13 @@ def test_the_method_names_the_models(tmp_path: Path) -> None:
     assert unknown in page(tmp_path, [first, saved("c", [None] * 3)]).words
     many = saved("d", [f"m@{i}" for i in range(100)])  # a table may come from anywhere
     assert "m@7: name" in page(tmp_path, [many]).words
+
+
+def test_labels_without_a_chart_are_counted(tmp_path: Path) -> None:
+    markers = tmp_path / "markers.csv"
+    markers.write_text("time_s,label\n" + "".join(f"2,moment {i}\n" for i in range(13)))
+    found = page(tmp_path, [save(tmp_path / "a.jsonl", smile())], markers=markers)
+    assert "1 more label is left out." in found.words
 
 
 def check_page(found: Page) -> None:
@@ -265,9 +273,11 @@ def test_people_are_not_mixed_into_one_trend(tmp_path: Path) -> None:
     assert "Of 1 session nobody says whose: no trend." in found.words
     (listing,) = [table for table in found.tables if table[0][0] == "day"]
     assert [row[2] for row in listing] == ["person", "Ada", "Bo", "Ada", "Bo", "Cy", "\u2013"]
+    for day, table in enumerate(tables):
+        os.utime(table, (86_400 * (20_000 + day),) * 2)
     words = page(tmp_path, tables, view="wellbeing").words
     assert "All sessions are taken for one person's." in words
-    assert "Trend over 6 sessions" in words or "on different days" in words
+    assert "Trend over 6 sessions" in words
 
 
 def test_names_are_only_text(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from mien.companions import Marker, Member
 from mien.report.contrasts import audience, differences, sessions, trends
-from mien.report.findings import overall, shares_of, transitions, units_of
+from mien.report.findings import meaning, overall, shares_of, transitions, units_of
 from mien.report.intake import take_in
+from mien.report.material import Material
 from mien.report.reactions import BEGINNING, NOBODY, OUTSIDE, occurrences, reactions
 from mien.report.recording import MOST_SPANS, Recording, Spans
-from mien.report.sections import meaning
+from mien.report.views import VIEWS
 from mien.sinks import open_sink
 from mien.types import (
     EXPRESSIONS,
@@ -71,6 +72,12 @@ def test_time_is_added_up(tmp_path: Path) -> None:
     assert shares.of("pleasant").value == shares.of("expressive").value == pytest.approx(0.75)
     assert shares.of("unpleasant").value == 0
     assert shares.weighted[HAPPY] == pytest.approx((6 * 0.9 + 2 * 0.1) / 8)
+
+
+def test_one_video_given_twice_is_told_apart_without_names(tmp_path: Path) -> None:
+    twice = tuple(take_in(save(tmp_path / "a.jsonl", [*smile(), *smile()])))
+    material = Material(VIEWS["experience"], twice, EXPRESSIONS, (), (), (), (), blurred=False)
+    assert [material.title(recording) for recording in twice] == ["recording 1", "recording 2"]
 
 
 def test_breaks_count_for_a_usual_step(tmp_path: Path) -> None:

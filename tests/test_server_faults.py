@@ -97,7 +97,7 @@ def test_a_report_for_which_there_is_no_room(
         raise SinkError("report.html: cannot be written") from OSError(errno.ENOSPC, "full")
 
     with running(analyzer, tmp_path) as client:
-        for name, fault in (("read_files", full), ("write_report", unwritten)):
+        for name, fault in (("save_files", full), ("write_report", unwritten)):
             with monkeypatch.context() as patch:
                 patch.setattr(reports, name, fault)
                 answer = client.post("/v1/reports", files={"file": ("a.csv", b"a")})

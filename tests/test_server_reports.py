@@ -57,6 +57,7 @@ def test_a_table_becomes_a_page(client: httpx.Client, table: bytes) -> None:
         ("x.txt", b"a", {}, "expected a table"),
         ("x.parquet", b"PAR1", {}, "expected a table"),
         ("x.csv", b"not,ours\n1,2\n", {}, "not results"),
+        ("", b"a", {}, "no name: expected a table"),
         ("x.jsonl", b"", {}, ""),
         ("x.jsonl", b"{}", {}, "not results"),
         ("x.jsonl", None, {"view": "nosuch"}, "expected one of"),

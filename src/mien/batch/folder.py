@@ -1,6 +1,6 @@
 """The folder of a batch: what is planned, what is done, and what is under way.
 
-May import fcntl (where there is one), and from mien: errors, whole, settings, plan, inputs.
+May import from mien: errors, disk, settings, plan, inputs.
 
     results/part-000012.parquet   what is done; nothing else says so
     manifest.jsonl, failures.jsonl   read out of those
@@ -23,81 +23,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 from uuid import uuid4
 
+from mien.batch.disk import TEMPORARY, durable, lock, unwritable
 from mien.batch.inputs import Input
 from mien.batch.plan import Part, plan_parts, read_plan, write_plan
 from mien.batch.settings import Job
 from mien.errors import ConfigError, SinkError
-from mien.whole import sync_names
-
-_TEMPORARY: Final = ".tmp"
-
-
-@contextmanager
-def durable(target: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
-    """A file that appears, complete and on the disk, when the block ends; or not at all.
-
-    Args:
-        target: its name.
-        replace: whether it may be there already; where not, `FileExistsError` is raised.
-
-    Raises:
-        SinkError: it cannot be written.
-    """
-    temporary = target.with_name(f".{target.name}.{uuid4().hex[:12]}{_TEMPORARY}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            temporary.replace(target)
-        else:
-            _name_new(temporary, target)
-        sync_names(target.parent)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise _unwritable(target, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _unwritable(target: Path, error: OSError) -> SinkError:
-    return SinkError(
-        f"{target}: cannot be written ({error.strerror or error}). Look after the folder and "
-        "the disk's space, then give the same command again: what is done is kept"
-    )
-
-
-def _name_new(temporary: Path, target: Path) -> None:
-    """Rename, unless the name is taken."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        if target.exists():
-            raise FileExistsError(target) from None
-        temporary.replace(target)
-
-
-def _flock(file: IO[bytes], *, shared: bool = False) -> bool:
-    """Lock a file: whether it was free, or with `shared`, as soon as nobody has it alone.
-
-    What was held before is given up. Where files cannot be locked, they are always free.
-    """
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):  # some network file systems have no locks
-        pass
-    return True
 
 
 class BatchFolder:
@@ -154,32 +87,29 @@ class BatchFolder:
     def locked(self, name: str) -> Iterator[bool]:
         """Hold a lock; gives whether it was free. Where files cannot be locked, it always is."""
         with (self._own / f"{name}.lock").open("wb") as file:
-            yield _flock(file)
+            yield lock(file)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Be one of those at work here: shards may be of different counts, and share parts."""
-        with (self._own / "work.lock").open("w+b") as self._work:
-            _flock(self._work, shared=True)
-            yield
-        self._work = None
+        with (self._own / "work.lock").open("w+b") as file:
+            lock(file, shared=True, wait=True)
+            self._work = file
+            try:
+                yield
+            finally:
+                self._work = None
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Wait until nobody else is in such a block."""
+        tables = self._own / "tables.lock"
         try:
-            import fcntl
-        except ImportError:
-            yield
-            return
-        lock = self._own / "tables.lock"
-        try:
-            file = lock.open("wb")
+            file = tables.open("wb")
         except OSError as error:
-            raise _unwritable(lock, error) from error
+            raise unwritable(tables, error) from error
         with file:
-            with suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file, wait=True)
             yield
 
     # What is planned.
@@ -244,7 +174,7 @@ class BatchFolder:
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            raise unwritable(folder, error) from error
         return folder
 
     def forget_segments(self, number: int) -> None:
@@ -256,18 +186,18 @@ class BatchFolder:
         """Remove what was left unfinished of parts; nothing while others are at work here."""
         if not self._own.is_dir():  # somebody has removed the folder meanwhile
             return
-        if self._work is None or _flock(self._work):
+        if self._work is None or lock(self._work):
             self._sweep(set(numbers))
         if self._work is not None:
-            _flock(self._work, shared=True)
+            lock(self._work, shared=True, wait=True)
 
     def _sweep(self, mine: Collection[int]) -> None:
-        for file in self.results.glob(f".part-*{_TEMPORARY}"):
+        for file in self.results.glob(f".part-*{TEMPORARY}"):
             if int(file.name.split(".")[1].removeprefix("part-")) in mine:
                 file.unlink(missing_ok=True)
         for folder in self._segments.iterdir():
             if folder.name.isdecimal() and int(folder.name) in mine:
-                for file in folder.glob(f".*{_TEMPORARY}"):
+                for file in folder.glob(f".*{TEMPORARY}"):
                     file.unlink(missing_ok=True)
                 if self.partition(int(folder.name)).exists():
                     shutil.rmtree(folder, ignore_errors=True)
@@ -282,7 +212,7 @@ class BatchFolder:
         try:
             opened = file.open("wb", buffering=0)
         except OSError as error:
-            raise _unwritable(file, error) from error
+            raise unwritable(file, error) from error
         with opened:
             yield Trying(opened, file)
         file.unlink(missing_ok=True)
@@ -316,4 +246,4 @@ class Trying:
             self._file.seek(0)
             self._file.write(f"{index:<8} {self._who}\n".encode())
         except OSError as error:
-            raise _unwritable(self._path, error) from error
+            raise unwritable(self._path, error) from error

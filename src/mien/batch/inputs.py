@@ -63,25 +63,21 @@ def list_inputs(arguments: Sequence[str]) -> Listing:
             that speaks an address's protocol is missing.
     """
     listing = Listing()
-    known: dict[str, int] = {}
+    known: dict[str, Mapping[str, Any]] = {}  # by path, the values of its row
     for argument in arguments:
         try:
             for name, values in _named(argument, listing):
-                found = Input(name if is_remote(name) else os.path.abspath(name), values)
-                if found.path not in known:
-                    known[found.path] = len(listing.inputs)
-                    listing.inputs.append(found)
-                    continue
-                before = listing.inputs[known[found.path]]
-                if found.values and before.values and dict(found.values) != dict(before.values):
+                path = name if is_remote(name) else os.path.abspath(name)
+                before = known.get(path)
+                if values and before and dict(values) != dict(before):
                     raise ConfigError(
-                        f"{argument}: {found.path} stands there, or in another manifest, with "
-                        "other values as well. Expected one row for each path"
+                        f"{argument}: {path} stands there, or in another manifest, with other "
+                        "values as well. Expected one row for each path"
                     )
-                if found.values:
-                    listing.inputs[known[found.path]] = found
+                known[path] = values or before or {}
         except SourceError as error:
             listing.failures.append((argument, error))
+    listing.inputs += [Input(path, values) for path, values in known.items()]
     return listing
 
 
@@ -165,7 +161,7 @@ def _parquet_table(name: str, data: bytes) -> tuple[dict[str, str], list[dict[st
         if isinstance(error, KeyboardInterrupt):
             raise
         raise ConfigError(f"{name}: not a Parquet file that can be read") from error
-    kinds = {name: _kind(table.schema.field(name).type) for name in table.schema.names}
+    kinds = {column: _kind(table.schema.field(column).type) for column in table.schema.names}
     columns = {
         column: [
             value if value is None or kind != "string" else str(value)

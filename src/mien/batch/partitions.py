@@ -1,6 +1,6 @@
 """Results of a part: one Parquet file, which says itself which inputs are done by it.
 
-May import arro3, and from mien: errors, types, sinks, folder, plan, settings.
+May import arro3, and from mien: types, sinks, disk, folder, plan, settings.
 
 The record of a part lies in the metadata of its file: there is no moment at which one is there and
 the other is not. `manifest.jsonl` and `failures.jsonl` are read out of the records.
@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mien.batch.folder import BatchFolder, durable
+from mien.batch.disk import durable
+from mien.batch.folder import BatchFolder
 from mien.batch.plan import Part
 from mien.batch.settings import Job
 from mien.sinks.parquet import ROWS_PER_GROUP, result_fields, write_parquet_rows

@@ -1,4 +1,5 @@
-"""Which inputs make up which part of the work. May import from mien: sources, inputs, remote.
+"""Which inputs make up which part of the work. May import from mien: sources, types, inputs,
+remote.
 
 A part is what is done, or not done, as a whole: some pictures, or one video. Its number says the
 name of its results. Parts are planned once, and the plan is kept with the results, so that whoever

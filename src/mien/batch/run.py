@@ -134,22 +134,25 @@ def run_batch(
             _plan_failures_again(folder, parts, part_size)
             parts = folder.parts()
         mine = [part for part in parts if shard.has(part)]
-        folder.clean(part.number for part in mine)
+
+        def tidy() -> Totals:
+            """Remove what is unfinished, and write the tables of what is done, by all shards."""
+            folder.clean(part.number for part in mine)
+            return write_tables(folder, folder.parts(), unlisted)
+
+        tidy()  # of what a killed run has left
         missing = [part for part in mine if not is_whole(folder.partition(part.number))]
         total = sum(len(part.inputs) for part in mine)
         before = total - sum(len(part.inputs) for part in missing)
-        write_tables(folder, folder.parts(), unlisted)  # of what a killed run has left
         schedule = Schedule(missing)
         order = Order(settings.settled(), str(folder.path))
         try:
             _run(engine, schedule, order, lambda done: on_progress(before + done, total))
         except BaseException:
-            folder.clean(part.number for part in mine)
             with suppress(SinkError):  # why it stopped is what matters
-                write_tables(folder, folder.parts(), unlisted)
+                tidy()
             raise
-        folder.clean(part.number for part in mine)
-        totals = write_tables(folder, folder.parts(), unlisted)
+        totals = tidy()
     return Summary(totals, before, unlisted)
 
 
@@ -162,8 +165,10 @@ def _run(
     if engine.name == "ray":
         run_ray(schedule, order, engine.workers, engine.address, on_progress)
         return
-    most = WORKERS_PER_GPU if order.settings.device.startswith("cuda") else _cores()
-    run_local(schedule, order, engine.workers or min(most, _cores()), on_progress)
+    most = _cores()
+    if order.settings.device.startswith("cuda"):
+        most = min(most, WORKERS_PER_GPU)
+    run_local(schedule, order, engine.workers or most, on_progress)
 
 
 def _cores() -> int:

@@ -140,15 +140,14 @@ class Schedule:
         """A task came back."""
         self._under_way.discard(task.name)
         self.done += outcome.inputs
+        if isinstance(task, AnalyzeSegment) and not self._wants(task):
+            return
         number = task.part.number
-        if isinstance(task, AnalyzePart):
-            if outcome.cuts:
-                self._cuts[number] = outcome.cuts
-                self._missing[number] = {cut.number for cut in outcome.cuts}
-                segments = [AnalyzeSegment(task.part, cut) for cut in outcome.cuts]
-                self._queue.extendleft(reversed(segments))
-        elif isinstance(task, AnalyzeSegment) and not self._wants(task):
-            pass
+        if outcome.cuts:
+            self._cuts[number] = outcome.cuts
+            self._missing[number] = {cut.number for cut in outcome.cuts}
+            segments = [AnalyzeSegment(task.part, cut) for cut in outcome.cuts]
+            self._queue.extendleft(reversed(segments))
         elif outcome.misfit:
             self._whole(task.part)
         elif isinstance(task, AnalyzeSegment):

@@ -126,33 +126,16 @@ class Job:
         """
         check_device(settings.device)
         analyzer = (replace(settings, device="cpu") if elsewhere else settings).analyzer()
-        spec, temporal = analyzer.classifier.spec, analyzer.temporal
-        entry = find_model(settings.model)
-        files = [entry.path, *(find_member(member, entry.path).path for member in spec.members)]
-        span = settings.span
-        chosen = {key: value for key, value in asdict(settings).items() if key not in _FREE}
-        del chosen["span"]
-        chosen |= {
-            "model": spec.name,
-            "model_sha256": " ".join(map(file_sha256, files)),
-            "temporal": temporal and temporal.spec.name,
-            "temporal_sha256": temporal and file_sha256(temporal.path),
-            "start_s": span.start_s,
-            "end_s": None if span.end_s == inf else span.end_s,
-            "every": span.every,
-            "fps": span.fps,
-            # Which of several alike does not matter.
-            "device": re.sub(r":\d+", "", settings.device if elsewhere else analyzer.device),
-            "mien": mien.__version__,
-            "schema": SCHEMA_VERSION,
-        }
-        own_columns = result_columns(spec.labels, shape=settings.shape)
+        labels = analyzer.classifier.spec.labels
+        own_columns = result_columns(labels, shape=settings.shape)
         taken = sorted(columns.keys() & set(own_columns))
         if taken:
             raise ConfigError(
                 f"the manifest's column {taken[0]!r} has the name of one of mien's own. Rename it"
             )
-        return cls(chosen, spec.labels, settings.shape, dict(columns), own_columns)
+        device = settings.device if elsewhere else analyzer.device
+        decisive = _decisive(settings, analyzer, device)
+        return cls(decisive, labels, settings.shape, dict(columns), own_columns)
 
     def require_continued_by(self, other: Job, folder: str) -> None:
         """Refuse to go on in another way.
@@ -181,6 +164,28 @@ class Job:
                     f"{folder}: was begun without the manifest's column {column!r} ({kind}). Give "
                     "the same manifest, or another folder (--out)"
                 )
+
+
+def _decisive(settings: Settings, analyzer: Analyzer, device: str) -> dict[str, Any]:
+    """All that answers depend on, as JSON holds it."""
+    spec, temporal, span = analyzer.classifier.spec, analyzer.temporal, settings.span
+    entry = find_model(settings.model)
+    files = [entry.path, *(find_member(member, entry.path).path for member in spec.members)]
+    chosen = {key: value for key, value in asdict(settings).items() if key not in _FREE}
+    del chosen["span"]
+    return chosen | {
+        "model": spec.name,
+        "model_sha256": " ".join(map(file_sha256, files)),
+        "temporal": temporal and temporal.spec.name,
+        "temporal_sha256": temporal and file_sha256(temporal.path),
+        "start_s": span.start_s,
+        "end_s": None if span.end_s == inf else span.end_s,
+        "every": span.every,
+        "fps": span.fps,
+        "device": re.sub(r":\d+", "", device),  # which of several alike does not matter
+        "mien": mien.__version__,
+        "schema": SCHEMA_VERSION,
+    }
 
 
 def _difference(before: Sequence[str], now: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """What a worker does: one task after the other, whatever engine it belongs to.
 
-May import from mien: errors, types, picture, pipeline, sources, results, and of its own package all
+May import from mien: errors, types, picture, sources, sinks, results, and of its own package all
 but the engines.
 """
 
@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import IO
 
 import mien
-from mien.batch.folder import BatchFolder, Trying, durable
+from mien.batch.disk import durable
+from mien.batch.folder import BatchFolder, Trying
 from mien.batch.partitions import Done, PartitionWriter
 from mien.batch.remote import is_remote, open_remote, read_remote
 from mien.batch.schedule import AnalyzePart, AnalyzeSegment, JoinSegments, Outcome, Task
@@ -132,10 +133,13 @@ class Worker:
         if not settings.segment_s:
             return ()
         try:
-            with ExitStack() as stack:
+            opened: AbstractContextManager[str | IO[bytes]] = (
+                open_remote(path) if is_remote(path) else nullcontext(path)
+            )
+            with opened as file:
                 return find_cuts(
                     path,
-                    stack.enter_context(open_remote(path)) if is_remote(path) else path,
+                    file,
                     settings.span,
                     segment_s=settings.segment_s,
                     max_pixels=settings.max_pixels,

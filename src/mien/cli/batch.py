@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from mien.cli.exits import GOOD, PARTLY, UNUSABLE, say
+from mien.cli.exits import GOOD, PARTLY, UNUSABLE, counted, say
 from mien.cli.options import add_analysis, add_quiet, analyzer_arguments, require
 from mien.errors import ConfigError
 
@@ -45,14 +45,13 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the batch, and say what it has come to."""
-    arguments = analyzer_arguments(options)
-    _check(options)
-    from mien.batch import SEGMENT_S, Engine, Settings, run_batch
-    from mien.batch.plan import PART_SIZE
+    from mien.batch import PART_SIZE, SEGMENT_S, Engine, Settings, run_batch
     from mien.console import Progress
 
+    _check(options)
+    shard = _shard(options.shard)
     settings = Settings(
-        **arguments,
+        **analyzer_arguments(options),
         segment_s=SEGMENT_S if options.segment is None else options.segment,
         memory_mb=options.worker_memory,
     )
@@ -62,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
             options.out,
             settings=settings,
             engine=Engine(options.engine, options.workers, options.ray_address),
-            shard=_shard(options.shard),
+            shard=shard,
             part_size=options.part_size or PART_SIZE,
             retry_failed=options.retry_failed,
             on_progress=progress.update,
@@ -72,15 +71,16 @@ def run(options: argparse.Namespace) -> int:
         say(f"mien: {error}")
     if not options.quiet:
         known = f" ({summary.before:,} were done before)" if summary.before else ""
-        say(
-            f"mien: {totals.inputs:,} inputs, {totals.frames:,} frames, {totals.faces:,} faces in "
-            f"{options.out}{known}"
-        )
+        inputs, frames = counted(totals.inputs, "input"), counted(totals.frames, "frame")
+        faces = counted(totals.faces, "face")
+        say(f"mien: {inputs}, {frames}, {faces} in {options.out}{known}")
     failed = totals.failed + len(summary.unlisted)
     if not failed:
         return GOOD
-    say(f"mien: {failed:,} failed, listed in {options.out}/failures.jsonl; the others are complete")
-    return PARTLY if totals.failed < totals.inputs else UNUSABLE
+    partly = totals.failed < totals.inputs
+    others = "; the others are complete" if partly else ""
+    say(f"mien: {failed:,} failed, listed in {options.out}/failures.jsonl{others}")
+    return PARTLY if partly else UNUSABLE
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -97,7 +97,6 @@ def _check(options: argparse.Namespace) -> None:
         f"0, or at least {LEAST_SEGMENT_S:g} seconds",
         seconds,
     )
-    _shard(options.shard)
 
 
 def _shard(text: str) -> Shard:

@@ -85,7 +85,7 @@ def list_failures(
             # A name that is no text becomes an escape of JSON's.
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")
             if file.is_file() and not overwrite:
-                file.rename(_free(folder, "failures"))
+                file.rename(_free(folder))
     except OSError as error:
         raise SinkError(
             f"{file}: cannot be written ({error.strerror}). {failed} failed, as said above; the "
@@ -94,7 +94,7 @@ def list_failures(
     say(f"mien: {failed} failed, listed in {file}; the others are complete")
 
 
-def _free(folder: Path, stem: str) -> Path:
-    """The first of `stem-1.jsonl`, `stem-2.jsonl`, … that is not there."""
-    names = (folder / f"{stem}-{number}.jsonl" for number in count(1))
+def _free(folder: Path) -> Path:
+    """The first of `failures-1.jsonl`, `failures-2.jsonl`, … that is not there."""
+    names = (folder / f"failures-{number}.jsonl" for number in count(1))
     return next(file for file in names if not file.exists())

@@ -13,7 +13,7 @@ from mien.errors import ConfigError
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the verb. Its limits are the fields of `mien.server.settings.Settings`."""
-    from mien.server.settings import default_data, default_of, limits, option
+    from mien.server.settings import Settings, default_data, limits, option
 
     parser = verbs.add_parser(
         "serve",
@@ -50,7 +50,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--certificate", type=Path, metavar="FILE", help="for TLS, PEM")
     add("--certificate-key", type=Path, metavar="FILE", help="its key, if in a file of its own")
     for limit, about in limits().items():
-        default = default_of(limit)
+        default = getattr(Settings, limit)
         add(
             option(limit),
             type=type(default),

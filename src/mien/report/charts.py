@@ -1,4 +1,4 @@
-"""Small charts as SVG within HTML. Imports numpy and the sibling `page`.
+"""Small charts as SVG within HTML. Imports numpy and the siblings `page` and `statistics`.
 
 A chart's shapes are stretched to the width they get; its words are HTML around them, so that they
 stay readable on a phone and sharp on paper. Every chart has a name for those who do not see it, and
@@ -12,12 +12,12 @@ from math import ceil, isnan
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from mien.report.page import Html, join, tag
-from mien.report.statistics import Estimate
+from mien.report.statistics import Estimate, FloatArray
 
-FloatArray = npt.NDArray[np.float64]
+#: Beside a chart of shares, from the top down.
+SHARES: Final = ("100%", "50%", "0")
 
 _W: Final = 1000  # of every chart, in its own units
 _H: Final = 100
@@ -108,8 +108,8 @@ def curve(
 
     Args:
         x: `(T,)` ascending.
-        span: where the axis of x begins and ends.
         values: `(3, T)`: the curve, and the ends of its interval; NaN where unknown.
+        span: where the axis of x begins and ends.
         reach: the upright axis goes from -reach to reach.
         label: says what it shows.
     """

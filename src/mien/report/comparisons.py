@@ -1,6 +1,6 @@
-"""What can be set side by side: moments, groups, sessions, an audience, as sections. Imports the
+"""What can be set side by side: moments, groups, sessions, as sections. Imports numpy, and the
 siblings `charts`, `contrasts`, `findings`, `material`, `page`, `reactions`, `recording`,
-`sections`, `statistics` and `words`.
+`statistics` and `words`.
 """
 
 from __future__ import annotations
@@ -12,30 +12,20 @@ from typing import Final
 import numpy as np
 
 from mien.report import words
-from mien.report.charts import (
-    axis,
-    clock,
-    curve,
-    dots,
-    effect_mark,
-    legend,
-    plot,
-    stacked_areas,
-    time_axis,
-)
+from mien.report.charts import SHARES, axis, clock, curve, dots, effect_mark, plot
 from mien.report.contrasts import (
     ENOUGH_S,
     ENOUGH_SHARE,
-    Audience,
     Difference,
     Session,
-    audience,
     differences,
     sessions,
     trends,
 )
-from mien.report.findings import NEUTRAL, summed, units_of
+from mien.report.findings import meaning, summed, units_of
 from mien.report.material import (
+    CROWD,
+    FEW,
     NOTHING,
     Material,
     counted,
@@ -48,16 +38,12 @@ from mien.report.material import (
 from mien.report.page import Html, folded, quiet, section, table, tag, with_ends
 from mien.report.reactions import AFTER_S, Reaction, reactions
 from mien.report.recording import OFFSETS_S, STEP_S
-from mien.report.sections import POINTS, meaning
 from mien.report.statistics import Estimate
 
-_FEW: Final = 10  # units in a group below which its intervals are rough
-_CROWD: Final = 5  # people below which a mean may point at one of them
 _LABELS: Final = 12  # markers' labels with a chart
 _SILENT: Final = 20  # and such as say nothing
 _PEOPLE: Final = 12  # with a trend of their own on the page
 _MINUS: Final = "\u2212"
-_PERCENT: Final = ("100%", "50%", "0")
 
 
 def responses(material: Material) -> Iterator[Html]:
@@ -83,7 +69,8 @@ def responses(material: Material) -> Iterator[Html]:
         labels = counted(elsewhere, "label")
         content.append(tag("p", f"The markers hold {labels} of recordings that are not here."))
     if len(found) > _LABELS:
-        content.append(tag("p", f"{len(found) - _LABELS} more labels are left out."))
+        more = counted(len(found) - _LABELS, "more label is", "more labels are")
+        content.append(tag("p", f"{more} left out."))
     yield section("reactions", heading, *content)
 
 
@@ -126,11 +113,11 @@ def _reaction_notes(material: Material, reaction: Reaction) -> Iterator[str]:
         yield f"Left out: {_missed(reaction.missed)}."
     if reaction.n == 1:
         yield "One alone cannot have an interval."
-    elif reaction.n < _FEW:
+    elif reaction.n < FEW:
         yield "So few say little about others."
     crowd = 1 if reaction.unit == "occurrences" else reaction.n
-    if crowd < _CROWD and material.view.anonymous:
-        yield f"A mean of fewer than {_CROWD} may describe a single person."
+    if crowd < CROWD and material.view.anonymous:
+        yield f"A mean of fewer than {CROWD} may describe a single person."
 
 
 def _missed(missed: Mapping[str, int]) -> str:
@@ -144,15 +131,15 @@ def _missed(missed: Mapping[str, int]) -> str:
 
 def groups(material: Material) -> Iterator[Html]:
     """Groups of recordings against the first of them."""
-    units = units_of(material.recordings, material.labels, material.members)
-    found = differences(units, material.labels)
+    compared = units_of(material.recordings, material.labels, material.members)
+    found = differences(compared, material.labels)
     content: list[Html] = []
     if found:
         content.append(quiet(words.GROUPS))
         for difference in found:
             content += _difference(difference, material.unit)
     elif any(member.group for member in material.members):
-        names = [unit.group for unit in units if unit.group]
+        names = [unit.group for unit in compared if unit.group]
         had = f"Only {names[0]} has" if names else "None of them has"
         content.append(tag("p", f"{had} a recording with a face: there is nothing to compare."))
     if content:
@@ -163,11 +150,11 @@ def _difference(difference: Difference, unit: str) -> Iterator[Html]:
     first, second = difference.first, difference.second
     n, m = difference.n
     yield tag("h3", f"{second} against {first}")
-    if min(n, m) < _FEW:
+    if min(n, m) < FEW:
         yield tag(
             "p",
             tag("strong", "Few. "),
-            f"{first} has {n}, {second} has {m} {unit}. With fewer than {_FEW} in a group these "
+            f"{first} has {n}, {second} has {m} {unit}. With fewer than {FEW} in a group these "
             "intervals are too narrow, and large differences appear by chance.",
             class_="notice",
         )
@@ -245,7 +232,7 @@ def _course(heading: str, found: list[Session], name: str, slope: Estimate) -> I
     ends = found[0].day, found[-1].day
     ticks = [(place, day.isoformat()) for place, day in zip((0, 1), ends, strict=True)]
     yield tag("h3", heading)
-    yield tag("figure", plot(chart, _PERCENT, axis(ticks)), tag("figcaption", said))
+    yield tag("figure", plot(chart, SHARES, axis(ticks)), tag("figcaption", said))
 
 
 def _session_table(material: Material, found: list[Session], *, named: bool) -> Html:
@@ -262,59 +249,3 @@ def _session_table(material: Material, found: list[Session], *, named: bool) -> 
         rows.append((session.day.isoformat(), session.name, *whose, read, state, *cells))
     heads = ("day", "table", *(("person",) if named else ()), "read surely", "enough", *names)
     return table(heads, rows, caption="Sessions; in brackets 95% intervals", class_="names")
-
-
-def everybody(material: Material) -> Iterator[Html]:
-    """All faces at the same moments, and the best of these."""
-    heading = "Everybody together"
-    found = audience(material.recordings, material.labels, POINTS)
-    faces = sum(len(video.tracks) for video in material.videos)
-    asked = "audience" in material.view.asks_for
-    if found is None and asked:
-        yield section("audience", heading, tag("p", words.NO_AUDIENCE))
-    # A timeline shows the one face already, and unrelated recordings have no time in common.
-    related = faces > 1 and (len(material.videos) == 1 or bool(material.markers))
-    if found is None or not (asked or related):
-        return
-    marks = [*(material.mark(label) for label in material.labels), "cu"]
-    names = (*material.labels, "uncertain")
-    said = (
-        f"Share of the faces in sight that showed each expression, with sure answers: "
-        f"{counted(faces, 'face')} of {counted(len(material.videos), 'recording')}, laid over each "
-        "other at their beginnings."
-    )
-    begin_s = min(video.start_s for video in material.videos if video.tracks)
-    span_s = begin_s, max(found.times_s[-1] + found.width_s, begin_s)
-    chart = stacked_areas(found.times_s, found.width_s, found.shown, marks, span_s, label=said)
-    content: list[Html] = [
-        legend(list(zip(names, marks, strict=True))),
-        tag("figure", plot(chart, _PERCENT, time_axis(span_s)), tag("figcaption", said)),
-        folded("The curve as a table", _audience_table(found, names)),
-    ]
-    if faces < _CROWD and material.view.anonymous:
-        few = f"A mean of fewer than {_CROWD} faces may describe a single person."
-        content.append(tag("p", few, class_="notice"))
-    if found.moments:
-        content += [tag("h3", "Best moments"), _moments(material, found)]
-    yield section("audience", heading, *content)
-
-
-def _audience_table(found: Audience, names: tuple[str, ...]) -> Html:
-    rows = [
-        (clock(time_s, fine=True), f"{people:.1f}", *map(percent, shares))
-        for time_s, people, shares in zip(found.times_s, found.people, found.shown, strict=True)
-    ]
-    caption = f"Faces in sight and what they showed, in spans of {found.width_s:g} s"
-    return table(("from", "faces", *names), rows, caption=caption)
-
-
-def _moments(material: Material, found: Audience) -> Html:
-    active = [i for i, label in enumerate(material.labels) if label != NEUTRAL]
-    rows = []
-    for at, lifted in zip(found.moments, found.lifted, strict=True):
-        share = percent(float(found.shown[at, active].sum()))
-        people = f"{found.people[at]:.1f}"
-        when = clock(found.times_s[at], fine=True)
-        rows.append((when, share, material.labels[lifted], people))
-    heads = ("from", "showed an expression", "rose most", "faces in sight")
-    return table(heads, rows, caption=words.MOMENTS)

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from mien.companions import Member
-from mien.report.findings import NEUTRAL, Shares, Unit, member_of, overall, summed
+from mien.report.findings import NEUTRAL, Shares, Unit, member_of, overall, share_labels, summed
 from mien.report.recording import FloatArray, Recording, span_at, together
 from mien.report.statistics import Estimate, group_difference, trend
 
@@ -47,12 +47,11 @@ def differences(units: Sequence[Unit], labels: Sequence[str]) -> list[Difference
             groups[unit.group].append(unit.shares)
     if len(groups) < 2:
         return []
-    named = (*labels, "uncertain", *summed(labels))
     (first, base), *others = ((name, np.stack(rows)) for name, rows in groups.items())
     found = []
     for second, rows in others:
         compared = []
-        for k, label in enumerate(named):
+        for k, label in enumerate(share_labels(labels)):
             g, delta = group_difference(base[:, k], rows[:, k])
             means = float(base[:, k].mean()), float(rows[:, k].mean())
             compared.append((label, *means, g, delta))

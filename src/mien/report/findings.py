@@ -32,7 +32,7 @@ class Shares:
     """How much of its time a face, a recording or several of them showed each class.
 
     Attributes:
-        labels: the classes, then `uncertain`, then the sums of `summed`.
+        labels: those of `share_labels`.
         estimates: one for each.
         weighted: mean probability of each class, over sure and unsure answers.
         looks: effective number of independent looks; for several recordings, how many.
@@ -67,8 +67,20 @@ def summed(labels: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(which) for name, which in parts.items() if which}
 
 
+def meaning(name: str, labels: Sequence[str]) -> str:
+    """What a sum of these classes holds, for readers."""
+    if name == "expressive":
+        return f"anything but {NEUTRAL}"
+    return ", ".join(labels[i] for i in summed(labels)[name])
+
+
+def share_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """What a share is told of: each class, `uncertain`, and the sums of classes."""
+    return (*labels, "uncertain", *summed(labels))
+
+
 def _columns(track: Track, labels: Sequence[str]) -> FloatArray:
-    """Seconds `(N, C)` by class, uncertain, and by sums of classes."""
+    """Seconds `(N, C)` of each of `share_labels`."""
     sums = [track.shown_s[:, list(which)].sum(1) for which in summed(labels).values()]
     return np.column_stack([track.shown_s, track.uncertain_s, *sums])
 
@@ -77,8 +89,7 @@ def shares_of(track: Track, labels: Sequence[str]) -> Shares:
     """The shares of one track, or of several together."""
     estimates, looks = shares_over_time(_columns(track, labels), track.seen_s)
     weighted = track.probs_s.sum(0) / max(track.total_s, 1e-12)
-    named = (*labels, "uncertain", *summed(labels))
-    return Shares(named, tuple(estimates), tuple(weighted.tolist()), looks, "looks")
+    return Shares(share_labels(labels), tuple(estimates), tuple(weighted.tolist()), looks, "looks")
 
 
 @dataclass(frozen=True)
@@ -140,8 +151,13 @@ def overall(
         return None
     estimates = shares_over_units(np.stack([found.shares for found in units]))
     weighted = np.mean([found.weighted for found in units], axis=0)
-    named = (*labels, "uncertain", *summed(labels))
-    return Shares(named, tuple(estimates), tuple(weighted.tolist()), float(len(units)), unit)
+    return Shares(
+        share_labels(labels),
+        tuple(estimates),
+        tuple(weighted.tolist()),
+        float(len(units)),
+        unit,
+    )
 
 
 def transitions(

@@ -137,19 +137,20 @@ class _Intake:
             track = self._track(number, face)
             if track.total_s > 0:
                 tracks[self._who(number)].append(track)
+        faces = sorted(map(one_face, tracks.values()), key=lambda track: -track.total_s)
         return Recording(
-            self._table,
-            self._name,
-            self._source,
-            self._labels,
-            is_video,
-            self._width_s,
-            self._start_s,
-            (self.last.time_s if self.last else 0.0) + self._step_s,
-            tuple(sorted(map(one_face, tracks.values()), key=lambda track: -track.total_s)),
-            self._quality,
-            tuple(map(self._response, range(len(self._markers)))),
-            tuple(self._models),
+            table=self._table,
+            table_name=self._name,
+            source=self._source,
+            labels=self._labels,
+            is_video=is_video,
+            width_s=self._width_s,
+            start_s=self._start_s,
+            end_s=(self.last.time_s if self.last else 0.0) + self._step_s,
+            tracks=tuple(faces),
+            quality=self._quality,
+            responses=tuple(map(self._response, range(len(self._markers)))),
+            models=tuple(self._models),
         )
 
     def _check(self, result: FrameResult) -> None:

@@ -11,13 +11,16 @@ from math import isnan
 from typing import Final
 
 from mien.companions import Marker, Member
-from mien.report.recording import Recording
+from mien.report.recording import Recording, Track
 from mien.report.statistics import Estimate
 from mien.report.thumbnails import Thumbnail
 from mien.report.views import View
 
 #: Stands where there is no figure.
 NOTHING: Final = "\u2013"
+
+FEW: Final = 10  # units, below which they say little about others
+CROWD: Final = 5  # people, below which a mean may describe one of them
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,12 @@ class Material:
         return [recording for recording in self.recordings if recording.is_video]
 
     @property
+    def faces(self) -> list[tuple[Recording, Track]]:
+        """The faces of all videos, those longest in sight first."""
+        found = [(video, track) for video in self.videos for track in video.tracks]
+        return sorted(found, key=lambda face: -face[1].total_s)
+
+    @property
     def unit(self) -> str:
         """What groups are compared by."""
         return "people" if any(member.person for member in self.members) else "recordings"
@@ -78,6 +87,14 @@ class Material:
             return f"recording {self.recordings.index(recording) + 1}"
         alike = Counter(other.name for other in self.recordings)[recording.name]
         return f"{recording.name} ({recording.table_name})" if alike > 1 else recording.name
+
+    def face_title(self, recording: Recording, track: Track) -> str:
+        """What the report calls a face: as its recording, where nothing more needs to be said."""
+        name = self.title(recording)
+        if track.number is None or (len(recording.tracks) == 1 and not track.person):
+            return name
+        face = track.person or f"face {track.number}"
+        return face if len(self.recordings) == 1 else f"{name}, {face}"
 
 
 def percent(value: float) -> str:

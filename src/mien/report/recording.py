@@ -2,7 +2,8 @@
 types.
 
 A recording of any length becomes a few thousand spans for each face: `Spans` makes them wider as
-time goes on. Everything a report says is made of these sums, of segments and of counts.
+time goes on. Everything a report says is made of these sums, of segments and of counts. What holds
+arrays is equal to itself alone: a video may stand in a table twice.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Spans:
                 self.rows.append(row)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Track:
     """One face of a recording over time, or a named person's, however often they came back.
 
@@ -142,7 +143,7 @@ class Quality:
     longest_step_s: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Response:
     """What the faces of a recording showed around one marker.
 
@@ -158,7 +159,7 @@ class Response:
     faces: Mapping[Who, FloatArray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recording:
     """One video, or one picture, of a table.
 

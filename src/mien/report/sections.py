@@ -1,23 +1,22 @@
-"""What was shown: the sections on all recordings together and on single faces. Imports the siblings
-`charts`, `findings`, `material`, `page`, `recording`, `statistics` and `words`.
+"""What was shown, all in all: how much of each expression, when most, and after which. Imports from
+mien events, and the siblings `charts`, `findings`, `material`, `page`, `recording` and `words`.
 
 Each function writes one section of the page, and nothing where there is nothing to say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from math import ceil
+from collections.abc import Iterator
+from math import ceil, isnan
 from typing import Final
 
-import numpy as np
-
 from mien.events import Segment
-from mien.report.charts import clock, legend, plot, share_bar, stacked_areas, strip, time_axis
+from mien.report.charts import clock, share_bar
 from mien.report.findings import (
     NEUTRAL,
     Shares,
     changes_per_minute,
+    meaning,
     overall,
     shares_of,
     summed,
@@ -25,6 +24,7 @@ from mien.report.findings import (
     transitions,
 )
 from mien.report.material import (
+    FEW,
     NOTHING,
     Material,
     counted,
@@ -34,38 +34,26 @@ from mien.report.material import (
     percent,
     units,
 )
-from mien.report.page import Html, folded, join, quiet, section, table, tag, with_ends
-from mien.report.recording import FloatArray, Recording, Track, together
-from mien.report.words import NOT_FEELINGS, SHARES, SURE, TIMELINES, TRANSITIONS
+from mien.report.page import Html, join, quiet, section, table, tag, with_ends
+from mien.report.recording import Recording
+from mien.report.words import NOT_FEELINGS, SHARES, SURE, TRANSITIONS
 
-POINTS: Final = 240  # of a curve over time, and rows of its table
-_FACES: Final = 8  # with a timeline of their own
 _ROWS: Final = 40  # faces in a table
 _MOMENTS: Final = 20  # strongest ones in a table
-_BARS: Final = 200  # segments below a timeline
-_FEW: Final = 10  # units that say little about others
-
-
-def meaning(name: str, labels: Sequence[str]) -> str:
-    """What a sum of these classes holds, for readers."""
-    if name == "expressive":
-        return f"anything but {NEUTRAL}"
-    return ", ".join(labels[i] for i in summed(labels)[name])
 
 
 def summary(material: Material) -> Iterator[Html]:
     """In plain words: what there was, how much of it could be read, what it showed, how sure."""
     shares = overall(material.recordings, material.labels, material.members)
-    videos = bool(material.videos)
     in_sight = _in_sight(material)
-    figures = [(percent(in_sight), "with a face in sight", _of(material))]
+    recorded, sight = _wholes(material)
+    figures = [(percent(in_sight), "with a face in sight", f"of {recorded}")]
     if shares is None:
         sentences = [f"{_what(material)}. No face was seen, and so nothing can be said about any."]
     else:
         sure = 1 - shares.of("uncertain").value
-        of_sight = "of the time in sight" if videos else "of the faces"
         most, estimate = shares.ordered(material.labels)[0]
-        figures.append((percent(sure), "read with a sure answer", of_sight))
+        figures.append((percent(sure), "read with a sure answer", f"of {sight}"))
         figures.append((percent(estimate.value), f"showed {most}", interval(estimate)))
         if "expressive" in shares.labels:
             expressive = shares.of("expressive")
@@ -100,8 +88,9 @@ def _what(material: Material) -> str:
     return listed(parts)
 
 
-def _of(material: Material) -> str:
-    return "of the time" if material.videos else "of the pictures"
+def _wholes(material: Material) -> tuple[str, str]:
+    """What shares are of: everything, and as much of it as was in sight."""
+    return ("the time", "the time in sight") if material.videos else ("the pictures", "the faces")
 
 
 def _in_sight(material: Material) -> float:
@@ -111,13 +100,11 @@ def _in_sight(material: Material) -> float:
 
 def _sentences(material: Material, shares: Shares, in_sight: float) -> Iterator[str]:
     unsure = shares.of("uncertain")
-    of, while_in_sight = _of(material).removeprefix("of "), "of the time in sight"
-    if not material.videos:
-        while_in_sight = "of the faces"
+    recorded, sight = _wholes(material)
     nobody = f", and for {percent(1 - in_sight)} there was nobody to read" if in_sight < 1 else ""
     yield (
-        f"{_what(material)}. A face was in sight for {percent(in_sight)} of {of}{nobody}. The "
-        f"model was too unsure to answer for {percent(unsure.value)} {while_in_sight} "
+        f"{_what(material)}. A face was in sight for {percent(in_sight)} of {recorded}{nobody}. "
+        f"The model was too unsure to answer for {percent(unsure.value)} of {sight} "
         f"({interval(unsure)}). {SURE}"
     )
     said = [
@@ -126,7 +113,7 @@ def _sentences(material: Material, shares: Shares, in_sight: float) -> Iterator[
         if estimate.value >= 0.01
     ]
     if said:
-        yield f"With sure answers, faces showed {listed(said)} {while_in_sight}."
+        yield f"With sure answers, faces showed {listed(said)} of {sight}."
     if shares.unit == "looks":
         looks = counted(max(1, round(shares.looks)), "independent look")
         yield (
@@ -134,7 +121,7 @@ def _sentences(material: Material, shares: Shares, in_sight: float) -> Iterator[
             f"recording says about as much as {looks} at a face would; the ranges allow for that."
         )
         return
-    few = " So few say little about others." if shares.looks < _FEW else ""
+    few = " So few say little about others." if shares.looks < FEW else ""
     yield (
         f"The ranges are 95% intervals for the mean of others like these "
         f"{units(int(shares.looks), shares.unit)}, each of which counts once.{few}"
@@ -147,14 +134,13 @@ def how_much(material: Material) -> Iterator[Html]:
     if found is None:
         return
     content = [_share_table(material, found), quiet(SHARES)]
-    faces = [(recording, track) for recording in material.videos for track in recording.tracks]
-    if len(faces) > 1 and not material.view.anonymous:
-        content.append(_face_table(material, faces))
+    if len(material.faces) > 1 and not material.view.anonymous:
+        content.append(_face_table(material))
     yield section("shares", "How much of each expression", *content)
 
 
 def _share_table(material: Material, found: Shares) -> Html:
-    ends = [e.value if e.high != e.high else e.high for e in found.estimates]
+    ends = [e.value if isnan(e.high) else e.high for e in found.estimates]
     top = min(1.0, ceil(10 * max(ends)) / 10)  # round, and with room for every interval
     weighted = dict(zip(material.labels, map(percent, found.weighted), strict=True))
     rows = []
@@ -172,8 +158,8 @@ def _share_table(material: Material, found: Shares) -> Html:
     return table(heads, rows, caption="Share of the time in sight by expression")
 
 
-def _face_table(material: Material, faces: list[tuple[Recording, Track]]) -> Html:
-    faces = sorted(faces, key=lambda item: -item[1].total_s)
+def _face_table(material: Material) -> Html:
+    faces = material.faces
     named = ("uncertain", *summed(material.labels))
     rows = []
     for recording, track in faces[:_ROWS]:
@@ -182,112 +168,18 @@ def _face_table(material: Material, faces: list[tuple[Recording, Track]]) -> Htm
         cells = [with_ends(percent(e.value), interval(e, bare=True)) for e in of]
         most, estimate = found.ordered(material.labels)[0]
         mostly = f"{most} {percent(estimate.value)}" if estimate.value > 0 else NOTHING
-        name = _face_name(material, recording, track)
+        name = material.face_title(recording, track)
         rows.append((name, clock(track.total_s), mostly, *cells))
     more = f", the {_ROWS} longest in sight of {len(faces)}" if len(faces) > _ROWS else ""
     caption = f"Face by face{more}; in brackets 95% intervals"
     return table(("face", "in sight", "mostly", *named), rows, caption=caption, class_="names")
 
 
-def _face_name(material: Material, recording: Recording, track: Track) -> str:
-    name = material.title(recording)
-    if track.number is None or (len(recording.tracks) == 1 and not track.person):
-        return name
-    face = track.person or f"face {track.number}"
-    return face if len(material.recordings) == 1 else f"{name}, {face}"
-
-
-def timelines(material: Material) -> Iterator[Html]:
-    """What single faces showed over time."""
-    faces = [(recording, track) for recording in material.videos for track in recording.tracks]
-    faces.sort(key=lambda item: -item[1].total_s)
-    if not faces:
-        return
-    content: list[Html] = [legend([(label, material.mark(label)) for label in material.labels])]
-    content.append(quiet(TIMELINES))
-    for recording, track in faces[:_FACES]:
-        content += _timeline(material, recording, track)
-    if len(faces) > _FACES:
-        more = counted(len(faces) - _FACES, "more face")
-        content.append(quiet(f"{more}, in sight for a shorter time, without a chart here."))
-    yield section("timelines", "Over time, face by face", *content)
-
-
-def _timeline(material: Material, recording: Recording, track: Track) -> Iterator[Html]:
-    name = _face_name(material, recording, track)
-    span_s = (recording.start_s, recording.end_s)
-    spans, width_s = 1, recording.width_s
-    while (span_s[1] - span_s[0]) / width_s > POINTS:
-        spans, width_s = 2 * spans, 2 * width_s
-    thin = together([(track, spans)], len(material.labels))
-    seen_s = np.maximum(thin.seen_s, 1e-12)
-    times_s, probs = thin.index.astype(np.float64) * width_s, thin.probs_s / seen_s[:, None]
-    drawn = sorted(track.segments, key=lambda segment: -segment.duration_s)[:_BARS]
-    drawn.sort(key=lambda segment: segment.start_s)
-    said = _said_of(material, track)
-    if len(drawn) < len(track.segments):
-        said += f" The bar shows the {_BARS} longest of {len(track.segments):,} segments."
-    marks = [material.mark(label) for label in material.labels]
-    words = f"Probability of each expression over time: {name}. {said}"
-    areas = stacked_areas(times_s, width_s, probs, marks, span_s, label=words)
-    bars = [
-        (s.start_s, s.end_s, material.mark(s.expression), f"{s.expression}, {_from_to(s)}")
-        for s in drawn
-    ]
-    below = strip(bars, span_s, label=f"{counted(len(drawn), 'segment')} of {name}, listed below")
-    yield tag("h3", name)
-    chart = plot(areas, ("100%", "50%", "0"), time_axis(span_s), below)
-    yield tag("figure", chart, tag("figcaption", said))
-    yield folded("The curve as a table", _curve(material, name, width_s, times_s, probs, thin))
-    if drawn:
-        yield folded("The segments as a table", _segment_table(name, drawn))
-
-
-def _said_of(material: Material, track: Track) -> str:
-    found = shares_of(track, material.labels)
-    most, estimate = found.ordered(material.labels)[0]
-    sight = f"In sight for {length(track.total_s)}"
-    if not estimate.value > 0:
-        return f"{sight}, without a sure answer."
-    return (
-        f"{sight}, for {percent(found.of('uncertain').value)} of it uncertain. The most frequent "
-        f"sure answer was {most}: {percent(estimate.value)}, 95% interval {interval(estimate)}."
-    )
-
-
-def _curve(
-    material: Material,
-    name: str,
-    width_s: float,
-    times_s: FloatArray,
-    probs: FloatArray,
-    thin: Track,
-) -> Html:
-    unsure = thin.uncertain_s / np.maximum(thin.seen_s, 1e-12)
-    rows = [
-        (clock(time_s, fine=True), *map(percent, values), percent(share))
-        for time_s, values, share in zip(times_s, probs, unsure, strict=True)
-    ]
-    caption = f"{name}: mean probabilities in spans of {width_s:g} s; uncertain: share of answers"
-    return table(("from", *material.labels, "uncertain"), rows, caption=caption)
-
-
-def _segment_table(name: str, segments: list[Segment]) -> Html:
-    rows = [(_from_to(s), s.expression, percent(s.mean), percent(s.peak)) for s in segments]
-    heads = ("from, to", "expression", "mean", "peak")
-    return table(heads, rows, caption=f"{name}: segments")
-
-
-def _from_to(segment: Segment) -> str:
-    return f"{clock(segment.start_s, fine=True)} to {clock(segment.end_s, fine=True)}"
-
-
 def strongest(material: Material) -> Iterator[Html]:
     """The strongest peaks, with pictures where these may be shown."""
     found = [
         (recording, track.person or f"{track.number}", segment)
-        for recording in material.videos
-        for track in recording.tracks
+        for recording, track in material.faces
         for segment in track.segments
         if segment.expression != NEUTRAL
     ]
@@ -335,7 +227,7 @@ def _pictures(material: Material) -> Html:
 
 def followed(material: Material) -> Iterator[Html]:
     """Which expression followed which."""
-    tracks = [track for video in material.videos for track in video.tracks]
+    tracks = [track for _, track in material.faces]
     counts = transitions(tracks, material.labels)
     total = int(counts.sum())
     if not total:

@@ -1,5 +1,5 @@
 """The moments at which faces showed most, cut out of their videos. Imports Pillow, and from mien:
-annotate, errors, results, sources, types, and the siblings `findings` and `recording`.
+annotate, errors, events, results, sources, types, and the siblings `findings` and `recording`.
 
 Only plain video files are opened: a table may come from anywhere, and what it calls its source is
 no reason to follow a URL.

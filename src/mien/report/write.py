@@ -1,5 +1,5 @@
 """Builds a report out of tables: `write_report`. Imports the siblings, and from mien: annotate,
-companions, errors, types.
+companions, errors, types, whole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, Literal
 from mien.annotate import css_colours
 from mien.companions import Marker, Member, names, read_groups, read_markers
 from mien.errors import ConfigError, MienError, SinkError, SourceError
-from mien.report import comparisons, grounds, sections, words
+from mien.report import comparisons, grounds, sections, timelines, words
 from mien.report.figures import figures_of
 from mien.report.findings import member_of
 from mien.report.intake import take_in
@@ -32,13 +32,13 @@ Faces = Literal["show", "blur", "hide"]
 _SECTIONS: Final[dict[str, tuple[str, Callable[[Material], Iterator[Html]]]]] = {
     "summary": ("In short", sections.summary),
     "shares": ("How much", sections.how_much),
-    "timelines": ("Over time", sections.timelines),
+    "timelines": ("Over time", timelines.timelines),
     "segments": ("Strongest moments", sections.strongest),
     "transitions": ("What followed what", sections.followed),
     "reactions": ("Reactions", comparisons.responses),
     "groups": ("Groups", comparisons.groups),
     "trends": ("Sessions", comparisons.over_sessions),
-    "audience": ("Everybody", comparisons.everybody),
+    "audience": ("Everybody", timelines.everybody),
     "quality": ("Quality", grounds.quality),
     "method": ("Method and limits", grounds.method),
 }
@@ -101,12 +101,14 @@ def write_report(
     marked = read_markers(markers) if markers else []
     members = read_groups(groups) if groups else []
     name_of = dict(zip(tables, called, strict=True)) if called else {}
-    given, tables = tables, list({table.resolve(): table for table in tables}.values())
-    recordings, failures = _read(tables, marked, name_of)
+    distinct = list({table.resolve(): table for table in tables}.values())
+    recordings, failures = _read(distinct, marked, name_of)
     # Folders are nobody's business.
     problems = [_said(error, table, name_of.get(table, table.name)) for table, error in failures]
+    notes = list(_twice(tables, recordings))
+    if groups:
+        notes += _at_odds(recordings, members, groups)
     thumbnails: list[Thumbnail] = []
-    notes = [*_twice(given, recordings), *(_at_odds(recordings, members, groups) if groups else ())]
     if pages and faces != "hide" and _pictured(VIEWS[view]):
         found = find_videos(recordings, videos)
         thumbnails, missing = cut_out(recordings, found, blur=faces == "blur")

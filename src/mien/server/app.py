@@ -1,4 +1,7 @@
-"""The web application: which address is answered by whom. May import FastAPI and its siblings."""
+"""The web application: which address is answered by whom.
+
+May import FastAPI, Starlette, its siblings, and from mien: models, pipeline.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,8 @@ from mien.server.live import Live
 from mien.server.meters import Meters
 from mien.server.pictures import Pictures
 from mien.server.refusals import Refusal
-from mien.server.reports import BODY, Reports
-from mien.server.schema import ANALYZE, UPLOADING, complete, errors
+from mien.server.reports import Reports
+from mien.server.schema import ANALYZE, REPORT, UPLOADING, complete, errors
 from mien.server.settings import MB, Settings
 from mien.server.uploads import Room
 from mien.server.videos import Videos
@@ -125,7 +128,7 @@ class Application:
         app.post(
             "/v1/reports",
             tags=["reports"],
-            openapi_extra=BODY,
+            openapi_extra=REPORT,
             response_class=HTMLResponse,
             responses=errors(*UPLOADING),
         )(self._reports.make)

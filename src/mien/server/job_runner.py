@@ -1,5 +1,6 @@
-"""Analyses the videos that wait, one after the other. May import from mien: errors, pipeline,
-sources, sinks, annotate, report, types, and its siblings jobs, workers, settings and meters.
+"""Analyses the videos that wait, one after the other. May import av, and from mien: errors,
+pipeline, sources, sinks, annotate, hiding, report, and its siblings jobs, workers, settings and
+meters.
 
 Decoding, drawing and writing happen in this room's own thread; finding and reading faces takes its
 turn among the workers, so that a long video does not hold up a live camera.
@@ -133,14 +134,8 @@ class JobRunner:
 
     def _run(self) -> None:
         swept = -inf
-        while True:
-            with self._changed:
-                job = None if self._closing else self._next()
-                if job is None:
-                    if self._closing:
-                        return
-                    self._changed.wait(_SWEEP_EVERY_S)
-                self._running, self._cancelled, self._unwanted = job, False, False
+        while not self._closing:
+            job = self._begin()
             if job is not None:
                 self._finish(job)
             if time.monotonic() - swept > _SWEEP_EVERY_S:
@@ -149,6 +144,16 @@ class JobRunner:
                     self._jobs.remove_expired()
                 except OSError as failure:
                     _LOG.error(_NOT_WRITTEN, failure)
+
+    def _begin(self) -> Job | None:
+        """The job that has waited longest; where there is none, wait until one may have come."""
+        with self._changed:
+            if self._closing:
+                return None
+            self._running, self._cancelled, self._unwanted = self._next(), False, False
+            if self._running is None:
+                self._changed.wait(_SWEEP_EVERY_S)
+            return self._running
 
     def _next(self) -> Job | None:
         try:
@@ -159,24 +164,7 @@ class JobRunner:
 
     def _finish(self, job: Job) -> None:
         """Analyse one video and note how that ended."""
-        state: State = "done"
-        error: str | None = None
-        try:
-            self._analyze(job)
-        except _Ended as end:
-            state = end.state
-        except MienError as failure:
-            # Sinks name their file; where it lies is nobody's business.
-            state, error = (
-                "failed",
-                str(failure).replace(f"{self._jobs.folder_of(job)}{os.sep}", ""),
-            )
-        except OSError as failure:
-            reason = failure.strerror or failure
-            state, error = "failed", f"the server's folder cannot be used ({reason})"
-        except Exception:  # a defect of ours must not end the thread
-            _LOG.exception("a video failed")
-            state, error = "failed", "a defect of mien; the server's stderr says more"
+        state, error = self._outcome(job)
         with self._changed:
             # A job whose end is nowhere written would run for ever: where there is no room for it
             # now, there may be later. A server that ends meanwhile begins the job again.
@@ -185,6 +173,23 @@ class JobRunner:
                 self._changed.wait(_RETRY_S)
             self._running = self._unwritten = None
             self._changed.notify_all()
+
+    def _outcome(self, job: Job) -> tuple[State, str | None]:
+        """Analyse one video: how that ended, and what was wrong."""
+        try:
+            self._analyze(job)
+        except _Ended as end:
+            return end.state, None
+        except MienError as failure:
+            # Sinks name their file; where it lies is nobody's business.
+            return "failed", str(failure).replace(f"{self._jobs.folder_of(job)}{os.sep}", "")
+        except OSError as failure:
+            reason = failure.strerror or failure
+            return "failed", f"the server's folder cannot be used ({reason})"
+        except Exception:  # a defect of ours must not end the thread
+            _LOG.exception("a video failed")
+            return "failed", "a defect of mien; the server's stderr says more"
+        return "done", None
 
     def _noted(self, job: Job, state: State, error: str | None) -> bool:
         try:

@@ -99,7 +99,7 @@ class Job:
         return self.state not in ("waiting", "running")
 
 
-_COLUMNS: Final = ", ".join(field.name for field in fields(Job))
+_COLUMNS: Final = tuple(field.name for field in fields(Job))
 
 
 class Jobs:
@@ -173,12 +173,12 @@ class Jobs:
 
     def get(self, job_id: str) -> Job | None:
         """The job of this id."""
-        return next(self._jobs("id = ?", (job_id,)), None)
+        return next(iter(self._jobs("id = ?", (job_id,))), None)
 
     def newest(self, limit: int, before: int | None = None) -> list[Job]:
         """Jobs in order from the newest, of those with a lower number than `before`."""
         where, values = ("number < ?", (before,)) if before is not None else ("1", ())
-        return list(self._jobs(where, values, f"number DESC LIMIT {limit:d}"))
+        return self._jobs(where, values, f"number DESC LIMIT {limit:d}")
 
     def count(self) -> dict[str, float]:
         """How many there are in each state."""
@@ -202,23 +202,19 @@ class Jobs:
 
     def progress(self, job: Job, frames: int, frame_count: int | None) -> None:
         """Note how far a running job is."""
-        with self._changing() as base:
-            base.execute(
-                "UPDATE jobs SET frames = ?, frame_count = ? WHERE id = ?",
-                (frames, frame_count, job.id),
-            )
+        self._set(job, "frames = ?, frame_count = ?", frames, frame_count)
 
     def put_back(self, job: Job) -> None:
         """Let a running job wait again: the server ends, and it is not to blame."""
-        self._set(job, "state = 'waiting', attempts = attempts - 1", ())
+        self._set(job, "state = 'waiting', attempts = attempts - 1")
 
     def end(self, job: Job, state: State, error: str | None = None) -> None:
         """Note how a job ended, and delete its upload and what is not complete."""
         folder = self.folder_of(job)
         for path in [folder / UPLOAD, *folder.glob(".*")]:
             delete(path)
-        values = (state, self._now_s(), error, _size(folder))
-        self._set(job, "state = ?, ended_s = ?, error = ?, bytes = ?", values)
+        ending = "state = ?, ended_s = ?, error = ?, bytes = ?"
+        self._set(job, ending, state, self._now_s(), error, _size(folder))
 
     def remove(self, job: Job) -> None:
         """Delete a job's files and forget it."""
@@ -229,7 +225,7 @@ class Jobs:
 
     def remove_expired(self) -> None:
         """Forget what ended long enough ago."""
-        for job in list(self._jobs("ended_s < ?", (self._now_s() - self._keep_s,))):
+        for job in self._jobs("ended_s < ?", (self._now_s() - self._keep_s,)):
             self.remove(job)
 
     def expires_s(self, job: Job) -> float | None:
@@ -247,35 +243,32 @@ class Jobs:
 
     def _recover(self) -> None:
         """After a server that ended in the middle: go on with its jobs, and clear away."""
-        for job in list(self._jobs("state = 'running'", ())):
+        for job in self._jobs("state = 'running'"):
             if job.attempts < _MAX_ATTEMPTS:
-                self._set(job, "state = 'waiting'", ())
+                self._set(job, "state = 'waiting'")
             else:
                 self.end(
                     job, "failed", f"the server was ended {job.attempts} times while working on it"
                 )
-        for job in list(self._jobs("state = 'waiting'", ())):
+        for job in self._jobs("state = 'waiting'"):
             if not (self.folder_of(job) / UPLOAD).is_file():
                 self.end(job, "failed", "the video is gone from the server's folder. Send it again")
-        known = {job.id for job in self._jobs("1", ())}
+        known = {job.id for job in self._jobs("1")}
         for folder in self.folder.iterdir():
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)
         self.remove_expired()
 
-    def _set(self, job: Job, what: str, values: Sequence[Any]) -> None:
+    def _set(self, job: Job, what: str, *values: Any) -> None:
         with self._changing() as base:
             base.execute(f"UPDATE jobs SET {what} WHERE id = ?", (*values, job.id))
 
-    def _jobs(self, where: str, values: Sequence[Any], order: str = "number") -> Iterator[Job]:
+    def _jobs(self, where: str, values: Sequence[Any] = (), order: str = "number") -> list[Job]:
         with self._lock:
             rows = self._base.execute(
-                f"SELECT {_COLUMNS} FROM jobs WHERE {where} ORDER BY {order}", values
+                f"SELECT {', '.join(_COLUMNS)} FROM jobs WHERE {where} ORDER BY {order}", values
             ).fetchall()
-        for row in rows:
-            values_of = dict(zip((field.name for field in fields(Job)), row, strict=True))
-            flags = {name: bool(values_of[name]) for name in ("annotated", "anonymize")}
-            yield Job(**values_of | flags)
+        return [_job(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -285,6 +278,11 @@ class Jobs:
         except sqlite3.OperationalError as error:
             full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
             raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
+
+
+def _job(values: dict[str, Any]) -> Job:
+    flags = {name: bool(values[name]) for name in ("annotated", "anonymize")}  # SQLite has numbers
+    return Job(**values | flags)
 
 
 def delete(path: Path) -> None:

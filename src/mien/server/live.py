@@ -1,7 +1,7 @@
 """`WS /v1/live`: frames of a camera in, what the faces show out, as fast as both sides can.
 
-May import Starlette, and from mien: errors, picture, pipeline, types, and its siblings workers,
-settings and meters.
+May import Starlette, and from mien: errors, following, picture, pipeline, types, and its siblings
+workers, settings and meters.
 
 Frames that come faster than they can be analysed are dropped: the newest waits, the one before it
 goes. So answers are never older than one frame, whatever the speed of either side. Each camera has

@@ -1,6 +1,6 @@
 """`POST /v1/analyze`: pictures in, what `mien analyze --json` prints out.
 
-May import Starlette, numpy, and from mien: errors, picture, pipeline, sinks, types, and its
+May import Starlette, and from mien: errors, picture, pipeline, sinks, types, and its
 siblings workers, uploads, refusals, settings and meters.
 """
 
@@ -22,7 +22,7 @@ from mien.errors import SourceError
 from mien.picture import looks_like_picture, read_picture
 from mien.pipeline import Analyzer, Found
 from mien.server.meters import Meters
-from mien.server.refusals import Refusal
+from mien.server.refusals import Refusal, too_late
 from mien.server.settings import MB, Settings
 from mien.server.uploads import read_files
 from mien.server.workers import Full, Workers
@@ -77,10 +77,8 @@ class Pictures:
                     *(asyncio.wrap_future(answer) for answer in answers), return_exceptions=True
                 )
         except TimeoutError:
-            limit = f"{self._settings.timeout:g} seconds, the limit"
-            if pictures:
-                raise Refusal(503, f"not done within {limit}") from None
-            raise Refusal(408, f"the request did not come within {limit}") from None
+            limit_s = self._settings.timeout
+            raise too_late("the request", limit_s, came=bool(pictures)) from None
         finally:
             held.release()
         return _response([name for name, _ in pictures], results)

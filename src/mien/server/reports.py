@@ -11,16 +11,16 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from mien.errors import MienError, SinkError
 from mien.report import write_report
-from mien.server.refusals import Refusal
+from mien.server.refusals import Refusal, too_late
 from mien.server.settings import MB, Settings
-from mien.server.uploads import Room, read_files
+from mien.server.uploads import Room, save_files
 from mien.server.workers import Full, Workers
 
 #: What a report may do in a browser: it runs nothing, loads nothing and belongs to no site.
@@ -31,24 +31,6 @@ ALONE: Final = {
 
 _SUFFIXES: Final = (".jsonl", ".json", ".csv")
 _MOST_TABLES: Final = 50
-
-#: For the description of the interface.
-BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "file": {"type": "array", "items": {"type": "string", "format": "binary"}}
-                    },
-                }
-            }
-        },
-    },
-    "responses": {"200": {"description": "the page", "content": {"text/html": {}}}},
-}
 
 
 class Reports:
@@ -103,10 +85,8 @@ class Reports:
                     )
                     await asyncio.wrap_future(self._workers.submit("report", work))
             except TimeoutError:
-                limit = f"{self._settings.report_timeout:g} seconds, the limit"
-                if tables:
-                    raise Refusal(503, f"not done within {limit}") from None
-                raise Refusal(408, f"the tables did not come within {limit}") from None
+                limit_s = self._settings.report_timeout
+                raise too_late("the tables", limit_s, came=bool(tables)) from None
             except Full:
                 raise _full() from None
             except SinkError as error:
@@ -119,30 +99,14 @@ class Reports:
         self, request: Request, folder: Path, take: Callable[[int], None]
     ) -> dict[Path, str]:
         """Write the tables of a request's body, and how the client calls each."""
-        opened: list[tuple[Path, BinaryIO]] = []
-
-        def open_file() -> BinaryIO:
-            path = folder / str(len(opened))
-            opened.append((path, path.open("xb")))
-            return opened[-1][1]
-
-        try:
-            named = await read_files(
-                request,
-                open_file,
-                max_files=_MOST_TABLES,
-                max_bytes=self._settings.max_report_mb * MB,
-                take=take,
-                on_disk=True,
-            )
-        finally:
-            for _, file in opened:
-                file.close()
+        paths = [folder / str(number) for number in range(_MOST_TABLES)]
+        most = self._settings.max_report_mb * MB
         tables = {}
-        for (name, _), (path, _) in zip(named, opened, strict=True):
+        for name, path in await save_files(request, paths, max_bytes=most, take=take):
             suffix = Path(name).suffix
             if suffix.lower() not in _SUFFIXES:
-                raise Refusal(422, f"{name}: expected a table of mien's: {' '.join(_SUFFIXES)}")
+                expected = f"expected a table of mien's: {' '.join(_SUFFIXES)}"
+                raise Refusal(422, f"{name or 'no name'}: {expected}")
             tables[path.replace(path.with_suffix(suffix))] = name
         return tables
 

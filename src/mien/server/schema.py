@@ -143,6 +143,14 @@ ANALYZE: Final[dict[str, Any]] = {
     },
 }
 
+#: `POST /v1/reports`.
+REPORT: Final[dict[str, Any]] = {
+    "requestBody": _upload(many=True),
+    "responses": {
+        "200": {"description": "the page", "content": {"text/html": {"schema": _TEXT}}},
+    },
+}
+
 #: The body of `POST /v1/videos`; the rest FastAPI knows.
 VIDEO: Final[dict[str, Any]] = {
     "parameters": _named(),

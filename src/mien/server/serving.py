@@ -1,4 +1,7 @@
-"""Listens, answers, and ends in good order. May import uvicorn and its siblings."""
+"""Listens, answers, and ends in good order.
+
+May import uvicorn, its siblings, and from mien: errors, pipeline.
+"""
 
 from __future__ import annotations
 

@@ -110,13 +110,6 @@ def limits() -> dict[str, str]:
     return {f.name: f.metadata["help"] for f in fields(Settings) if "help" in f.metadata}
 
 
-def default_of(limit: str) -> int | float:
-    """The default of a limit."""
-    (value,) = (f.default for f in fields(Settings) if f.name == limit)
-    assert isinstance(value, int | float)
-    return value
-
-
 def option(limit: str) -> str:
     """What a limit is called on the command line."""
     return f"--{limit.replace('_', '-')}"

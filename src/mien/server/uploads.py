@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO, Final
 
 from python_multipart.exceptions import FormParserError
@@ -38,7 +39,7 @@ async def read_files(
     *,
     max_files: int,
     max_bytes: float,
-    take: Callable[[int], None] = lambda _: None,
+    take: Callable[[int], None],
     on_disk: bool = False,
 ) -> list[tuple[str, BinaryIO]]:
     """The files in a request's body, each with the client's name for it.
@@ -55,8 +56,7 @@ async def read_files(
         Refusal: no file, too many, too large, or not in a form that is understood.
         ClientDisconnect: the client went away in the middle.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
+    if _announced(request) > max_bytes:
         raise _too_large(max_bytes)
     parts = _parts(request, open_file, max_files)
     size = 0
@@ -73,6 +73,49 @@ async def read_files(
         except FormParserError as error:
             raise Refusal(400, f"the multipart body cannot be read ({error})") from error
     return parts.finish()
+
+
+async def save_files(
+    request: Request, paths: Sequence[Path], *, max_bytes: float, take: Callable[[int], None]
+) -> list[tuple[str, Path]]:
+    """`read_files` onto the disk: where each file lies, and the client's name for it.
+
+    Args:
+        request: the request; its body is not read yet.
+        paths: names that are free, taken in their order; there are as many as files may come.
+        max_bytes: as of `read_files`.
+        take: as of `read_files`.
+
+    Raises:
+        Refusal: as `read_files`.
+        ClientDisconnect: as `read_files`.
+        OSError: the disk does not take them.
+    """
+    free, opened = iter(paths), list[BinaryIO]()
+
+    def open_file() -> BinaryIO:
+        opened.append(next(free).open("xb"))
+        return opened[-1]
+
+    try:
+        named = await read_files(
+            request,
+            open_file,
+            max_files=len(paths),
+            max_bytes=max_bytes,
+            take=take,
+            on_disk=True,
+        )
+    finally:
+        for file in opened:
+            file.close()
+    return [(name, path) for (name, _), path in zip(named, paths, strict=False)]
+
+
+def _announced(request: Request) -> int:
+    """How many bytes a request's header says that there are; 0 where it does not say."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
 
 
 async def _pieces(request: Request) -> AsyncIterator[bytes]:
@@ -110,15 +153,6 @@ class Room:
         self._used, self._most = used, most
         self._coming = 0
 
-    def require(self, size: int) -> None:
-        """Refuse what does not fit.
-
-        Raises:
-            Refusal: there is no room for so many bytes.
-        """
-        if self._used() + self._coming + size > self._most:
-            raise Refusal(507, "the folder for videos is full. Delete some, or wait until they go")
-
     @contextmanager
     def hold(self, request: Request) -> Iterator[Callable[[int], None]]:
         """Room for a request's body within the block. What it gives is `take` of `read_files`.
@@ -126,13 +160,12 @@ class Room:
         Raises:
             Refusal: there is no room for what the request announces, or from `take` for what came.
         """
-        announced = request.headers.get("content-length", "")
-        self.require(int(announced) if announced.isdecimal() else 0)
+        self._require(_announced(request))
         held = 0
 
         def take(size: int) -> None:
             nonlocal held
-            self.require(size)
+            self._require(size)
             held += size
             self._coming += size
 
@@ -140,6 +173,11 @@ class Room:
             yield take
         finally:
             self._coming -= held
+
+    def _require(self, size: int) -> None:
+        """Refuse so many bytes if they do not fit."""
+        if self._used() + self._coming + size > self._most:
+            raise Refusal(507, "the folder for videos is full. Delete some, or wait until they go")
 
 
 class _Raw:

@@ -1,7 +1,7 @@
 """`/v1/videos`: videos in, jobs and their results out.
 
-May import FastAPI, Starlette and its siblings jobs, job_runner, schema, uploads, refusals and
-settings.
+May import FastAPI, Starlette and its siblings jobs, job_runner, reports, schema, uploads,
+refusals and settings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
@@ -21,11 +21,11 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from mien.server.job_runner import FILES, JobRunner
 from mien.server.jobs import UPLOAD, Job, Jobs, State
-from mien.server.refusals import Refusal
+from mien.server.refusals import Refusal, too_late
 from mien.server.reports import ALONE
 from mien.server.schema import UPLOADING, VIDEO, errors, files
 from mien.server.settings import MB, Settings
-from mien.server.uploads import Room, read_files
+from mien.server.uploads import Room, save_files
 
 _LOOK_S: Final = 0.25  # how often a job is looked at for those who watch it
 _BEAT_S: Final = 15.0  # a comment now and then keeps proxies from closing a quiet connection
@@ -118,8 +118,7 @@ class Videos:
             if folder is not None:
                 await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
             if isinstance(error, TimeoutError):
-                limit = f"{self._settings.upload_timeout:g} seconds, the limit"
-                raise Refusal(408, f"the video did not come within {limit}") from None
+                raise too_late("the video", self._settings.upload_timeout) from None
             raise
         finally:
             self._uploading -= 1
@@ -128,27 +127,11 @@ class Videos:
 
     async def _store(self, request: Request, target: Path) -> str:
         """Write the one file of a request's body; returns the client's name for it."""
-        opened: list[BinaryIO] = []
-
-        def open_file() -> BinaryIO:
-            opened.append(target.open("xb"))
-            return opened[-1]
-
-        try:
-            with self._room.hold(request) as take:
-                ((name, file),) = await read_files(
-                    request,
-                    open_file,
-                    max_files=1,
-                    max_bytes=self._settings.max_video_mb * MB,
-                    take=take,
-                    on_disk=True,
-                )
-            if not file.tell():
-                raise Refusal(422, f"{name or 'video'}: is empty (0 bytes)")
-        finally:
-            for file in opened:
-                file.close()
+        most = self._settings.max_video_mb * MB
+        with self._room.hold(request) as take:
+            ((name, _),) = await save_files(request, [target], max_bytes=most, take=take)
+        if not target.stat().st_size:
+            raise Refusal(422, f"{name or 'video'}: is empty (0 bytes)")
         return name
 
     async def listing(

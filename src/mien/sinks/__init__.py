@@ -34,7 +34,20 @@ __all__ = [
     "to_json",
 ]
 
-_VIDEO_SUFFIXES: Final = (".mp4", ".mkv", ".mov", ".webm")
+_WRITTEN_VIDEOS: Final = (".mp4", ".mkv", ".mov", ".webm")  # of all that can be read
+_COPY_SUFFIXES: Final = (*PICTURE_SUFFIXES, *_WRITTEN_VIDEOS)
+
+_KINDS: Final[dict[str, type[FileSink]]] = {
+    ".jsonl": JsonLinesSink,
+    ".json": JsonSink,
+    ".csv": CsvSink,
+    ".parquet": ParquetSink,
+    ".segments.csv": SegmentCsvSink,
+    ".vtt": WebVttSink,
+    ".srt": SubRipSink,
+    **dict.fromkeys(PICTURE_SUFFIXES, PictureSink),
+    **dict.fromkeys(_WRITTEN_VIDEOS, VideoSink),
+}
 
 
 class FolderSink(Sink):
@@ -97,7 +110,7 @@ def _copy_suffix(source: str) -> str:
     suffix = Path(source).suffix.lower()
     if not source:  # an array
         return ".png"
-    if suffix in PICTURE_SUFFIXES or suffix in _VIDEO_SUFFIXES:
+    if suffix in _COPY_SUFFIXES:
         return suffix
     return ".mp4" if suffix in VIDEO_SUFFIXES else ""
 
@@ -132,8 +145,8 @@ def open_sink(
 
     Args:
         path: `.jsonl .json .csv .parquet` for results; `.segments.csv .vtt .srt` for what happened
-            when in a video; a picture or video suffix for one
-            annotated copy; `folder/` for an annotated copy of every source.
+            when in a video; a picture or video suffix for one annotated copy; `folder/` for an
+            annotated copy of every source.
         overwrite: replace what is there.
         labels: the classes of the model whose results are to be written; each has a column.
         shape: whether tables get columns for the faces' shape.
@@ -146,42 +159,29 @@ def open_sink(
     target = Path(name)
     if _is_folder(name):
         return FolderSink(make_folder(name), overwrite=overwrite)
-    suffix = target.suffix.lower()
-    kinds: dict[str, type[FileSink]] = {
-        ".jsonl": JsonLinesSink,
-        ".json": JsonSink,
-        ".csv": CsvSink,
-        ".parquet": ParquetSink,
-        ".segments.csv": SegmentCsvSink,
-        ".vtt": WebVttSink,
-        ".srt": SubRipSink,
-        **dict.fromkeys(PICTURE_SUFFIXES, PictureSink),
-        **dict.fromkeys(_VIDEO_SUFFIXES, VideoSink),
-    }
-    if name.lower().endswith(".segments.csv"):
-        suffix = ".segments.csv"
-    if suffix not in kinds:
+    of_segments = name.lower().endswith(".segments.csv")
+    suffix = ".segments.csv" if of_segments else target.suffix.lower()
+    if suffix not in _KINDS:
         raise SinkError(
-            f"{name}: the suffix {suffix or '(none)'!r} is not known. Known: {' '.join(kinds)}, or "
-            "a name that ends in / for a folder of annotated copies"
+            f"{name}: the suffix {suffix or '(none)'!r} is not known. Known: {' '.join(_KINDS)}, "
+            "or a name that ends in / for a folder of annotated copies"
         )
     if target.exists() and not overwrite:
         raise SinkError(f"{name}: is already there. Choose another name, or use --overwrite")
     if not target.parent.is_dir():
         raise SinkError(f"{name}: there is no folder {target.parent}. Create it first")
-    return kinds[suffix](target, labels, shape=shape, identity=identity)
+    return _KINDS[suffix](target, labels, shape=shape, identity=identity)
 
 
 def holds_one_source(path: str | os.PathLike[str]) -> bool:
     """Whether what `open_sink` makes of this name is a picture's or a video's alone."""
     suffix = Path(path).suffix.lower()
-    kinds = (*PICTURE_SUFFIXES, *_VIDEO_SUFFIXES, ".vtt", ".srt")
-    return not _is_folder(path) and suffix in kinds
+    return not _is_folder(path) and suffix in (*_COPY_SUFFIXES, ".vtt", ".srt")
 
 
 def holds_pictures(path: str | os.PathLike[str]) -> bool:
     """Whether what `open_sink` makes of this name are annotated copies."""
-    return _is_folder(path) or Path(path).suffix.lower() in (*PICTURE_SUFFIXES, *_VIDEO_SUFFIXES)
+    return _is_folder(path) or Path(path).suffix.lower() in _COPY_SUFFIXES
 
 
 def _is_folder(path: str | os.PathLike[str]) -> bool:

@@ -19,7 +19,7 @@ export function startCompare() {
   return { enter: () => room.list() };
 }
 
-/** A session that may be chosen: `{id, name, hint, load}`, with `results` once loaded. */
+/** Its sessions are `{id, name, hint, load}`, with `results` and `summary` once they are loaded. */
 class Compare {
   constructor() {
     this.dropped = [];
@@ -168,7 +168,7 @@ async function serverVideos(count) {
     }));
     return { videos: read, more };
   } catch {
-    return { videos: [], more: false }; // an old or unreachable server: the other sessions can be compared all the same
+    return { videos: [], more: false }; // the other sessions can be compared all the same
   }
 }
 

@@ -70,6 +70,25 @@ export function notice(kind, title, text, ...actions) {
   );
 }
 
+/** The same, until the reader puts it away. */
+export function dismissible(kind, title, text, ...actions) {
+  const dismiss = button("Dismiss", () => box.remove(), "quiet");
+  const box = notice(kind, title, text, ...actions, dismiss);
+  return box;
+}
+
+/** Ask by the dialog `NAME-dialog`: resolves to what `answer()` reads from it, or to null. */
+export function ask(name, answer) {
+  const dialog = get(`${name}-dialog`);
+  dialog.returnValue = "";
+  dialog.showModal();
+  get(`${name}-form`).onsubmit = () => dialog.close("given");
+  get(`${name}-cancel`).onclick = () => dialog.close();
+  return new Promise((resolve) => {
+    dialog.onclose = () => resolve(dialog.returnValue === "given" ? answer() : null);
+  });
+}
+
 /** Say something to those who listen to the page; it is not shown. */
 export function announce(text) {
   get("announcer").textContent = text;

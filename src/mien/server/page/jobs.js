@@ -1,7 +1,7 @@
 // Videos: sent, followed while the server works, listed, opened, deleted.
 
 import { address, ensureAccess, request } from "./api.js";
-import { announce, button, make, notice, sureButton } from "./dom.js";
+import { announce, button, dismissible, make, notice, sureButton } from "./dom.js";
 import { percent } from "./expressions.js";
 import { follow } from "./events.js";
 import { progressLine } from "./intake.js";
@@ -47,9 +47,7 @@ export class Jobs {
   }
 
   complain(name, text) {
-    const remove = () => box.remove();
-    const box = notice("error", name, text, button("Dismiss", remove, "quiet"));
-    this.under.append(box);
+    this.under.append(dismissible("error", name, text));
   }
 
   /** Show how far a job is until it ends; then open it if nothing is open, or say why not. */
@@ -89,8 +87,7 @@ export class Jobs {
       box.remove();
       return this.open(job, { focus: true });
     };
-    const box = notice("empty", `${job.name} is read`, "",
-      button("Open", open), button("Dismiss", () => box.remove(), "quiet"));
+    const box = dismissible("empty", `${job.name} is read`, "", button("Open", open));
     this.under.append(box);
   }
 
@@ -179,13 +176,14 @@ export class Jobs {
     const state = states[job.state] ?? `${job.state} · `;
     const hidden = job.anonymize ? "faces hidden · " : "";
     const readable = job.files.includes("results.jsonl");
+    const follow = () => this.follow(job).catch((error) => this.complain(job.name, error.message));
     return make("li", {},
       make("div", { class: "grow" }, make("p", { class: "notice-title" }, job.name),
         make("p", { class: "hint" }, `${state}${job.frames} frames · ${hidden}${began}`),
         job.error ? make("p", { class: "doubt" }, job.error) : null),
       make("div", { class: "row" },
         over && readable ? button("Open", () => this.open(job, { focus: true })) : null,
-        over ? null : button("Follow", () => this.follow(job).catch((error) => this.complain(job.name, error.message))),
+        over ? null : button("Follow", follow),
         sureButton("Delete", "Delete for good?", () => this.remove(job))));
   }
 

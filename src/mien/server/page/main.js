@@ -2,7 +2,7 @@
 
 import { onKeyNeeded } from "./api.js";
 import { startCompare } from "./compare.js";
-import { get } from "./dom.js";
+import { ask, get } from "./dom.js";
 import { startFiles } from "./files.js";
 import { startLive } from "./live.js";
 
@@ -48,23 +48,16 @@ function startTheme() {
 }
 
 /** Ask for the key: resolves to it, or to null. `refused` says that the last one was wrong. */
-function ask(refused) {
-  const dialog = get("key-dialog");
+function askForKey(refused) {
   get("key-hint").textContent = refused
     ? "The server refused this key. Check it, and try again."
     : "Whoever runs it can give you one. This page does not keep it: the browser gets a cookie "
       + "instead, until it is closed.";
   get("key").value = "";
-  dialog.returnValue = "";
-  dialog.showModal();
-  get("key-form").onsubmit = () => dialog.close("given");
-  get("key-cancel").onclick = () => dialog.close();
-  return new Promise((resolve) => {
-    dialog.onclose = () => resolve(dialog.returnValue === "given" ? get("key").value.trim() : null);
-  });
+  return ask("key", () => get("key").value.trim());
 }
 
-onKeyNeeded(ask);
+onKeyNeeded(askForKey);
 startTheme();
 window.addEventListener("hashchange", () => enter(true));
 enter(false);

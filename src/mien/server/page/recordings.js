@@ -1,7 +1,7 @@
 // The list of recorded sessions: rename, download, delete. Below the live view.
 
 import { request } from "./api.js";
-import { announce, button, get, make, notice, save, sureButton } from "./dom.js";
+import { announce, ask, button, dismissible, get, make, notice, save, sureButton } from "./dom.js";
 import { clock } from "./expressions.js";
 import { Recording } from "./recorder.js";
 import { deleteSession, keepSession, listSessions, sessionResults } from "./store.js";
@@ -116,13 +116,8 @@ class Recordings {
       announce("The report is made");
     } catch (error) {
       box.remove();
-      if (error.name !== "AbortError") this.complain(error.message);
+      if (error.name !== "AbortError") this.said.append(dismissible("error", "No report", error.message));
     }
-  }
-
-  complain(text) {
-    const box = notice("error", "No report", text, button("Dismiss", () => box.remove(), "quiet"));
-    this.said.append(box);
   }
 
   async rename(head, name) {
@@ -138,15 +133,7 @@ class Recordings {
 
 /** For whom a report is and what for: resolves to `{view, purpose}`, or to null. */
 function askForReport(name) {
-  const dialog = get("report-dialog");
   get("report-name").textContent = name;
-  dialog.returnValue = "";
-  dialog.showModal();
-  get("report-form").onsubmit = () => dialog.close("given");
-  get("report-cancel").onclick = () => dialog.close();
-  return new Promise((resolve) => {
-    dialog.onclose = () => resolve(dialog.returnValue === "given"
-      ? { view: get("report-view").value, purpose: get("report-purpose").value.trim() }
-      : null);
-  });
+  return ask("report", () => (
+    { view: get("report-view").value, purpose: get("report-purpose").value.trim() }));
 }

@@ -1,0 +1,91 @@
+"""What a batch's folder asks of a disk: files that appear whole, and locks.
+
+May import fcntl (where there is one), and from mien: errors, whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+from uuid import uuid4
+
+from mien.errors import SinkError
+from mien.whole import sync_names
+
+#: How the names of files end that are being written.
+TEMPORARY: Final = ".tmp"
+
+
+@contextmanager
+def durable(target: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
+    """A file that appears, complete and on the disk, when the block ends; or not at all.
+
+    Args:
+        target: its name.
+        replace: whether it may be there already; where not, `FileExistsError` is raised.
+
+    Raises:
+        SinkError: it cannot be written.
+    """
+    temporary = target.with_name(f".{target.name}.{uuid4().hex[:12]}{TEMPORARY}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            temporary.replace(target)
+        else:
+            _name_new(temporary, target)
+        sync_names(target.parent)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise unwritable(target, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def unwritable(target: Path, error: OSError) -> SinkError:
+    """What to say of a file, or a folder, that the disk does not take."""
+    return SinkError(
+        f"{target}: cannot be written ({error.strerror or error}). Look after the folder and "
+        "the disk's space, then give the same command again: what is done is kept"
+    )
+
+
+def _name_new(temporary: Path, target: Path) -> None:
+    """Rename, unless the name is taken."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(target) from None
+        temporary.replace(target)
+
+
+def lock(file: IO[bytes], *, shared: bool = False, wait: bool = False) -> bool:
+    """Lock a file until it is closed, alone or with others; says whether it was free.
+
+    What was held before is given up. Where files cannot be locked, they are always free.
+
+    Args:
+        file: open.
+        shared: with everybody else who shares it.
+        wait: until it is free.
+    """
+    try:
+        import fcntl
+
+        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):  # some network file systems have no locks
+        pass
+    return True
