@@ -308,6 +308,7 @@ def test_names_are_only_text(tmp_path: Path) -> None:
         (r"C:\people\ada.mp4", "ada.mp4"),
         ("rtsp://user:secret@camera", "camera"),
         ("http://user:secret@host/live", "live"),
+        ("https://host/live.m3u8?token=secret/1", "live.m3u8"),
         ("", "unnamed"),
     ],
 )

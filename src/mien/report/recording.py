@@ -192,9 +192,11 @@ class Recording:
 
     @property
     def name(self) -> str:
-        """The source's last part; folders and passwords of URLs are nobody's business."""
-        last = self.source.replace("\\", "/").rstrip("/").rpartition("/")[2]
-        return last.rpartition("@")[2] if "://" in self.source else last or "unnamed"
+        """The source's last part: folders, passwords and tokens are nobody's business."""
+        is_url = "://" in self.source
+        whole = self.source.partition("?")[0] if is_url else self.source.replace("\\", "/")
+        last = whole.rstrip("/").rpartition("/")[2]
+        return (last.rpartition("@")[2] if is_url else last) or "unnamed"
 
     def together(self) -> Track:
         """All faces as one: sums over them in every span of time."""
