@@ -132,31 +132,43 @@ def test_coasting_goes_on_as_a_face_moved() -> None:
     tracker = FaceTracker()
     walked(tracker, 20, (400, 100))
     for i in (20, 21, 22):
-        coasted = tracker.coast(i / 25)
-        assert coasted is not None
-        numbers, faces = coasted
+        numbers, faces = tracker.coasting(i / 25)
         assert numbers == [1, 2]
         assert faces.boxes[:, 0] == pytest.approx([80 + 4 * i, 380], abs=2)
         assert faces.landmarks[0, 0] == pytest.approx([100 + 4 * i, 100], abs=2)
         assert faces.scores == pytest.approx([0.9, 0.9])
-        assert tracker.looks_right(numbers, looks(ANNA, BERT))
-        assert not tracker.looks_right(numbers, looks(ANNA, ANNA))
-    assert tracker.coast(24 / 25) is None  # too long ago
+        assert tracker.look_right(numbers, looks(ANNA, BERT)).tolist() == [True, True]
+        assert tracker.look_right(numbers, looks(ANNA, ANNA)).tolist() == [True, False]
+    assert tracker.coasting(24 / 25)[0] == []  # too long ago
 
 
 def test_who_is_new_lost_or_near_another_is_looked_for() -> None:
-    assert FaceTracker().coast(0) is None
+    assert FaceTracker().coasting(0)[0] == []
     new = FaceTracker()
     walked(new, 4)
-    assert new.coast(4 / 25) is None
+    assert new.coasting(4 / 25)[0] == []
     meeting = FaceTracker()
-    walked(meeting, 20, (250, 100))
-    assert meeting.coast(20 / 25) is None
+    walked(meeting, 20, (210, 100), (400, 100))
+    assert meeting.coasting(20 / 25)[0] == [3]
     lost = FaceTracker()
     walked(lost, 20, (400, 100))
-    assert lost.coast(20 / 25) is not None
     lost.update(at((180, 100)), looks(ANNA), 20 / 25)
-    assert lost.coast(21 / 25) is None
+    assert lost.coasting(21 / 25)[0] == [1]
+
+
+def test_who_coasts_is_not_missed() -> None:
+    tracker = FaceTracker()
+    walked(tracker, 20, (400, 100))
+    numbers, faces = tracker.update(at((180, 100)), looks(ANNA), 20 / 25, coasting=[2])
+    assert numbers == [1]
+    assert len(faces) == 1
+    assert len(tracker.expected(21 / 25)) == 2
+    assert tracker.expected(21 / 25, but=[1])[0] == pytest.approx([380, 80, 420, 120], abs=2)
+    # Also somebody else who comes to where one is coasting is not taken for that one.
+    numbers, _ = tracker.update(
+        at((184, 100), (400, 100)), looks(ANNA, BERT), 21 / 25, coasting=[2]
+    )
+    assert numbers == [1, 3]
 
 
 def test_most_frames_of_a_video_need_no_look(
@@ -266,7 +278,8 @@ def test_a_still_video_is_searched_once_a_second_and_when_somebody_comes(
         result = analyzer.analyze_frame(Frame(noisy, "v", i, i / 30), following=following)
         seen.append(len(result.faces))
     # Up to four frames in a row are not looked at.
-    assert seen[:50] == [1] * 50 and seen[54:] == [2] * 21
+    assert seen[:50] == [1] * 50
+    assert seen[54:] == [2] * 21
     # A second after the last and as somebody comes, or in the next frame that is looked at.
     assert searches == pytest.approx([0, 1, 50 / 30], abs=0.14)
 

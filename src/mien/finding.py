@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
 from mien.alignment import align_faces
 from mien.detection import FaceDetector
 from mien.following import Following
@@ -65,37 +67,49 @@ class FaceFinder:
 
         The whole frame is searched a few times a second while something moves, when a face is lost
         and while there is none; otherwise, only where faces are expected. For a few frames in a row
-        it is enough that faces seem to be where they are expected.
+        it is enough that a face seems to be where it is expected.
         """
         tracker = following.tracker
-        if (coasted := tracker.coast(frame.time_s)) is not None:
-            numbers, faces = coasted
-            faces = faces.inside(frame.width, frame.height)
-            crops = self._crops(frame, faces)
-            if tracker.looks_right(numbers, looks_of(crops)):
-                return faces, crops, numbers
-        began = time.perf_counter()
-        faces = self._look(frame, following)
-        self._times.add("detect", began)
-        looks = looks_of(self._crops(frame, faces))
-        began = time.perf_counter()
-        numbers, faces = tracker.update(faces, looks, frame.time_s)
+        numbers, faces = tracker.coasting(frame.time_s)
         faces = faces.inside(frame.width, frame.height)
+        crops = self._crops(frame, faces)
+        right = tracker.look_right(numbers, looks_of(crops))
+        numbers = [number for number, is_right in zip(numbers, right, strict=True) if is_right]
+        faces, crops = faces.select(right), crops[right]
+        if numbers and not len(tracker.expected(frame.time_s, but=numbers)):
+            return faces, crops, numbers
+        began = time.perf_counter()
+        found, is_all = self._look(frame, following, numbers)
+        self._times.add("detect", began)
+        if is_all:
+            numbers, faces, crops = [], Detections.empty(), crops[:0]
+        looks = looks_of(self._crops(frame, found))
+        began = time.perf_counter()
+        others, found = tracker.update(found, looks, frame.time_s, coasting=numbers)
+        found = found.inside(frame.width, frame.height)
         self._times.add("track", began)
-        return faces, self._crops(frame, faces), numbers
+        crops = np.concatenate([crops, self._crops(frame, found)])
+        numbers, faces = numbers + others, Detections.concatenate([faces, found])
+        order = np.argsort(-faces.scores, kind="stable")
+        return faces.select(order), crops[order], [numbers[i] for i in order]
 
-    def _look(self, frame: Frame, following: Following) -> Detections:
-        """The faces in a frame of a video, measured."""
-        expected = following.tracker.expected(frame.time_s)
-        known, side = len(expected), self._search_px
-        pays = self.detector.looking_near_pays(frame, known, side)
-        faces = Detections.empty()
-        if pays and following.may_wait(frame, expected):
-            faces, _ = self.detector.detect_near(frame, expected)
-        if len(faces) < known or not known:
-            faces = self.detector.find(frame, long_side_px=side, expected=known)
-            following.searched(frame, faces)
-        return faces
+    def _look(
+        self, frame: Frame, following: Following, coasting: Sequence[int]
+    ) -> tuple[Detections, bool]:
+        """The faces in a frame of a video, measured, but for those that coast; or, which is said,
+        all of them.
+        """
+        tracker, side = following.tracker, self._search_px
+        expected = tracker.expected(frame.time_s)
+        sought = tracker.expected(frame.time_s, but=coasting)
+        pays = self.detector.looking_near_pays(frame, len(sought), side)
+        if len(sought) and pays and following.may_wait(frame, expected):
+            faces, _ = self.detector.detect_near(frame, sought)
+            if len(faces) == len(sought):
+                return faces, False
+        faces = self.detector.find(frame, long_side_px=side, expected=len(expected))
+        following.searched(frame, faces)
+        return faces, True
 
     def _crops(self, frame: Frame, faces: Detections) -> UInt8Array:
         """The faces as the classifier wants them."""

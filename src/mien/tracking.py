@@ -51,7 +51,7 @@ _STEPS: Final = 9
 #: at 25.
 _COAST_S: Final = 0.14
 _COAST_ALIKE: Final = 0.9  # least cosine of what is seen where the face should be
-_COAST_APART: Final = 2.0  # faces closer together, in their sides, may hide each other
+_COAST_APART: Final = 1.2  # faces closer together, in their sides, may hide each other
 #: Side of the miniature that stands for a face's looks.
 _LOOK_PX: Final = 12
 
@@ -69,6 +69,7 @@ class _Track:
         since_s: when it was first seen.
         seen_s: when it was last seen.
         score: the detector's confidence then, 0..1.
+        is_lost: it was looked for since, and not found.
     """
 
     number: int
@@ -79,6 +80,12 @@ class _Track:
     since_s: float
     seen_s: float
     score: float
+    is_lost: bool = False
+
+    def may_coast(self, time_s: float) -> bool:
+        """Whether it was seen so lately, and is so well known, that it need not be looked for."""
+        old_enough = self.seen_s - self.since_s >= _VELOCITY_S
+        return old_enough and not self.is_lost and 0 <= time_s - self.seen_s <= _COAST_S
 
     def expected(self, time_s: float) -> npt.NDArray[np.float64]:
         """Where and how large it should be. A lost face is not thought to run on for long."""
@@ -102,48 +109,55 @@ class FaceTracker:
         self._now_s = -np.inf
         self._steps: deque[float] = deque(maxlen=_STEPS)
 
-    def expected(self, time_s: float) -> Float32Array:
-        """Boxes `(N, 4)`, xyxy, where the faces that were seen in the last frame should be now."""
-        here = [t.expected(time_s) for t in self._tracks if t.seen_s == self._now_s]
+    def expected(self, time_s: float, *, but: Sequence[int] = ()) -> Float32Array:
+        """Boxes `(N, 4)`, xyxy, where the faces that are not lost should be now.
+
+        Args:
+            time_s: when, in seconds.
+            but: numbers of faces to leave out.
+        """
+        here = [t.expected(time_s) for t in self._tracks if not t.is_lost and t.number not in but]
         if not here:
             return np.zeros((0, 4), np.float32)
         x, y, log_side = np.stack(here, axis=1)
         half = np.exp(log_side) / 2
         return np.stack([x - half, y - half, x + half, y + half], 1).astype(np.float32)
 
-    def coast(self, time_s: float) -> tuple[list[int], Detections] | None:
-        """The faces of the last update as they should be now, and their numbers.
+    def coasting(self, time_s: float) -> tuple[list[int], Detections]:
+        """The faces that need not be looked for, as they should be now, and their numbers.
 
-        Nothing is remembered of it: see `looks_right` before it is believed.
+        Those were seen a moment ago, are old enough for their velocity to be known, and not close
+        to another. Nothing is remembered of it: see `look_right` before it is believed.
 
         Returns:
-            best score first; None where they must be looked for: the last update is too long ago,
-            or a face is lost, too new for its velocity to be known, or close to another.
+            best score first.
         """
-        tracks = sorted(self._tracks, key=lambda track: -track.score)
-        if not tracks or not 0 <= time_s - self._now_s <= _COAST_S:
-            return None
-        if any(t.seen_s < self._now_s or t.seen_s - t.since_s < _VELOCITY_S for t in tracks):
-            return None
-        places = np.stack([track.expected(time_s) for track in tracks])
+        places = np.array([track.expected(time_s) for track in self._tracks]).reshape(-1, 3)
         steps = np.hypot(*(places[:, None, :2] - places[None, :, :2]).transpose(2, 0, 1))
         sides = np.exp(places[:, 2])
         near = steps < _COAST_APART * np.maximum(sides[:, None], sides)
-        if near.sum() > len(tracks):  # each is near itself
-            return None
+        alone = near.sum(1) == 1  # each is near itself
+        rows = [i for i, t in enumerate(self._tracks) if alone[i] and t.may_coast(time_s)]
+        rows.sort(key=lambda i: -self._tracks[i].score)
+        tracks = [self._tracks[i] for i in rows]
+        if not tracks:
+            return [], Detections.empty()
         scores = np.array([track.score for track in tracks], np.float32)
-        return [track.number for track in tracks], _at(places, tracks, scores)
+        return [track.number for track in tracks], _at(places[rows], tracks, scores)
 
-    def looks_right(self, numbers: Sequence[int], looks: Float32Array) -> bool:
-        """Whether what is seen where the numbered faces should be, `(N, D)`, looks like them."""
-        own = {track.number: track.looks for track in self._tracks}
-        return all(
-            float(look @ own[number]) >= _COAST_ALIKE
-            for number, look in zip(numbers, looks, strict=True)
-        )
+    def look_right(self, numbers: Sequence[int], looks: Float32Array) -> npt.NDArray[np.bool_]:
+        """Whether what is seen where each numbered face should be, `(N, D)`, looks like it."""
+        known = {track.number: track.looks for track in self._tracks}
+        alike = [float(look @ known[n]) for n, look in zip(numbers, looks, strict=True)]
+        return np.array(alike) >= _COAST_ALIKE
 
     def update(
-        self, faces: Detections, looks: Float32Array, time_s: float
+        self,
+        faces: Detections,
+        looks: Float32Array,
+        time_s: float,
+        *,
+        coasting: Sequence[int] = (),
     ) -> tuple[list[int], Detections]:
         """The number of each face, from 1, and the faces with steadied boxes and landmarks.
 
@@ -153,6 +167,7 @@ class FaceTracker:
             faces: N faces of this frame.
             looks: `(N, D)`, from `looks_of`.
             time_s: when, in seconds. Not before the last frame's.
+            coasting: numbers of faces that were not looked for, and are none of these.
         """
         if np.isfinite(self._now_s):
             self._steps.append(time_s - self._now_s)
@@ -160,8 +175,11 @@ class FaceTracker:
         usual_s = median(self._steps) if self._steps else 0.0
         patience_s = max(self.patience_s, _PATIENT_STEPS * usual_s)
         self._tracks = [t for t in self._tracks if time_s - t.seen_s <= patience_s]
+        sought = [track for track in self._tracks if track.number not in coasting]
+        for known in sought:
+            known.is_lost = True  # until it is found
         places, shapes = _places_and_shapes(faces)
-        costs = self._costs(places, looks, time_s)
+        costs = _costs(sought, places, looks, time_s)
         owners: list[_Track | None] = [None] * len(faces)
         taken = set()
         # The surest pair first. Few faces compete for a track, and then their looks decide.
@@ -171,9 +189,9 @@ class FaceTracker:
                 break
             if row not in taken and owners[face] is None:
                 taken.add(row)
-                owners[face] = self._tracks[row]
-                _learn(self._tracks[row], places[face], shapes[face], looks[face], time_s)
-                self._tracks[row].score = float(faces.scores[face])
+                owners[face] = owner = sought[row]
+                _learn(owner, places[face], shapes[face], looks[face], time_s)
+                owner.score = float(faces.scores[face])
         tracks = []
         for face, track in enumerate(owners):
             if track is None:
@@ -195,26 +213,6 @@ class FaceTracker:
         places = np.stack([track.place for track in tracks])
         return [track.number for track in tracks], _at(places, tracks, faces.scores)
 
-    def _costs(
-        self, places: npt.NDArray[np.float64], looks: Float32Array, time_s: float
-    ) -> npt.NDArray[np.float64]:
-        """How badly each face (columns) suits each track (rows); infinite where it cannot be."""
-        costs = np.full((len(self._tracks), len(places)), np.inf)
-        for row, track in enumerate(self._tracks):
-            gap_s = time_s - track.seen_s
-            away = places - track.expected(time_s)
-            size = np.abs(away[:, 2])
-            sides = np.exp((places[:, 2] + track.place[2]) / 2)
-            distance = np.hypot(away[:, 0], away[:, 1]) / sides
-            likeness = looks @ track.looks
-            possible = distance <= min(_REACH + _REACH_PER_S * gap_s, _REACH_MOST)
-            possible &= size <= _GROWTH
-            if gap_s > _SHORT_GAP_S:
-                possible &= likeness >= _ALIKE
-            cost = _PLACE * distance + _SIZE * size + _LOOKS * (1 - likeness)
-            costs[row, possible] = cost[possible]
-        return costs
-
 
 def looks_of(crops: UInt8Array) -> Float32Array:
     """What tells faces apart at a glance: aligned crops `(N, S, S)` as miniatures `(N, 144)`.
@@ -226,6 +224,30 @@ def looks_of(crops: UInt8Array) -> Float32Array:
     flat -= flat.mean(1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)
     return np.asarray(flat / np.maximum(length, 1e-6), np.float32)
+
+
+def _costs(
+    tracks: Sequence[_Track],
+    places: npt.NDArray[np.float64],
+    looks: Float32Array,
+    time_s: float,
+) -> npt.NDArray[np.float64]:
+    """How badly each face (columns) suits each track (rows); infinite where it cannot be."""
+    costs = np.full((len(tracks), len(places)), np.inf)
+    for row, track in enumerate(tracks):
+        gap_s = time_s - track.seen_s
+        away = places - track.expected(time_s)
+        size = np.abs(away[:, 2])
+        sides = np.exp((places[:, 2] + track.place[2]) / 2)
+        distance = np.hypot(away[:, 0], away[:, 1]) / sides
+        likeness = looks @ track.looks
+        possible = distance <= min(_REACH + _REACH_PER_S * gap_s, _REACH_MOST)
+        possible &= size <= _GROWTH
+        if gap_s > _SHORT_GAP_S:
+            possible &= likeness >= _ALIKE
+        cost = _PLACE * distance + _SIZE * size + _LOOKS * (1 - likeness)
+        costs[row, possible] = cost[possible]
+    return costs
 
 
 def _places_and_shapes(
@@ -271,7 +293,7 @@ def _learn(
     blend = np.float32(_gain(gap_s, _LOOKS_S))
     mixed = track.looks + blend * (looks - track.looks)
     track.looks = np.asarray(mixed / max(float(np.linalg.norm(mixed)), 1e-6), np.float32)
-    track.seen_s = time_s
+    track.seen_s, track.is_lost = time_s, False
 
 
 def _gain(gap_s: float, time_constants_s: npt.ArrayLike) -> npt.NDArray[np.float64]:
