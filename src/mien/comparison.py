@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 from mien.classifier import ExpressionClassifier
-from mien.datasets import EVERY_SPLIT, SPLITS, FaceCrops, load_crops
-from mien.errors import ConfigError, DatasetError
+from mien.datasets import EVERY_SPLIT, SPLITS, FaceCrops, load_crops, read_rows
+from mien.errors import ConfigError
 from mien.evaluate import Answers, answer_crops
 from mien.metrics import accuracy_interval, mcnemar_p
 from mien.types import EXPRESSIONS, Views
@@ -138,7 +138,7 @@ def compare(
 
     Raises:
         ConfigError: the models answer in different classes.
-        DatasetError: no such set, or no picture of these classes in it.
+        DatasetError: no such set, no picture of these classes in it, or one that is unreadable.
         ModelError: a model cannot be read.
     """
     classifiers = [ExpressionClassifier(model, threads=2) for model in models]
@@ -150,14 +150,11 @@ def compare(
                 " Compare models of the same classes"
             )
     size = max(classifier.spec.input_px for classifier in classifiers)
-    splits = {}
-    for split in SPLITS:
-        try:
-            splits[split] = load_crops(data, split, size_px=size, classes=labels)
-        except DatasetError:
-            continue
-    if not splits:
-        splits[EVERY_SPLIT] = load_crops(data, EVERY_SPLIT, size_px=size, classes=labels)
+    there = {row.split for row in read_rows(data) if row.expression in labels}
+    splits = {
+        split: load_crops(data, split, size_px=size, classes=labels)
+        for split in [split for split in SPLITS if split in there] or [EVERY_SPLIT]
+    }
     judge = next(name for name in ("PublicTest", "PrivateTest", *splits) if name in splits)
     names = _names(models, [classifier.spec.name for classifier in classifiers])
     rows, correct = [], []
