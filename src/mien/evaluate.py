@@ -165,6 +165,14 @@ class Answers(LabelledFaces):
         """`(N,)`, whether the answer is right."""
         return np.asarray(self.predicted == self.labels)
 
+    def answered(self, uncertain_below: float) -> npt.NDArray[np.bool_]:
+        """`(N,)`, whether a face was found and its answer is not `uncertain`.
+
+        Args:
+            uncertain_below: the confidence below which the model calls itself uncertain.
+        """
+        return self.found & ~are_uncertain(self.probs, uncertain_below, self.doubtful)
+
 
 def answer_crops(
     classifier: ExpressionClassifier,
@@ -308,7 +316,7 @@ def summarize(
     correct = answers.correct
     confusion = confusion_matrix(answers.labels, answers.predicted, len(spec.labels))
     found = answers.found
-    answered = found & ~are_uncertain(answers.probs, spec.uncertain_below, answers.doubtful)
+    answered = answers.answered(spec.uncertain_below)
     truth, probs = answers.labels[found], answers.probs[found]
     per_class = {
         label: {"n": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}

@@ -138,26 +138,28 @@ def reliability_chart(
 def coverage_chart(
     confidence: npt.NDArray[np.floating],
     correct: npt.NDArray[np.bool_],
-    threshold: float,
+    answered: npt.NDArray[np.bool_],
     file: Path,
 ) -> None:
     """Accuracy of the most confident answers against their share of all pictures.
 
-    A confidence of 0 is of a picture without an answer.
+    Args:
+        confidence: `(N,)`, 0 for a picture in which no face was found.
+        correct: `(N,)`, which answers are right.
+        answered: `(N,)`, which are not uncertain: a point of their own.
+        file: picture to write.
     """
     order = np.argsort(-confidence, kind="stable")
     coverage = np.arange(1, len(order) + 1) / len(order)
     accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
     with _figure(file, 5, 4.6) as axes:
         axes.plot(coverage, accuracy, color=_SERIES[0])
-        given = (confidence >= threshold) & (confidence > 0)
-        answered = float(given.mean())
-        if answered:
-            right = float(correct[given].mean())
-            axes.plot([answered], [right], "o", color=_SERIES[5])
+        if answered.any():
+            given, right = float(answered.mean()), float(correct[answered].mean())
+            axes.plot([given], [right], "o", color=_SERIES[5])
             axes.annotate(
-                f"answers that are not uncertain:\n{right:.1%} of {answered:.0%} are right",
-                (answered, right),
+                f"answers that are not uncertain:\n{right:.1%} of {given:.0%} are right",
+                (given, right),
                 xytext=(-8, 14),
                 textcoords="offset points",
                 ha="right",
