@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mien.cli.exits import GOOD, require_extra, say
+from mien.cli.exits import GOOD, require_training, say
 from mien.cli.options import (
     add_data,
     add_json,
@@ -73,7 +73,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _fuse(options: argparse.Namespace) -> int:
-    require_extra("train", "torch", "onnx")
+    require_training()
     from mien.datasets import load_crops
     from mien.models import find_model
     from mien.training.fuse import fuse
@@ -105,7 +105,7 @@ def _fuse(options: argparse.Namespace) -> int:
 
 
 def _quantize(options: argparse.Namespace) -> int:
-    require_extra("train", "torch", "onnx")
+    require_training()
     from mien.datasets import load_crops
     from mien.models import find_model
     from mien.training.quantize import quantize
@@ -132,7 +132,7 @@ def _quantize(options: argparse.Namespace) -> int:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    require_extra("train", "torch", "onnx")
+    require_training()
     from mien.datasets import EVERY_SPLIT, load_crops, read_rows, split_name
     from mien.models import find_model
     from mien.training.calibration import class_shares
