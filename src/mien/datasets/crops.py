@@ -63,12 +63,7 @@ class FaceCrops:
         Raises:
             DatasetError: the set has no votes.
         """
-        if self.votes is None:
-            raise DatasetError(
-                "no FER+ votes among these rows: expected columns ferplus_neutral ... ferplus_nf, "
-                "or fer2013new.csv beside fer2013.csv"
-            )
-        counts = self.votes[:, : len(FERPLUS_EXPRESSIONS)].astype(np.float32)
+        counts = self._known_votes()[:, : len(FERPLUS_EXPRESSIONS)].astype(np.float32)
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         return np.asarray(shares, np.float32)
 
@@ -81,12 +76,17 @@ class FaceCrops:
         Raises:
             DatasetError: the set has no votes.
         """
-        self.vote_shares()
-        assert self.votes is not None
-        chosen = self.votes.argmax(1)
-        kept = self.select(chosen < len(FERPLUS_EXPRESSIONS))
-        labels = chosen[chosen < len(FERPLUS_EXPRESSIONS)].astype(np.int64)
-        return replace(kept, labels=labels, classes=FERPLUS_EXPRESSIONS)
+        chosen = self._known_votes().argmax(1)
+        voted = replace(self, labels=chosen.astype(np.int64), classes=FERPLUS_EXPRESSIONS)
+        return voted.select(chosen < len(FERPLUS_EXPRESSIONS))
+
+    def _known_votes(self) -> UInt8Array:
+        if self.votes is None:
+            raise DatasetError(
+                "no FER+ votes among these rows: expected columns ferplus_neutral ... ferplus_nf, "
+                "or fer2013new.csv beside fer2013.csv"
+            )
+        return self.votes
 
     def select(self, mask: npt.NDArray[np.bool_]) -> FaceCrops:
         """The rows where `mask (N,)` is true."""
