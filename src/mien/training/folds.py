@@ -72,7 +72,7 @@ def cross_validate(
             (run / CHECKPOINT).unlink(missing_ok=True)  # of an earlier examination
         begun = (run / CHECKPOINT).is_file()
         network = fit(named, learned, rows.select(held), run, resume=begun, threads=threads)
-        size = recipe.fit.resolutions[-1][1]
+        size = recipe.fit.last_px
         seen = predict_logits(network, learned.images, recipe, size).double().numpy()
         logits = predict_logits(network, rows.images[held], recipe, size).double().numpy()
         # Known rows look surer than unknown ones: the temperature may only soften.

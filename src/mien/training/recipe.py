@@ -154,6 +154,11 @@ class FitRecipe:
     select: str = "last"  # epoch to export: the last, or the best on PublicTest
     seed: int = 0
 
+    @property
+    def last_px(self) -> int:
+        """The size at which the pictures end, and the model is exported."""
+        return self.resolutions[-1][1]
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -274,7 +279,7 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
     for override in overrides:
         _override(table, override)
     recipe = recipe_from_dict(table, where=str(path))
-    last = recipe.fit.resolutions[-1][1]
+    last = recipe.fit.last_px
     if recipe.data.input_px != last and not recipe.init:  # whose model's size it will be
         raise ConfigError(
             f"{path}: data.input_px: expected {last}, at which fit.resolutions ends, found "
