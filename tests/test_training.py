@@ -523,6 +523,10 @@ def test_a_checkpoint_knows_its_recipe_and_data(tmp_path: Path) -> None:
         fit(tiny(epochs=2), drawn(20), drawn(7), tmp_path, resume=True)
     with pytest.raises(DatasetError, match="other data"):
         fit(tiny(epochs=1), drawn(21), drawn(7), tmp_path, resume=True)
+    for content in (b"", b"no checkpoint"):
+        (tmp_path / "checkpoint.pt").write_bytes(content)
+        with pytest.raises(ModelError, match=r"checkpoint\.pt: not a checkpoint of `mien train`"):
+            fit(tiny(epochs=1), drawn(20), drawn(7), tmp_path, resume=True)
     with pytest.raises(ModelError, match="no checkpoint"):
         load_trained(tmp_path / "elsewhere")
 

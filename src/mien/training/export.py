@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from mien.metrics import FloatArray
 from mien.models import METADATA_KEY, ModelSpec
 from mien.temporal import TemporalSpec
 from mien.training.calibration import add_offsets, calibrate, calibrate_votes, calibrated
-from mien.training.checkpoint import BEST, CHECKPOINT
+from mien.training.checkpoint import BEST, CHECKPOINT, readable_checkpoint
 from mien.training.fit import predict_outputs
 from mien.training.recipe import Recipe, recipe_from_dict
 from mien.training.zoo import ExpressionNetwork, build_network, count_macs, count_parameters
@@ -63,7 +62,7 @@ def load_trained(run: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
     file = run / CHECKPOINT if run.is_dir() else run
     if not file.is_file():
         raise ModelError(f"{file}: no checkpoint. Train with `mien train` first")
-    try:
+    with readable_checkpoint(file):
         state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
         recipe = recipe_from_dict(state["recipe"], str(file))
         if recipe.fit.select == "best" and (run / BEST).is_file():
@@ -74,8 +73,6 @@ def load_trained(run: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
         started = replace(recipe.network, weights="")
         network = build_network(started, classes=len(head))
         network.load_state_dict(state["average"])
-    except (RuntimeError, KeyError, TypeError, EOFError, OSError, UnpicklingError) as error:
-        raise ModelError(f"{file}: not a checkpoint of `mien train` ({error})") from error
     return recipe, network.eval(), state["data"], state["epoch"]
 
 
