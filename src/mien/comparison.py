@@ -151,9 +151,10 @@ def compare(
             )
     size = max(classifier.spec.input_px for classifier in classifiers)
     there = {row.split for row in read_rows(data) if row.expression in labels}
+    own: list[str] = [split for split in SPLITS if split in there]
     splits = {
         split: load_crops(data, split, size_px=size, classes=labels)
-        for split in [split for split in SPLITS if split in there] or [EVERY_SPLIT]
+        for split in own or [EVERY_SPLIT]
     }
     judge = next(name for name in ("PublicTest", "PrivateTest", *splits) if name in splits)
     names = _names(models, [classifier.spec.name for classifier in classifiers])

@@ -263,7 +263,10 @@ class ExpressionClassifier:
         )
 
     def _look(self, crops: Sequence[UInt8Array], look: Look) -> _Answer:
-        """What is said about grey crops, seen in one way; its maps lie as the crops do."""
+        """What is said about grey crops, seen in one way; maps of mirror images are turned back.
+
+        Those of shifted crops are left: a shift is less than one place of a map.
+        """
         answer = self._answer([seen(crop, look) for crop in crops])
         if look.mirrored and answer.attention is not None:
             return replace(answer, attention=answer.attention[:, :, ::-1])
