@@ -200,7 +200,7 @@ def _fer2013(
 ) -> Row:
     if not 0 <= label < len(EXPRESSIONS):
         return _broken(name, f"expected a label from 0 to 6, found {label}", split=usage)
-    return Row(name, EXPRESSIONS[label], picture, usage, "", ballot)
+    return Row(name, EXPRESSIONS[label], picture, usage, votes=ballot)
 
 
 def _broken(name: str, words: str, expression: str = "?", split: str = NO_SPLIT) -> Row:
