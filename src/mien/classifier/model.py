@@ -276,10 +276,7 @@ class ExpressionClassifier:
         """What the network, or the fused networks, say about grey crops of any size."""
         if self._members:
             parts = [member._answer(crops) for member in self._members]
-            if self._head == "ferplus":
-                return self._mean_vote(parts)
-            said = np.concatenate([log_softmax(part.logits) for part in parts], axis=1)
-            (logits,) = self._network.run(said.astype(np.float32), ["logits"])
+            logits = self._vote(parts) if self._head == "ferplus" else self._fuse(parts)
             return _Answer(logits, np.concatenate([part.embedding for part in parts], 1), None)
         pixels = self.pixels(crops)
         wanted = (self._head, "embedding", "attention")
@@ -287,14 +284,19 @@ class ExpressionClassifier:
         logits, embedding, *attention = self._network.run(pixels, outputs)
         return _Answer(logits, embedding, attention[0] if attention else None)
 
-    def _mean_vote(self, parts: Sequence[_Answer]) -> _Answer:
-        """What members that answer as voters say together."""
+    def _fuse(self, parts: Sequence[_Answer]) -> Float32Array:
+        """The fusion's logits `(N, K)` of what its members say."""
+        said = np.concatenate([log_softmax(part.logits) for part in parts], axis=1)
+        logits: Float32Array = self._network.run(said.astype(np.float32), ["logits"])[0]
+        return logits
+
+    def _vote(self, parts: Sequence[_Answer]) -> Float32Array:
+        """What members that answer as voters say together, `(N, 8)`."""
         probs = [
             softmax(part.logits, member.spec.temperature)
             for member, part in zip(self._members, parts, strict=True)
         ]
-        mean = mean_vote(probs).astype(np.float32)
-        return _Answer(mean, np.concatenate([part.embedding for part in parts], 1), None)
+        return mean_vote(probs).astype(np.float32)
 
     def _predictions(self, answers: Sequence[_Answer]) -> Predictions:
         classes = len(self.spec.labels)
