@@ -40,9 +40,9 @@ def _run(options: argparse.Namespace) -> int:
     from mien.classifier import ExpressionClassifier
     from mien.console import Progress
     from mien.datasets import load_crops, load_pictures
-    from mien.training.recipe import load_temporal_recipe
     from mien.training.temporal.bank import BankBuilder
     from mien.training.temporal.fit import export_temporal, train_temporal
+    from mien.training.temporal.recipe import load_temporal_recipe
     from mien.types import EXPRESSIONS
 
     recipe = load_temporal_recipe(options.recipe, options.override)

@@ -15,9 +15,9 @@ from mien.errors import ConfigError
 from mien.models import ModelEntry, ModelSpec, file_sha256
 from mien.temporal import LONG_AGO_S, TemporalSpec
 from mien.training.export import current_commit, save_model, traced
-from mien.training.recipe import TemporalRecipe
 from mien.training.temporal.bank import FaceBank
 from mien.training.temporal.network import TemporalNetwork
+from mien.training.temporal.recipe import TemporalRecipe
 from mien.training.temporal.sequences import Composer, Sequences
 from mien.training.zoo import count_parameters
 
