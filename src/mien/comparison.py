@@ -86,9 +86,14 @@ REFERENCES: Final = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """The table. `differences` holds, for each pair of models, the exact McNemar p-value.
+    """The table.
 
-    `on_fer2013` says whether the data are FER2013: others' figures are, and stand beside no others.
+    Attributes:
+        data, views: what the models were examined on, and how often they looked at each crop.
+        split: the one on which they are told apart.
+        models: the rows.
+        differences: for each pair of models their names and the exact McNemar p-value, 0..1.
+        on_fer2013: whether the data are FER2013: others' figures are, and stand beside no others.
     """
 
     data: str
