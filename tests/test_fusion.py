@@ -23,7 +23,7 @@ from mien.training.fit import fit
 from mien.training.fuse import fuse
 from mien.training.recalibrate import recalibrate
 from mien.types import EXPRESSIONS
-from tests.test_training import drawn, tiny, write_splits
+from tests.lessons import drawn, tiny, write_splits
 
 Capture = pytest.CaptureFixture[str]
 
