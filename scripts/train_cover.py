@@ -10,7 +10,6 @@ one core; the same seed gives the same network on the same machine.
 from __future__ import annotations
 
 import argparse
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from torch.nn import functional
 
 from mien.datasets import load_crops
 from mien.quality import COVER_PX
-from mien.training.export import OPSET, drop_idle_biases
+from mien.training.export import drop_idle_biases, traced
 from mien.training.occluders import draw_occluders, occlude
 from mien.weights import PACKAGE
 
@@ -104,20 +103,8 @@ def export(network: Cover, file: Path) -> None:
         def forward(self, pixels: Tensor) -> Tensor:
             return torch.sigmoid(self.network(pixels))
 
-    with warnings.catch_warnings():  # the exporter warns about its own internals
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            Probability().eval(),
-            (torch.zeros(2, 1, COVER_PX, COVER_PX),),
-            dynamo=True,
-            input_names=["pixels"],
-            output_names=["covered"],
-            dynamic_shapes={"pixels": {0: torch.export.Dim("n", min=1)}},
-            opset_version=OPSET,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
+    examples = {"pixels": torch.zeros(2, 1, COVER_PX, COVER_PX)}
+    model = traced(Probability().eval(), examples, ["covered"])
     drop_idle_biases(model)
     for node in model.graph.node:  # where the exporter's code lay is nobody's business
         del node.metadata_props[:]
@@ -127,7 +114,7 @@ def export(network: Cover, file: Path) -> None:
 
 def main() -> None:
     """Train, and write the file."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", required=True, help="FER2013")
     parser.add_argument("--out", type=Path, default=FILE, help="file to write")
     parser.add_argument("--epochs", type=int, default=8)

@@ -17,6 +17,7 @@ from mien.datasets import EVERY_SPLIT
 from mien.metrics import accuracy_interval
 from mien.models import find_model
 from mien.slices import (
+    AS_IT_IS,
     LevelFigures,
     Sliced,
     describe,
@@ -35,7 +36,6 @@ _SETS: Final = {
     "yaleb": "Extended Yale B, a light that moves",
 }
 _OURS, _PEER, _SMALL = "mien-s", "fer", "mien-s-int8"
-_AS_IT_IS = "as it is"
 _PROMISED = 0.85  # right answers among those that are not `uncertain`: see usage.md
 
 _HEAD = """\
@@ -121,13 +121,13 @@ def _levels(sliced: Sliced) -> Iterator[tuple[str, LevelFigures]]:
     """All that a model was examined on, each once; what it is called, and its figures."""
     for i, figures in enumerate(sliced.slices):
         for level in figures.levels:
-            if level.level != _AS_IT_IS:
+            if level.level != AS_IT_IS:
                 yield f"{figures.name} {level.level}", level
             elif i == 0:
-                yield _AS_IT_IS, level
+                yield AS_IT_IS, level
 
 
-def _right(sliced: Sliced, at: str = _AS_IT_IS) -> str:
+def _right(sliced: Sliced, at: str = AS_IT_IS) -> str:
     return f"{dict(_levels(sliced))[at].accuracy:.0%}"
 
 
@@ -144,8 +144,8 @@ def _findings(found: dict[str, dict[str, Sliced]]) -> Iterator[str]:
 
     yield (
         f"As they are, mien-s reads {_right(crops)} of FER2013's crops rightly and fer "
-        f"{_right(peer)}; of CK+'s and KDEF's pictures mien-s {both(_AS_IT_IS)}, fer "
-        f"{peers(_AS_IT_IS)}. Where not said otherwise, the following is about FER2013's crops.\n"
+        f"{_right(peer)}; of CK+'s and KDEF's pictures mien-s {both(AS_IT_IS)}, fer "
+        f"{peers(AS_IT_IS)}. Where not said otherwise, the following is about FER2013's crops.\n"
     )
     yield (
         f"- **Dark and flat pictures cost mien-s little**, because it standardizes every crop: at "

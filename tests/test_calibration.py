@@ -25,7 +25,7 @@ from mien.training.initial import of_the_same_network
 from mien.training.quantize import quantize
 from mien.training.recalibrate import recalibrate
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, Frame
-from tests.test_training import drawn, tiny, write_splits
+from tests.lessons import drawn, tiny, write_splits
 
 SHARES = np.array([0.14, 0.015, 0.145, 0.25, 0.17, 0.11, 0.17])
 

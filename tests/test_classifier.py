@@ -8,7 +8,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from mien.classifier import ExpressionClassifier, Predictions, _Answer
+from mien.classifier import ExpressionClassifier, Predictions
+from mien.classifier.model import _Answer
 from mien.types import UInt8Array, Views
 
 

@@ -223,11 +223,11 @@ def test_models(capsys: Capture) -> None:
 def test_verify_finds_an_altered_model(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mien import models
+    from mien.models import registry
 
     file = tmp_path / "m.onnx"
     file.write_bytes(b"altered")
-    monkeypatch.setattr(models, "_registry", lambda: (models.ModelEntry("m", file, "0" * 64),))
+    monkeypatch.setattr(registry, "_shipped", lambda: (registry.ModelEntry("m", file, "0" * 64),))
     assert main(["models", "verify"]) == 2
     assert "BAD" in capsys.readouterr().out
 

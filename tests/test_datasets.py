@@ -157,6 +157,21 @@ def test_ferplus_votes_follow_the_csv(tmp_path: Path) -> None:
         load_crops(csv, "all")
 
 
+def test_a_table_that_is_none_is_named(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path / "fer2013.csv")
+    text = csv.read_text()
+    csv.write_text(text, encoding="utf-8-sig")  # as spreadsheets save it
+    assert len(load_crops(csv, "all")) == 4
+    csv.write_bytes(text.encode() + b"\xff\n")
+    with pytest.raises(DatasetError, match=r"fer2013\.csv: not a readable CSV file in UTF-8"):
+        load_crops(csv, "all")
+    csv.write_text(text)
+    header = "neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+    (tmp_path / "fer2013new.csv").write_text(f"{header}\n{'many,' * 10}\n")
+    with pytest.raises(DatasetError, match=r"fer2013new\.csv: not a readable CSV file .*'many'"):
+        load_crops(csv, "all")
+
+
 @pytest.mark.parametrize("aligned", [True, False])
 def test_rafdb_layout(tmp_path: Path, aligned: bool) -> None:
     lines = [f"train_0000{code}.jpg {code}" for code in range(1, 8)] + ["test_0001.jpg 4"]
@@ -193,6 +208,16 @@ def test_affectnet_layout(tmp_path: Path) -> None:
     assert by_code["4"] == "fear"
     assert by_code["6"] == "angry"
     assert load_crops(tmp_path, "val").labels.tolist() == [0]
+    (tmp_path / "val_set" / "annotations" / "6_exp.npy").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"6_exp\.npy: expected a class's number"):
+        load_crops(tmp_path, "val")
+    *_, row = read_rows(tmp_path, broken=True)
+    assert (row.expression, row.split) == ("?", "PublicTest")
+
+
+def test_a_folder_of_affectnets_name_is_not_affectnet(tmp_path: Path) -> None:
+    save(tmp_path / "val_set" / "happy" / "a.jpg")
+    assert load_crops(tmp_path, "all").labels.tolist() == [3]
 
 
 def test_kdef_names_and_ck48(tmp_path: Path) -> None:

@@ -321,7 +321,12 @@ def test_a_face_that_is_not_found_is_not_an_answer(
 
 
 def test_what_users_see_as_uncertain_is_not_answered(
-    analyzer: Analyzer, portrait: UInt8Array, portrait_file: Path, spec: ModelSpec
+    analyzer: Analyzer,
+    portrait: UInt8Array,
+    portrait_file: Path,
+    spec: ModelSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A face that cannot be read is not answered, however sure the model is of it."""
     face = np.asarray(Image.fromarray(portrait[62:178, 168:284]).convert("L").resize((48, 48)))
@@ -332,6 +337,10 @@ def test_what_users_see_as_uncertain_is_not_answered(
     always = replace(spec, uncertain_below=0.0)
     found = summarize(answers, always, data="x")
     assert (found.answered, found.gated) == (0.5, True)
+    drawn: list[list[bool]] = []
+    monkeypatch.setattr("mien.plots.coverage_chart", lambda *a: drawn.append(a[2].tolist()))
+    write_report(tmp_path, found, answers, seed=0)
+    assert drawn == [[True, False]]  # the figure shows what the page says
     alone = summarize(replace(answers, doubtful=None), always, data="x")
     assert (alone.answered, alone.gated) == (1.0, False)
     for evaluation, words in ((found, "whose face cannot be read"), (alone, "by confidence alone")):

@@ -15,14 +15,15 @@ from mien.classifier import ExpressionClassifier
 from mien.cli import main
 from mien.comparison import _FER2013, Comparison, _names, compare, format_comparison
 from mien.datasets import FaceCrops
-from mien.errors import ConfigError, ModelError
+from mien.errors import ConfigError, DatasetError, ModelError
 from mien.metrics import log_softmax
 from mien.models import file_sha256
 from mien.training.export import export, load_trained, save_model
 from mien.training.fit import fit
 from mien.training.fuse import fuse
+from mien.training.recalibrate import recalibrate
 from mien.types import EXPRESSIONS
-from tests.test_training import drawn, tiny, write_splits
+from tests.lessons import drawn, tiny, write_splits
 
 Capture = pytest.CaptureFixture[str]
 
@@ -107,6 +108,20 @@ def test_a_fusion_wants_exactly_its_members(members: Sequence[Path], tmp_path: P
     assert ExpressionClassifier(file).spec.members[0].sha256 == file_sha256(members[0])
 
 
+def test_a_fusion_is_calibrated_where_its_members_are(
+    members: Sequence[Path], tmp_path: Path
+) -> None:
+    fusion, rows = tmp_path / "fusion.onnx", drawn(28, 4)
+    for member in members:
+        shutil.copy(member, tmp_path)
+    fuse(members, "logprob", drawn(14), rows, fusion, name="fusion")
+    again = recalibrate(fusion, rows, tmp_path / "again.onnx")
+    assert ExpressionClassifier(tmp_path / "again.onnx").spec == again
+    with pytest.raises(ModelError, match=r"needs its member 'member0' with SHA-256"):
+        recalibrate(fusion, rows, tmp_path / "elsewhere" / "again.onnx")
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_members_are_known_by_their_files(members: Sequence[Path], tmp_path: Path) -> None:
     """Two seeds of one recipe call themselves alike."""
     for seed, member in enumerate(members):
@@ -168,6 +183,13 @@ def test_the_table_shows_others_beside_ours(members: Sequence[Path], tmp_path: P
     text = format_comparison(replace(comparison, on_fer2013=True))
     for expected in ("**member0**", "fer 25.10.3", "54.6", "(PrivateTest 58.9)", "McNemar"):
         assert expected in text
+
+
+def test_a_broken_picture_does_not_cost_its_split_in_silence(tmp_path: Path) -> None:
+    write_splits(tmp_path, 7)
+    (tmp_path / "val" / "happy" / "broken.png").write_text("no picture")
+    with pytest.raises(DatasetError, match=r"broken\.png: not a picture"):
+        compare(["mien-s"], tmp_path)
 
 
 @pytest.mark.parametrize("layout", ["folders", "csv"])

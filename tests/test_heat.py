@@ -22,7 +22,7 @@ from mien.pipeline import Analyzer
 from mien.training.export import export
 from mien.training.zoo import build_network
 from mien.types import EXPRESSIONS, FaceResult, Float32Array, Frame, HeatMap, UInt8Array, Views
-from tests.test_training import drawn, tiny
+from tests.lessons import drawn, tiny
 
 
 class Corner(ExpressionClassifier):

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien import models
-from mien.classifier import ExpressionClassifier, _Answer
+from mien.classifier import ExpressionClassifier
+from mien.classifier.model import _Answer
 from mien.cli import main
 from mien.errors import ModelError
-from mien.models import METADATA_KEY, ModelEntry, ModelSpec, find_model, list_models
+from mien.models import METADATA_KEY, ModelEntry, ModelSpec, find_model, list_models, registry
 from mien.onnx_metadata import read_metadata
 from mien.temporal import TemporalModel
 
@@ -167,7 +167,7 @@ def test_a_folder_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / ".mine.part.onnx").write_bytes(b"")  # of an export that was killed
     monkeypatch.setenv("MIEN_MODELS", str(tmp_path))
     assert [entry.name for entry in list_models()][-1] == "mine"
-    assert len(list_models()) == len(models._registry()) + 1
+    assert len(list_models()) == len(registry._shipped()) + 1
     assert find_model("mine").sha256 is None
     assert ExpressionClassifier("mine").spec.name == find_model().name
 
@@ -189,7 +189,7 @@ def test_a_fusion_takes_what_its_members_take(
     assert find_model("mine").size_with_members == sum(sizes)  # by their names, wherever they lie
     assert find_model("no-network").size_with_members == 20
     shutil.copy(members[0].path, tmp_path)
-    monkeypatch.setattr(models, "_registry", tuple)
+    monkeypatch.setattr(registry, "_shipped", tuple)
     assert find_model("mine").size_with_members is None
     assert main(["models", "list"]) == 0
     assert re.search(r"mine +in part +fusion", capsys.readouterr().out)
@@ -205,7 +205,7 @@ def test_a_file_is_read_once_for_all_that_it_says(monkeypatch: pytest.MonkeyPatc
         read.append(path)
         return {}
 
-    monkeypatch.setattr(models, "read_metadata", reading)
+    monkeypatch.setattr(registry, "read_metadata", reading)
     entry = replace(find_model())  # nobody has asked it yet
     for _ in range(2):
         assert (entry.members, entry.is_temporal, entry.terms) == ((), False, "")
@@ -229,7 +229,7 @@ def test_any_file_is_listed(tmp_path_factory: pytest.TempPathFactory, data: byte
 
 
 def test_no_default_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_registry", tuple)
+    monkeypatch.setattr(registry, "_shipped", tuple)
     with pytest.raises(ModelError, match="no default model"):
         find_model()
 

@@ -14,7 +14,7 @@ from mien.training.fit import fit
 from mien.training.optimizer import Muon, make_optimizer, orthogonal
 from mien.training.recipe import FitRecipe, NetworkRecipe
 from mien.training.zoo import build_network
-from tests.test_training import drawn, tiny
+from tests.lessons import drawn, tiny
 
 
 def small() -> nn.Sequential:

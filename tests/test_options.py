@@ -64,3 +64,28 @@ def test_training_needs_a_thread(
     rest = ["--data", str(tmp_path), "--out", str(tmp_path)] if verb == "train" else []
     assert main([*verb.split(), str(recipe), "--threads", "-1", *rest]) == 2
     assert "--threads: expected at least 1, got -1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train r.toml --data x --out y",
+        "export x --data y --out z",
+        "study s.toml --data x --out y",
+        "fuse a b --method linear --data x --out y",
+        "quantize a --data x --out y",
+        "calibrate a --data x --out y",
+        "train-temporal r.toml --pictures x --out y",
+        "evaluate --data x --folds subject --recipe r.toml",
+    ],
+)
+def test_a_part_of_what_training_needs_is_not_enough(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the verbs share imports all of it."""
+    absent = {"lightning_fabric", "matplotlib"}
+    monkeypatch.setattr("mien.cli.exits.find_spec", lambda name: None if name in absent else True)
+    assert main(words.split()) == 2
+    said = capsys.readouterr().err
+    assert "this needs lightning_fabric, matplotlib" in said
+    assert "pip install 'mien[train]'" in said

@@ -22,7 +22,7 @@ from mien.training.fit import fit
 from mien.training.fuse import fuse
 from mien.training.quantize import quantize
 from mien.types import Frame, UInt8Array
-from tests.test_training import drawn, tiny, write_splits
+from tests.lessons import drawn, tiny, write_splits
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from mien.study.bench import run_study
 from mien.training.optimizer import make_optimizer
 from mien.training.recipe import Recipe
 from mien.training.zoo import build_network
+from tests.lessons import write_splits
 from tests.test_evaluate import answers_of
-from tests.test_training import write_splits
 
 Capture = pytest.CaptureFixture[str]
 

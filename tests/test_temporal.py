@@ -19,10 +19,10 @@ from mien.errors import ConfigError, DatasetError, ModelError
 from mien.models import ModelEntry, file_sha256, find_model
 from mien.pipeline import Analyzer
 from mien.temporal import LONG_AGO_S, MEMORY_S, Baseline, Smoother, TemporalModel
-from mien.training.recipe import TemporalRecipe, load_temporal_recipe
 from mien.training.temporal.bank import DEGREES, BankBuilder, FaceBank, Take
 from mien.training.temporal.fit import export_temporal, train_temporal
 from mien.training.temporal.network import START_S, TemporalNetwork
+from mien.training.temporal.recipe import TemporalRecipe, load_temporal_recipe
 from mien.training.temporal.sequences import Composer
 from mien.types import EXPRESSIONS, Frame, UInt8Array
 
@@ -264,6 +264,14 @@ def test_recipes_are_checked(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('name = "x"\nexclude = ["S001"]\n')
     recipe = load_temporal_recipe(tmp_path / "r.toml", ["steps=7"])
     assert (recipe.steps, recipe.exclude) == (7, ("S001",))
+    for change, expected in (
+        ("steps=0", "at least 1, found 0"),
+        ("frames=1", "at least 2, found 1"),
+        ("holdout=1.5", "0 to 1, found 1.5"),
+        ("learning_rate=-1", "more than 0, found -1.0"),
+    ):
+        with pytest.raises(ConfigError, match=f"{change.partition('=')[0]}: expected {expected}"):
+            load_temporal_recipe(tmp_path / "r.toml", [change])
 
 
 def test_from_pictures_to_answers(

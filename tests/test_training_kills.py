@@ -12,7 +12,7 @@ import torch
 from mien.cli import main
 from mien.training.checkpoint import read_log
 from mien.training.export import load_trained
-from tests.test_training import write_splits
+from tests.lessons import write_splits
 
 RECIPE = """
 name = "killed"

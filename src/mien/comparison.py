@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 from mien.classifier import ExpressionClassifier
-from mien.datasets import EVERY_SPLIT, SPLITS, FaceCrops, load_crops
-from mien.errors import ConfigError, DatasetError
+from mien.datasets import EVERY_SPLIT, SPLITS, FaceCrops, load_crops, read_rows
+from mien.errors import ConfigError
 from mien.evaluate import Answers, answer_crops
 from mien.metrics import accuracy_interval, mcnemar_p
 from mien.types import EXPRESSIONS, Views
@@ -86,9 +86,14 @@ REFERENCES: Final = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """The table. `differences` holds, for each pair of models, the exact McNemar p-value.
+    """The table.
 
-    `on_fer2013` says whether the data are FER2013: others' figures are, and stand beside no others.
+    Attributes:
+        data, views: what the models were examined on, and how often they looked at each crop.
+        split: the one on which they are told apart.
+        models: the rows.
+        differences: for each pair of models their names and the exact McNemar p-value, 0..1.
+        on_fer2013: whether the data are FER2013: others' figures are, and stand beside no others.
     """
 
     data: str
@@ -138,7 +143,7 @@ def compare(
 
     Raises:
         ConfigError: the models answer in different classes.
-        DatasetError: no such set, or no picture of these classes in it.
+        DatasetError: no such set, no picture of these classes in it, or one that is unreadable.
         ModelError: a model cannot be read.
     """
     classifiers = [ExpressionClassifier(model, threads=2) for model in models]
@@ -150,14 +155,12 @@ def compare(
                 " Compare models of the same classes"
             )
     size = max(classifier.spec.input_px for classifier in classifiers)
-    splits = {}
-    for split in SPLITS:
-        try:
-            splits[split] = load_crops(data, split, size_px=size, classes=labels)
-        except DatasetError:
-            continue
-    if not splits:
-        splits[EVERY_SPLIT] = load_crops(data, EVERY_SPLIT, size_px=size, classes=labels)
+    there = {row.split for row in read_rows(data) if row.expression in labels}
+    own: list[str] = [split for split in SPLITS if split in there]
+    splits = {
+        split: load_crops(data, split, size_px=size, classes=labels)
+        for split in own or [EVERY_SPLIT]
+    }
     judge = next(name for name in ("PublicTest", "PrivateTest", *splits) if name in splits)
     names = _names(models, [classifier.spec.name for classifier in classifiers])
     rows, correct = [], []

@@ -54,8 +54,8 @@ def write_report(folder: Path, evaluation: Evaluation, answers: Answers, *, seed
         plots.confusion_chart(evaluation.confusion, names, folder / file, normalized=normalized)
     plots.per_class_chart(evaluation.per_class, folder / "classes.png")
     plots.reliability_chart(confidence[found], correct[found], folder / "reliability.png")
-    threshold = evaluation.uncertain_below
-    plots.coverage_chart(confidence, correct, threshold, folder / "coverage.png")
+    answered = answers.answered(evaluation.uncertain_below)
+    plots.coverage_chart(confidence, correct, answered, folder / "coverage.png")
     mistakes = _most_confident_mistakes(answers)
     if len(mistakes):
         titles = [

@@ -80,7 +80,11 @@ def confusion_chart(
 ) -> None:
     """A confusion matrix, rows the truth; as counts, or as shares of each row.
 
-    A column more than there are names is of pictures in which no face was found.
+    Args:
+        confusion: counts `(K, K)`; a column more is of pictures in which no face was found.
+        names: of the K classes.
+        file: picture to write.
+        normalized: whether shares are written into the cells.
     """
     counts = np.asarray(confusion, np.float64)
     columns = [*names, "no face"][: counts.shape[1]]
@@ -100,7 +104,7 @@ def confusion_chart(
 
 
 def per_class_chart(per_class: Mapping[str, Mapping[str, float]], file: Path) -> None:
-    """Precision, recall and F1 of every class."""
+    """Bars of every class's `precision`, `recall` and `f1`, 0..1."""
     measures = ("precision", "recall", "f1")
     with _figure(file, 8, 3.6) as axes:
         for i, (measure, colour) in enumerate(zip(measures, _SERIES, strict=False)):
@@ -118,6 +122,11 @@ def reliability_chart(
     """How often answers of a given confidence are right: on the diagonal, if well calibrated.
 
     Bars below show how many answers have that confidence.
+
+    Args:
+        confidence: `(N,)`, 0..1.
+        correct: `(N,)`, which answers are right.
+        file: picture to write.
     """
     edges = np.linspace(0, 1, 11)
     index = np.clip(np.ceil(confidence * 10).astype(int) - 1, 0, 9)
@@ -138,26 +147,28 @@ def reliability_chart(
 def coverage_chart(
     confidence: npt.NDArray[np.floating],
     correct: npt.NDArray[np.bool_],
-    threshold: float,
+    answered: npt.NDArray[np.bool_],
     file: Path,
 ) -> None:
     """Accuracy of the most confident answers against their share of all pictures.
 
-    A confidence of 0 is of a picture without an answer.
+    Args:
+        confidence: `(N,)`, 0 for a picture in which no face was found.
+        correct: `(N,)`, which answers are right.
+        answered: `(N,)`, which are not uncertain: a point of their own.
+        file: picture to write.
     """
     order = np.argsort(-confidence, kind="stable")
     coverage = np.arange(1, len(order) + 1) / len(order)
     accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
     with _figure(file, 5, 4.6) as axes:
         axes.plot(coverage, accuracy, color=_SERIES[0])
-        given = (confidence >= threshold) & (confidence > 0)
-        answered = float(given.mean())
-        if answered:
-            right = float(correct[given].mean())
-            axes.plot([answered], [right], "o", color=_SERIES[5])
+        if answered.any():
+            given, right = float(answered.mean()), float(correct[answered].mean())
+            axes.plot([given], [right], "o", color=_SERIES[5])
             axes.annotate(
-                f"answers that are not uncertain:\n{right:.1%} of {answered:.0%} are right",
-                (answered, right),
+                f"answers that are not uncertain:\n{right:.1%} of {given:.0%} are right",
+                (given, right),
                 xytext=(-8, 14),
                 textcoords="offset points",
                 ha="right",
@@ -209,14 +220,14 @@ def slices_chart(
 def learning_curves(
     epochs: Sequence[int], losses: Sequence[float], accuracies: Sequence[float], file: Path
 ) -> None:
-    """Training loss and PublicTest accuracy by epoch."""
+    """The training loss, and the accuracy on the rows that are watched (0..1), by epoch."""
     with _figure(file, 8, 4) as axes:
         axes.plot(epochs, losses, color=_SERIES[1])
         axes.set_xlabel("epoch")
         axes.set_ylabel("training loss", color=_SERIES[1])
         other = axes.twinx()
         other.plot(epochs, accuracies, color=_SERIES[0])
-        other.set_ylabel("accuracy on PublicTest", color=_SERIES[0])
+        other.set_ylabel("accuracy on watched rows", color=_SERIES[0])
         other.spines[["top"]].set_visible(False)
         best = int(np.argmax(accuracies))
         other.annotate(

@@ -121,8 +121,7 @@ def _samples(options: argparse.Namespace) -> int:
     from mien.sinks import save_picture
     from mien.types import EXPRESSIONS
 
-    if options.per_class < 1:
-        raise ConfigError(f"--per-class: expected at least 1, got {options.per_class}")
+    require(options.per_class >= 1, "--per-class", "at least 1", options.per_class)
     if options.recipe and not options.augmented:
         raise ConfigError("--recipe: says how pictures are varied. Use it with --augmented")
     recipe = None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mien.cli.exits import GOOD, PARTLY, require_extra, say
+from mien.cli.exits import GOOD, PARTLY, require_extra, require_training, say
 from mien.cli.options import (
     add_answers,
     add_changes,
@@ -342,7 +342,7 @@ def _say_crops(options: argparse.Namespace, labels: Sequence[str]) -> None:
 
 
 def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
-    require_extra("train", "torch", "torchvision", "lightning_fabric")
+    require_training()
     from mien.evaluate import Answers, LabelledFaces, summarize
     from mien.training.export import fold_spec
     from mien.training.folds import cross_validate

@@ -15,6 +15,12 @@ PARTLY: Final = 3  # some of many inputs failed (listed in failures.jsonl)
 INTERRUPTED: Final = 130  # what a shell expects after Ctrl-C
 
 
+#: What the extra `train` brings along, by the names under which it is imported.
+_TRAINING: Final = (
+    "torch", "torchvision", "lightning_fabric", "onnx", "onnxscript", "tensorboard", "matplotlib"
+)  # fmt: skip
+
+
 def say(text: str) -> None:
     """A line on stderr."""
     print(text, file=sys.stderr, flush=True)
@@ -37,3 +43,8 @@ def require_extra(extra: str, *packages: str) -> None:
             f"this needs {', '.join(missing)}, which mien's runtime does without: "
             f"pip install 'mien[{extra}]'"
         )
+
+
+def require_training() -> None:
+    """As `require_extra`, for verbs that train, or make models out of models."""
+    require_extra("train", *_TRAINING)

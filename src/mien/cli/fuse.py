@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mien.cli.exits import GOOD, require_extra, say
+from mien.cli.exits import GOOD, require_training, say
 from mien.cli.options import (
     add_data,
     add_json,
     add_model_out,
     add_seed,
     add_views,
+    require,
     rows_to_calibrate,
 )
 from mien.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mien.datasets import FaceCrops
+    from mien.models import ModelSpec
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -72,23 +79,31 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     compare.set_defaults(run=_compare)
 
 
-def _fuse(options: argparse.Namespace) -> int:
-    require_extra("train", "torch", "onnx")
+def _rows(data: str, specs: Sequence[ModelSpec]) -> tuple[FaceCrops, FaceCrops]:
+    """A set's Training rows of the first model's classes, and the PublicTest rows to calibrate on.
+
+    They are as large as the model wants that wants the largest.
+    """
     from mien.datasets import load_crops
+
+    classes, size = specs[0].labels, max(spec.input_px for spec in specs)
+    training = load_crops(data, "Training", size_px=size, classes=classes)
+    watched = load_crops(data, "PublicTest", size_px=size, classes=classes)
+    return training, rows_to_calibrate(watched, training)
+
+
+def _fuse(options: argparse.Namespace) -> int:
+    require_training()
     from mien.models import find_model
     from mien.training.fuse import fuse
 
-    if options.views < 1:
-        raise ConfigError(f"--views: expected at least 1, got {options.views}")
-    specs = [find_model(model).spec() for model in options.model]
-    labels, size = specs[0].labels, max(spec.input_px for spec in specs)
-    training = load_crops(options.data, "Training", size_px=size, classes=labels)
-    watched = load_crops(options.data, "PublicTest", size_px=size, classes=labels)
+    require(options.views >= 1, "--views", "at least 1", options.views)
+    training, fresh = _rows(options.data, [find_model(model).spec() for model in options.model])
     spec = fuse(
         options.model,
         options.method,
         training,
-        rows_to_calibrate(watched, training),
+        fresh,
         Path(options.out),
         name=options.name,
         version=options.version,
@@ -105,19 +120,15 @@ def _fuse(options: argparse.Namespace) -> int:
 
 
 def _quantize(options: argparse.Namespace) -> int:
-    require_extra("train", "torch", "onnx")
-    from mien.datasets import load_crops
+    require_training()
     from mien.models import find_model
     from mien.training.quantize import quantize
 
-    original = find_model(options.model).spec()
-    labels, size = original.labels, original.input_px
-    training = load_crops(options.data, "Training", size_px=size, classes=labels)
-    watched = load_crops(options.data, "PublicTest", size_px=size, classes=labels)
+    training, fresh = _rows(options.data, [find_model(options.model).spec()])
     spec = quantize(
         options.model,
         training,
-        rows_to_calibrate(watched, training),
+        fresh,
         Path(options.out),
         name=options.name,
         note=say,
@@ -132,7 +143,7 @@ def _quantize(options: argparse.Namespace) -> int:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    require_extra("train", "torch", "onnx")
+    require_training()
     from mien.datasets import EVERY_SPLIT, load_crops, read_rows, split_name
     from mien.models import find_model
     from mien.training.calibration import class_shares

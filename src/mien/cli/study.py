@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mien.cli.exits import GOOD, require_extra, say
+from mien.cli.exits import GOOD, require_training, say
 from mien.cli.options import add_data, add_json, add_training, check_training
 from mien.whole import whole
 
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     if options.study.endswith(".json"):
         result = read_result(options.study)
     else:
-        require_extra("train", "torch", "torchvision", "lightning_fabric", "onnx", "onnxscript")
+        require_training()
         study = load_study(options.study)
         if not options.data or not options.out:
             raise ConfigError("--data and --out: a study to be run needs both")

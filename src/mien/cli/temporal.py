@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mien.cli.exits import GOOD, require_extra, say
+from mien.cli.exits import GOOD, require_training, say
 from mien.cli.options import add_changes, add_model, add_model_out
 from mien.errors import ConfigError
 
@@ -36,13 +36,13 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    require_extra("train", "torch", "onnx", "onnxscript")
+    require_training()
     from mien.classifier import ExpressionClassifier
     from mien.console import Progress
     from mien.datasets import load_crops, load_pictures
-    from mien.training.recipe import load_temporal_recipe
     from mien.training.temporal.bank import BankBuilder
     from mien.training.temporal.fit import export_temporal, train_temporal
+    from mien.training.temporal.recipe import load_temporal_recipe
     from mien.types import EXPRESSIONS
 
     recipe = load_temporal_recipe(options.recipe, options.override)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.cli.exits import GOOD, counted, require_extra, say
+from mien.cli.exits import GOOD, counted, require_training, say
 from mien.cli.options import (
     add_changes,
     add_data,
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from mien.datasets import FaceCrops
     from mien.training.checkpoint import EpochReport
     from mien.training.recipe import Recipe
-
-_PACKAGES = ("torch", "torchvision", "lightning_fabric", "onnx", "onnxscript", "tensorboard")
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,7 +56,7 @@ def _train(options: argparse.Namespace) -> int:
     check_training(options)
     if not options.dry_run and not (options.data and options.out):
         raise ConfigError("--data and --out: each is needed, but for a --dry-run")
-    require_extra("train", *_PACKAGES)
+    require_training()
     recipe = chosen_recipe(options)  # before torch is loaded: what is wrong is said at once
 
     from mien.console import Progress
@@ -155,7 +153,7 @@ def _draw(out: Path) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    require_extra("train", *_PACKAGES)
+    require_training()
     from mien.training.calibration import class_shares
     from mien.training.export import export, load_trained
 

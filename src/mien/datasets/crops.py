@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.datasets.layouts import read_rows
-from mien.datasets.rows import EVERY_SPLIT, FERPLUS_COLUMNS, NO_SPLIT, split_name
+from mien.datasets.rows import EVERY_SPLIT, FERPLUS_COLUMNS, NO_SPLIT, Row, split_name
 from mien.errors import ConfigError, DatasetError
 from mien.preprocess import resize_crop
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, Frame, UInt8Array
@@ -63,12 +63,7 @@ class FaceCrops:
         Raises:
             DatasetError: the set has no votes.
         """
-        if self.votes is None:
-            raise DatasetError(
-                "no FER+ votes among these rows: expected columns ferplus_neutral ... ferplus_nf, "
-                "or fer2013new.csv beside fer2013.csv"
-            )
-        counts = self.votes[:, : len(FERPLUS_EXPRESSIONS)].astype(np.float32)
+        counts = self._known_votes()[:, : len(FERPLUS_EXPRESSIONS)].astype(np.float32)
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         return np.asarray(shares, np.float32)
 
@@ -81,12 +76,17 @@ class FaceCrops:
         Raises:
             DatasetError: the set has no votes.
         """
-        self.vote_shares()
-        assert self.votes is not None
-        chosen = self.votes.argmax(1)
-        kept = self.select(chosen < len(FERPLUS_EXPRESSIONS))
-        labels = chosen[chosen < len(FERPLUS_EXPRESSIONS)].astype(np.int64)
-        return replace(kept, labels=labels, classes=FERPLUS_EXPRESSIONS)
+        chosen = self._known_votes().argmax(1)
+        voted = replace(self, labels=chosen.astype(np.int64), classes=FERPLUS_EXPRESSIONS)
+        return voted.select(chosen < len(FERPLUS_EXPRESSIONS))
+
+    def _known_votes(self) -> UInt8Array:
+        if self.votes is None:
+            raise DatasetError(
+                "no FER+ votes among these rows: expected columns ferplus_neutral ... ferplus_nf, "
+                "or fer2013new.csv beside fer2013.csv"
+            )
+        return self.votes
 
     def select(self, mask: npt.NDArray[np.bool_]) -> FaceCrops:
         """The rows where `mask (N,)` is true."""
@@ -157,18 +157,13 @@ def load_crops(
             split and those classes.
     """
     split = split_name(split)
-    index = {name: label for label, name in enumerate(classes)}
-    images, labels, votes, names, groups = [], [], [], [], []
-    for row in read_rows(path):
-        if split not in (EVERY_SPLIT, row.split) or row.expression not in index:
-            continue
-        images.append(shrink(row.gray(), size_px))
-        labels.append(index[row.expression])
-        names.append(row.name)
-        groups.append(row.group)
-        if row.votes is not None:
-            votes.append(row.votes)
-    if not images:
+    shown = (
+        (row, row.gray())
+        for row in read_rows(path)
+        if split in (EVERY_SPLIT, row.split) and row.expression in classes
+    )
+    crops = gather(shown, classes, size_px)
+    if not len(crops):
         where = {EVERY_SPLIT: "", NO_SPLIT: " outside of val and test"}.get(
             split, f" of the split {split!r} (`{EVERY_SPLIT}` takes every split)"
         )
@@ -176,17 +171,39 @@ def load_crops(
             f"{path}: no picture{where} of the classes {', '.join(classes)}. "
             "`mien data info` shows what there is"
         )
+    return crops
+
+
+def gather(
+    shown: Iterable[tuple[Row, UInt8Array]], classes: Sequence[str], size_px: int
+) -> FaceCrops:
+    """Rows with their pictures, all brought to one size.
+
+    Args:
+        shown: rows of these classes, each with its grey picture `(H, W)`.
+        classes: in the order of their labels.
+        size_px: side that a network wants, as of `load_crops`.
+    """
+    index = {name: label for label, name in enumerate(classes)}
+    images, labels, votes, names, groups = [], [], [], [], []
+    for row, image in shown:
+        images.append(_shrink(image, size_px))
+        labels.append(index[row.expression])
+        names.append(row.name)
+        groups.append(row.group)
+        if row.votes is not None:
+            votes.append(row.votes)
     return FaceCrops(
         stack(images),
         np.array(labels, np.int64),
-        np.array(votes, np.uint8) if len(votes) == len(images) else None,
+        np.array(votes, np.uint8) if votes and len(votes) == len(images) else None,
         tuple(names),
         tuple(groups),
         tuple(classes),
     )
 
 
-def shrink(image: UInt8Array, size_px: int) -> UInt8Array:
+def _shrink(image: UInt8Array, size_px: int) -> UInt8Array:
     """A grey picture `(H, W)` as it is, or if it is larger than need be, square and that large."""
     size_px = max(size_px, SMALLEST_PX)
     return image if max(image.shape) <= size_px else resize_crop(image, size_px)
@@ -194,8 +211,9 @@ def shrink(image: UInt8Array, size_px: int) -> UInt8Array:
 
 def stack(images: Sequence[UInt8Array]) -> UInt8Array:
     """Grey pictures as squares `(N, S, S)`: S is the largest one's side, at least `SMALLEST_PX`."""
-    side = max(SMALLEST_PX, *(max(image.shape) for image in images))
-    return np.stack([resize_crop(image, side) for image in images])
+    side = max([SMALLEST_PX, *(max(image.shape) for image in images)])
+    squares = [resize_crop(image, side) for image in images]
+    return np.stack(squares) if squares else np.zeros((0, side, side), np.uint8)
 
 
 def load_training(

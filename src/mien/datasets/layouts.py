@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +50,7 @@ _CKPLUS: Final = {
 }  # fmt: skip
 _RAFDB: Final = dict(enumerate(RAFDB_EXPRESSIONS, 1))
 _AFFECTNET: Final = dict(enumerate(AFFECTNET_EXPRESSIONS))
+_AFFECTNET_SPLITS: Final = {"train_set": "Training", "val_set": "PublicTest"}
 _KDEF: Final = {
     "AF": "fear", "AN": "angry", "DI": "disgust", "HA": "happy", "NE": "neutral", "SA": "sad",
     "SU": "surprise",
@@ -101,7 +103,7 @@ def _folder(path: Path) -> Iterator[Row]:
     lists = sorted(path.rglob("list_patition_label.txt"))
     if lists:
         return _rafdb(lists[0])
-    if (path / "train_set" / "annotations").is_dir() or (path / "val_set").is_dir():
+    if any((path / part / "annotations").is_dir() for part in _AFFECTNET_SPLITS):
         return _affectnet(path)
     return _class_folders(path)
 
@@ -140,8 +142,7 @@ def _fer2013_parquet(path: Path) -> Iterator[Row]:
 
 def _fer2013_csv(path: Path) -> Iterator[Row]:
     ballots = _ferplus_votes(path.with_name(_FERPLUS_FILE))
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
+    with _csv(path) as reader:
         header = {name.strip(): name for name in reader.fieldnames or ()}
         if not {"emotion", "pixels", "Usage"} <= header.keys():
             raise DatasetError(
@@ -173,12 +174,21 @@ def _ferplus_votes(path: Path) -> list[tuple[int, ...]] | None:
     """The votes of Microsoft's FER+ file, which follows fer2013.csv row by row."""
     if not path.is_file():
         return None
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
+    with _csv(path) as reader:
         missing = set(_FERPLUS_HEADER) - set(reader.fieldnames or ())
         if missing:
             raise DatasetError(f"{path}: expected FER+'s columns; lacks {sorted(missing)}")
         return [tuple(int(row[name] or 0) for name in _FERPLUS_HEADER) for row in reader]
+
+
+@contextmanager
+def _csv(path: Path) -> Iterator[csv.DictReader[str]]:
+    """The rows of a CSV file by the names in its first line, which may begin with a mark."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield csv.DictReader(file)
+    except (OSError, ValueError, csv.Error) as error:
+        raise DatasetError(f"{path}: not a readable CSV file in UTF-8 ({error})") from error
 
 
 def _fer2013(
@@ -190,7 +200,7 @@ def _fer2013(
 ) -> Row:
     if not 0 <= label < len(EXPRESSIONS):
         return _broken(name, f"expected a label from 0 to 6, found {label}", split=usage)
-    return Row(name, EXPRESSIONS[label], picture, usage, "", ballot)
+    return Row(name, EXPRESSIONS[label], picture, usage, votes=ballot)
 
 
 def _broken(name: str, words: str, expression: str = "?", split: str = NO_SPLIT) -> Row:
@@ -240,9 +250,13 @@ def _rafdb(listing: Path) -> Iterator[Row]:
 
 
 def _affectnet(path: Path) -> Iterator[Row]:
-    for part, split in (("train_set", "Training"), ("val_set", "PublicTest")):
+    for part, split in _AFFECTNET_SPLITS.items():
         for label_file in sorted((path / part / "annotations").glob("*_exp.npy")):
-            code = int(np.load(label_file, allow_pickle=False))
+            try:
+                code = int(np.load(label_file, allow_pickle=False))
+            except (OSError, EOFError, TypeError, ValueError) as error:
+                yield _broken(str(label_file), f"expected a class's number ({error})", split=split)
+                continue
             name = label_file.name.removesuffix("_exp.npy")
             file = path / part / "images" / f"{name}.jpg"
             if code in _AFFECTNET:  # the others are "none", "uncertain", "no face"
@@ -259,16 +273,14 @@ def _class_folders(path: Path) -> Iterator[Row]:
             continue
         kdef = _KDEF_NAME.fullmatch(file.stem)
         if kdef:
-            person, expression, view = (part.upper() for part in kdef.groups())
-            split = _split(file, path)
-            row = Row(str(file), _KDEF[expression], file, split, person, view=_KDEF_VIEWS[view])
+            person, code, angle = (part.upper() for part in kdef.groups())
+            expression, view = _KDEF[code], _KDEF_VIEWS[angle]
         elif file.parent == path and path.name.lower() not in CLASS_ALIASES:
             continue  # a picture beside the folders has no class
         else:
-            split = _split(file, path)
-            row = Row(str(file), class_name(file.parent.name), file, split, _group(file))
+            person, expression, view = _group(file), class_name(file.parent.name), ""
         empty = False
-        yield row
+        yield Row(str(file), expression, file, _split(file, path), person, view=view)
     if empty:
         raise DatasetError(
             f"{path}: expected a folder per class named like {', '.join(EXPRESSIONS)}, with "

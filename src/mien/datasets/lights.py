@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mien.datasets.crops import SMALLEST_PX
+from mien.datasets.crops import SMALLEST_PX, stack
 from mien.datasets.rows import Row
 from mien.preprocess import resize_crop
 from mien.types import PICTURE_SUFFIXES, UInt8Array
@@ -61,9 +61,7 @@ def load_lights(path: str | Path, *, size_px: int = SMALLEST_PX) -> LitFaces:
         images.append(resize_crop(Row(str(file), "neutral", file).gray(), size_px))
         people.append(name[1])
         angles.append(round(float(np.rad2deg(np.arccos(np.cos(across) * np.cos(up)))), 6))
-    shape = (0, size_px, size_px)
-    stacked = np.stack(images) if images else np.zeros(shape, np.uint8)
-    return LitFaces(stacked, tuple(people), np.array(angles, np.float64))
+    return LitFaces(stack(images), tuple(people), np.array(angles, np.float64))
 
 
 def _files(path: Path) -> list[tuple[Path, re.Match[str]]]:

@@ -234,7 +234,8 @@ def slice_pictures(
     chosen = drawn(len(labels), sample, seed)
     pictures, labels = [pictures[i] for i in chosen], labels[chosen]
     detector = FaceDetector(threads=1)
-    total = len(pictures) * _levels(SLICES)
+    looked = len(pictures)  # at first, to find the faces
+    total = looked * (1 + _levels(SLICES))
     faces: list[Detections | None] = []
     for i, picture in enumerate(pictures):
         progress(i, total)
@@ -249,14 +250,14 @@ def slice_pictures(
             raise DatasetError(f"{name}: no picture has a face of the pose {pose!r}")
         pictures, labels = [pictures[i] for i in kept], labels[kept]
         faces = [faces[i] for i in kept]
-        total = len(pictures) * _levels(SLICES)
+        total = looked + len(pictures) * _levels(SLICES)
     to_side = directions(len(pictures), seed)
 
     def show(
         part: Slice | None, amount: float, done: int
     ) -> Iterator[tuple[UInt8Array, Detections] | None]:
         for i, (picture, face) in enumerate(zip(pictures, faces, strict=True)):
-            progress(done + i, total)
+            progress(looked + done + i, total)
             image = None if face is None else _pixels(picture)
             if image is None or face is None:
                 yield None

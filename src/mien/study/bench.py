@@ -62,14 +62,13 @@ def run_study(
         DatasetError: a set cannot be read.
     """
     trials = list(study.trials())
-    for variant, _, recipe in trials if pictures or study.slices else ():
-        if recipe.data.classes != EXPRESSIONS:
+    for variant, _, recipe in trials:
+        if (pictures or study.slices) and recipe.data.classes != EXPRESSIONS:
             raise ConfigError(
                 f"{variant.name}: full pictures and slices are labelled with "
                 f"{', '.join(EXPRESSIONS)}, and its data.classes are "
                 f"{', '.join(recipe.data.classes)}. Leave the pictures and `slices` out"
             )
-    for variant, _, recipe in trials:
         try:
             make_optimizer(build_network(recipe.network, len(recipe.data.classes)), recipe.fit)
         except ConfigError as error:
@@ -144,7 +143,7 @@ class _Bench:
                 threads=self.threads,
                 report=lambda epoch: self.note(
                     f"  epoch {epoch.epoch}/{epoch.epochs}  loss {epoch.loss:.3f}  "
-                    f"PublicTest {epoch.accuracy:.2%}  {epoch.wall_s:.0f} s"
+                    f"watched rows {epoch.accuracy:.2%}  {epoch.wall_s:.0f} s"
                 ),
             )
             trial = self._examine(variant, seed, run, train, watched)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,13 +58,13 @@ def load_study(path: str | Path) -> Study:
     path = Path(path)
     table = read_toml(path, "study")
     expected: dict[str, type] = {"name": str, "question": str, "recipe": str, "variants": list}
-    _check(table, {**expected, "seeds": list, "set": list, "slices": int}, expected, str(path))
+    _check(table, {**expected, "seeds": list, "set": list, "slices": int}, [*expected], str(path))
     variants = []
     for row in table["variants"]:
         where = f"{path}: variants"
         if not isinstance(row, dict):
             raise ConfigError(f"{where}: expected [[variants]] sections, found {row!r}")
-        _check(row, {"name": str, "set": list}, {"name": str}, where)
+        _check(row, {"name": str, "set": list}, ["name"], where)
         variants.append(Variant(row["name"], _texts(row.get("set", []), where)))
     names = [variant.name for variant in variants]
     if not names or len(set(names)) < len(names):
@@ -87,7 +87,7 @@ def load_study(path: str | Path) -> Study:
 
 
 def _check(
-    table: dict[str, Any], known: dict[str, type], needed: dict[str, type], where: str
+    table: dict[str, Any], known: dict[str, type], needed: Collection[str], where: str
 ) -> None:
     for key in table:
         if key not in known:

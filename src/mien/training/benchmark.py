@@ -77,7 +77,7 @@ def benchmark_training(
     """
     if threads:
         torch.set_num_threads(threads)
-    size = recipe.fit.resolutions[-1][1]
+    size = recipe.fit.last_px
     batch = recipe.fit.batch
     fitting = replace(recipe.fit, epochs=rounds + 1, resolutions=((1.0, size),))
     # Detection is done once before a run and is no part of its speed.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -122,23 +124,34 @@ def _write(state: dict[str, Any], path: Path) -> None:
         torch.save(state, partial)
 
 
+@contextmanager
+def readable_checkpoint(file: Path) -> Iterator[None]:
+    """Turn what can go wrong in reading a checkpoint into a `ModelError` that names it."""
+    try:
+        yield
+    except (RuntimeError, KeyError, TypeError, EOFError, OSError, UnpicklingError) as error:
+        raise ModelError(f"{file}: not a checkpoint of `mien train` ({error})") from error
+
+
 def load_checkpoint(path: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
     """Read a checkpoint that belongs to this recipe and data.
 
     A recipe from before a key was introduced is one with the key's default.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is none, or not one of ours.
         ConfigError, DatasetError: it belongs to another recipe or to other data.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no checkpoint to resume from. Train without --resume first")
-    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    if recipe_from_dict(state["recipe"], str(path)) != recipe:
+    with readable_checkpoint(path):
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        theirs, data = recipe_from_dict(state["recipe"], str(path)), state["data"]
+    if theirs != recipe:
         raise ConfigError(
             f"{path}: belongs to another recipe. Resume with the recipe it was started with, or "
             "choose another --out"
         )
-    if state["data"] != fingerprint:
+    if data != fingerprint:
         raise DatasetError(f"{path}: was trained on other data than was given now")
     return state

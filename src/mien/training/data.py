@@ -51,8 +51,8 @@ class TrainingRows:
         images: `uint8 (N, H, W)`.
         labels: `int64 (N,)`.
         votes: `float32 (N, 8)` shares of FER+ votes, or None.
-        framings: `(N, 2, 3)`, where the detector would cut, in normalised coordinates.
-        found: `bool (N,)`, whether it found a face there.
+        framings: `(N, 2, 3)`, where the detector would cut, in normalised coordinates; all of the
+            picture where it found no face.
         opinions: `float32 (N, K)`, what teachers think of them, or None.
         classes: number of classes.
     """
@@ -61,7 +61,6 @@ class TrainingRows:
     labels: Tensor
     votes: Tensor | None
     framings: Tensor
-    found: Tensor
     opinions: Tensor | None
     classes: int
 
@@ -93,7 +92,7 @@ def training_rows(
         raise DatasetError(
             "no picture to train on: all are left out, or FER+ calls them 'not a face'"
         )
-    framings, found = whole_picture(len(train)), np.zeros(len(train), bool)
+    framings = whole_picture(len(train))
     if recipe.data.aligned_share:
         note("finding the faces in the training pictures (kept for later runs)")
         framings, found = detected_framings(
@@ -111,7 +110,6 @@ def training_rows(
         torch.from_numpy(train.labels[usable]),
         votes,
         torch.from_numpy(framings[usable]),
-        torch.from_numpy(found[usable]),
         thought,
         len(train.classes),
     )
@@ -154,14 +152,12 @@ def make_batch(
     Args:
         rows: the set.
         chosen: `(B,)` row numbers.
-        framed: `bool (B,)`, which of them to cut by the detector's rule, where it found a face.
+        framed: `bool (B,)`, which of them to cut by the detector's rule.
         size_px: side of the crops.
         variations: dice for exactly these rows.
         recipe: preprocessing and label smoothing.
     """
-    cut = (framed & rows.found[chosen]).view(-1, 1, 1)
-    whole = torch.eye(2, 3).expand(len(chosen), 2, 3)
-    framing = torch.where(cut, rows.framings[chosen], whole)
+    framing = torch.where(framed.view(-1, 1, 1), rows.framings[chosen], torch.eye(2, 3))
     crops = vary(rows.images[chosen], framing, size_px, variations)
     smoothing = recipe.fit.label_smoothing
     targets = torch.full((len(chosen), rows.classes), smoothing / rows.classes)
@@ -185,14 +181,13 @@ def augmented_samples(images: UInt8Array, recipe: Recipe, *, seed: int) -> UInt8
     """
     n, size = len(images), recipe.data.input_px
     generator = Generator().manual_seed(seed)
-    framings, found = whole_picture(n), np.zeros(n, bool)
+    framings = whole_picture(n)
     if recipe.data.aligned_share:
         rows = FaceCrops(images, np.zeros(n, np.int64), None, ("",) * n)
         with TemporaryDirectory() as folder:
-            framings, found = detected_framings(rows, recipe.data, Path(folder))
+            framings, _ = detected_framings(rows, recipe.data, Path(folder))
     framed = torch.rand(n, generator=generator) < recipe.data.aligned_share
-    cut = (framed & torch.from_numpy(found)).view(-1, 1, 1)
-    framing = torch.where(cut, torch.from_numpy(framings), torch.eye(2, 3).expand(n, 2, 3))
+    framing = torch.where(framed.view(-1, 1, 1), torch.from_numpy(framings), torch.eye(2, 3))
     dice = draw_variations(n, size, recipe.augment, generator)
     crops = vary(torch.from_numpy(images), framing, size, dice)
     order = torch.randperm(n, generator=generator)  # as a batch has them: neighbours are strangers

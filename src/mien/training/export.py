@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import subprocess
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -24,21 +23,11 @@ from mien.errors import ModelError
 from mien.metrics import FloatArray
 from mien.models import METADATA_KEY, ModelSpec
 from mien.temporal import TemporalSpec
-from mien.training.calibration import (
-    add_offsets,
-    calibrate,
-    calibrate_votes,
-    calibrated,
-)
-from mien.training.checkpoint import BEST, CHECKPOINT
+from mien.training.calibration import add_offsets, calibrate, calibrate_votes, calibrated
+from mien.training.checkpoint import BEST, CHECKPOINT, readable_checkpoint
 from mien.training.fit import predict_outputs
 from mien.training.recipe import Recipe, recipe_from_dict
-from mien.training.zoo import (
-    ExpressionNetwork,
-    build_network,
-    count_macs,
-    count_parameters,
-)
+from mien.training.zoo import ExpressionNetwork, build_network, count_macs, count_parameters
 from mien.whole import whole
 
 OPSET = 18
@@ -73,7 +62,7 @@ def load_trained(run: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
     file = run / CHECKPOINT if run.is_dir() else run
     if not file.is_file():
         raise ModelError(f"{file}: no checkpoint. Train with `mien train` first")
-    try:
+    with readable_checkpoint(file):
         state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
         recipe = recipe_from_dict(state["recipe"], str(file))
         if recipe.fit.select == "best" and (run / BEST).is_file():
@@ -84,8 +73,6 @@ def load_trained(run: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
         started = replace(recipe.network, weights="")
         network = build_network(started, classes=len(head))
         network.load_state_dict(state["average"])
-    except (RuntimeError, KeyError, TypeError, EOFError, OSError, UnpicklingError) as error:
-        raise ModelError(f"{file}: not a checkpoint of `mien train` ({error})") from error
     return recipe, network.eval(), state["data"], state["epoch"]
 
 
@@ -120,26 +107,12 @@ def export(
     votes = None
     if recipe.fit.ferplus_weight and calibration.votes is not None:
         votes = calibrate_votes(calibration.vote_shares(), output.ferplus.double().numpy())
-    spec = ModelSpec(
-        name=recipe.name,
-        version=recipe.version,
-        input_px=size,
-        normalization=recipe.data.normalization,
-        illumination=recipe.data.illumination,
-        background=recipe.data.background,
-        crop_scale=recipe.data.crop_scale,
-        crop_upright=recipe.data.crop_upright,
-        temperature=1.0,
-        uncertain_below=0.0,
-        training_data=recipe.training_data,
-        licence=recipe.licence,
-        parameters=count_parameters(network),
-        macs=count_macs(network, size),
-        recipe=recipe.to_dict(),
+    spec = replace(
+        _uncalibrated(recipe, network),
+        labels=calibration.classes,
         data_sha256=data_sha256,
         commit=current_commit(),
         made_with=f"mien {mien.__version__}, torch {torch.__version__}",
-        labels=calibration.classes,
     )
     spec = calibrated(spec, found, votes)
     write_onnx(network, spec, file, offsets=found.offsets, half=half)
@@ -149,22 +122,32 @@ def export(
 def fold_spec(recipe: Recipe) -> ModelSpec:
     """What a recipe's networks say about themselves in cross-validation, before any export."""
     network = build_network(replace(recipe.network, weights=""), classes=len(recipe.data.classes))
+    return replace(
+        _uncalibrated(recipe, network),
+        training_data="the other folds",
+        licence="none: made for an examination",
+    )
+
+
+def _uncalibrated(recipe: Recipe, network: ExpressionNetwork) -> ModelSpec:
+    """What a recipe's network says about itself, taken at its word and never uncertain."""
+    rule = recipe.data
     return ModelSpec(
         name=recipe.name,
         version=recipe.version,
-        input_px=recipe.data.input_px,
-        normalization=recipe.data.normalization,
-        illumination=recipe.data.illumination,
-        background=recipe.data.background,
-        crop_scale=recipe.data.crop_scale,
-        crop_upright=recipe.data.crop_upright,
+        input_px=rule.input_px,
+        normalization=rule.normalization,
+        illumination=rule.illumination,
+        background=rule.background,
+        crop_scale=rule.crop_scale,
+        crop_upright=rule.crop_upright,
         temperature=1.0,
         uncertain_below=0.0,
-        training_data="the other folds",
-        licence="none: made for an examination",
+        training_data=recipe.training_data,
+        licence=recipe.licence,
         parameters=count_parameters(network),
-        macs=count_macs(network, recipe.data.input_px),
-        labels=recipe.data.classes,
+        macs=count_macs(network, rule.input_px),
+        labels=rule.classes,
         recipe=recipe.to_dict(),
     )
 
@@ -189,30 +172,50 @@ def write_onnx(
     with torch.no_grad():
         if network(example).attention is not None:
             outputs.append("attention")
+    # As it is: the runtime folds what can be folded, and the file keeps every weight under its own
+    # name, so that training can go on from it.
     exported = _Exported(network, outputs).eval()
-    with warnings.catch_warnings():  # the exporter warns about its own internals
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            exported,
-            (example,),
-            dynamo=True,
-            input_names=["pixels"],
-            output_names=outputs,
-            dynamic_shapes={"pixels": {0: torch.export.Dim("n", min=1)}},
-            opset_version=OPSET,
-            # As it is: the runtime folds what can be folded, and the file keeps every weight
-            # under its own name, so that training can go on from it.
-            optimize=False,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
+    model = traced(exported, {"pixels": example}, outputs, optimize=False)
     drop_idle_biases(model)
     if offsets is not None:
         add_offsets(model, offsets)
     if half:
         _store_half(model)
     save_model(model, spec, file)
+
+
+def traced(
+    network: nn.Module,
+    examples: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    *,
+    optimize: bool = True,
+) -> Any:
+    """A network as an ONNX model that takes any number of rows.
+
+    Args:
+        network: in eval mode.
+        examples: two rows of everything that `forward` takes, by its names there; the model's
+            inputs are called so too.
+        outputs: what the model's outputs are called.
+        optimize: fold what can be folded, whereby weights lose their names.
+    """
+    rows = {0: torch.export.Dim("n", min=1)}
+    with warnings.catch_warnings():  # the exporter warns about its own internals
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            tuple(examples.values()),
+            dynamo=True,
+            input_names=list(examples),
+            output_names=list(outputs),
+            dynamic_shapes=dict.fromkeys(examples, rows),
+            opset_version=OPSET,
+            optimize=optimize,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
 
 
 def drop_idle_biases(model: Any) -> None:

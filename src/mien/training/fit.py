@@ -211,7 +211,7 @@ def fit(
             with fabric.autocast():
                 accuracy = _accuracy(average, validation, recipe, size_px)
             # Only epochs of the size that is exported compare with one another.
-            if size_px == fitting.resolutions[-1][1] and accuracy > best:
+            if size_px == fitting.last_px and accuracy > best:
                 best = accuracy
                 save_best(out / BEST, recipe, fingerprint, epoch + 1, average)
             now, cpu_now = time.monotonic(), time.process_time()

@@ -6,7 +6,7 @@ of its own; folds that share subjects would measure how well faces are remembere
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from mien.cropping import cut_largest
 from mien.datasets import FaceCrops, Row, read_rows, subject_folds
-from mien.datasets.crops import SMALLEST_PX, pixel_hash, shrink, stack
+from mien.datasets.crops import SMALLEST_PX, gather
 from mien.detection import FaceDetector
 from mien.errors import DatasetError
 from mien.metrics import fit_temperature, softmax
@@ -72,7 +72,7 @@ def cross_validate(
             (run / CHECKPOINT).unlink(missing_ok=True)  # of an earlier examination
         begun = (run / CHECKPOINT).is_file()
         network = fit(named, learned, rows.select(held), run, resume=begun, threads=threads)
-        size = recipe.fit.resolutions[-1][1]
+        size = recipe.fit.last_px
         seen = predict_logits(network, learned.images, recipe, size).double().numpy()
         logits = predict_logits(network, rows.images[held], recipe, size).double().numpy()
         # Known rows look surer than unknown ones: the temperature may only soften.
@@ -85,38 +85,31 @@ def cross_validate(
 
 def _face_crops(data: str | Path, recipe: Recipe, note: Note) -> FaceCrops:
     """The rows as crops; faces in full pictures are found and cut by the recipe's rule."""
-    index = {name: label for label, name in enumerate(recipe.data.classes)}
-    detector: FaceDetector | None = None
-    images, labels, names, groups = [], [], [], []
-    lost = 0
-    for row in read_rows(data):
-        if row.expression not in index:
-            continue
-        image = row.gray()
-        if max(image.shape) > _CROPS_UP_TO_PX:
+    classes, lost = recipe.data.classes, 0
+
+    def faces() -> Iterator[tuple[Row, UInt8Array]]:
+        nonlocal lost
+        detector: FaceDetector | None = None
+        for row in read_rows(data):
+            if row.expression not in classes:
+                continue
+            image = row.gray()
+            if max(image.shape) <= _CROPS_UP_TO_PX:
+                yield row, image
+                continue
             detector = detector or FaceDetector()
             face = _cut_face(row, recipe, detector)
             if face is None:
                 lost += 1
-                continue
-            image = face
-        images.append(shrink(image, recipe.data.input_px))
-        labels.append(index[row.expression])
-        names.append(row.name)
-        groups.append(row.group)
+            else:
+                yield row, face
+
+    crops = gather(faces(), classes, recipe.data.input_px)
     if lost:
         note(f"no face found in {lost} pictures; they are left out")
-    if not images:
-        raise DatasetError(f"{data}: no picture of the classes {', '.join(index)}")
-    note(f"{len(images)} faces of {len(set(groups))} subjects")
-    crops = FaceCrops(
-        stack(images),
-        np.array(labels, np.int64),
-        None,
-        tuple(names),
-        tuple(groups),
-        recipe.data.classes,
-    )
+    if not len(crops):
+        raise DatasetError(f"{data}: no picture of the classes {', '.join(classes)}")
+    note(f"{len(crops)} faces of {len(set(crops.groups))} subjects")
     _require_no_shared_pictures(crops)
     return crops
 
@@ -133,7 +126,7 @@ def _cut_face(row: Row, recipe: Recipe, detector: FaceDetector) -> UInt8Array | 
 def _require_no_shared_pictures(crops: FaceCrops) -> None:
     """One picture under two subjects would stand on both sides of a fold."""
     owner: dict[bytes, str] = {}
-    for image, group, name in zip(crops.images, crops.groups, crops.names, strict=True):
-        first = owner.setdefault(pixel_hash(image), group)
+    for digest, group, name in zip(crops.pixel_hashes(), crops.groups, crops.names, strict=True):
+        first = owner.setdefault(digest, group)
         if first != group:
             raise DatasetError(f"{name}: is the same picture as one of subject {first}")

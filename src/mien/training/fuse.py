@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,13 +30,7 @@ from mien.classifier import ExpressionClassifier, mean_vote
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.metrics import FloatArray, log_softmax
-from mien.models import (
-    FusionMember,
-    ModelSpec,
-    file_sha256,
-    find_member,
-    require_classes,
-)
+from mien.models import FusionMember, ModelSpec, file_sha256, find_member, require_classes
 from mien.training.augment import varied_views
 from mien.training.calibration import (
     VoteCalibration,
@@ -48,7 +42,7 @@ from mien.training.calibration import (
 )
 from mien.training.export import OPSET, current_commit, save_model
 from mien.training.recipe import AugmentRecipe
-from mien.types import UInt8Array
+from mien.types import Float32Array, UInt8Array
 
 METHODS: Final = ("linear", "logprob", "stack")
 
@@ -106,10 +100,10 @@ def fuse(
     torch.manual_seed(seed)
     classes = len(first.labels)
     shares = class_shares(train.labels, classes)
+    watched = _said(members, calibration.images)
     if method == "logprob":
-        said = _said(members, calibration.images)
-        weights = _best_weights(said, calibration.labels, len(members))
-        head: nn.Module = _Mean(weights, said)
+        weights = _best_weights(watched, calibration.labels, len(members))
+        head: nn.Module = _mean(weights, classes)
         shares = _joined_shares([spec.class_shares or shares for spec in specs], weights.numpy())
     else:
         shown, labels = _varied_rows(train, views, seed)
@@ -117,7 +111,7 @@ def fuse(
         said = _said(members, shown, note)
         head = _learned(said, labels, len(members), classes, hidden=method == "stack")
     with torch.no_grad():
-        logits = head(torch.from_numpy(_said(members, calibration.images))).double().numpy()
+        logits = head(torch.from_numpy(watched)).double().numpy()
     found = calibrate(calibration.labels, logits, shares)
     votes = _votes(members, calibration)
     spec = ModelSpec(
@@ -212,7 +206,7 @@ def _references(members: Sequence[ExpressionClassifier], file: Path) -> tuple[Fu
 
 def _said(
     members: Sequence[ExpressionClassifier], images: UInt8Array, note: Note = lambda text: None
-) -> np.ndarray[Any, np.dtype[np.float32]]:
+) -> Float32Array:
     """The members' log-probabilities side by side, `float32 (N, M * K)`."""
     columns = []
     for member in members:
@@ -228,24 +222,15 @@ def _varied_rows(train: FaceCrops, views: int, seed: int) -> tuple[UInt8Array, T
     return np.concatenate(shown), torch.from_numpy(np.tile(train.labels, views))
 
 
-class _Mean(nn.Module):
-    """A weighted mean of the members' log-probabilities, as a linear layer."""
-
-    def __init__(self, weights: Tensor, said: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-        super().__init__()
-        members = len(weights)
-        classes = said.shape[1] // members
-        self.layer = nn.Linear(members * classes, classes, bias=False)
-        blocks = [weight * torch.eye(classes) for weight in weights]
-        self.layer.weight = nn.Parameter(torch.cat(blocks, 1), requires_grad=False)
-
-    def forward(self, said: Tensor) -> Tensor:
-        """`(N, M * K)` to logits `(N, K)`."""
-        logits: Tensor = self.layer(said)
-        return logits
+def _mean(weights: Tensor, classes: int) -> nn.Linear:
+    """The weighted mean `(M,)` of the members' log-probabilities, as a linear layer."""
+    layer = nn.Linear(len(weights) * classes, classes, bias=False)
+    blocks = [weight * torch.eye(classes) for weight in weights]
+    layer.weight = nn.Parameter(torch.cat(blocks, 1), requires_grad=False)
+    return layer
 
 
-def _best_weights(said: np.ndarray[Any, np.dtype[np.float32]], labels: Any, members: int) -> Tensor:
+def _best_weights(said: Float32Array, labels: npt.NDArray[np.int64], members: int) -> Tensor:
     """The weights on the simplex that make the truth most likely; a convex problem."""
     columns = torch.from_numpy(said).double().view(len(said), members, -1)
     truth = torch.from_numpy(labels)
@@ -265,7 +250,7 @@ def _best_weights(said: np.ndarray[Any, np.dtype[np.float32]], labels: Any, memb
 
 
 def _learned(
-    said: np.ndarray[Any, np.dtype[np.float32]],
+    said: Float32Array,
     labels: Tensor,
     members: int,
     classes: int,

@@ -101,7 +101,7 @@ def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
     kept = ("classes", "holdout", "aligned_share", "balance", "left_out", "max_not_face_votes")
     data = replace(theirs.data, **{name: getattr(recipe.data, name) for name in kept})
     own, sizes = recipe.network, recipe.fit.resolutions
-    if sizes[-1][1] != theirs.data.input_px:
+    if recipe.fit.last_px != theirs.data.input_px:
         sizes = ((1.0, theirs.data.input_px),)
     return replace(
         recipe,

@@ -12,7 +12,7 @@ import mien
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.metrics import FloatArray
-from mien.models import ModelSpec, require_classes
+from mien.models import ModelSpec, find_member, require_classes
 from mien.training.calibration import add_offsets, calibrate, calibrate_votes_of, calibrated
 from mien.training.export import current_commit, save_model
 
@@ -44,13 +44,16 @@ def recalibrate(
 
     Raises:
         ConfigError: the rows have other classes.
-        ModelError: the model cannot be read.
+        ModelError: the model cannot be read, or a fusion's members could not be found by the
+            result: they lie in another folder than `file`, and mien does not know their names.
     """
     import onnx
 
     original = ExpressionClassifier(model, threads=threads)
     spec = original.spec
     require_classes(spec, calibration.classes, str(model))
+    for member in spec.members:
+        find_member(member, file)
     said = original.predict(list(calibration.images))
     found = calibrate(calibration.labels, said.logits, spec.class_shares or shares)
     right = said.probs.argmax(1) == calibration.labels

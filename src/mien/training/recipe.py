@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from mien.errors import ConfigError
 from mien.preprocess import BACKGROUNDS, ILLUMINATIONS, NORMALIZATIONS
@@ -25,8 +25,12 @@ NOT_STATED = "not stated"
 _PACKAGE: Final = Path(__file__).parents[1]
 _HOMES: Final = (_PACKAGE.parents[1] / "recipes", _PACKAGE / "shipped_recipes")
 
-#: What numbers may be: who may be so, how it is told, and whether it is.
-_LIMITS: Final[Sequence[tuple[str, str, Callable[[float], bool]]]] = (
+_Recipe = TypeVar("_Recipe")
+
+#: What numbers may be: whose keys may be so, how it is told, and whether it is.
+Limits = Sequence[tuple[str, str, Callable[[float], bool]]]
+
+_LIMITS: Final[Limits] = (
     (
         "network.dropout data.aligned_share augment.low_resolution augment.blur augment.jpeg "
         "augment.erase augment.occlude augment.mixup augment.calm fit.warmup fit.ema "
@@ -154,6 +158,11 @@ class FitRecipe:
     select: str = "last"  # epoch to export: the last, or the best on PublicTest
     seed: int = 0
 
+    @property
+    def last_px(self) -> int:
+        """The size at which the pictures end, and the model is exported."""
+        return self.resolutions[-1][1]
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -184,13 +193,7 @@ class Recipe:
                 raise ConfigError(
                     f"data.{name}: expected one of {', '.join(known)}, found {value!r}"
                 )
-        for keys, expected, holds in _LIMITS:
-            for key in keys.split():
-                value = attrgetter(key)(self)
-                found = list(value) if isinstance(value, tuple) else [value]
-                if not all(map(holds, found)):
-                    told = found if isinstance(value, tuple) else value
-                    raise ConfigError(f"{key}: expected {expected}, found {told}")
+        require_limits(self, _LIMITS)
         if self.augment.scale_min > self.augment.scale_max:
             raise ConfigError("augment.scale_min: expected at most augment.scale_max")
         if len(self.network.widths) != len(self.network.depths):
@@ -218,45 +221,6 @@ class Recipe:
         return plain
 
 
-@dataclass(frozen=True)
-class TemporalRecipe:
-    """Everything needed to train a temporal model again, but its data and its classifier."""
-
-    name: str
-    version: str = "1"
-    training_data: str = ""  # a sentence for the spec: what it learned from
-    licence: str = ""  # and on which terms it may be used
-    memory: int = 32  # units that remember
-    look: int = 16  # numbers that are taken from the classifier's embedding
-    dropout: float = 0.3  # of the embedding
-    crops: int = 3000  # faces from anywhere, of the classifier's own training set
-    same_person: tuple[tuple[str, ...], ...] = ()  # sessions of one person, if names say sessions
-    exclude: tuple[str, ...] = ()  # people whose pictures are left out
-    holdout: float = 0.15  # share of the people who are only watched
-    wild_share: float = 0.3  # share of sequences of a face from anywhere that holds still
-    speech_share: float = 0.6  # share of the others in which the face speaks for a while
-    calm: float = 0.5  # weight of changes of the answer where nothing changes
-    frames: int = 96  # of a sequence
-    steps: int = 1500
-    batch: int = 48  # sequences
-    learning_rate: float = 4e-3
-    weight_decay: float = 0.02
-    seed: int = 0
-
-    def person(self, group: str) -> str:
-        """Whom a picture's group is: the first of that person's sessions, or the group itself."""
-        return next((sessions[0] for sessions in self.same_person if group in sessions), group)
-
-    def excludes(self, group: str) -> bool:
-        """Whether a group is left out, itself or as another session of a person who is."""
-        return self.person(group) in {self.person(each) for each in self.exclude}
-
-    def to_dict(self) -> dict[str, Any]:
-        """The resolved recipe as plain JSON types."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return plain
-
-
 def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply `section.key=value` overrides (values in TOML syntax).
 
@@ -270,11 +234,9 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
     """
     own = {file.stem: file for home in _HOMES for file in sorted(home.glob("*.toml"))}
     path = own.get(str(name_or_file), Path(name_or_file))
-    table = read_toml(path, f"recipe: a file, or one of {', '.join(own)}")
-    for override in overrides:
-        _override(table, override)
+    table = read_toml(path, f"recipe: a file, or one of {', '.join(own)}", overrides)
     recipe = recipe_from_dict(table, where=str(path))
-    last = recipe.fit.resolutions[-1][1]
+    last = recipe.fit.last_px
     if recipe.data.input_px != last and not recipe.init:  # whose model's size it will be
         raise ConfigError(
             f"{path}: data.input_px: expected {last}, at which fit.resolutions ends, found "
@@ -283,28 +245,26 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
     return recipe
 
 
-def load_temporal_recipe(path: str | Path, overrides: Sequence[str] = ()) -> TemporalRecipe:
-    """As `load_recipe`, for a temporal model."""
-    table = read_toml(path, "recipe")
-    for override in overrides:
-        _override(table, override)
-    recipe = _named(TemporalRecipe(name="-"), table, str(path))
-    assert isinstance(recipe, TemporalRecipe)
-    return recipe
+def read_toml(path: str | Path, kind: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The table in a TOML file.
 
-
-def read_toml(path: str | Path, kind: str) -> dict[str, Any]:
-    """The table in a TOML file; `kind` is what messages call such a file.
+    Args:
+        path: the file.
+        kind: what messages call such a file.
+        overrides: what to change, as of `load_recipe`.
 
     Raises:
-        ConfigError: no such file, or broken TOML.
+        ConfigError: no such file, broken TOML, or a change that is none.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give a {kind}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    for override in overrides:
+        _override(table, override)
+    return table
 
 
 def recipe_from_dict(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -313,15 +273,34 @@ def recipe_from_dict(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
     Raises:
         ConfigError: unknown key, or a value of the wrong type.
     """
-    recipe = _named(Recipe(name="-"), table, where)
-    assert isinstance(recipe, Recipe)
+    return filled(Recipe(name="-"), table, where)
+
+
+def filled(default: _Recipe, table: Mapping[str, Any], where: str) -> _Recipe:
+    """A recipe with the values of a table, which names it; all others stay.
+
+    Raises:
+        ConfigError: no name, unknown key, or a value of the wrong type.
+    """
+    if "name" not in table:
+        raise ConfigError(f"{where}: lacks `name`, the name of the model to be trained")
+    recipe: _Recipe = _fill(default, table, where, "")
     return recipe
 
 
-def _named(default: Any, table: Mapping[str, Any], where: str) -> Any:
-    if "name" not in table:
-        raise ConfigError(f"{where}: lacks `name`, the name of the model to be trained")
-    return _fill(default, table, where, "")
+def require_limits(recipe: object, limits: Limits) -> None:
+    """Refuse numbers that no run could use.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for keys, expected, holds in limits:
+        for key in keys.split():
+            value = attrgetter(key)(recipe)
+            found = list(value) if isinstance(value, tuple) else [value]
+            if not all(map(holds, found)):
+                told = found if isinstance(value, tuple) else value
+                raise ConfigError(f"{key}: expected {expected}, found {told}")
 
 
 def _override(table: dict[str, Any], override: str) -> None:
@@ -341,6 +320,7 @@ def _override(table: dict[str, Any], override: str) -> None:
 
 
 def _fill(default: Any, table: Mapping[str, Any], where: str, prefix: str) -> Any:
+    """A dataclass with the values of a table; `prefix` is the section that it is, with its dot."""
     known = {f.name: getattr(default, f.name) for f in fields(default)}
     hints = get_type_hints(type(default))
     values: dict[str, Any] = {}

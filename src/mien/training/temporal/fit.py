@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,11 +14,12 @@ import mien
 from mien.errors import ConfigError
 from mien.models import ModelEntry, ModelSpec, file_sha256
 from mien.temporal import LONG_AGO_S, TemporalSpec
-from mien.training.export import OPSET, current_commit, save_model
-from mien.training.recipe import TemporalRecipe
+from mien.training.export import current_commit, save_model, traced
 from mien.training.temporal.bank import FaceBank
 from mien.training.temporal.network import TemporalNetwork
+from mien.training.temporal.recipe import TemporalRecipe
 from mien.training.temporal.sequences import Composer, Sequences
+from mien.training.zoo import count_parameters
 
 
 def train_temporal(
@@ -151,7 +151,6 @@ def export_temporal(
         file: the ONNX file to write.
         metrics: figures for the spec.
     """
-    features = network.look.in_features
     described = TemporalSpec(
         name=recipe.name,
         version=recipe.version,
@@ -159,7 +158,7 @@ def export_temporal(
         classifier_sha256=file_sha256(classifier.path),
         labels=spec.labels,
         state=network.state_size,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        parameters=count_parameters(network),
         training_data=recipe.training_data,
         licence=recipe.licence,
         metrics=metrics,
@@ -167,26 +166,11 @@ def export_temporal(
         commit=current_commit(),
         made_with=f"mien {mien.__version__}, torch {torch.__version__}",
     )
-    example = (
-        torch.full((2, network.classes), -2.0),
-        torch.zeros(2, features),
-        torch.full((2, 1), LONG_AGO_S),
-        torch.zeros(2, network.state_size),
-    )
-    rows = {0: torch.export.Dim("n", min=1)}
-    names = ["log_probs", "embedding", "gap_s", "state"]
-    with warnings.catch_warnings():  # the exporter warns about its own internals
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            network,
-            example,
-            dynamo=True,
-            input_names=names,
-            output_names=["logits", "next_state"],
-            dynamic_shapes=dict.fromkeys(names, rows),
-            opset_version=OPSET,
-            verbose=False,
-        )
-    assert program is not None
-    save_model(program.model_proto, described, file)
+    examples = {
+        "log_probs": torch.full((2, network.classes), -2.0),
+        "embedding": torch.zeros(2, network.look.in_features),
+        "gap_s": torch.full((2, 1), LONG_AGO_S),
+        "state": torch.zeros(2, network.state_size),
+    }
+    save_model(traced(network, examples, ["logits", "next_state"]), described, file)
     return described

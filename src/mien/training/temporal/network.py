@@ -16,7 +16,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from mien.training.recipe import TemporalRecipe
+from mien.training.temporal.recipe import TemporalRecipe
 
 START_S: Final = 0.2  # the smoother that it begins as
 _PACES_S: Final = (0.05, 10.0)  # time constants of the memory's units at the beginning

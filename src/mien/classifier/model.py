@@ -1,6 +1,6 @@
-"""What a face shows: `ExpressionClassifier` turns crops into calibrated probabilities.
+"""One exported model, or a fusion of several, that classifies crops.
 
-May import numpy, and from mien: errors, types, preprocess, metrics, models, inference.
+Imports errors, types, preprocess, metrics, models, inference, and its siblings.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import re
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from mien.classifier.looks import LOOKS, Look, seen
+from mien.classifier.predictions import Predictions, are_uncertain, mean_vote
 from mien.errors import ModelError
 from mien.inference import Network
 from mien.metrics import log_softmax, softmax
@@ -28,84 +29,17 @@ from mien.preprocess import (
     resize_crop,
     to_gray,
 )
-from mien.types import (
-    FERPLUS_EXPRESSIONS,
-    Float32Array,
-    UInt8Array,
-    Views,
-    require_one_of,
-)
+from mien.types import FERPLUS_EXPRESSIONS, Float32Array, UInt8Array, Views, require_one_of
 
 _BATCH = 64  # crops per run: enough to fill the caches, little enough to hold them
 _COVER = 0.45  # of `evidence`: side of the square that covers a place, in sides of the crop
 _PLACES = 9  # along each side of the crop
-_SHIFT = 1 / 16  # of the view `shifts`: in sides of the crop
 #: How crops may be prepared.
 _WAYS: Final = {
     "normalization": NORMALIZATIONS,
     "illumination": ILLUMINATIONS,
     "background": BACKGROUNDS,
 }
-
-
-def are_uncertain(
-    probs: npt.NDArray[np.float64],
-    below: float,
-    doubtful: npt.NDArray[np.bool_] | None = None,
-) -> npt.NDArray[np.bool_]:
-    """Which of N answers are `uncertain`: `(N,)`. The one place where that is decided.
-
-    Args:
-        probs: `(N, K)`.
-        below: the confidence from which on they are not, 0..1.
-        doubtful: `(N,)`, which of the faces cannot be read (`FaceQuality.doubtful`); None where
-            nobody has looked.
-    """
-    unsure = np.asarray(probs.max(1, initial=0) < below)
-    return unsure if doubtful is None else unsure | doubtful
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The answers for N crops in K classes, as arrays.
-
-    Attributes:
-        probs: calibrated probabilities `float64 (N, K)`; each row sums to 1.
-        logits: the network's raw answers `float32 (N, K)`.
-        embeddings: `float32 (N, D)`, the features behind the answer.
-        uncertain: `bool (N,)`, True where the confidence is below the model's threshold; the
-            quality of the faces has no say in it here (`are_uncertain`).
-        labels: the classes, in the order of the columns.
-        attention: `float32 (N, h, w)` in 0..1, where the network looked, from the top left to the
-            bottom right of the crop; None for networks that look everywhere.
-    """
-
-    probs: npt.NDArray[np.float64]
-    logits: Float32Array
-    embeddings: Float32Array
-    uncertain: npt.NDArray[np.bool_]
-    labels: tuple[str, ...]
-    attention: Float32Array | None = None
-
-    def __len__(self) -> int:
-        return len(self.probs)
-
-    def part(self, start: int, end: int) -> Predictions:
-        """The answers from `start` up to `end`, without it."""
-        rows = slice(start, end)
-        return Predictions(
-            self.probs[rows],
-            self.logits[rows],
-            self.embeddings[rows],
-            self.uncertain[rows],
-            self.labels,
-            None if self.attention is None else self.attention[rows],
-        )
-
-    @property
-    def expressions(self) -> list[str]:
-        """The most probable class of each crop."""
-        return [self.labels[i] for i in self.probs.argmax(1)]
 
 
 class ExpressionClassifier:
@@ -235,12 +169,12 @@ class ExpressionClassifier:
         Raises:
             ValueError: other views than these.
         """
-        require_one_of("views", views, tuple(_LOOKS))
+        require_one_of("views", views, tuple(LOOKS))
         gray = [to_gray(np.asarray(crop)) for crop in crops]
         answers = []
         for start in range(0, len(gray), _BATCH):
             batch = gray[start : start + _BATCH]
-            answers.append(_mean([self._look(batch, view) for view in _LOOKS[views]]))
+            answers.append(_mean([self._look(batch, view) for view in LOOKS[views]]))
         return self._predictions(answers)
 
     def with_probs(self, predictions: Predictions, probs: npt.NDArray[np.float64]) -> Predictions:
@@ -328,9 +262,12 @@ class ExpressionClassifier:
             background=spec.background,
         )
 
-    def _look(self, crops: Sequence[UInt8Array], look: _Look) -> _Answer:
-        """What is said about grey crops, seen in one way; its maps lie as the crops do."""
-        answer = self._answer([_seen(crop, look) for crop in crops])
+    def _look(self, crops: Sequence[UInt8Array], look: Look) -> _Answer:
+        """What is said about grey crops, seen in one way; maps of mirror images are turned back.
+
+        Those of shifted crops are left: a shift is less than one place of a map.
+        """
+        answer = self._answer([seen(crop, look) for crop in crops])
         if look.mirrored and answer.attention is not None:
             return replace(answer, attention=answer.attention[:, :, ::-1])
         return answer
@@ -339,10 +276,7 @@ class ExpressionClassifier:
         """What the network, or the fused networks, say about grey crops of any size."""
         if self._members:
             parts = [member._answer(crops) for member in self._members]
-            if self._head == "ferplus":
-                return self._mean_vote(parts)
-            said = np.concatenate([log_softmax(part.logits) for part in parts], axis=1)
-            (logits,) = self._network.run(said.astype(np.float32), ["logits"])
+            logits = self._vote(parts) if self._head == "ferplus" else self._fuse(parts)
             return _Answer(logits, np.concatenate([part.embedding for part in parts], 1), None)
         pixels = self.pixels(crops)
         wanted = (self._head, "embedding", "attention")
@@ -350,14 +284,19 @@ class ExpressionClassifier:
         logits, embedding, *attention = self._network.run(pixels, outputs)
         return _Answer(logits, embedding, attention[0] if attention else None)
 
-    def _mean_vote(self, parts: Sequence[_Answer]) -> _Answer:
-        """What members that answer as voters say together."""
+    def _fuse(self, parts: Sequence[_Answer]) -> Float32Array:
+        """The fusion's logits `(N, K)` of what its members say."""
+        said = np.concatenate([log_softmax(part.logits) for part in parts], axis=1)
+        logits: Float32Array = self._network.run(said.astype(np.float32), ["logits"])[0]
+        return logits
+
+    def _vote(self, parts: Sequence[_Answer]) -> Float32Array:
+        """What members that answer as voters say together, `(N, 8)`."""
         probs = [
             softmax(part.logits, member.spec.temperature)
             for member, part in zip(self._members, parts, strict=True)
         ]
-        mean = mean_vote(probs).astype(np.float32)
-        return _Answer(mean, np.concatenate([part.embedding for part in parts], 1), None)
+        return mean_vote(probs).astype(np.float32)
 
     def _predictions(self, answers: Sequence[_Answer]) -> Predictions:
         classes = len(self.spec.labels)
@@ -385,11 +324,6 @@ class ExpressionClassifier:
         )
 
 
-def mean_vote(probs: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
-    """What several say together of the same crops: the mean of their log-probabilities `(N, K)`."""
-    return np.asarray(np.mean(np.log(probs), axis=0))
-
-
 @dataclass(frozen=True)
 class _Answer:
     """A network's raw outputs for one batch."""
@@ -397,37 +331,6 @@ class _Answer:
     logits: Float32Array
     embedding: Float32Array
     attention: Float32Array | None
-
-
-@dataclass(frozen=True)
-class _Look:
-    """One way to look at a crop: shifted by parts of its side, then perhaps mirrored."""
-
-    right: float = 0.0
-    down: float = 0.0
-    mirrored: bool = False
-
-
-_LOOKS: Final[dict[Views, tuple[_Look, ...]]] = {
-    "single": (_Look(),),
-    "flip": (_Look(), _Look(mirrored=True)),
-    "shifts": tuple(
-        _Look(right, down, mirrored)
-        for right, down in product((-_SHIFT, 0.0, _SHIFT), repeat=2)
-        for mirrored in (False, True)
-    ),
-}
-
-
-def _seen(crop: UInt8Array, look: _Look) -> UInt8Array:
-    """A grey crop `(H, W)` as it is looked at; its outermost pixels go on beyond its edges."""
-    height, width = crop.shape
-    down, right = round(look.down * height), round(look.right * width)
-    if down or right:
-        rows = np.clip(np.arange(height) - down, 0, height - 1)
-        columns = np.clip(np.arange(width) - right, 0, width - 1)
-        crop = crop[np.ix_(rows, columns)]
-    return np.ascontiguousarray(crop[:, ::-1]) if look.mirrored else crop
 
 
 def _mean(answers: Sequence[_Answer]) -> _Answer:

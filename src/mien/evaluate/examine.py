@@ -1,16 +1,12 @@
-"""Examine an exported model file on labelled pictures. May import whatever the pipeline may.
-
-Two ways in. Face crops (FER2013 and the like) go straight into the classifier, through the
-preprocessing that inference uses. Full pictures go through the whole pipeline: detection,
-alignment, classification; a picture whose face is not found counts as wrong.
+"""Labelled faces shown to a model, and the figures of what it says. Imports the pipeline, quality,
+and what lies below them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +15,7 @@ from mien.alignment import FRONT_NOSE_OFFSET, nose_offset
 from mien.classifier import ExpressionClassifier, are_uncertain
 from mien.datasets import EVERY_SPLIT, HEAD_VIEWS, FaceCrops, LabelledPicture
 from mien.errors import SourceError
+from mien.evaluate.result import Evaluation
 from mien.metrics import (
     accuracy_at_coverage,
     accuracy_interval,
@@ -33,80 +30,6 @@ from mien.pipeline import Analyzer
 from mien.quality import QualityGate
 from mien.sources import open_source
 from mien.types import FERPLUS_EXPRESSIONS, Detections, Pose, UInt8Array, Views
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What an examination found. Fractions are 0..1.
-
-    Attributes:
-        model, version, data, split, views: what was examined, and how.
-        n: pictures examined.
-        accuracy, accuracy_ci95: share of right answers, with its 95% interval (Wilson).
-        macro_f1: mean F1 of the classes.
-        per_class: for each class its `n`, `precision`, `recall` and `f1`.
-        confusion: counts, row = true class, column = answer; where there is a column more than
-            there are classes, it is of pictures in which no face was found.
-        ece: expected calibration error (15 bins). nll: negative log-likelihood, nats. Both of
-            the faces that were found; None where none was.
-        answered, answered_accuracy: share of pictures with an answer that is not `uncertain`, and
-            how often those answers are right, None where there are none. A face that was not found
-            is not answered.
-        deduplicated_n, deduplicated_accuracy: without pictures that stand, pixel for pixel,
-            among the training rows; None when no training rows were given.
-        missed: full pictures in which no face was found (they count as wrong).
-        coverage: if only the surest tenth of the answers were given, two tenths, … all: for each
-            the `coverage`, and the `accuracy` of those answers. Pictures without a face found
-            come last.
-        pipeline: whether full pictures went through the whole pipeline, or crops straight in.
-        uncertain_below: the confidence below which the model calls itself uncertain.
-        gated: whether faces that cannot be read (`FaceQuality.doubtful`) were `uncertain` too, as
-            they are to users; not so in figures from before they were.
-        pose: which faces of the full pictures count: `all`, seen from the `front`, or `turned`.
-        expect: `balanced` where all classes were taken for equally likely.
-        classes: `ferplus` where the answers and the truth are in FER+'s classes.
-        groups, group_gap: where groups were asked for (`mien.groups`), for each its `group`, `n`,
-            `accuracy` and `accuracy_ci95`; and of the `best` and the `worst` of them the `gap` with
-            `gap_ci95`, empty where there are not two.
-    """
-
-    model: str
-    version: str
-    data: str
-    split: str
-    views: str
-    n: int
-    accuracy: float
-    accuracy_ci95: tuple[float, float]
-    macro_f1: float
-    per_class: dict[str, dict[str, float]]
-    confusion: list[list[int]]
-    ece: float | None
-    nll: float | None
-    answered: float
-    answered_accuracy: float | None
-    coverage: list[dict[str, float]]
-    deduplicated_n: int | None = None
-    deduplicated_accuracy: float | None = None
-    missed: int = 0
-    pipeline: bool = False
-    pose: Pose = "all"
-    uncertain_below: float = 0.0
-    gated: bool = False
-    expect: str = ""
-    classes: str = ""
-    groups: list[dict[str, Any]] = field(default_factory=list)
-    group_gap: dict[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The evaluation as plain JSON types."""
-        return {**asdict(self), "accuracy_ci95": list(self.accuracy_ci95)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Evaluation:
-        """Read back what `to_dict` gave."""
-        low, high = values["accuracy_ci95"]
-        return cls(**{**values, "accuracy_ci95": (low, high)})
 
 
 @dataclass(frozen=True)
@@ -164,6 +87,14 @@ class Answers(LabelledFaces):
     def correct(self) -> npt.NDArray[np.bool_]:
         """`(N,)`, whether the answer is right."""
         return np.asarray(self.predicted == self.labels)
+
+    def answered(self, uncertain_below: float) -> npt.NDArray[np.bool_]:
+        """`(N,)`, whether a face was found and its answer is not `uncertain`.
+
+        Args:
+            uncertain_below: the confidence below which the model calls itself uncertain.
+        """
+        return self.found & ~are_uncertain(self.probs, uncertain_below, self.doubtful)
 
 
 def answer_crops(
@@ -308,7 +239,7 @@ def summarize(
     correct = answers.correct
     confusion = confusion_matrix(answers.labels, answers.predicted, len(spec.labels))
     found = answers.found
-    answered = found & ~are_uncertain(answers.probs, spec.uncertain_below, answers.doubtful)
+    answered = answers.answered(spec.uncertain_below)
     truth, probs = answers.labels[found], answers.probs[found]
     per_class = {
         label: {"n": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
@@ -348,73 +279,3 @@ def summarize(
         expect="balanced" if balanced else "",
         classes="ferplus" if spec.labels == FERPLUS_EXPRESSIONS else "",
     )
-
-
-def figure(value: float | None, how: str) -> str:
-    """A figure as text in a format; `-` where there is none."""
-    return "-" if value is None else format(value, how)
-
-
-def format_evaluation(evaluation: Evaluation) -> str:
-    """The evaluation as text for a terminal."""
-    e = evaluation
-    low, high = e.accuracy_ci95
-    lines = [
-        f"{e.model} v{e.version} on {_examined(e)}, n = {e.n:,}, {e.views} view"
-        + (", all classes taken for equally likely" if e.expect else ""),
-        "",
-        f"accuracy              {e.accuracy:7.2%}   95% interval {low:.2%} to {high:.2%}",
-        f"macro F1              {e.macro_f1:7.3f}",
-        f"calibration error     {figure(e.ece, '7.3f')}   negative log-likelihood "
-        f"{figure(e.nll, '.3f')}",
-        f"answers given         {e.answered:7.2%}   of which right "
-        f"{figure(e.answered_accuracy, '.2%')}",
-    ]
-    if e.deduplicated_accuracy is not None:
-        lines.append(
-            f"deduplicated          {e.deduplicated_accuracy:7.2%}   n = {e.deduplicated_n:,}, "
-            "without pictures that stand in the training rows"
-        )
-    if e.missed:
-        lines.append(f"no face found         {e.missed:7,}   (counted as wrong)")
-    names = list(e.per_class)
-    lines += [
-        "",
-        f"{'':10}{'n':>6}{'precision':>11}{'recall':>8}{'F1':>7}   answered as",
-    ]
-    columns = [*names, "none"][: len(e.confusion[0])]
-    lines.append(" " * 45 + "".join(f"{name[:5]:>6}" for name in columns))
-    for name, row in zip(names, e.confusion, strict=True):
-        c = e.per_class[name]
-        lines.append(
-            f"{name:10}{int(c['n']):6,}{c['precision']:11.3f}{c['recall']:8.3f}{c['f1']:7.3f}   "
-            + "".join(f"{count:6}" for count in row)
-        )
-    return "\n".join([*lines, *_by_group(e)])
-
-
-def _by_group(e: Evaluation) -> list[str]:
-    """Lines on the groups, where they were asked for."""
-    if not e.groups:
-        return []
-    wide = max(len("by group"), *(len(row["group"]) for row in e.groups))
-    lines = ["", f"{'by group':{wide}}{'n':>8}   right   95% interval"]
-    for row in e.groups:
-        low, high = row["accuracy_ci95"]
-        lines.append(
-            f"{row['group']:{wide}}{row['n']:8,}{row['accuracy']:8.2%}   {low:.2%} to {high:.2%}"
-        )
-    if e.group_gap:
-        low, high = (100 * end for end in e.group_gap["gap_ci95"])
-        lines.append(
-            f"widest gap: {100 * e.group_gap['gap']:.1f} points between {e.group_gap['best']} and "
-            f"{e.group_gap['worst']}, 95% interval {low:.1f} to {high:.1f}"
-            + (", which may be chance" if low <= 0 else "")
-        )
-    return lines
-
-
-def _examined(e: Evaluation) -> str:
-    if not e.pipeline:
-        return f"{e.data}, {e.split}" + (", FER+ labels" if e.classes else "")
-    return f"{e.data}, {e.pose} poses, whole pipeline"

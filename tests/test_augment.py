@@ -1,0 +1,166 @@
+"""What a network is shown in training: framed, varied, mixed, and preprocessed as in use."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mien.preprocess import network_input, resize_crop
+from mien.training.augment import draw_variations, mix_neighbours, vary
+from mien.training.data import augmented_samples, batch_rows, network_pixels, training_rows
+from mien.training.distributed import my_rows
+from mien.training.framing import whole_picture
+from mien.training.recipe import AugmentRecipe, recipe_from_dict
+from mien.types import UInt8Array
+from tests.lessons import STILL, drawn, tiny
+
+EVERYTHING = AugmentRecipe(blur=0.5, jpeg=0.5, occlude=0.5, mixup=0.5)
+
+
+def varied(
+    images: torch.Tensor, framing: torch.Tensor, size_px: int, recipe: AugmentRecipe, seed: int = 0
+) -> torch.Tensor:
+    dice = draw_variations(len(images), size_px, recipe, torch.Generator().manual_seed(seed))
+    return vary(images, framing, size_px, dice)
+
+
+def test_augmentation_switched_off_changes_nothing() -> None:
+    images = torch.from_numpy(drawn(7).images)
+    whole = torch.from_numpy(whole_picture(7))
+    out = varied(images, whole, 48, AugmentRecipe(**STILL))
+    assert torch.allclose(out[:, 0], images.float(), atol=1e-2)
+
+
+def test_augmentation_is_repeatable_and_stays_in_range() -> None:
+    images = torch.from_numpy(drawn(32).images)
+    framing = torch.from_numpy(whole_picture(32))
+
+    def once(seed: int) -> torch.Tensor:
+        return varied(images, framing, 40, EVERYTHING, seed)
+
+    first, again, other = once(1), once(1), once(2)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.shape == (32, 1, 40, 40)
+    assert first.min() >= 0
+    assert first.max() <= 255
+
+
+def test_the_end_of_a_run_is_calm() -> None:
+    full = AugmentRecipe()
+    calm = full.calmed()
+    assert (calm.erase, calm.rotate_deg, calm.shift) == (0.0, 6.0, 0.05)
+    assert calm.scale_min**2 == pytest.approx(full.scale_min)
+    images = torch.full((64, 48, 48), 128, dtype=torch.uint8)
+    framing = torch.from_numpy(whole_picture(64))
+    spread = [float(varied(images, framing, 48, recipe).std()) for recipe in (full, calm)]
+    assert spread[1] < 0.7 * spread[0]  # no noise, less brightness
+
+
+def test_framing_agrees_with_the_crop_that_inference_cuts() -> None:
+    """Training resamples by a normalised transform, inference by pixels: the same crop."""
+    import cv2
+
+    from mien.alignment import align_faces, crop_transforms
+    from mien.training.framing import _normalized
+    from mien.types import Detections
+
+    noise = np.random.default_rng(3).integers(0, 256, (48, 48), np.uint8)
+    image = np.asarray(cv2.GaussianBlur(noise, (9, 9), 3), np.uint8)
+    points = np.array([[15, 18], [30, 22], [22, 28], [14, 34], [26, 37]], np.float32)
+    face = Detections(np.array([[6, 4, 40, 46]], np.float32), np.ones(1, np.float32), points[None])
+    matrix = crop_transforms(face, scale=0.9, upright=True, size_px=48)
+    cut = align_faces(image, face, scale=0.9, upright=True, size_px=48)[0]
+    framing = torch.from_numpy(_normalized(matrix, 48))
+    trained = varied(torch.from_numpy(image[None]), framing, 48, AugmentRecipe(**STILL))[
+        0, 0
+    ].numpy()
+    assert np.abs(trained - cut.astype(float)).max() < 2.0  # OpenCV rounds coordinates to 1/32 px
+
+
+def test_large_crops_are_shown_small_without_skipping_pixels() -> None:
+    fine = torch.zeros(1, 96, 96, dtype=torch.uint8)
+    fine[:, :, ::3] = 240
+    small = varied(fine, torch.from_numpy(whole_picture(1)), 32, AugmentRecipe(**STILL))
+    assert set(small.round().flatten().tolist()) == {80.0}
+    large = varied(fine, torch.from_numpy(whole_picture(1)), 96, AugmentRecipe(**STILL))
+    assert (large[0, 0] - fine[0].float()).abs().max() < 0.1
+
+
+def test_dice_shared_by_several_processes_fall_the_same() -> None:
+    """A batch varied whole equals its parts varied apart: two processes see what one would."""
+    images, framing = torch.from_numpy(drawn(30).images), torch.from_numpy(whole_picture(30))
+    dice = draw_variations(30, 40, EVERYTHING, torch.Generator().manual_seed(3))
+    together = mix_neighbours(vary(images, framing, 40, dice), dice.mix)
+    apart = []
+    for rank in range(4):
+        mine = my_rows(30, rank, 4)
+        part = dice.rows(mine)
+        apart.append(mix_neighbours(vary(images[mine], framing[mine], 40, part), part.mix))
+    assert torch.allclose(torch.cat(apart), together, atol=1e-3)
+
+
+def test_mixing_neighbours_by_hand() -> None:
+    values = torch.tensor([[0.0], [10.0], [20.0], [40.0], [7.0]])
+    mixed = mix_neighbours(values, torch.tensor([0.1, 0.1, 0.5, 0.5, 0.4]))
+    assert mixed.flatten().tolist() == pytest.approx([1.0, 9.0, 30.0, 30.0, 7.0])
+
+
+@pytest.mark.parametrize("kind", ["blur", "jpeg", "occlude", "low_resolution", "erase"])
+def test_every_degradation_shows_and_spares_the_rest(kind: str) -> None:
+    images = torch.from_numpy(drawn(40).images)
+    whole = torch.from_numpy(whole_picture(40))
+    recipe = AugmentRecipe(**(STILL | {kind: 0.5}))
+    out = varied(images, whole, 48, recipe)[:, 0]
+    touched = ((out - images.float()).abs().amax((1, 2)) > 2).sum().item()
+    assert 8 <= touched <= 32
+
+
+def test_samples_are_what_the_network_sees(portrait: UInt8Array) -> None:
+    def shown(images: UInt8Array, augment: dict[str, Any], **data: object) -> UInt8Array:
+        recipe = recipe_from_dict(
+            {
+                "name": "x",
+                "augment": STILL | augment,
+                "data": {"input_px": 96, "aligned_share": 0.0, **data},
+            }
+        )
+        return augmented_samples(images, recipe, seed=0)
+
+    face = np.asarray(Image.fromarray(portrait).convert("L").crop((160, 40, 300, 180)), np.uint8)
+    faces = np.stack([resize_crop(face, 96)] * 4)
+    plain = shown(faces, {})
+    assert (plain == faces).all()
+    oval = shown(faces, {}, background="oval")
+    assert len(np.unique(oval[:, 0, 0])) == 1
+    assert (oval[:, 48, 48] == faces[:, 48, 48]).all()
+    assert not (shown(faces, {}, illumination="equalize") == faces).all()
+    assert not (shown(faces, {}, aligned_share=1.0) == faces).all()
+    # Rows of a sheet are of one class each; a batch mixes others.
+    shades = np.repeat(np.array([0] * 8 + [240] * 8, np.uint8), 96 * 96).reshape(16, 96, 96)
+    mixed = shown(shades, {"mixup": 1.0})
+    assert ((mixed > 5) & (mixed < 235)).any()
+
+
+def test_balanced_sampling_shows_rare_classes(tmp_path: Path) -> None:
+    data = drawn(70)
+    data = data.select((data.labels != 1) | (np.arange(70) == 1))  # one picture of class 1
+    rows = training_rows(tiny(), data, tmp_path, lambda text: None)
+    shown = {
+        balance: torch.cat(list(batch_rows(rows, 8, balance, torch.Generator().manual_seed(0))))
+        for balance in (0.0, 1.0)
+    }
+    assert sorted(shown[0.0].tolist()) == list(range(len(rows)))
+    rare = int((rows.labels == 1).nonzero()[0, 0])
+    assert (shown[0.0] == rare).sum() == 1
+    assert (shown[1.0] == rare).sum() >= 4
+
+
+def test_training_sees_what_inference_sees() -> None:
+    """One preprocessing: an unvaried training picture equals inference's input, byte for byte."""
+    data = drawn(7)
+    crops = torch.from_numpy(data.images)[:, None].float()
+    assert network_pixels(crops, tiny()).numpy().tobytes() == network_input(data.images).tobytes()

@@ -1,0 +1,84 @@
+"""Cross-validation by subject."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mien.errors import ConfigError
+from mien.training.folds import cross_validate
+from mien.types import EXPRESSIONS
+from tests.lessons import drawn, tiny
+
+
+def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every row is answered by a network that has not seen its subject, and counts once."""
+    from mien.cli import main
+
+    data = drawn(48)
+    for i, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
+        if label < 2:
+            file = tmp_path / "data" / EXPRESSIONS[label] / f"S{i % 12:03}_001_{i:08}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(file)
+    n = int((data.labels < 2).sum())
+    (tmp_path / "r.toml").write_text(
+        "name = 'folds'\n[network]\nwidths = [8, 16]\ndepths = [1, 1]\n"
+        "[data]\naligned_share = 0.0\nclasses = ['angry', 'disgust', 'fear']\ninput_px = 32\n"
+        "[fit]\nepochs = 1\nbatch = 8\nresolutions = [[1.0, 32]]\n"
+    )
+    arguments = ["evaluate", "--data", str(tmp_path / "data"), "--folds", "subject", "--json"]
+    arguments += ["--recipe", str(tmp_path / "r.toml"), "--out", str(tmp_path / "runs")]
+    two = ["--set", 'data.classes=["angry", "disgust"]']
+    assert main([*arguments, *two]) == 0
+    out, err = capsys.readouterr()
+    figures = json.loads(out)
+    assert figures["n"] == n
+    assert list(figures["per_class"]) == ["angry", "disgust"]
+    assert err.count("fold ") == 10
+    assert main([*arguments[:5]]) == 2
+    assert "say how to train by --recipe" in capsys.readouterr().err
+    assert main(["evaluate", "--data", "x", "--recipe", "ckplus"]) == 2
+    assert "--recipe: goes with --folds only" in capsys.readouterr().err
+    assert main([*arguments[:3], *two]) == 2
+    assert "--set: goes with --folds only" in capsys.readouterr().err
+
+
+def of_subjects(folder: Path) -> Path:
+    """28 crops of four people."""
+    for i, (image, label) in enumerate(zip(drawn(28).images, drawn(28).labels, strict=True)):
+        file = folder / EXPRESSIONS[label] / f"S{i % 4:03}_001_{i:08}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    return folder
+
+
+def test_folds_that_were_killed_go_on(tmp_path: Path) -> None:
+    data, recipe = of_subjects(tmp_path / "data"), tiny(epochs=1)
+
+    class KilledError(Exception):
+        pass
+
+    def die(text: str) -> None:
+        if "fold 1" in text:
+            raise KilledError
+
+    def examine(runs: str, **more: Any) -> Any:
+        return cross_validate(recipe, data, tmp_path / runs, folds=2, threads=1, **more)[1]
+
+    with pytest.raises(KilledError):
+        examine("broken", note=die)
+    finished = tmp_path / "broken" / "fold0" / "checkpoint.pt"
+    before = finished.stat().st_mtime_ns
+    assert (examine("broken", resume=True) == examine("whole")).all()
+    assert finished.stat().st_mtime_ns == before
+    with pytest.raises(ConfigError, match="another recipe"):
+        cross_validate(tiny(epochs=2), data, tmp_path / "broken", folds=2, resume=True)
+
+
+def test_folds_replace_those_of_an_earlier_time(tmp_path: Path) -> None:
+    of_subjects(tmp_path / "data")
+    for recipe in (tiny(epochs=1), tiny(epochs=1, batch=8)):
+        cross_validate(recipe, tmp_path / "data", tmp_path / "runs", folds=2)

@@ -1,0 +1,116 @@
+"""Recipes: found, read, changed and checked."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from mien.errors import ConfigError
+from mien.training.recipe import load_recipe, recipe_from_dict
+from tests.lessons import tiny
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def test_every_recipe_in_the_repository_loads() -> None:
+    for file in (REPOSITORY / "recipes").glob("*.toml"):
+        assert load_recipe(file).name == file.stem
+
+
+def test_recipes_are_found_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mien.cli import main
+
+    monkeypatch.chdir(tmp_path)  # not where the repository is
+    assert main(["train", "mien-s", "--dry-run", "--set", "fit.epochs=3"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["fit"]["muon_rate"] == 0.02
+    assert "164.1 MMAC at 44 px, 3 epochs" in err
+    for words, expected in (
+        (["mien-x", "--dry-run"], "Give a recipe: a file, or one of ckplus, fine-tune, mien-s"),
+        (["--dry-run"], "no recipe: give one, or by --init"),
+        (["mien-s", "--data", "x"], "--data and --out: each is needed"),
+    ):
+        assert main(["train", *words]) == 2
+        assert expected in capsys.readouterr().err
+
+
+def test_recipe_mistakes_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_recipe(file)
+    file.write_text("name = 'x'\n[fit]\nepohcs = 3\n")
+    with pytest.raises(ConfigError, match=r"unknown key 'fit\.epohcs'"):
+        load_recipe(file)
+    file.write_text("name = 'x'\n[fit]\nepochs = 'many'\n")
+    with pytest.raises(ConfigError, match=r"fit\.epochs: expected int"):
+        load_recipe(file)
+    for line, says in (
+        ("widths = ['a', 2, 3, 4]", r"network\.widths: expected int, found 'a'"),
+        ("widths = 32", r"network\.widths: expected tuple, found 32"),
+    ):
+        file.write_text(f"name = 'x'\n[network]\n{line}\n")
+        with pytest.raises(ConfigError, match=says):
+            load_recipe(file)
+    for line, says in (
+        ("resolutions = [[0.5, 32], 1.0]", r"fit\.resolutions: expected tuple, found 1\.0"),
+        ("resolutions = [[0.5, 32, 4]]", r"fit\.resolutions: expected 2 values"),
+        ("batch = 0", r"fit\.batch: expected at least 1, found 0"),
+        ("epochs = -1", r"fit\.epochs: expected at least 1, found -1"),
+    ):
+        file.write_text(f"name = 'x'\n[fit]\n{line}\n")
+        with pytest.raises(ConfigError, match=says):
+            load_recipe(file)
+    file.write_text("name = ")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_recipe(file)
+    file.write_text("version = '1'")
+    with pytest.raises(ConfigError, match="lacks `name`"):
+        load_recipe(file)
+
+
+def test_overrides(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text("name = 'x'\n")
+    recipe = load_recipe(file, ["fit.epochs=3", "fit.learning_rate=1", "version=two"])
+    assert (recipe.fit.epochs, recipe.fit.learning_rate, recipe.version) == (
+        3,
+        1.0,
+        "two",
+    )
+    with pytest.raises(ConfigError, match=r"data\.input_px: expected 44, at which .* found 96"):
+        load_recipe(file, ["data.input_px=96"])
+    larger = load_recipe(file, ["data.input_px=96", "fit.resolutions=[[1.0, 96]]"])
+    assert larger.data.input_px == 96
+    with pytest.raises(ConfigError, match=r"section\.key=value"):
+        load_recipe(file, ["fit.epochs"])
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("network.dropout=30", "0 to 1, found 30.0"),
+        ("network.widths=[8, 0, 8, 8]", "at least 1, found [8, 0, 8, 8]"),
+        ("augment.scale_min=0", "more than 0, found 0.0"),
+        ("augment.scale_min=1.5", "at most augment.scale_max"),
+        ("augment.rotate_deg=-5", "at least 0, found -5.0"),
+        ("augment.blur=nan", "0 to 1, found nan"),
+        ("fit.learning_rate=0", "more than 0, found 0.0"),
+        ("fit.momentum=0", "more than 0, found 0.0"),
+        ("fit.teacher_weight=2", "0 to 1, found 2.0"),
+        ("fit.ferplus_share=-1", "0 to 1, found -1.0"),
+        ("fit.seed=-1", "at least 0, found -1"),
+        ("data.input_px=0", "16 to 1024, found 0"),
+        ("fit.resolutions=[[1.0, 2]]", "pairs [share, px]"),
+    ],
+)
+def test_numbers_that_no_run_could_use_are_named(change: str, expected: str) -> None:
+    key = change.split("=")[0]
+    with pytest.raises(ConfigError, match=re.escape(f"{key}: expected {expected}")):
+        load_recipe(REPOSITORY / "recipes" / "mien-s.toml", [change])
+
+
+def test_a_recipe_survives_its_own_dictionary() -> None:
+    assert recipe_from_dict(tiny().to_dict()) == tiny()
