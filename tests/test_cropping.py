@@ -78,3 +78,19 @@ def test_a_set_of_crops_has_no_faces_to_cut(tmp_path: Path, capsys: Capture) -> 
     (tmp_path / "fer2013.csv").write_text(f"emotion,pixels,Usage\n3,{pixels},Training\n")
     assert main(["data", "crop", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "holds face crops already" in capsys.readouterr().err
+    (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n")
+    assert main(["data", "crop", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "holds no rows" in capsys.readouterr().err
+
+
+def test_a_broken_row_costs_no_other(tmp_path: Path, portrait: UInt8Array, capsys: Capture) -> None:
+    folder = tmp_path / "affectnet" / "val_set"
+    (folder / "images").mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    for name, label in (("1", "3"), ("2", "x")):
+        Image.fromarray(portrait).save(folder / "images" / f"{name}.jpg")
+        np.save(folder / "annotations" / f"{name}_exp.npy", label)
+    assert main(["data", "crop", str(folder.parent), "--out", str(tmp_path / "out")]) == 3
+    said = capsys.readouterr().err
+    assert "expected a class's number" in said
+    assert "1 faces out of 2 pictures" in said

@@ -402,6 +402,11 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1 no PAR1")
     with pytest.raises(DatasetError, match="not a readable Parquet"):
         load_crops(tmp_path / "x.parquet", "all")
+    for emotion, png in ((None, b"png"), ("3", b"png"), (3, None)):
+        table = pyarrow.table({"usage": ["Training"], "emotion": [emotion], "png": [png]})
+        parquet.write_table(table, tmp_path / "x.parquet")
+        with pytest.raises(DatasetError, match=r"x\.parquet:1: expected an integer"):
+            load_crops(tmp_path / "x.parquet", "all")
     (tmp_path / "happy").mkdir()
     (tmp_path / "happy" / "broken.jpg").write_text("text")
     with pytest.raises(DatasetError, match=r"broken\.jpg: not a picture that can be read"):

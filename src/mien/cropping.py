@@ -73,8 +73,10 @@ def crop_set(
         DatasetError: no such set, or one that holds face crops already.
         SinkError: the folder is not empty, or cannot be written.
     """
-    rows = list(read_rows(data))
-    if not isinstance(rows[0].picture, Path):
+    rows = list(read_rows(data, broken=True))
+    if not rows:
+        raise DatasetError(f"{data}: holds no rows. Give the path of a set of pictures")
+    if not all(isinstance(row.picture, Path | DatasetError) for row in rows):
         raise DatasetError(f"{data}: holds face crops already. Train on it as it is")
     if not overwrite and out.is_dir() and any(out.iterdir()):
         raise SinkError(f"{out}: is not empty. Choose another folder, or use --overwrite")
@@ -82,6 +84,9 @@ def crop_set(
     taken: set[Path] = set()
     for i, row in enumerate(rows):
         progress(i, len(rows))
+        if isinstance(row.picture, DatasetError):
+            problem(str(row.picture))
+            continue
         try:
             with open_source(str(row.picture)) as source:
                 frame = next(iter(source))

@@ -137,7 +137,12 @@ def _fer2013_parquet(path: Path) -> Iterator[Row]:
                 number += 1
                 name = f"{path.name}:{number}"
                 ballot = tuple(row[column] or 0 for column in votes) or None
-                yield _fer2013(row["emotion"], name, row["png"], row["usage"], ballot)
+                usage = row["usage"] or NO_SPLIT
+                if isinstance(row["emotion"], int) and isinstance(row["png"], bytes):
+                    yield _fer2013(row["emotion"], name, row["png"], usage, ballot)
+                else:
+                    words = "expected an integer as its emotion and bytes as its png"
+                    yield _broken(name, words, split=usage)
 
 
 def _fer2013_csv(path: Path) -> Iterator[Row]:
