@@ -244,6 +244,30 @@ def test_leaving_a_camera_ends_its_thread(clip: Path, monkeypatch: pytest.Monkey
         time.sleep(0.01)
 
 
+def test_a_live_sources_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes by the stamps, as long as they go on; else by the time that has passed here."""
+    now_s = [50.0]
+    monkeypatch.setattr("mien.sources.live.time.monotonic", lambda: now_s[0])
+    clock = live._Clock()
+
+    def read(at_s: float, stamp_s: float | None) -> float:
+        now_s[0] = at_s
+        return clock.read(stamp_s)
+
+    assert read(50.0, 7200.0) == 0.0
+    assert read(50.3, 7200.04) == pytest.approx(0.04)  # it came late
+    assert read(50.3, 7200.02) == pytest.approx(0.041)  # never back
+    assert read(53.0, 9.0) == pytest.approx(3.0)  # set back
+    assert read(53.1, 9.1) == pytest.approx(3.1)
+    assert read(54.0, 900.0) == pytest.approx(4.0)  # and forth
+    assert read(94.0, 940.0) == pytest.approx(44.0)  # a pause is no leap
+    clock.source_opened()
+    assert read(99.0, 940.5) == pytest.approx(49.0)
+    clock.source_opened()
+    assert read(100.0, None) == pytest.approx(50.0)
+    assert read(100.5, None) == pytest.approx(50.5)
+
+
 def test_a_camera_that_is_not_there_is_named() -> None:
     with (
         pytest.raises(SourceError, match=r"^99: no camera of this number"),

@@ -19,8 +19,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import av
 
@@ -46,8 +47,9 @@ _RECONNECT: Final = {
 _RECONNECT_S: Final = 40.0
 #: How MP4 and its kin begin, QuickTime's older files too.
 _MP4: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-#: A live source's clock that goes forth by more than this was set anew.
+#: A live source's clock that goes forth by so much more than time has passed was set anew.
 _FORTH_S: Final = 10.0
+_LEAST_STEP_S: Final = 1e-3  # between two frames, whatever their stamps are
 
 
 def is_live(name: str) -> bool:
@@ -140,8 +142,24 @@ def _camera(number: int) -> tuple[str, dict[str, Any]]:
     )
 
 
+class _Newest(NamedTuple):
+    """What came last from a live source, not yet turned into RGB: few frames are asked for."""
+
+    number: int
+    time_s: float
+    picture: av.VideoFrame
+    shown: Shown
+
+
 class _Reader(threading.Thread):
-    """Reads a live source in the background and keeps its newest frame."""
+    """Reads a live source in the background and keeps its newest frame.
+
+    Args:
+        name: what messages call it.
+        file, options: of `av.open`.
+        max_pixels: refuse a source that announces more pixels a frame.
+        retries: how often in a row it is opened again where it breaks off or ends.
+    """
 
     def __init__(
         self, name: str, file: str, options: dict[str, Any], max_pixels: int, *, retries: int
@@ -150,7 +168,8 @@ class _Reader(threading.Thread):
         self._name, self._file, self._options = name, file, options
         self._max_pixels, self._retries = max_pixels, retries
         self._changed = threading.Condition()
-        self._newest: tuple[int, float, av.VideoFrame, Shown] | None = None
+        self._newest: _Newest | None = None
+        self._count = 0  # of frames that have come
         self._error: SourceError | None = None
         self._ended = False
         self._halt = threading.Event()
@@ -172,11 +191,11 @@ class _Reader(threading.Thread):
                 if self._error is not None:
                     raise self._error
                 return
-            index, time_s, picture, shown = newest
+            number, time_s, picture, shown = newest
             if time_s >= span.end_s:
                 return
-            if wanted(index, time_s):
-                yield Frame(shown.rgb(picture), self._name, index, time_s)
+            if wanted(number, time_s):
+                yield Frame(shown.rgb(picture), self._name, number, time_s)
 
     def _has_news(self) -> bool:
         return self._newest is not None or self._ended or self._halt.is_set()
@@ -192,32 +211,12 @@ class _Reader(threading.Thread):
             self._changed.notify_all()
 
     def _read(self) -> None:
-        """Read, and where the source breaks off, open it again."""
-        began, index, last_s, failures = time.monotonic(), 0, -1e-3, 0
+        """Read, and where the source breaks off or ends, open it again."""
+        clock, failures = _Clock(), 0
         while not self._halt.is_set():
-            broken = True
+            before, broken = self._count, True
             try:
-                container, stream = open_container(
-                    self._name, self._file, self._max_pixels, **self._options
-                )
-                with container:
-                    shown = Shown(stream)
-                    first: float | None = None
-                    joined_s = before = came_before = 0.0
-                    for picture in container.decode(stream):
-                        if self._halt.is_set():
-                            return
-                        failures = 0
-                        came = time.monotonic()
-                        clock = picture.time if picture.time is not None else came
-                        # A source that starts anew starts its clock anew; ours goes on.
-                        if first is None or _was_set(clock - before, came - came_before):
-                            first = clock
-                            joined_s = max(came - began, last_s + 1e-3) if index else 0.0
-                        before, came_before = clock, came
-                        last_s = max(joined_s + clock - first, last_s + 1e-3)
-                        self._give((index, last_s, picture, shown))
-                        index += 1
+                self._read_once(clock)
                 error, broken = SourceError(f"{self._name}: the stream ended"), False
             except SourceError as failure:
                 error = failure
@@ -226,24 +225,69 @@ class _Reader(threading.Thread):
                     f"{self._name}: the stream broke off ({reason(failure)}). The results before "
                     "it are complete"
                 )
-            failures += 1
+            failures = failures + 1 if self._count == before else 1
             if failures > self._retries:
-                if broken or not index or self._retries:
+                # A camera may end well, once it has shown something; a stream is not meant to.
+                if broken or not self._count or self._retries:
                     self._error = error
                 return
             self._halt.wait(min(0.5 * 2**failures, _LONGEST_PAUSE_S))
 
-    def _give(self, newest: tuple[int, float, av.VideoFrame, Shown]) -> None:
+    def _read_once(self, clock: _Clock) -> None:
+        """Open the source and read it until it ends, or nobody wants it any more."""
+        container, stream = open_container(
+            self._name, self._file, self._max_pixels, **self._options
+        )
+        with container:
+            shown = Shown(stream)
+            clock.source_opened()
+            for picture in container.decode(stream):
+                if self._halt.is_set():
+                    return
+                self._give(_Newest(self._count, clock.read(picture.time), picture, shown))
+
+    def _give(self, newest: _Newest) -> None:
         with self._changed:
             self._newest = newest
+            self._count += 1
             self._changed.notify_all()
 
 
-def _was_set(passed_s: float, waited_s: float) -> bool:
-    """Whether a source's clock was set between two frames.
+@dataclass
+class _Clock:
+    """When each frame of a live source in turn came: seconds since the first, always more.
 
-    Args:
-        passed_s: how much later the second is, by the source's clock.
-        waited_s: how much later it came.
+    It goes as the source's own clock does. Where that was set anew, by a driver or because the
+    source was opened again, it goes on with the time that has passed here.
     """
-    return not -BACK_S <= passed_s <= max(waited_s, 0.0) + _FORTH_S
+
+    _began_s: float | None = None  # when the first frame came, by the clock here
+    _came_s: float = 0.0  # and the last one
+    _stamp_s: float | None = None  # of the last frame, by the source's clock; None before any
+    _added_s: float = 0.0  # to the source's clock
+    _last_s: float = -_LEAST_STEP_S
+
+    def source_opened(self) -> None:
+        """What comes next is stamped by another clock."""
+        self._stamp_s = None
+
+    def read(self, stamp_s: float | None) -> float:
+        """When a frame came that comes now, by its stamp; None where it has none."""
+        came_s = time.monotonic()
+        if self._began_s is None:
+            self._began_s = came_s
+        if stamp_s is None:
+            stamp_s = came_s
+        least_s = self._last_s + _LEAST_STEP_S
+        if self._was_set(stamp_s, came_s):
+            self._added_s = max(came_s - self._began_s, least_s) - stamp_s
+        self._came_s, self._stamp_s = came_s, stamp_s
+        self._last_s = max(stamp_s + self._added_s, least_s)
+        return self._last_s
+
+    def _was_set(self, stamp_s: float, came_s: float) -> bool:
+        """Whether the source's clock was set since the last frame."""
+        if self._stamp_s is None:
+            return True
+        waited_s = came_s - self._came_s
+        return not -BACK_S <= stamp_s - self._stamp_s <= waited_s + _FORTH_S
