@@ -14,7 +14,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from mien.cli import main
 from mien.errors import SourceError
@@ -151,6 +151,17 @@ def test_a_video_and_a_picture_on_standard_input(
         assert not source.is_video
         (frame,) = source
     assert frame.image.shape == (20, 30, 3)
+    if features.check("avif"):  # which FFmpeg takes for a video
+        picture = io.BytesIO()
+        Image.fromarray(np.full((20, 30, 3), 9, np.uint8)).save(picture, "avif")
+        pipe(monkeypatch, picture.getvalue())
+        with open_source("-") as source:
+            assert not source.is_video
+            (frame,) = source
+        assert frame.image.shape == (20, 30, 3)
+    pipe(monkeypatch, b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    with pytest.raises(SourceError, match=r"^-: HEIF .* Convert it to JPEG"):
+        open_source("-")
     pipe(monkeypatch, b"")
     with pytest.raises(SourceError, match="standard input is empty"):
         open_source("-")

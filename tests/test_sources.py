@@ -525,6 +525,9 @@ def test_a_phones_pictures_are_not_missing_without_a_word(tmp_path: Path) -> Non
     assert read(tmp_path / "a.avif").shape == read(tmp_path / "b.heic").shape == (40, 60, 3)
     with pytest.raises(SourceError, match=r"c\.HEIC: HEIF .* Convert it to JPEG"):
         open_source(tmp_path / "c.HEIC")
+    (tmp_path / "c.HEIC").rename(tmp_path / "d.jpg")  # as some programs save it
+    with pytest.raises(SourceError, match=r"d\.jpg: HEIF .* Convert it to JPEG"):
+        open_source(tmp_path / "d.jpg")
 
 
 def test_an_address_that_leads_nowhere() -> None:

@@ -38,6 +38,8 @@ _SIGNATURES: Final = {
     "TIFF": (b"II*\0", b"MM\0*"),
 }
 _STILL: Final = (*_SIGNATURES["JPEG"], *_SIGNATURES["PNG"], *_SIGNATURES["TIFF"], b"BM")
+#: How HEIF calls its kinds of pictures, behind their length. AVIF may call itself as the last.
+_HEIF: Final = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftypheis", b"ftypmif1")
 
 
 def read_picture(
@@ -113,14 +115,45 @@ def looks_like_picture(data: bytes) -> bool:
     return data.startswith(_STILL) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
 
 
+def is_picture(file: str | Path | BinaryIO) -> bool:
+    """Whether a file is a picture by its header, however large; the rest may be damaged."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is large
+            with open_picture(file):  # closes what it has opened itself
+                return True
+    except Image.DecompressionBombError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def refuse_heif(file: str | Path | BinaryIO, name: str) -> None:
+    """Raise `SourceError` for a picture of HEIF: FFmpeg would take one of its tiles for all of it.
+
+    Args:
+        file: a path, or an open binary file.
+        name: what the message calls it.
+    """
+    if _start(file)[4:].startswith(_HEIF) and not is_picture(file):
+        raise SourceError(
+            f"{name}: HEIF pictures, as phones take them, are not read. Convert it to JPEG"
+        )
+
+
 def _begins_as(file: str | Path | BinaryIO) -> str:
     """The format whose signature a file begins with; empty for none."""
+    start = _start(file)
+    return next((name for name, marks in _SIGNATURES.items() if start.startswith(marks)), "")
+
+
+def _start(file: str | Path | BinaryIO) -> bytes:
+    """The first twelve bytes."""
     if isinstance(file, str | Path):
         with Path(file).open("rb") as opened:
-            return _begins_as(opened)
+            return opened.read(12)
     file.seek(0)
-    start = file.read(12)
-    return next((name for name, marks in _SIGNATURES.items() if start.startswith(marks)), "")
+    return file.read(12)
 
 
 def require_pixels(name: str, width: int, height: int, max_pixels: int) -> None:

@@ -1,4 +1,4 @@
-"""Where frames come from. May import numpy, Pillow, av, and from mien: errors, types, picture.
+"""Where frames come from. May import numpy, av, and from mien: errors, types, picture.
 
 `source.py` says what a source is, `video.py` reads files, `live.py` cameras, network streams and
 standard input, and `files.py` finds what a folder or a glob holds.
@@ -7,15 +7,13 @@ standard input, and `files.py` finds what a folder or a glob holds.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mien.errors import SourceError
-from mien.picture import MAX_PIXELS, open_picture, read_picture
+from mien.picture import MAX_PIXELS, is_picture, read_picture, refuse_heif
 from mien.sources.files import expand_source
 from mien.sources.live import is_live, open_live
 from mien.sources.source import Source, Span
@@ -23,9 +21,6 @@ from mien.sources.video import open_video
 from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frame, UInt8Array
 
 __all__ = ["MAX_PIXELS", "Source", "Span", "expand_source", "is_live", "is_video", "open_source"]
-
-#: FFmpeg would take one of the tiles of such a picture for the whole.
-_HEIF = (".heic", ".heif")
 
 
 def open_source(
@@ -76,10 +71,7 @@ def open_source(
         raise SourceError(f"{name}: cannot be read ({error.strerror}). Check the path") from error
     if empty:
         raise SourceError(f"{name}: is empty (0 bytes). Copy or download it again")
-    if path.suffix.lower() in _HEIF and not _is_picture(path):
-        raise SourceError(
-            f"{name}: HEIF pictures, as phones take them, are not read. Convert it to JPEG"
-        )
+    refuse_heif(path, name)
     if is_video(file):
         return open_video(name, file, max_pixels, span, threads=threads)
     return Source(name, _picture_frames(file, name, max_pixels), is_video=False, frame_count=1)
@@ -93,19 +85,7 @@ def is_video(name: str) -> bool:
     suffix = Path(name).suffix.lower()
     if suffix in PICTURE_SUFFIXES or suffix in VIDEO_SUFFIXES:
         return suffix in VIDEO_SUFFIXES
-    return not _is_picture(Path(name))
-
-
-def _is_picture(path: Path) -> bool:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it is large
-            open_picture(path).close()
-            return True
-    except Image.DecompressionBombError:
-        return True
-    except (OSError, ValueError):
-        return False
+    return not is_picture(name)
 
 
 def _picture_frames(file: str, name: str, max_pixels: int) -> Iterator[Frame]:

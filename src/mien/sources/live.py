@@ -21,12 +21,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import av
 
 from mien.errors import SourceError
-from mien.picture import looks_like_picture, read_picture
+from mien.picture import is_picture, looks_like_picture, read_picture, refuse_heif
 from mien.sources.source import Source, Span
 from mien.sources.video import BACK_S, Shown, open_container, open_video, reason
 from mien.types import Frame
@@ -100,13 +100,15 @@ def _open_stdin(max_pixels: int, span: Span) -> Source:
     if not begin:
         raise SourceError("-: standard input is empty. Pipe a picture or a video into it")
     if looks_like_picture(begin):
-        image = read_picture(io.BytesIO(begin + stream.read()), "-", max_pixels=max_pixels)
-        return Source("-", iter([Frame(image, "-")]), is_video=False, frame_count=1)
+        return _picture(io.BytesIO(begin + stream.read()), max_pixels)
     if begin[4:8] in _MP4:  # their index may lie at the end: all of it is needed
         with ExitStack() as stack:
             kept = stack.enter_context(tempfile.TemporaryFile())
             kept.write(begin)
             shutil.copyfileobj(stream, kept)
+            refuse_heif(kept, "-")
+            if is_picture(kept):  # AVIF
+                return _picture(kept, max_pixels)
             kept.seek(0)
             source = open_video("-", kept, max_pixels, span)
             source.when_closed(stack.pop_all().close)
@@ -114,6 +116,12 @@ def _open_stdin(max_pixels: int, span: Span) -> Source:
     source = open_video("-", _Pipe(stream, begin), max_pixels, span)
     source.is_live = True  # nobody can wake a thread that waits for a pipe
     return source
+
+
+def _picture(file: BinaryIO, max_pixels: int) -> Source:
+    """The picture that came through standard input."""
+    image = read_picture(file, "-", max_pixels=max_pixels)
+    return Source("-", iter([Frame(image, "-")]), is_video=False, frame_count=1)
 
 
 class _Pipe:
