@@ -4,8 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import given
@@ -16,7 +18,7 @@ from mien.classifier import ExpressionClassifier
 from mien.cli import main
 from mien.datasets import LabelledPicture, load_pictures
 from mien.errors import ConfigError, DatasetError, ModelError
-from mien.models import ModelEntry, file_sha256, find_model
+from mien.models import TEMPORAL_METADATA_KEY, ModelEntry, file_sha256, find_model
 from mien.pipeline import Analyzer
 from mien.temporal import LONG_AGO_S, MEMORY_S, Baseline, Smoother, TemporalModel
 from mien.training.temporal.bank import DEGREES, BankBuilder, FaceBank, Take
@@ -257,6 +259,27 @@ def test_what_is_no_temporal_model_is_refused(model: TemporalModel, tmp_path: Pa
         Analyzer(smooth_s=0.1, temporal="t")
 
 
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({"state": 10**12}, "TemporalSpec cannot be read .state: expected 1 to 65536"),
+        ({"state": -1}, "state: expected 1 to 65536, got -1"),
+        ({"state": 39.0}, "TemporalSpec cannot be read"),
+        ({"state": 40}, r"expected 'state' to be float\[n,40\], found float\[n,39\]"),
+        ({"labels": ["a", "b"]}, r"expected 'log_probs' to be float\[n,2\], found float\[n,7\]"),
+    ],
+)
+def test_a_temporal_model_that_is_not_what_it_says(
+    tmp_path: Path, said: dict[str, Any], says: str
+) -> None:
+    model = onnx.load(str(find_model("mien-s-temporal").path))
+    (entry,) = (each for each in model.metadata_props if each.key == TEMPORAL_METADATA_KEY)
+    entry.value = json.dumps(json.loads(entry.value) | said)
+    onnx.save(model, str(tmp_path / "odd.onnx"))
+    with pytest.raises(ModelError, match=rf"odd\.onnx: .*{says}"):
+        TemporalModel(ModelEntry("odd", tmp_path / "odd.onnx", None))
+
+
 def test_recipes_are_checked(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('name = "x"\nmemroy = 3\n')
     with pytest.raises(ConfigError, match="unknown key 'memroy'"):
@@ -266,6 +289,7 @@ def test_recipes_are_checked(tmp_path: Path) -> None:
     assert (recipe.steps, recipe.exclude) == (7, ("S001",))
     for change, expected in (
         ("steps=0", "at least 1, found 0"),
+        ("memory=5000", "1 to 4096, found 5000"),
         ("frames=1", "at least 2, found 1"),
         ("holdout=1.5", "0 to 1, found 1.5"),
         ("learning_rate=-1", "more than 0, found -1.0"),
@@ -394,7 +418,14 @@ def test_the_baseline_reaches_the_results(portrait: UInt8Array) -> None:
         shown[seconds] = face.probs["happy"] / face.probs["neutral"]
     assert shown[1.0] < shown[0.0] / 5
     following.learn_baseline(1.0)
-    assert main(["analyze", "x.png", "--baseline", "-1"]) == 2
+    assert following.baseline is not None
+    assert following.baseline.learning
+
+
+def test_a_baseline_that_cannot_be_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for seconds in ("-1", "nan", "inf"):
+        assert main(["analyze", "x.png", "--baseline", seconds]) == 2
+        assert "--baseline: expected seconds, at least 0" in capsys.readouterr().err
 
 
 # --- people and their sessions ---------------------------------------------------------------

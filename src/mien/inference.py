@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from functools import cache
 from io import StringIO
@@ -99,6 +100,26 @@ class Network:
         self.inputs, self.outputs = ([each.name for each in side] for side in (takes, gives))
         self.forms = {each.name: _form(each) for each in (*takes, *gives)}
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+
+    def require(self, forms: Mapping[str, str], spec: str, instead: str) -> None:
+        """Refuse a file whose network is another than it says: it may come from anywhere.
+
+        Args:
+            forms: what each input and output that is used must be, as in the attribute `forms`;
+                `N` stands for any number. Other inputs there may not be.
+            spec: what messages call that which says so.
+            instead: what they advise.
+
+        Raises:
+            ModelError: it is another.
+        """
+        for name, form in {**dict.fromkeys(self.inputs, "no input"), **forms}.items():
+            found = self.forms.get(name, "nothing")
+            if not re.fullmatch(re.escape(form).replace("N", r"\w+"), found):
+                raise ModelError(
+                    f"{self._name}: its network is another than its {spec} says: expected "
+                    f"{name!r} to be {form}, found {found}. {instead}"
+                )
 
     def run(self, inputs: Any, outputs: list[str] | None = None) -> list[Any]:
         """The named outputs (None for all of them, in the file's order).

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from math import inf
+from operator import index
 from typing import Any, ClassVar, Final, Protocol
 
 import numpy as np
@@ -33,6 +34,8 @@ _LEAST: Final = 1e-6
 
 #: A track that is not seen for longer will not come back.
 MEMORY_S: Final = 60.0
+#: More numbers are kept of each face by no temporal model, and would fill the memory.
+_MOST_STATE: Final = 65_536
 #: The gap reported for a track's first frame: so long that nothing earlier counts.
 LONG_AGO_S: Final = 1e6
 
@@ -111,6 +114,9 @@ class TemporalSpec:
         training_data, licence: what it learned from, and on which terms it may be used.
         metrics: figures measured when it was made, by name.
         recipe, commit, made_with: how to make it again.
+
+    Raises:
+        ValueError: a state of a size that no model has.
     """
 
     METADATA_KEY: ClassVar[str] = TEMPORAL_METADATA_KEY
@@ -128,6 +134,10 @@ class TemporalSpec:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     commit: str = ""
     made_with: str = ""
+
+    def __post_init__(self) -> None:
+        if not 1 <= index(self.state) <= _MOST_STATE:
+            raise ValueError(f"state: expected 1 to {_MOST_STATE}, got {self.state}")
 
     def to_json(self) -> str:
         """The text that is embedded in the file."""
@@ -159,7 +169,7 @@ class TemporalModel:
         device: as of `mien.inference.Network`.
 
     Raises:
-        ModelError: missing, altered, or not a temporal model.
+        ModelError: missing, altered, not a temporal model, or another than it says.
         ConfigError: the device cannot be used.
     """
 
@@ -167,6 +177,19 @@ class TemporalModel:
         self._network = Network(entry.read(), str(entry.path), threads=threads, device=device)
         self.path = entry.path
         self.spec = TemporalSpec.from_metadata(self._network.metadata, str(entry.path))
+        classes, state = len(self.spec.labels), self.spec.state
+        self._network.require(
+            {
+                "log_probs": f"float[n,{classes}]",
+                "embedding": "float[n,N]",
+                "gap_s": "float[n,1]",
+                "state": f"float[n,{state}]",
+                "logits": f"float[n,{classes}]",
+                "next_state": f"float[n,{state}]",
+            },
+            "TemporalSpec",
+            "Make one with `mien train-temporal`",
+        )
         self._known: dict[int, tuple[float, npt.NDArray[np.float32]]] = {}
 
     def afresh(self) -> TemporalModel:

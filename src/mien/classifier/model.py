@@ -5,7 +5,6 @@ Imports errors, types, preprocess, metrics, models, inference, and its siblings.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -99,10 +98,8 @@ class ExpressionClassifier:
                     f"{getattr(spec, name)!r}. It may come from another version of mien: export it "
                     "again"
                 )
-        (first, *more), side = network.inputs, spec.input_px
-        expected = dict.fromkeys(more, "no second input") | {
-            "logits": f"float[n,{len(spec.labels)}]"
-        }
+        first, side = next(iter(network.inputs), "pixels"), spec.input_px
+        expected = {"logits": f"float[n,{len(spec.labels)}]"}
         if self._members:
             expected[first] = f"float[n,{sum(len(m.spec.labels) for m in self._members)}]"
         else:
@@ -111,13 +108,7 @@ class ExpressionClassifier:
                 expected["ferplus"] = f"float[n,{len(FERPLUS_EXPRESSIONS)}]"
             if self.attends:
                 expected["attention"] = "float[n,N,N]"
-        for name, form in expected.items():
-            found = network.forms.get(name, "nothing")
-            if not re.fullmatch(re.escape(form).replace("N", r"\w+"), found):
-                raise ModelError(
-                    f"{self.entry.path}: its network is another than its ModelSpec says: expected "
-                    f"{name!r} to be {form}, found {found}. Use a model made by `mien export`"
-                )
+        network.require(expected, "ModelSpec", "Use a model made by `mien export`")
 
     def as_voters(self) -> ExpressionClassifier:
         """The same, opened once, but answering in the classes of FER+.

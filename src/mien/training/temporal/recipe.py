@@ -13,7 +13,8 @@ from mien.training.recipe import Limits, filled, read_toml, require_limits
 _LIMITS: Final[Limits] = (
     ("dropout holdout wild_share speech_share", "0 to 1", lambda value: 0 <= value <= 1),
     ("crops calm weight_decay seed", "at least 0", lambda value: value >= 0),
-    ("memory look steps batch", "at least 1", lambda value: value >= 1),
+    ("steps batch", "at least 1", lambda value: value >= 1),
+    ("memory look", "1 to 4096", lambda value: 1 <= value <= 4096),
     ("frames", "at least 2", lambda value: value >= 2),
     ("learning_rate", "more than 0", lambda value: value > 0),
 )
