@@ -1,12 +1,20 @@
 """The terminal's table and bar."""
 
 import io
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from mien.console import Progress, result_table
-from mien.types import EXPRESSIONS, FaceQuality, FaceResult, FrameResult
+from mien import console
+from mien.cli import main
+from mien.console import Progress, table_head, table_rows
+from mien.errors import SinkError
+from mien.pipeline import Analyzer
+from mien.sources import Source
+from mien.types import EXPRESSIONS, FaceQuality, FaceResult, Frame, FrameResult
 
 
 class Terminal(io.StringIO):
@@ -23,7 +31,8 @@ def test_the_table_names_face_time_and_doubt() -> None:
         FrameResult("b.mp4", 3, 1.25, 9, 9),
         FrameResult("c.mp4", 4, 1.5, 9, 9, (poor,)),
     ]
-    _, first, second, third = result_table(results, is_video=True)
+    first, second, third = (row for result in results for row in table_rows(result, is_video=True))
+    assert table_head().index("expression") == first.index("sad?")
     assert "sad?" in first
     assert "42%" in first
     assert "1, 2, 3, 4" in first
@@ -66,3 +75,22 @@ def test_it_shows_only_on_a_terminal_and_after_a_while(monkeypatch: pytest.Monke
         bar.close()
     assert "files" in shown.getvalue()
     assert piped.getvalue() == silenced.getvalue() == ""
+
+
+def test_the_bar_is_wiped_before_it_is_said_what_went_wrong(
+    portrait_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+
+    def run(_self: Analyzer, source: Source) -> Iterator[tuple[Frame, FrameResult]]:
+        frame = next(iter(source))
+        yield frame, FrameResult(source.name, 0, 0.0, frame.width, frame.height)
+        assert terminal.getvalue()  # the bar
+        raise SinkError("out.csv: the disk is full")
+
+    monkeypatch.setattr(Analyzer, "run", run)
+    monkeypatch.setattr(console, "_SILENT_S", -1.0)
+    monkeypatch.setattr(console, "_REFRESH_S", -1.0)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(["analyze", str(portrait_file), "--json"]) == 2
+    assert terminal.getvalue().splitlines()[-1] == "mien: out.csv: the disk is full"

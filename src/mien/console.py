@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Self, TextIO
 
@@ -24,33 +24,34 @@ UNCERTAIN_NOTE = (
 )
 
 
-def result_table(
-    results: Iterable[FrameResult], *, is_video: bool, identity: bool = False
-) -> Iterable[str]:
-    """Lines of a table with one row per face, as results come in; in videos with its track.
-
-    With `identity`, whose face it is follows. What is wrong with a face stands last.
-    """
-    yield (
+def table_head(*, identity: bool = False) -> str:
+    """The line above `table_rows`."""
+    return (
         f"{'source':28} {'time s':>8} {'face':>4}  {'expression':<10} {'sure':>5}  "
         f"{'box x, y, w, h':<22} detected{'  person' if identity else ''}"
     )
-    for result in results:
-        name = _fit(PurePath(result.source).name or "array", 28)
-        when = f"{result.time_s:8.3f}" if is_video else f"{'':8}"
-        if not result.faces:
-            yield f"{name:28} {when} {'-':>4}  no face found"
-        for index, face in enumerate(result.faces):
-            mark = "?" if face.uncertain else ""
-            number = index if face.track_id is None else face.track_id
-            box = ", ".join(f"{value:.0f}" for value in face.box)
-            wrong = face.quality.reasons if face.quality is not None else ()
-            yield (
-                f"{name:28} {when} {number:>4}  {face.expression + mark:<10} "
-                f"{face.confidence:>5.0%}  {box:<22} "
-                + (f"{face.score:<8.0%}  {face.person or '-'}" if identity else f"{face.score:.0%}")
-                + (f"  ({', '.join(wrong)})" if wrong else "")
-            )
+
+
+def table_rows(result: FrameResult, *, is_video: bool, identity: bool = False) -> Iterator[str]:
+    """A line for each face of a frame, or one for a frame without; in videos with its track.
+
+    With `identity`, whose face it is follows. What is wrong with a face stands last.
+    """
+    name = _fit(PurePath(result.source).name or "array", 28)
+    when = f"{result.time_s:8.3f}" if is_video else f"{'':8}"
+    if not result.faces:
+        yield f"{name:28} {when} {'-':>4}  no face found"
+    for index, face in enumerate(result.faces):
+        mark = "?" if face.uncertain else ""
+        number = index if face.track_id is None else face.track_id
+        box = ", ".join(f"{value:.0f}" for value in face.box)
+        wrong = face.quality.reasons if face.quality is not None else ()
+        yield (
+            f"{name:28} {when} {number:>4}  {face.expression + mark:<10} "
+            f"{face.confidence:>5.0%}  {box:<22} "
+            + (f"{face.score:<8.0%}  {face.person or '-'}" if identity else f"{face.score:.0%}")
+            + (f"  ({', '.join(wrong)})" if wrong else "")
+        )
 
 
 def stage_lines(stage_ms: Mapping[str, float]) -> list[str]:

@@ -27,11 +27,15 @@ from mien.cli.outputs import list_failures, require_room_for_all, spare_sources
 from mien.errors import ConfigError, MienError, SourceError
 
 if TYPE_CHECKING:
+    from mien.console import Progress
     from mien.pipeline import Analyzer
     from mien.sinks import Sink
+    from mien.sources import Source
     from mien.timing import StageTimes
-    from mien.types import FaceResult, Frame, UInt8Array
+    from mien.types import Frame, FrameResult, UInt8Array
 
+
+_NO_MEMORY: Final = "needs more memory than there is. Make it smaller, or refuse it by --max-pixels"
 
 #: Where a gallery says that its people agreed. Nobody but its owner can know: mien only asks.
 CONSENT: Final = "CONSENT.txt"
@@ -113,6 +117,11 @@ class _Tally:
     faces: int = 0
     # Words, not errors: those hold on to the pictures that were being read.
     failures: list[tuple[str, str]] = field(default_factory=list)
+
+    def count(self, result: FrameResult) -> None:
+        """Note a frame and its faces."""
+        self.frames += 1
+        self.faces += len(result.faces)
 
     def fail(self, source: str, why: str) -> None:
         """Note and say what was wrong with an input."""
@@ -203,67 +212,98 @@ def _analyze_all(
     tally: _Tally,
 ) -> None:
     """Analyse every path into every sink and onto stdout."""
-    from mien.annotate import annotate
-    from mien.console import UNCERTAIN_NOTE, Progress, result_table
-    from mien.hiding import FaceHider
-    from mien.sinks import to_json
+    from mien.console import UNCERTAIN_NOTE, Progress
 
-    hider = FaceHider(analyzer.detector) if options.anonymize else None
-
-    def draw(frame: Frame, faces: Sequence[FaceResult]) -> UInt8Array:
-        return annotate(hider.hide(frame, faces) if hider else frame.image, faces)
-
-    on_terminal = sys.stdout.isatty()
-    as_json = options.json or not (on_terminal or sinks)
-    with_images = any(sink.needs_image for sink in sinks)
-    header, doubts = True, False
-    unit = "files" if len(paths) > 1 else "frames"
-    progress = Progress(len(paths) if len(paths) > 1 else None, unit, quiet=options.quiet)
-    for number, path in enumerate(paths):
-        try:
-            with analyzer.open(path) as source:
-                if with_images and source.is_video and not (options.quiet or os.path.isfile(path)):
-                    say(f"mien: {path}: its annotated copy is silent. Sound is copied from files")
-                # A row for every frame of a video would hide what went into the files.
-                as_table = not (as_json or options.quiet or (sinks and source.is_video))
-                for frame, result in analyzer.run(source):
-                    began = time.perf_counter()
-                    image = draw(frame, result.faces) if with_images else None
-                    for sink in sinks:
-                        sink.write(result, image)
-                    if sinks:
-                        analyzer.times.add("draw and write", began)
-                    tally.frames += 1
-                    tally.faces += len(result.faces)
-                    if as_json:
-                        print(to_json(result), flush=True)
-                    elif as_table:
-                        progress.close()
-                        table = result_table(
-                            [result],
-                            is_video=source.is_video,
-                            identity=analyzer.recognizer is not None,
-                        )
-                        lines = list(table)
-                        print("\n".join(lines if header else lines[1:]), flush=True)
-                        header = False
-                        doubts |= any(face.uncertain for face in result.faces)
-                    if len(paths) == 1:
-                        progress.update(result.frame + 1, source.frame_count)
-                    else:
-                        share = (result.frame + 1) / (source.frame_count or result.frame + 2)
-                        progress.update(number + min(share, 1.0))
-            tally.succeeded += 1
-        except SourceError as error:
-            progress.close()
-            tally.fail(path, str(error))
-        except MemoryError:
-            why = "needs more memory than there is. Make it smaller, or refuse it by --max-pixels"
-            progress.close()
-            tally.fail(path, f"{path}: {why}")
-    progress.close()
-    if doubts:
+    several = len(paths) > 1
+    total, unit = (len(paths), "files") if several else (None, "frames")
+    with Progress(total, unit, quiet=options.quiet) as progress:
+        outputs = _Outputs(options, analyzer, sinks, progress)
+        for number, path in enumerate(paths):
+            try:
+                with analyzer.open(path) as source:
+                    outputs.begin(path, source)
+                    for frame, result in analyzer.run(source):
+                        outputs.write(frame, result)
+                        tally.count(result)
+                        if several:
+                            share = (result.frame + 1) / (source.frame_count or result.frame + 2)
+                            progress.update(number + min(share, 1.0))
+                        else:
+                            progress.update(result.frame + 1, source.frame_count)
+                tally.succeeded += 1
+            except SourceError as error:
+                progress.close()
+                tally.fail(path, str(error))
+            except MemoryError:
+                progress.close()
+                tally.fail(path, f"{path}: {_NO_MEMORY}")
+    if outputs.doubts:
         say(f"mien: {UNCERTAIN_NOTE}")
+
+
+class _Outputs:
+    """Where results go: into files, and onto stdout as JSON Lines or as a table.
+
+    Attributes:
+        doubts: whether the table holds the mark of an uncertain answer.
+    """
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        analyzer: Analyzer,
+        sinks: Sequence[Sink],
+        progress: Progress,
+    ) -> None:
+        from mien.hiding import FaceHider
+
+        self._analyzer, self._sinks, self._progress = analyzer, sinks, progress
+        self._hider = FaceHider(analyzer.detector) if options.anonymize else None
+        self._draws = any(sink.needs_image for sink in sinks)
+        self._quiet = options.quiet
+        self._as_json = options.json or not (sys.stdout.isatty() or sinks)
+        self._is_video = self._headed = self.doubts = False
+
+    def begin(self, path: str, source: Source) -> None:
+        """What comes next is of this source."""
+        self._is_video = source.is_video
+        if self._draws and self._is_video and not (self._quiet or os.path.isfile(path)):
+            self._progress.close()
+            say(f"mien: {path}: its annotated copy is silent. Sound is copied from files")
+
+    def write(self, frame: Frame, result: FrameResult) -> None:
+        """Write and show a frame's result, and draw it where a copy is wanted."""
+        from mien.sinks import to_json
+
+        if self._sinks:
+            began = time.perf_counter()
+            drawn = self._drawn(frame, result) if self._draws else None
+            for sink in self._sinks:
+                sink.write(result, drawn)
+            self._analyzer.times.add("draw and write", began)
+        if self._as_json:
+            print(to_json(result), flush=True)
+        # A row for every frame of a video would hide what went into the files.
+        elif not (self._quiet or (self._sinks and self._is_video)):
+            self._show(result)
+
+    def _drawn(self, frame: Frame, result: FrameResult) -> UInt8Array:
+        from mien.annotate import annotate
+
+        image = self._hider.hide(frame, result.faces) if self._hider else frame.image
+        return annotate(image, result.faces)
+
+    def _show(self, result: FrameResult) -> None:
+        """Rows of the table, the first ones under its head."""
+        from mien.console import table_head, table_rows
+
+        identity = self._analyzer.recognizer is not None
+        head = [] if self._headed else [table_head(identity=identity)]
+        rows = table_rows(result, is_video=self._is_video, identity=identity)
+        self._progress.close()
+        print("\n".join([*head, *rows]), flush=True)
+        self._headed = True
+        self.doubts |= any(face.uncertain for face in result.faces)
 
 
 def _say_who_is_known(options: argparse.Namespace, analyzer: Analyzer) -> None:

@@ -32,7 +32,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Analyse the portrait, write the two files and print the table."""
     from mien.annotate import annotate
-    from mien.console import result_table
+    from mien.console import table_head, table_rows
     from mien.picture import read_picture
     from mien.pipeline import Analyzer
     from mien.sinks import make_folder, open_sink
@@ -48,6 +48,6 @@ def run(options: argparse.Namespace) -> int:
     for sink in sinks:
         with sink:
             sink.write(result, drawn)
-    print("\n".join(result_table([result], is_video=False)))
+    print("\n".join([table_head(), *table_rows(result, is_video=False)]))
     say(f"mien: {', '.join(map(str, targets))}")
     return GOOD
