@@ -29,6 +29,7 @@ from mien.types import (
 __all__ = ["read_results", "to_pandas"]
 
 _SUFFIXES: Final = (".jsonl", ".json", ".csv", ".parquet")
+_EMPTY: Final = ("", None)  # a cell without a value, in text and in Parquet
 _ROWS_AT_ONCE: Final = 8192  # of a Parquet file
 
 
@@ -85,7 +86,9 @@ def _from_object(values: Mapping[str, Any]) -> FrameResult:
                 "landmarks": tuple(tuple(point) for point in face["landmarks"]),
                 "quality": FaceQuality.from_dict(face["quality"]) if "quality" in face else None,
                 "shape": FaceShape.from_dict(face["shape"]) if "shape" in face else None,
-                "identity": FaceIdentity(**face["identity"]) if "identity" in face else None,
+                "identity": FaceIdentity.from_dict(face["identity"])
+                if "identity" in face
+                else None,
             }
         )
         for face in values["faces"]
@@ -128,7 +131,7 @@ def _from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[FrameResult]:
             float(first["time_s"]),
             int(first["width"]),
             int(first["height"]),
-            tuple(_face(row) for row in lines if row["face"] not in ("", None)),
+            tuple(_face(row) for row in lines if row["face"] not in _EMPTY),
             first["model"] or None,
         )
 
@@ -138,7 +141,7 @@ def _frames(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any
     for _, group in groupby(rows, key=lambda row: (row["source"], row["frame"])):
         lines: list[Mapping[str, Any]] = []
         for row in group:
-            if lines and (row["face"] in ("", None) or int(row["face"]) == 0):
+            if lines and (row["face"] in _EMPTY or int(row["face"]) == 0):
                 yield lines
                 lines = []
             lines.append(row)
@@ -146,7 +149,6 @@ def _frames(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any
 
 
 def _face(row: Mapping[str, Any]) -> FaceResult:
-    number = row["track_id"]
     points = [(float(row[f"{name}_x"]), float(row[f"{name}_y"])) for name in LANDMARK_NAMES]
     x, y, w, h = (float(row[f"box_{edge}"]) for edge in "xywh")
     return FaceResult(
@@ -161,16 +163,11 @@ def _face(row: Mapping[str, Any]) -> FaceResult:
             for key, value in row.items()
             if key.startswith("prob_")
         },
-        track_id=None if number in ("", None) else int(number),
-        quality=FaceQuality.from_row(row) if row[QUALITY_COLUMNS[0]] not in ("", None) else None,
-        shape=FaceShape.from_row(row) if row.get(SHAPE_COLUMNS[0]) not in ("", None) else None,
-        identity=_identity(row) if IDENTITY_COLUMNS[0] in row else None,
+        track_id=int(row["track_id"]) if row["track_id"] not in _EMPTY else None,
+        quality=FaceQuality.from_row(row) if row[QUALITY_COLUMNS[0]] not in _EMPTY else None,
+        shape=FaceShape.from_row(row) if row.get(SHAPE_COLUMNS[0]) not in _EMPTY else None,
+        identity=FaceIdentity.from_row(row) if IDENTITY_COLUMNS[0] in row else None,
     )
-
-
-def _identity(row: Mapping[str, Any]) -> FaceIdentity:
-    person, similarity = (row[column] for column in IDENTITY_COLUMNS)
-    return FaceIdentity(person or None, None if similarity in ("", None) else float(similarity))
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -185,6 +185,21 @@ class FaceIdentity:
         """Plain JSON types, without the descriptor."""
         return {"person": self.person, "similarity": self.similarity}
 
+    def to_row(self) -> dict[str, str | float | None]:
+        """The same flat, with the keys of `IDENTITY_COLUMNS`."""
+        return dict(zip(IDENTITY_COLUMNS, (self.person, self.similarity), strict=True))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FaceIdentity:
+        """Read back what `to_dict` gave."""
+        return cls(**values)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> FaceIdentity:
+        """Read back what `to_row` gave, or its text, in which nothing is empty."""
+        person, similarity = (row[column] for column in IDENTITY_COLUMNS)
+        return cls(person or None, None if similarity in ("", None) else float(similarity))
+
 
 #: The columns of a face's identity in tables, where it was asked for.
 IDENTITY_COLUMNS: Final = ("person", "person_similarity")

@@ -193,8 +193,7 @@ class FrameResult:
             if shape and face.shape is not None:
                 row |= face.shape.to_row()
             if identity and face.identity is not None:
-                values = (face.identity.person, face.identity.similarity)
-                row |= dict(zip(IDENTITY_COLUMNS, values, strict=True))
+                row |= face.identity.to_row()
             if face.quality is not None:
                 row |= face.quality.to_row()
             rows.append(row)
