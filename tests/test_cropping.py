@@ -66,11 +66,13 @@ def test_what_cannot_be_cut_is_said(photos: Path, tmp_path: Path, capsys: Captur
     assert "is not empty" in capsys.readouterr().err
     assert main(["data", "crop", str(photos), "--out", str(used), "--overwrite"]) == 3
     for size in ("7", "4096"):
-        assert main(["data", "crop", str(photos), "--out", str(tmp_path), "--size", size]) == 2
+        assert main(["data", "crop", str(photos), "--out", "nowhere", "--size", size]) == 2
+        assert "--size: expected" in capsys.readouterr().err
     faceless = tmp_path / "faceless"
     (faceless / "sad").mkdir(parents=True)
     Image.new("RGB", (64, 64)).save(faceless / "sad" / "x.png")
     assert main(["data", "crop", str(faceless), "--out", str(tmp_path / "y")]) == 2
+    assert "x.png: no face found" in capsys.readouterr().err
 
 
 def test_a_set_of_crops_has_no_faces_to_cut(tmp_path: Path, capsys: Capture) -> None:

@@ -110,7 +110,7 @@ def crop_set(
 def _target(out: Path, row: Row, taken: set[Path]) -> Path:
     """Where a row's crop goes. Two pictures of one name in one class get different ones."""
     assert isinstance(row.picture, Path)
-    folder, name = out / _FOLDERS.get(row.split, "") / row.expression, row.picture.stem
+    folder, name = out / _FOLDERS[row.split] / row.expression, row.picture.stem
     target, copies = folder / f"{name}.png", 1
     while target in taken:
         copies += 1

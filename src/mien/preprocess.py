@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.Image import Resampling
 
-from mien.types import Float32Array, UInt8Array
+from mien.types import Float32Array, UInt8Array, require_one_of
 
 NORMALIZATIONS: Final = ("standardize", "fixed")
 ILLUMINATIONS: Final = ("none", "equalize", "clahe", "gamma", "local")
@@ -188,8 +188,7 @@ def network_input(
         ("illumination", illumination, ILLUMINATIONS),
         ("background", background, BACKGROUNDS),
     ):
-        if value not in known:
-            raise ValueError(f"{name}: expected one of {known}, got {value!r}")
+        require_one_of(name, value, known)
     lit = crops if illumination == "none" else even_light(crops, illumination)
     pixels: npt.NDArray[np.float32] = lit.astype(np.float32)
     if background == "oval":

@@ -15,7 +15,7 @@ from mien.cli.options import (
     check_training,
     require,
 )
-from mien.errors import ConfigError, SourceError
+from mien.errors import SourceError
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -68,12 +68,12 @@ def _run(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     check_training(options)
+    require(options.steps >= 1, "--steps", "at least 1", options.steps)
+    require(options.rounds >= 1, "--rounds", "at least 1", options.rounds)
     require_extra("train", "torch", "torchvision", "lightning_fabric")
     from mien.training.benchmark import benchmark_training, format_speed
     from mien.training.recipe import load_recipe
 
-    if options.steps < 1 or options.rounds < 1:
-        raise ConfigError("--steps, --rounds: expected at least 1")
     speed = benchmark_training(
         load_recipe(options.recipe),
         precision=options.precision,

@@ -23,8 +23,8 @@ SCHEMA_VERSION: Final = "mien/1"
 #: Suffixes of the still pictures that mien reads and writes.
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
-#: Suffixes that are looked for in folders besides: AVIF is read by its content, and that HEIF is
-#: not, nobody should find out by what is missing.
+#: Suffixes that are looked for in folders besides: of AVIF, which is read by its content, and of
+#: HEIF, which is refused file by file, so that nobody misses a picture without a word.
 OTHER_PICTURE_SUFFIXES: Final = (".avif", ".heic", ".heif")
 
 #: Suffixes that are taken for videos; FFmpeg reads more, if such a file is named itself.
