@@ -287,11 +287,24 @@ def test_smoothing_keeps_probabilities_and_forgets() -> None:
         found = smoother.update([1, 2, 3], probs, NOTHING, i / 25)
         assert found.sum(1) == pytest.approx(1)
     assert np.abs(found - probs).max() > 0.1
+    smoother.update([1], probs[:1], NOTHING, 4.6)
     assert smoother.update([2], probs[:1], NOTHING, 5.0) == pytest.approx(probs[:1])  # long ago
     assert smoother.update([], np.zeros((0, 7)), NOTHING, 6.0).shape == (0, 7)
     assert (Smoother(0).update([1], probs[:1], NOTHING, 0.0) == probs[:1]).all()
     with pytest.raises(ValueError, match="at least 0"):
         Smoother(-1)
+
+
+@pytest.mark.parametrize("step_s", [0.25, 1.0, 4.0])
+def test_smoothing_where_frames_come_seldom(step_s: float) -> None:
+    """Half a time constant apart; who was missing in between starts anew where that took long."""
+    smoother, (calm, glad) = Smoother(2 * step_s), (np.full((1, 7), 0.02) for _ in range(2))
+    calm[0, 6] = glad[0, 3] = 0.88
+    smoother.update([1, 2], np.concatenate([calm, calm]), NOTHING, 0.0)
+    (first,) = smoother.update([1], glad, NOTHING, step_s)
+    assert first[3] / first[6] == pytest.approx(44 ** (2 * (1 - np.exp(-0.5)) - 1))
+    back = smoother.update([2], glad, NOTHING, 2 * step_s)[0]
+    assert (back[3] == pytest.approx(0.88)) == (2 * step_s > 0.5)
 
 
 CROWD = [

@@ -28,7 +28,8 @@ from mien.models import TEMPORAL_METADATA_KEY, ModelEntry, readable_spec, spec_v
 
 Float64Array = npt.NDArray[np.float64]
 
-#: A face that was out of sight for longer starts anew.
+#: A face that was out of sight for longer starts anew; however rare frames are, not one that was
+#: seen in the last of them.
 _FORGET_S: Final = 0.5
 _LEAST: Final = 1e-6
 
@@ -76,6 +77,7 @@ class Smoother:
             raise ValueError(f"time_constant_s: expected at least 0, got {time_constant_s}")
         self.time_constant_s = time_constant_s
         self._known: dict[int, tuple[float, Float64Array]] = {}
+        self._before_s = -inf  # when the last frame was
 
     def update(
         self,
@@ -87,7 +89,9 @@ class Smoother:
         """See `OverTime.update`; what is behind the answers does not matter here."""
         if not self.time_constant_s:
             return probs
-        self._known = {n: k for n, k in self._known.items() if time_s - k[0] <= _FORGET_S}
+        since_s = min(self._before_s, time_s - _FORGET_S)
+        self._known = {n: k for n, k in self._known.items() if k[0] >= since_s}
+        self._before_s = time_s
         smoothed = np.empty(probs.shape)
         for row, (number, p) in enumerate(zip(numbers, probs, strict=True)):
             logs = np.log(np.maximum(p, _LEAST))
