@@ -25,7 +25,7 @@ def face(seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
 
 @pytest.fixture
 def faulty(tmp_path: Path) -> Path:
-    """Nine rows: which is what stands in the comments."""
+    """Eleven rows: which is what stands in the comments."""
     votes = [0] * 10
     unanimous_sad, no_face = votes.copy(), votes.copy()
     unanimous_sad[3], no_face[9] = 10, 6

@@ -12,7 +12,7 @@ from mien.detection import FaceDetector
 from mien.pipeline import Analyzer
 from mien.tracking import FaceTracker, looks_of
 from mien.types import Detections, Float32Array, Frame, UInt8Array
-from tests.test_sources import write_video
+from tests.films import write_film
 
 RNG = np.random.default_rng(0)
 #: Two people in miniature.
@@ -334,6 +334,7 @@ def test_a_track_begins_and_ends_with_its_face(
 def test_pictures_have_no_tracks_and_videos_have(
     portrait: UInt8Array, analyzer: Analyzer, tmp_path: Path
 ) -> None:
-    write_video(tmp_path / "v.mp4", [0.0, 0.1, 0.2])
+    write_film(tmp_path / "v.mp4", [portrait] * 3, fps=10)
     assert analyzer.analyze_frame(Frame(portrait)).faces[0].track_id is None
-    assert all(not result.faces for result in analyzer.stream(tmp_path / "v.mp4"))
+    results = list(analyzer.stream(tmp_path / "v.mp4"))
+    assert [[face.track_id for face in result.faces] for result in results] == [[1]] * 3

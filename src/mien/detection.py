@@ -11,7 +11,6 @@ copy with numbers of 8 bits lies in the package (scripts/quantize_detector.py).
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -65,16 +64,11 @@ class FaceDetector:
             raise ValueError(f"min_score: expected a number between 0 and 1, got {min_score}")
         self.long_side_px = long_side_px
         self.min_score = min_score
-        self._threads = threads
         self._network = Network(read_weights(WEIGHTS), WEIGHTS, threads=threads, device=device)
-        self._rounded_weights = read_weights(ROUNDED_WEIGHTS, PACKAGE)
-
-    @cached_property
-    def _rounded(self) -> Network:
-        """Opened by the first `find`. Other devices do without: 8 bits save work on the CPU."""
-        if self._network.device != "cpu":
-            return self._network
-        return Network(self._rounded_weights, ROUNDED_WEIGHTS, threads=self._threads)
+        self._rounded = self._network
+        if self._network.device == "cpu":  # 8 bits save no work elsewhere
+            rounded = read_weights(ROUNDED_WEIGHTS, PACKAGE)
+            self._rounded = Network(rounded, ROUNDED_WEIGHTS, threads=threads)
 
     def find(
         self, frame: Frame, *, long_side_px: int | None = None, expected: int | None = None

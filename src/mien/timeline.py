@@ -340,12 +340,10 @@ def _areas(face: FaceTimeline, timeline: Timeline, colours: Sequence[str]) -> It
         rows = part[~np.isnan(face.times_s[part])]
         x = [1000 * timeline.place(time_s) for time_s in face.times_s[rows]]
         for k, colour in enumerate(colours):
-            upper = [
-                f"{a:.1f},{100 - 100 * b:.1f}" for a, b in zip(x, heights[rows, k + 1], strict=True)
-            ]
-            lower = [
-                f"{a:.1f},{100 - 100 * b:.1f}" for a, b in zip(x, heights[rows, k], strict=True)
-            ]
+            lower, upper = (
+                [f"{a:.1f},{100 - 100 * b:.1f}" for a, b in zip(x, heights[rows, n], strict=True)]
+                for n in (k, k + 1)
+            )
             yield f'<polygon points="{" ".join([*upper, *lower[::-1]])}" fill="{colour}"></polygon>'
 
 
