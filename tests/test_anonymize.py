@@ -124,6 +124,8 @@ def test_a_face_that_is_missed_for_a_moment(analyzer: Analyzer, portrait: UInt8A
     assert hidden(2.2, source="w") == 0  # another film
     hidden(2.3, faces, "w")
     assert hidden(0.0, source="w") == 0  # the same from its beginning
+    assert [hidden(at_s, faces, "seldom") for at_s in (0.0, 5.0)] == [seen, seen]
+    assert [hidden(at_s, source="seldom") > seen for at_s in (10.0, 15.0)] == [True, False]
 
 
 def test_what_the_detector_is_unsure_of(analyzer: Analyzer) -> None:

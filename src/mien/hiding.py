@@ -23,7 +23,8 @@ from mien.types import FaceResult, Float32Array, Frame, UInt8Array
 
 #: Detector confidence from which something is hidden, however sure results are to be.
 _LEAST_SCORE: Final = 0.2
-#: A face that is not seen any more is hidden for so long, as the tracker waits for it.
+#: A face that is not seen any more is hidden for so long, as the tracker waits for it; and in one
+#: frame more, however seldom they come.
 _LINGER_S: Final = 1.5
 #: By so much its place grows on every side, in its own sides a second, and at most.
 _GROWTH_PER_S: Final = 1.0
@@ -53,12 +54,13 @@ class FaceHider:
         """
         if frame.source != self._source or frame.time_s <= self._now_s:
             self._seen = []
+        since_s = min(self._now_s, frame.time_s - _LINGER_S)
         self._source, self._now_s = frame.source, frame.time_s
         found = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
         found[:, 2:] += found[:, :2]
         more = self._detector.find(frame).boxes
         here = np.concatenate([found, more[_apart(more, found)]])
-        late = [each for each in self._seen if frame.time_s - each[0] <= _LINGER_S]
+        late = [each for each in self._seen if each[0] >= since_s]
         gone = _apart(np.array([box for _, box in late], np.float32).reshape(-1, 4), here)
         late = [each for each, missing in zip(late, gone, strict=True) if missing]
         self._seen = [*late, *((frame.time_s, box) for box in here)]
