@@ -183,14 +183,9 @@ def network_input(
     """
     if crops.ndim != 3 or crops.shape[1] != crops.shape[2] or crops.dtype != np.uint8:
         raise ValueError(f"expected uint8 crops (N, S, S), got {crops.dtype} {crops.shape}")
-    for name, value, known in (
-        ("normalization", normalization, NORMALIZATIONS),
-        ("illumination", illumination, ILLUMINATIONS),
-        ("background", background, BACKGROUNDS),
-    ):
-        require_one_of(name, value, known)
-    lit = crops if illumination == "none" else even_light(crops, illumination)
-    pixels: npt.NDArray[np.float32] = lit.astype(np.float32)
+    require_one_of("normalization", normalization, NORMALIZATIONS)
+    require_one_of("background", background, BACKGROUNDS)
+    pixels: npt.NDArray[np.float32] = even_light(crops, illumination).astype(np.float32)
     if background == "oval":
         inside = _oval(pixels.shape[1])
         middle = (pixels * inside).sum(axis=(1, 2), keepdims=True) / inside.sum()
@@ -209,11 +204,17 @@ def even_light(crops: UInt8Array, method: str) -> UInt8Array:
 
     Args:
         crops: grey pictures.
-        method: `equalize`, histogram equalisation; `clahe`, the same in tiles with limited
-            contrast (Zuiderveld, Graphics Gems IV, 1994); `gamma`, the tone curve that brings the
-            mean to middle grey; `local`, every pixel against the mean and deviation of its
-            surroundings.
+        method: `none` leaves them as they are; `equalize`, histogram equalisation; `clahe`, the
+            same in tiles with limited contrast (Zuiderveld, Graphics Gems IV, 1994); `gamma`, the
+            tone curve that brings the mean to middle grey; `local`, every pixel against the mean
+            and deviation of its surroundings.
+
+    Raises:
+        ValueError: an unknown method.
     """
+    require_one_of("illumination", method, ILLUMINATIONS)
+    if method == "none":
+        return crops
     if method == "equalize":
         return _equalize(crops)
     if method == "clahe":
@@ -222,8 +223,6 @@ def even_light(crops: UInt8Array, method: str) -> UInt8Array:
     if method == "gamma":
         mean = unit.mean(axis=(1, 2), keepdims=True).clip(0.02, 0.98)
         return np.asarray((255 * unit ** (np.log(0.5) / np.log(mean))).round(), np.uint8)
-    if method != "local":
-        raise ValueError(f"illumination: expected one of {ILLUMINATIONS}, got {method!r}")
     sigma = crops.shape[1] * _SURROUNDINGS
     around = unit - gaussian_blur(unit, sigma)
     spread = np.sqrt(gaussian_blur(around * around, sigma))

@@ -101,7 +101,7 @@ class FaceTracker:
     """
 
     def __init__(self, *, patience_s: float = 1.5) -> None:
-        if patience_s < 0:
+        if not patience_s >= 0:
             raise ValueError(f"patience_s: expected a time, got {patience_s}")
         self.patience_s = patience_s
         self._tracks: list[_Track] = []

@@ -311,12 +311,11 @@ def _say_who_is_known(options: argparse.Namespace, analyzer: Analyzer) -> None:
     recognizer = analyzer.recognizer
     if recognizer is None:
         return
-    problems = recognizer.gallery.problems if recognizer.gallery else ()
-    for problem in problems:
+    gallery = recognizer.gallery
+    for problem in gallery.problems if gallery else ():
         say(f"mien: gallery: {problem}")
     if not options.quiet:
-        names = len(recognizer.gallery.people) if recognizer.gallery else 0
-        known = f", {counted(names, 'name')} known" if recognizer.gallery else ""
+        known = f", {counted(len(gallery.people), 'name')} known" if gallery else ""
         say(f"mien: faces are told apart (--identity{known}): this is biometric data")
         if options.gallery and not (Path(options.gallery) / CONSENT).is_file():
             say(
