@@ -114,8 +114,8 @@ def test_no_face_no_crop() -> None:
 
 def test_standardized_input_ignores_exposure() -> None:
     crop = np.random.default_rng(0).integers(50, 100, (1, 48, 48)).astype(np.uint8)
-    darker = (crop // 1 + 60).astype(np.uint8)
-    assert network_input(crop) == pytest.approx(network_input(darker), abs=1e-4)
+    brighter = crop + np.uint8(60)
+    assert network_input(crop) == pytest.approx(network_input(brighter), abs=1e-4)
     assert network_input(crop).shape == (1, 1, 48, 48)
     assert np.isfinite(network_input(np.zeros((1, 48, 48), np.uint8))).all()
 

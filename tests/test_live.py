@@ -1,6 +1,7 @@
 """Parts of videos, and sources that cannot be opened twice: streams, cameras, standard input."""
 
 import io
+import json
 import socket
 import sys
 import threading
@@ -108,8 +109,6 @@ def test_wrong_options_are_named(clip: Path, capsys: pytest.CaptureFixture[str])
 def test_frames_keep_their_numbers_on_the_command_line(
     clip: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import json
-
     assert main(["analyze", str(clip), "--json", "--every", "10", "--end", "0.9"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["frame"] for row in rows] == [0, 10, 20]

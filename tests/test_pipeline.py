@@ -245,8 +245,6 @@ def test_an_anonymous_face_is_a_few_squares(analyzer: Analyzer, portrait: UInt8A
 
 
 def test_bars_cover_no_face(analyzer: Analyzer, portrait: UInt8Array) -> None:
-    from dataclasses import replace
-
     (face,) = analyzer.analyze_frame(Frame(portrait)).faces
     grey = np.full((512, 640, 3), 128, np.uint8)
     crowds = {
@@ -269,8 +267,6 @@ def test_bars_cover_no_face(analyzer: Analyzer, portrait: UInt8Array) -> None:
 def test_annotation_at_the_edges(
     analyzer: Analyzer, portrait: UInt8Array, box: tuple[float, float, float, float]
 ) -> None:
-    from dataclasses import replace
-
     (face,) = analyzer.analyze_frame(Frame(portrait)).faces
     for size in (portrait, portrait[:100, :80], portrait[:3, :2]):
         for uncertain in (True, False):
@@ -299,8 +295,6 @@ def test_posed_expressions_are_read_in_full_pictures(data: Path) -> None:
 
 
 def test_a_model_by_path(analyzer: Analyzer) -> None:
-    from mien.models import find_model
-
     by_path = ExpressionClassifier(find_model().path)
     assert by_path.spec == analyzer.classifier.spec
 
