@@ -348,6 +348,9 @@ def test_a_face_that_rests_sadly_is_neutral_after_its_baseline() -> None:
     assert np.log(found[0, 4] / found[0, NEUTRAL]) == pytest.approx(0.5 - 0.75 * 1.6)
     assert baseline.correct([1], sadder, 3.0).argmax() == 4  # true sadness still shows
     assert baseline.correct([2], resting, 3.0).argmax() == NEUTRAL  # a new face learns anew
+    # Also where frames come seldom: a face that is taken for a new one would be neutral again.
+    baseline.correct([1], resting, 4.0)
+    assert baseline.correct([1], probs_of(sad=2.0), 100.0).argmax() == 4
 
 
 def test_a_usual_face_is_left_alone() -> None:

@@ -307,7 +307,8 @@ class Baseline:
             probs: `(N, K)`, of this frame.
             time_s: when. Not before the last frame's.
         """
-        self._known = {n: k for n, k in self._known.items() if time_s - k.seen_s <= MEMORY_S}
+        since_s = min(self._now_s, time_s - MEMORY_S)  # however seldom frames come
+        self._known = {n: k for n, k in self._known.items() if k.seen_s >= since_s}
         self._now_s = time_s
         if self._asked and numbers:
             self._until_s, self._asked, self._people = time_s + self._asked, 0.0, {}
