@@ -127,9 +127,10 @@ def test_evidence_of_a_smile_is_the_mouth(portrait: UInt8Array) -> None:
     assert Analyzer().analyze_frame(Frame(portrait)) == result  # the answer is the same
 
 
-def test_attention_is_laid_over_the_crop(portrait: UInt8Array, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["mien_attention", "mien_pooling"])
+def test_attention_is_laid_over_the_crop(name: str, portrait: UInt8Array, tmp_path: Path) -> None:
     recipe = tiny()
-    network = replace(recipe.network, name="mien_attention", widths=(4, 8, 8), depths=(1, 1, 1))
+    network = replace(recipe.network, name=name, widths=(4, 8, 8), depths=(1, 1, 1))
     recipe = replace(recipe, network=network)
     file = tmp_path / "attentive.onnx"
     spec = export(recipe, build_network(network, classes=7).eval(), drawn(14), file, data_sha256="")

@@ -14,12 +14,23 @@ from mien.training.export import export, load_trained
 from mien.training.fit import fit
 from mien.training.recipe import recipe_from_dict
 from mien.training.zoo import build_network, count_macs, count_parameters
+from mien.training.zoo.attention import AttentionPooling
 from mien.training.zoo.transfer import FaceFeatures, load_face_features
 from tests.lessons import drawn, tiny
 
 
-@pytest.mark.parametrize("name", ["mien_vgg", "mien_attention", "vgg19", "resnet18", "transfer"])
-def test_every_network_keeps_the_promises(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "attention"),
+    [
+        ("mien_vgg", None),
+        ("mien_attention", 11),
+        ("mien_pooling", 5),
+        ("vgg19", None),
+        ("resnet18", None),
+        ("transfer", None),
+    ],
+)
+def test_every_network_keeps_the_promises(name: str, attention: int | None) -> None:
     recipe = recipe_from_dict({"name": "x", "network": {"name": name}}).network
     network = build_network(recipe, classes=5).eval()
     assert network(torch.randn(1, 1, 24, 24)).expression.shape == (1, 5)
@@ -27,9 +38,9 @@ def test_every_network_keeps_the_promises(name: str) -> None:
     assert out.expression.shape == (2, 5)
     assert out.ferplus.shape == (2, 8)
     assert out.embedding.shape == (2, network.expression.in_features)
-    if name == "mien_attention":
+    if attention is not None:
         assert out.attention is not None
-        assert out.attention.shape == (2, 11, 11)
+        assert out.attention.shape == (2, attention, attention)
         assert ((out.attention >= 0) & (out.attention <= 1)).all()
     else:
         assert out.attention is None
@@ -120,6 +131,24 @@ def test_any_model_may_be_frozen_to_teach_its_heads_alone(tmp_path: Path) -> Non
     for name, value in learned.items():
         same = torch.allclose(value.float(), first[name].float(), atol=1e-3)  # files hold 16 bits
         assert same == name.startswith("features"), name
+
+
+def test_pooling_starts_as_the_mean_and_counts_what_it_looks_at() -> None:
+    network = build_network(replace(tiny().network, name="mien_pooling")).eval()
+    assert isinstance(network.features, torch.nn.Sequential)
+    stages, pooling = network.features
+    assert isinstance(pooling, AttentionPooling)
+    pixels = torch.randn(2, 1, 48, 48)
+    maps = stages(pixels)
+    assert torch.allclose(network(pixels).embedding, maps.mean((2, 3)), atol=1e-6)
+    torch.nn.init.normal_(pooling.weigh.weight)
+    scores = pooling.weigh(torch.tanh(pooling.look(maps))).flatten(1)
+    by_hand = (maps.flatten(2) * scores.softmax(1)[:, None]).sum(2)
+    found = network(pixels)
+    assert torch.allclose(found.embedding, by_hand, atol=1e-6)
+    assert found.attention is not None
+    assert found.attention.flatten(1).argmax(1).equal(scores.argmax(1))
+    assert found.attention.amax((1, 2)).tolist() == [1, 1]
 
 
 def test_attention_starts_as_the_network_without_it() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mien.errors import ConfigError
 from mien.training.recipe import NetworkRecipe
-from mien.training.zoo.attention import mien_attention
+from mien.training.zoo.attention import mien_attention, mien_pooling
 from mien.training.zoo.classic import resnet18, vgg19
 from mien.training.zoo.network import FERPLUS_CLASSES, ExpressionNetwork, Output
 from mien.training.zoo.transfer import transfer
@@ -32,6 +32,7 @@ __all__ = [
 NETWORKS: dict[str, Callable[[NetworkRecipe, int], ExpressionNetwork]] = {
     "mien_vgg": mien_vgg,
     "mien_attention": mien_attention,
+    "mien_pooling": mien_pooling,
     "vgg19": vgg19,
     "resnet18": resnet18,
     "transfer": transfer,

@@ -1,4 +1,4 @@
-"""A compact VGG that weighs its channels and places. Imports torch and the recipe."""
+"""Compact VGGs that weigh their channels and places. Imports torch, the recipe, and vgg."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from mien.training.recipe import NetworkRecipe
 from mien.training.zoo.network import ExpressionNetwork, convolution_layers
+from mien.training.zoo.vgg import mien_vgg
 
 _SQUEEZE = 8  # channels are squeezed by this factor between the two layers of their gate
 _GATE_KERNEL = 7
+_SCORES = 64  # features of which a place's score is made
 
 
 class ChannelGate(nn.Module):
@@ -82,3 +84,34 @@ def mien_attention(recipe: NetworkRecipe, classes: int) -> ExpressionNetwork:
     """`mien_vgg` of the same recipe, with gates for channels and for places."""
     features = AttentiveFeatures(recipe)
     return ExpressionNetwork(features, features.width, recipe.dropout, classes)
+
+
+class AttentionPooling(nn.Module):
+    """Places weighed against each other before they are averaged (Ilse et al., ICML 2018).
+
+    A gate may leave all places open; these weights sum to 1, so that one place counts more only if
+    others count less. The last layer starts at zero: a fresh network takes the plain mean.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(channels, _SCORES, 1)
+        self.weigh = nn.Conv2d(_SCORES, 1, 1, bias=False)
+        nn.init.zeros_(self.weigh.weight)
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """`(N, C, h, w)` to the same shape, whose mean over places is the weighted one; and the
+        attention `(N, h, w)`, 1 at the place that counts most.
+        """
+        scores = self.weigh(self.look(maps).tanh())
+        weights = scores.flatten(1).softmax(1).view_as(scores)
+        attention = weights / torch.amax(weights, dim=(2, 3), keepdim=True)
+        return maps * (weights / torch.mean(weights, dim=(2, 3), keepdim=True)), attention[:, 0]
+
+
+def mien_pooling(recipe: NetworkRecipe, classes: int) -> ExpressionNetwork:
+    """`mien_vgg` of the same recipe, whose last map is averaged with learned weights."""
+    network = mien_vgg(recipe, classes)
+    pooling = AttentionPooling(network.expression.in_features)
+    network.features = nn.Sequential(network.features, pooling)
+    return network
