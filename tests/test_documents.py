@@ -90,6 +90,11 @@ def test_a_document_is_made_of_the_measured_files(name: str) -> None:
     assert written == made, f"run `python scripts/write_{name}.py`"
 
 
+def test_the_readme_lists_the_models_as_they_were_measured() -> None:
+    written = (REPOSITORY / "README.md").read_text("utf-8")
+    assert written == script("write_results").readme(), "run `python scripts/write_results.py`"
+
+
 def test_documents_speak_of_the_project_alone() -> None:
     for document in [*DOCUMENTS, *(REPOSITORY / "src").rglob("*.py")]:
         text = document.read_text("utf-8")
