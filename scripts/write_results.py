@@ -30,13 +30,24 @@ _HEAD = """\
 
 <!-- Made by scripts/write_results.py out of models/ and results/; do not change it by hand. -->
 
-Weights are learned from FER2013's Training rows and the FER+ votes for them. PublicTest chooses
-recipes and temperatures; figures on it are therefore a little flattering. PrivateTest has not been
-looked at. No published model of expressions has learned from CK+ or KDEF, but they are not blind:
-mien-v 2, behind on PublicTest, is published for its figures there, mien-s 3 is level with mien-s 2
-on PublicTest (five rows more of 3,589) and far ahead there, and the crop rule was fixed after two
-short runs had been seen on them ([experiments.md](experiments.md), [crop-rule.md](crop-rule.md)).
-Intervals are 95%, and say what other rows would change, not what another seed would.
+What the models learned from and what the figures mean:
+
+- **FER2013.** Weights are learned from the Training rows and the FER+ votes for them. PublicTest is
+  the validation set: it chooses recipes and temperatures, so figures on it are a little optimistic.
+  PrivateTest, the test set, has not been looked at.
+- **CK+ and KDEF.** No published model of expressions has learned from them, but they are not blind.
+  The crop rule was fixed after two short runs had been seen on them. mien-v 2, behind on
+  PublicTest, is published for its figures there. mien-s 3 is level with mien-s 2 on PublicTest
+  (five rows more of 3,589) and far ahead there ([experiments.md](experiments.md),
+  [crop-rule.md](crop-rule.md)).
+- **Intervals** are 95%. They say what other rows would change, not what another seed would.
+- **Macro F1** is the mean F1 of the classes that occur as truth or as answer. In CK+ no picture is
+  neutral, and neutral counts as 0. **ECE** is the expected calibration error: how far confidence is
+  from the share of right answers, 0 at best.
+- **Answered** is the share of answers that are not `uncertain`. In older figures, those with
+  n = 984 for KDEF from the front, that goes by confidence alone; in newer ones, with n = 980, faces
+  that cannot be read are `uncertain` too, as they are in use. The older ones count four black files
+  as seen from the front and as turned.
 """
 
 
