@@ -145,9 +145,10 @@ def test_scripts_take_the_arguments_that_are_shown(
         raise ParsedError
 
     monkeypatch.setattr(ArgumentParser, "parse_args", only_parse)
-    monkeypatch.syspath_prepend(REPOSITORY / "scripts")  # one of them imports another
-    shown = r"^python (scripts/[^\n#]*)|`python (scripts/[^`]*)`"
-    for parts in re.findall(shown, document.read_text("utf-8"), re.M):
+    for folder in ("scripts", "benchmarks"):  # some of them import others
+        monkeypatch.syspath_prepend(REPOSITORY / folder)
+    shown = r"^python ((?:scripts|benchmarks)/[^\n#>]*)|`python ((?:scripts|benchmarks)/[^`]*)`"
+    for parts in re.findall(shown, document.read_text("utf-8").replace("\\\n", " "), re.M):
         words = shlex.split("".join(parts).split("&&")[0])
         if "parse_args()" in (REPOSITORY / words[0]).read_text("utf-8"):
             monkeypatch.setattr(sys, "argv", words)
