@@ -153,11 +153,11 @@ def add_analysis(parser: Parser, *, threads: int) -> None:
     """Declare what says how to analyse pictures and videos; `threads` is how many by default."""
     add = parser.add_argument
     add_model(parser)
-    add("--shape", action="store_true", help="how each face is turned, and its eyes, brows, mouth")
+    add("--shape", action="store_true", help="pose of each head; eyes, brows and mouth")
     add_views(parser)
     add_answers(parser)
     add("--min-score", type=float, default=0.5, metavar="P", help="detector threshold (0.5)")
-    add("--detector-px", type=int, metavar="N", help="longer side that the detector sees")
+    add("--detector-px", type=int, metavar="N", help="longer side of what the detector sees")
     add("--start", type=float, default=0.0, metavar="S", help="begin a video at this second")
     add("--end", type=float, default=inf, metavar="S", help="and end it before this one")
     add("--every", type=int, default=1, metavar="N", help="only each N-th frame of a video")
@@ -167,7 +167,7 @@ def add_analysis(parser: Parser, *, threads: int) -> None:
         "--smooth",
         type=float,
         metavar="S",
-        help="average a video's answers over S seconds, without the temporal model",
+        help="average a video's answers over S seconds, instead of the temporal model",
     )
     over_time.add_argument(
         "--temporal", metavar="NAME_OR_FILE", help="temporal model for videos; see docs/video.md"
@@ -244,7 +244,7 @@ def add_answers(parser: Parser) -> None:
         "--expect",
         choices=("balanced",),
         default="",
-        help="take all expressions for equally likely, as in sets of posed ones",
+        help="assume that all expressions are equally likely, as in sets of posed ones",
     )
 
 
@@ -254,7 +254,7 @@ def add_device(parser: Parser) -> None:
         "--device",
         default="cpu",
         metavar="NAME",
-        help="on what networks compute: cpu (default), cuda, cuda:1, openvino, openvino:gpu, "
+        help="where the networks compute: cpu (default), cuda, cuda:1, openvino, openvino:gpu, "
         "coreml, or auto: cuda where it works, else cpu",
     )
 

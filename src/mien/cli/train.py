@@ -38,15 +38,15 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--out", metavar="DIR", help="folder for checkpoint and log")
     add_changes(train, "fit.epochs=3")
     add_init(train)
-    add("--resume", action="store_true", help="go on from the last checkpoint")
+    add("--resume", action="store_true", help="continue from the last checkpoint")
     add_training(train)
     add("--dry-run", action="store_true", help="only print the network's size and the recipe")
     train.set_defaults(run=_train)
 
-    export = verbs.add_parser("export", help="make a calibrated ONNX model of a checkpoint")
+    export = verbs.add_parser("export", help="make a calibrated ONNX model from a checkpoint")
     add = export.add_argument
     add("checkpoint", help="a checkpoint, or the folder that `mien train` wrote it to")
-    add_data(export, "the same set: calibrates on rows that were watched, and not learned from")
+    add_data(export, "the set that the run learned from; its validation rows calibrate")
     add_model_out(export)
     add("--half", action="store_true", help="store weights in 16 bits, at half the size")
     export.set_defaults(run=_export)
