@@ -106,7 +106,7 @@ class Network:
 
         Args:
             forms: what each input and output that is used must be, as in the attribute `forms`;
-                `N` stands for any number. Other inputs there may not be.
+                `N` stands for any number that is written there. Other inputs there may not be.
             spec: what messages call that which says so.
             instead: what they advise.
 
@@ -115,11 +115,17 @@ class Network:
         """
         for name, form in {**dict.fromkeys(self.inputs, "no input"), **forms}.items():
             found = self.forms.get(name, "nothing")
-            if not re.fullmatch(re.escape(form).replace("N", r"\w+"), found):
+            if not re.fullmatch(re.escape(form).replace("N", r"\d+"), found):
                 raise ModelError(
                     f"{self._name}: its network is another than its {spec} says: expected "
                     f"{name!r} to be {form}, found {found}. {instead}"
                 )
+
+    def width(self, name: str) -> int:
+        """How many numbers an input or output, which `require` has found to have a width, holds of
+        each face.
+        """
+        return int(self.forms[name].rpartition(",")[2].rstrip("]"))
 
     def run(self, inputs: Any, outputs: list[str] | None = None) -> list[Any]:
         """The named outputs (None for all of them, in the file's order).
