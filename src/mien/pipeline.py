@@ -30,7 +30,7 @@ from mien.quality import QualityGate
 from mien.shape import SCALE as MESH_SCALE
 from mien.shape import FaceMesh
 from mien.sinks import Sink, open_sink
-from mien.sources import MAX_PIXELS, Source, Span, open_source
+from mien.sources import MAX_PIXELS, Source, Span, first_frame, open_source
 from mien.temporal import Baseline, OverTime, Smoother
 from mien.timing import StageTimes
 from mien.tracking import FaceTracker
@@ -314,8 +314,7 @@ class Analyzer:
 
     def _find_in(self, picture: Path) -> tuple[Frame, Detections]:
         """A picture file and the faces in it. Raises `SourceError` where it cannot be read."""
-        with open_source(picture, max_pixels=self._max_pixels) as source:
-            frame = next(iter(source))
+        frame = first_frame(picture, max_pixels=self._max_pixels)
         return frame, self.detector.find(frame)
 
     def _heat(

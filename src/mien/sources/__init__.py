@@ -20,7 +20,16 @@ from mien.sources.source import Source, Span
 from mien.sources.video import open_video
 from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frame, UInt8Array
 
-__all__ = ["MAX_PIXELS", "Source", "Span", "expand_source", "is_live", "is_video", "open_source"]
+__all__ = [
+    "MAX_PIXELS",
+    "Source",
+    "Span",
+    "expand_source",
+    "first_frame",
+    "is_live",
+    "is_video",
+    "open_source",
+]
 
 
 def open_source(
@@ -75,6 +84,16 @@ def open_source(
     if is_video(file):
         return open_video(name, file, max_pixels, span, threads=threads)
     return Source(name, _picture_frames(file, name, max_pixels), is_video=False, frame_count=1)
+
+
+def first_frame(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Frame:
+    """The frame of a picture; of a video, its first.
+
+    Raises:
+        SourceError: as of `open_source`.
+    """
+    with open_source(path, max_pixels=max_pixels) as source:
+        return next(iter(source))
 
 
 def is_video(name: str) -> bool:
