@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import redirect_stdout
 from functools import cache
 from io import StringIO
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from mien.errors import ConfigError, ModelError
 
@@ -100,6 +100,12 @@ class Network:
         self.inputs, self.outputs = ([each.name for each in side] for side in (takes, gives))
         self.forms = {each.name: _form(each) for each in (*takes, *gives)}
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self._name}: an open network cannot be pickled. Send a `mien.Analyzer`, which opens "
+            "its networks anew where it arrives, or open what holds this one there"
+        )
 
     def require(self, forms: Mapping[str, str], spec: str, instead: str) -> None:
         """Refuse a file whose network is another than it says: it may come from anywhere.
