@@ -166,9 +166,9 @@ def open_sink(
             f"{name}: the suffix {suffix or '(none)'!r} is not known. Known: {' '.join(_KINDS)}, "
             "or a name that ends in / for a folder of annotated copies"
         )
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and not overwrite:
         raise SinkError(f"{name}: is already there. Choose another name, or use --overwrite")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise SinkError(f"{name}: there is no folder {target.parent}. Create it first")
     return _KINDS[suffix](target, labels, shape=shape, identity=identity)
 
@@ -185,7 +185,7 @@ def holds_pictures(path: str | os.PathLike[str]) -> bool:
 
 
 def _is_folder(path: str | os.PathLike[str]) -> bool:
-    return os.fspath(path).endswith(("/", os.sep)) or Path(path).is_dir()
+    return os.fspath(path).endswith(("/", os.sep)) or os.path.isdir(path)
 
 
 def save_picture(image: UInt8Array, path: str | os.PathLike[str], *, overwrite: bool) -> None:
