@@ -440,7 +440,7 @@ def test_a_video_that_grows_on_the_way_is_held_to_the_limit(tmp_path: Path) -> N
             packet.stream, packet.pts, packet.dts = stream, i, i
             packet.time_base, packet.is_keyframe = Fraction(1, 10), True
             container.mux(packet)
-    shapes = []
+    shapes: list[tuple[int, ...]] = []
     with (
         pytest.raises(SourceError, match=r"v\.webm: 640 x 640 pixels, more than the limit"),
         open_source(tmp_path / "v.webm", max_pixels=64 * 64) as source,
