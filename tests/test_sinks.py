@@ -257,6 +257,16 @@ def test_a_name_that_says_nothing_becomes_what_came(tmp_path: Path) -> None:
         assert len(list(container.decode(video=0))) == 3
 
 
+def test_the_name_of_a_copy_gives_no_access(tmp_path: Path) -> None:
+    names = ("https://h/clip.mkv?key=a.b", "rtsp://me:secret@10.0.0.5", "rtsp://me:secret@h/front/")
+    with open_sink(f"{tmp_path}/out/") as sink:
+        for name in names:
+            for i in range(2):
+                sink.write(FrameResult(name, i, i / 10, 64, 48), SHADE)
+    written = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert written == ["10-0-0-5.mp4", "clip.mkv", "front.mp4"]
+
+
 def test_copies_stay_apart_where_letters_have_no_size(tmp_path: Path) -> None:
     with open_sink(f"{tmp_path}/out/") as sink:
         for name in ("a/x.JPG", "b/X.jpg"):

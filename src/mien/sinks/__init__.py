@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from mien.errors import SinkError
 from mien.sinks.copies import PictureSink, VideoSink
@@ -95,7 +96,7 @@ class FolderSink(Sink):
             self._copy.write(*first)
 
     def _copy_for(self, source: str, suffix: str) -> Sink:
-        stem = Path(source or "array").stem
+        stem = _named(source).stem or "array"
         # Pictures of one name from several folders all keep their copy, also where a system takes
         # large and small letters for the same.
         file, number = f"{stem}{suffix}", 2
@@ -105,9 +106,17 @@ class FolderSink(Sink):
         return open_sink(self.target / file, overwrite=self._overwrite)
 
 
+def _named(source: str) -> Path:
+    """What a source is called as a file; of an address, without what gives access to it."""
+    if "://" not in source:
+        return Path(source)
+    parts = urlsplit(source)
+    return Path(parts.path.strip("/") or (parts.hostname or "stream").replace(".", "-"))
+
+
 def _copy_suffix(source: str) -> str:
     """The suffix of a source's copy; empty where its name does not say what it is."""
-    suffix = Path(source).suffix.lower()
+    suffix = _named(source).suffix.lower()
     if not source:  # an array
         return ".png"
     if suffix in _COPY_SUFFIXES:
