@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from argparse import ArgumentParser
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -113,6 +114,11 @@ def test_a_card_is_made_of_its_model_and_what_was_measured(card: Path) -> None:
     made = model_card(spec, file_sha256(file), [Evaluation.from_dict(values) for values in saved])
     again = f"run `python scripts/publish_model.py {card.stem} --card --data ../shared/data`"
     assert card.read_text("utf-8") == made, again
+
+
+def test_a_card_counts_its_models_own_classes() -> None:
+    spec = replace(find_model("mien-s").spec(), labels=("bored", "focused"), class_shares=())
+    assert "| output | 2 probabilities that sum to 1" in model_card(spec, "", [])
 
 
 def test_the_card_of_the_temporal_model_is_made_of_its_file(

@@ -1,14 +1,16 @@
 """A model card: what a model is, how it was examined, and what it must not be used for.
 
-May import models and evaluate. The text is made from the model's own `ModelSpec` and from saved
-evaluations, so that no figure in a card is typed by hand. The outline follows Mitchell et al.,
-"Model Cards for Model Reporting", FAT* 2019.
+May import numpy, models and evaluate. The text is made from the model's own `ModelSpec` and from
+saved evaluations, so that no figure in a card is typed by hand. The outline follows Mitchell et
+al., "Model Cards for Model Reporting", FAT* 2019.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from mien.evaluate import Evaluation, figure
 from mien.models import ModelSpec
@@ -86,7 +88,8 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
         f"{spec.macs / 1e6:.1f} million multiply-accumulates a face |",
         *_numbers(spec),
         f"| input | one grey face of {spec.input_px} x {spec.input_px} pixels, {_rule(spec)} |",
-        f"| output | seven probabilities that sum to 1, at temperature {spec.temperature:.3f} |",
+        f"| output | {len(spec.labels)} probabilities that sum to 1, at temperature "
+        f"{spec.temperature:.3f} |",
         *_expectations(spec),
         f"| `uncertain` | below a confidence of {spec.uncertain_below:.3f}: chosen so that at "
         f"least 85% of the other answers are right on {spec.metrics['calibration_n']:,.0f} rows of "
@@ -121,8 +124,15 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
             f"| {row['f1']:.3f} |"
             for name, row in e.per_class.items()
         ]
-        lines.append("")
+        lines += ["", *_never(e)]
     return "\n".join([*lines, _USE])
+
+
+def _never(evaluation: Evaluation) -> list[str]:
+    """The classes that no face was read as."""
+    said = np.sum(evaluation.confusion, axis=0)
+    never = [name for name, times in zip(evaluation.per_class, said, strict=False) if not times]
+    return [f"None of these faces was read as {' or '.join(never)}.", ""] if never else []
 
 
 def _coverage(evaluations: Sequence[Evaluation]) -> list[str]:
