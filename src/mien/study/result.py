@@ -165,7 +165,7 @@ def format_study(result: StudyResult) -> str:
         f"{first.flip.split} (n = {first.flip.n:,}) with the mirror image; "
         f"{', '.join(sets) or 'no pictures'} with one view; "
         f"{seeds} seed{'s' if seeds > 1 else ''} each. Differences in points with their "
-        "95% interval over the rows: it does not hold what another seed would change.",
+        "95% interval over the rows: it does not cover what another seed would change.",
         *_degraded(groups),
     ]
     return "\n".join(lines)
