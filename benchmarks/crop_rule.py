@@ -17,8 +17,8 @@ from mien.alignment import align_faces
 from mien.datasets import load_pictures
 from mien.metrics import accuracy_interval
 from mien.pipeline import Analyzer
-from mien.sources import open_source
-from mien.types import Detections, Frame
+from mien.sources import first_frame
+from mien.types import Detections
 
 SCALES = (0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
 
@@ -46,8 +46,7 @@ def main() -> None:
         crops = np.zeros((len(rules), len(pictures), size, size), np.uint8)
         found = np.zeros(len(pictures), bool)
         for i, picture in enumerate(pictures):
-            with open_source(picture.path) as source:
-                frame: Frame = next(iter(source))
+            frame = first_frame(picture.path)
             face = largest(analyzer.detector.find(frame))
             if len(face):
                 found[i] = True

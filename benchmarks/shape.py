@@ -16,7 +16,7 @@ import numpy as np
 
 from mien.datasets import load_pictures
 from mien.pipeline import Analyzer
-from mien.sources import open_source
+from mien.sources import first_frame
 from mien.types import EXPRESSIONS, FaceShape
 
 FRONT_DEG = 20.0  # faces turned by less are those seen from the front
@@ -32,8 +32,7 @@ def main() -> None:
     shapes: list[FaceShape] = []
     front: dict[str, list[FaceShape]] = defaultdict(list)
     for picture in load_pictures(options.data)[:: options.every]:
-        with open_source(picture.path) as source:
-            faces = analyzer.analyze_frame(next(iter(source))).faces
+        faces = analyzer.analyze_frame(first_frame(picture.path)).faces
         for face in faces[:1]:
             assert face.shape is not None
             shapes.append(face.shape)

@@ -28,7 +28,7 @@ from mien.alignment import FRONT_NOSE_OFFSET, nose_offset
 from mien.detection import FaceDetector
 from mien.geometry import iou_matrix
 from mien.pipeline import Analyzer
-from mien.sources import open_source
+from mien.sources import first_frame, open_source
 from mien.types import Frame, UInt8Array
 
 WIDTH, HEIGHT, FPS, SECONDS = 1280, 720, 25, 6
@@ -72,8 +72,7 @@ def views_of(kdef: Path, session: str, detector: FaceDetector) -> dict[str, Head
     """A person from the front, turned to the left and to the right, and turned away."""
     views: dict[str, Head] = {}
     for file in sorted((kdef / "neutral").glob(f"{session}_*.jpg")):
-        with open_source(file) as source:
-            frame = next(iter(source))
+        frame = first_frame(file)
         faces = detector.detect(frame)
         offset = float(nose_offset(faces.landmarks)[0])
         front = abs(offset) <= FRONT_NOSE_OFFSET

@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 
 from mien.detection import FaceDetector
-from mien.sources import expand_source, open_source
+from mien.sources import expand_source, first_frame
 from mien.training.zoo.transfer import MEANS, FaceFeatures, load_face_features
-from mien.types import Frame, UInt8Array
+from mien.types import UInt8Array
 
 SIDE = 150
 FACES = 10
@@ -54,8 +54,7 @@ def faces_in(folder: str) -> UInt8Array:
     """The first large faces in a folder's pictures: RGB `uint8 (N, 150, 150, 3)`."""
     detector, crops = FaceDetector(), []
     for file in expand_source(folder)[0]:
-        with open_source(file) as source:
-            frame: Frame = next(iter(source))
+        frame = first_frame(file)
         for box in detector.detect(frame).boxes:
             if min(box[2:] - box[:2]) < SMALLEST_PX:
                 continue

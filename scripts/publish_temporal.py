@@ -18,8 +18,8 @@ from mien.temporal import TemporalModel
 _CARD = """\
 # {name}, version {version}
 
-Reads expressions over time: a recurrent network of {parameters:,} weights that goes on, face by
-face, from the answers and features of `{classifier}` (SHA-256 `{classifier_sha256}`), and of no
+Reads expressions over time: a recurrent network of {parameters:,} weights that follows each face.
+Its input is the answers and features of `{classifier}` (SHA-256 `{classifier_sha256}`), and of no
 other file. It keeps {state} numbers for each face and looks only back.
 
 - Learned from {training_data}.
@@ -32,10 +32,10 @@ other file. It keeps {state} numbers for each face and looks only back.
 
 {figures}
 
-Five recipes were tried and looked at in this table (the weight on changes and the mouths were
-chosen so), so the last row is a little flattering.
+Five recipes were compared by this table (it chose the weight on changes, and the mouths), so the
+last row is a little optimistic. With so few clips, differences of one or two mean nothing.
 
-On composed sequences of people that were held out of training (the recipe's `holdout` and
+On composed sequences of people who were held out of training (the recipe's `holdout` and
 `same_person`):
 
 | answers | frames read rightly | changes a second |
@@ -46,9 +46,9 @@ On composed sequences of people that were held out of training (the recipe's `ho
 
 ## Limits
 
-It has learned from posed expressions that were faded in and out, not from spontaneous ones;
-micro-expressions are shorter than what it takes for a mistake. What `{classifier}`'s card says
-about intended and excluded use holds here too. `--smooth 0.2` does without this model.
+It has learned from posed expressions that were faded in and out, not from spontaneous ones.
+Micro-expressions are as short as what it has learned to ignore as mistakes. What `{classifier}`'s
+card says about intended and excluded use holds here too. `--smooth 0.2` does without this model.
 """
 
 

@@ -2,6 +2,8 @@
 
     python scripts/write_results.py
 
+The table of models stands in the README too, between its marks.
+
 Reads `models/*.json` (examinations), `models/*.log.csv` (training logs), and from `results/` the
 files `comparison.json` (`mien compare … --json`), `folds/*.json` (`mien evaluate --folds … --json`)
 and `studies/*.json` (`study.json` of `mien study`). No figure is typed by hand.
@@ -18,6 +20,7 @@ from pathlib import Path
 from mien.card import figures_table
 from mien.comparison import Comparison, format_comparison
 from mien.evaluate import Evaluation
+from mien.models import ModelSpec, find_model
 from mien.study import format_study, read_result
 
 ROOT = Path(__file__).parents[1]
@@ -27,31 +30,112 @@ _HEAD = """\
 
 <!-- Made by scripts/write_results.py out of models/ and results/; do not change it by hand. -->
 
-Weights are learned from FER2013's Training rows and the FER+ votes for them. PublicTest chooses
-recipes and temperatures; figures on it are therefore a little flattering. PrivateTest has not been
-looked at. No published model of expressions has learned from CK+ or KDEF, but they are not blind:
-mien-v 2, behind on PublicTest, is published for its figures there, mien-s 3 is level with mien-s 2
-on PublicTest (five rows more of 3,589) and far ahead there, and the crop rule was fixed after two
-short runs had been seen on them ([experiments.md](experiments.md), [crop-rule.md](crop-rule.md)).
-Intervals are 95%, and say what other rows would change, not what another seed would.
+What the models learned from and what the figures mean:
+
+- **FER2013.** Weights are learned from the Training rows and the FER+ votes for them. PublicTest is
+  the validation set: it chooses recipes and temperatures, so figures on it are a little optimistic.
+  PrivateTest, the test set, has not been looked at.
+- **CK+ and KDEF.** No published model of expressions has learned from them, but they are not blind.
+  The crop rule was fixed after two short runs had been seen on them. mien-v 2, behind on
+  PublicTest, is published for its figures there. mien-s 3 is level with mien-s 2 on PublicTest
+  (five rows more of 3,589) and far ahead there ([experiments.md](experiments.md),
+  [crop-rule.md](crop-rule.md)).
+- **Intervals** are 95%. They say what other rows would change, not what another seed would.
+- **Macro F1** is the mean F1 of the classes that occur as truth or as answer. In CK+ no picture is
+  neutral, and neutral counts as 0. **ECE** is the expected calibration error: how far confidence is
+  from the share of right answers, 0 at best.
+- **Answered** is the share of answers that are not `uncertain`. In older figures, those with
+  n = 984 for KDEF from the front, that goes by confidence alone; in newer ones, with n = 980, faces
+  that cannot be read are `uncertain` too, as they are in use. The older ones count four black files
+  as seen from the front and as turned.
 """
+
+
+#: Marks in the README around the table of models.
+BEGIN, END = "<!-- models -->", "<!-- end of models -->"
+
+#: What a model of one network is for; a fusion says it by its members.
+_WHAT = {
+    "mien-s": "the default",
+    "mien-s-int8": "the default in 8 bits, for speed",
+    "mien-sgd": "the default's network, trained by SGD instead of Muon",
+    "mien-v": "the default's network, taught by votes and harder pictures",
+    "resnet18": "the starting point's ResNet18",
+    "vgg19": "the starting point's VGG19",
+}
 
 
 def results() -> str:
     """The document."""
-    parts = [_HEAD, *_models(), *_comparison(), *_folds(), *_studies()]
+    overview = [
+        "## Published models\n",
+        *overview_table(),
+        "\nShare of right answers, one view; the rows below have their intervals and commands.\n",
+    ]
+    parts = [_HEAD, *overview, *_models(), *_comparison(), *_folds(), *_studies()]
     return "\n".join(parts)
 
 
-def _models() -> Iterator[str]:
-    yield "## Published models\n"
+def readme() -> str:
+    """The README with today's table of models."""
+    before, rest = (ROOT / "README.md").read_text(encoding="utf-8").split(BEGIN)
+    _, after = rest.split(END)
+    table = "\n".join(overview_table("models/"))
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def overview_table(folder: str = "../models/") -> list[str]:
+    """A row of Markdown for every published model: what is in the wheel first, then by work."""
+    registry = json.loads((ROOT / "models" / "registry.json").read_text())
+    in_wheel = {row["name"]: row["wheel"] for row in registry}
+    lines = [
+        "| model | what it is | MMAC a face | FER2013 PublicTest | CK+ | KDEF front | turned "
+        "| in the wheel |",
+        "|---" * 8 + "|",
+    ]
+    measured = {name: (find_model(name).spec(), rows) for name, rows in _examined()}
+    for name in sorted(
+        measured, key=lambda name: (not in_wheel[name], measured[name][0].macs, name)
+    ):
+        spec, rows = measured[name]
+        judged = [_accuracy(rows, data, pose) for data, pose in _JUDGES]
+        lines.append(
+            f"| [{name}]({folder}{name}.md) | {_what(spec)} | {spec.macs / 1e6:.0f} "
+            f"| {' | '.join(judged)} | {'yes' if in_wheel[name] else 'no'} |"
+        )
+    return lines
+
+
+_JUDGES = (("fer2013", "all"), ("ckplus", "all"), ("kdef", "front"), ("kdef", "turned"))
+
+
+def _accuracy(rows: list[Evaluation], data: str, pose: str) -> str:
+    """Of one view, in the seven classes, as common as FER2013 has them."""
+    return next(
+        f"{e.accuracy:.1%}"
+        for e in rows
+        if (e.data, e.pose, e.views, e.expect, e.classes) == (data, pose, "single", "", "")
+    )
+
+
+def _what(spec: ModelSpec) -> str:
+    members = [member.name for member in spec.members]
+    return f"{', '.join(members[:-1])} and {members[-1]}, weighed" if members else _WHAT[spec.name]
+
+
+def _examined() -> Iterator[tuple[str, list[Evaluation]]]:
+    """Every published model of expressions with its examinations."""
     for file in sorted((ROOT / "models").glob("*.json")):
-        if file.name == "registry.json":
-            continue
-        evaluations = [Evaluation.from_dict(values) for values in json.loads(file.read_text())]
-        yield f"### {file.stem}\n"
+        if file.name != "registry.json":
+            rows = json.loads(file.read_text())
+            yield file.stem, [Evaluation.from_dict(values) for values in rows]
+
+
+def _models() -> Iterator[str]:
+    for name, evaluations in _examined():
+        yield f"### {name}\n"
         yield "\n".join(figures_table(evaluations)) + "\n"
-        log = file.with_suffix(".log.csv")
+        log = ROOT / "models" / f"{name}.log.csv"
         if log.is_file():
             yield _training_time(log)
 
@@ -120,3 +204,4 @@ def _studies() -> Iterator[str]:
 
 if __name__ == "__main__":
     (ROOT / "docs" / "results.md").write_text(results(), encoding="utf-8")
+    (ROOT / "README.md").write_text(readme(), encoding="utf-8")

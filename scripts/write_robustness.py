@@ -43,17 +43,17 @@ _HEAD = """\
 
 <!-- Made by scripts/write_robustness.py out of results/slices/; do not change it by hand. -->
 
-How well faces are read that are hard to see. The same pictures are shown as they are, and again
-made worse in nine ways by known amounts
-([degrade.py](../src/mien/slices/degrade.py)); full pictures are made worse before their face is
-looked for, so a face that is lost counts as wrong. On your own pictures:
+How well mien reads faces that are hard to see. The same pictures are shown as they are, and again
+degraded in nine ways by known amounts ([degrade.py](../src/mien/slices/degrade.py)). Full pictures
+are degraded before their face is looked for, so a face that is lost counts as wrong. On your own
+pictures:
 
 ```
 mien evaluate --data crops/ --slices                       # face crops, a folder for each class
 mien evaluate --data photos/ --pipeline --slices --sample 100 --report slices/
 ```
 
-![Share of right answers of mien-s and fer against nine ways of making FER2013's crops worse; bars \
+![Share of right answers of mien-s and fer against nine ways of degrading FER2013's crops; bars \
 show how many mien-s answers](robustness.png)
 """
 
@@ -65,17 +65,18 @@ _METHOD = """\
   whole crop. It has no threshold and always answers. Its documentation names FER2013; which rows
   its network has learned from, it does not say.
 - Nothing was chosen by these figures. But PublicTest chose mien-s's settings, so its figures on
-  FER2013 are a little flattering; and its crop rule was fixed after two short runs had been seen on
+  FER2013 are a little optimistic; and its crop rule was fixed after two short runs had been seen on
   CK+ and KDEF.
-- Amounts are in units of the face: a blur of 4 means a deviation of 4% of the face's longer side. A
-  face that is smaller than the amount asked for stays as it is. What is covered is covered in the
-  mean colour of the face, along its tilt, by its landmarks (in FER2013's crops, of 48 pixels, by
-  where landmarks are in the median); pixels on the edge of a bar are covered whole, which makes it
-  up to two pixels higher. Hands, masks and glasses may cost more or less. By chance (the seed), a
-  face is turned and covered from the left or from the right.
-- Intervals are 95% (Wilson) and take pictures for independent; people who are in a sample more than
-  once make them a little too narrow. Every level shows the same pictures, so that a difference
-  between two rows is surer than their intervals.
+- Amounts are in units of the face: a blur of 4 means a standard deviation of 4% of the face's
+  longer side. A face that is smaller than the amount asked for stays as it is.
+- Bars have the mean colour of the face, follow its tilt, and are placed by its landmarks (in
+  FER2013's crops, of 48 pixels, by the median place of landmarks). Pixels on the edge of a bar are
+  covered whole, which makes it up to two pixels higher. Real hands, masks and glasses may cost more
+  or less. Whether a face is rotated and covered from the left or from the right is drawn by the
+  seed.
+- Intervals are 95% (Wilson) and treat pictures as independent; people who are in a sample more than
+  once make them a little too narrow. Every level shows the same pictures, so a difference between
+  two rows is surer than their intervals suggest.
 - On two cores of an AMD EPYC, Python 3.11, onnxruntime 1.32.0, numpy 2.4.6, Pillow 13.0.0; fer with
   ai-edge-litert 2.3.0 and opencv-contrib-python 4.14.0.94. Speed plays no part.
 """
@@ -97,13 +98,13 @@ def _age(examined: Sliced) -> Iterator[str]:
     if examined.version != shipped:
         yield (
             f"Everything below is about {_OURS} version {examined.version}. The shipped version, "
-            f"{shipped}, has not been examined so yet.\n"
+            f"{shipped}, has not been examined in this way yet.\n"
         )
     if not examined.gated:
         yield (
-            "Its `uncertain` goes by the model's confidence alone here. In use, faces that are "
-            "`badly-lit` or `covered` are marked so as well ([quality.md](quality.md)), and fewer "
-            "answers are given.\n"
+            "`uncertain` goes by the model's confidence alone here. In use, faces that are "
+            "`badly-lit` or `covered` are `uncertain` as well ([quality.md](quality.md)), and "
+            "fewer answers are given.\n"
         )
 
 
@@ -144,8 +145,9 @@ def _findings(found: dict[str, dict[str, Sliced]]) -> Iterator[str]:
 
     yield (
         f"As they are, mien-s reads {_right(crops)} of FER2013's crops rightly and fer "
-        f"{_right(peer)}; of CK+'s and KDEF's pictures mien-s {both(AS_IT_IS)}, fer "
-        f"{peers(AS_IT_IS)}. Where not said otherwise, the following is about FER2013's crops.\n"
+        f"{_right(peer)}. Of CK+'s and KDEF's pictures mien-s reads {both(AS_IT_IS)}, fer "
+        f"{peers(AS_IT_IS)}. Unless stated otherwise, the following is about FER2013's crops; two "
+        f"figures side by side are of CK+ and of KDEF.\n"
     )
     yield (
         f"- **Dark and flat pictures cost mien-s little**, because it standardizes every crop: at "
@@ -154,19 +156,19 @@ def _findings(found: dict[str, dict[str, Sliced]]) -> Iterator[str]:
         f"{_right(peer, 'brightness 0.1')} and {_right(peer, 'contrast 0.1')}."
     )
     yield (
-        f"- **Blur and few pixels** hurt slowly at first. With a face of 24 "
-        f"pixels mien-s still reads {_right(crops, 'resolution 24')}, of 12 pixels "
-        f"{_right(crops, 'resolution 12')} (fer {_right(peer, 'resolution 24')} and "
-        f"{_right(peer, 'resolution 12')}); blurred by 4% of the face's side "
-        f"{_right(crops, 'blur 4')} (fer {_right(peer, 'blur 4')}), by 8% "
-        f"{_right(crops, 'blur 8')}. In full pictures that much blur also hides faces from the "
+        f"- **Blur and few pixels** cost little at first. Of faces of 24 pixels mien-s still "
+        f"reads {_right(crops, 'resolution 24')}, of 12 pixels {_right(crops, 'resolution 12')} "
+        f"(fer {_right(peer, 'resolution 24')} and {_right(peer, 'resolution 12')}). Blurred by 4% "
+        f"of the face's side it reads {_right(crops, 'blur 4')} (fer {_right(peer, 'blur 4')}), by "
+        f"8% {_right(crops, 'blur 8')}. In full pictures that much blur also hides faces from the "
         f'detector: see the column "found".'
     )
     yield (
-        f"- **Over-exposure hurts both**: what is cut off at white does not come back. At three "
-        f"times the brightness mien-s reads {_right(crops, 'brightness 3')}, fer "
-        f"{_right(peer, 'brightness 3')}, of CK+ mien-s {_right(posed['ckplus'], 'brightness 3')}; "
-        f"KDEF's portraits bear it ({_right(posed['kdef'], 'brightness 3')})."
+        f"- **Over-exposure hurts both**: what is clipped at white is lost. At three times the "
+        f"brightness mien-s reads {_right(crops, 'brightness 3')} and fer "
+        f"{_right(peer, 'brightness 3')}. Of CK+ mien-s reads "
+        f"{_right(posed['ckplus'], 'brightness 3')}, of KDEF's portraits, which suffer less, "
+        f"{_right(posed['kdef'], 'brightness 3')}."
     )
     yield (
         f"- **JPEG** hurts small pictures: at quality 5 mien-s reads {_right(crops, 'JPEG 5')} of "
@@ -174,32 +176,33 @@ def _findings(found: dict[str, dict[str, Sliced]]) -> Iterator[str]:
         f"and KDEF."
     )
     yield (
-        f"- **Rotation hurts crops, not pictures.** A crop is read as it lies: turned by 45 "
+        f"- **Rotation hurts crops, not full pictures.** A crop is read as it is: rotated by 45 "
         f"degrees, mien-s reads {_right(crops, 'rotation 45')} and fer "
-        f"{_right(peer, 'rotation 45')}. Out of a picture mien cuts the face upright, by its "
-        f"landmarks: {both('rotation 45')} of CK+ and KDEF. fer does not: {peers('rotation 45')}."
+        f"{_right(peer, 'rotation 45')}. From a full picture mien cuts the face upright, by its "
+        f"landmarks, and reads {both('rotation 45')}. fer does not, and reads "
+        f"{peers('rotation 45')}."
     )
     yield (
-        f"- **Of what covers, a bar over the mouth costs most**, and both of them: of 35% of the "
-        f"side mien-s reads {_right(crops, 'mouth covered 35')} (fer "
-        f"{_right(peer, 'mouth covered 35')}), of CK+ and KDEF {both('mouth covered 35')}. Without "
-        f"the eyes (a bar of 30%) {_right(crops, 'eyes covered 30')} and "
-        f"{both('eyes covered 30')}, without half the face {_right(crops, 'side covered 50')} and "
-        f"{both('side covered 50')}."
+        f"- **Of all covers, a bar over the mouth costs crops most**, for both programs. With one "
+        f"of 35% of the face's side mien-s reads {_right(crops, 'mouth covered 35')} (fer "
+        f"{_right(peer, 'mouth covered 35')}), of CK+ and KDEF {both('mouth covered 35')}. With a "
+        f"bar of 30% over the eyes it reads {_right(crops, 'eyes covered 30')}, of CK+ and KDEF "
+        f"{both('eyes covered 30')}; with half of the face covered "
+        f"{_right(crops, 'side covered 50')}, of CK+ and KDEF {both('side covered 50')}."
     )
     yield (
         f"- **Half-profiles**: of KDEF's frontal faces mien-s reads "
         f"{_right(posed['kdef'], 'pose front')}, of the turned ones "
-        f"{_right(posed['kdef'], 'pose turned')}. The sample is too small to be sure; the whole "
-        f"set, in [results.md](results.md), is not."
+        f"{_right(posed['kdef'], 'pose turned')}. This sample is small; the figures on the whole "
+        f"set, in [results.md](results.md), show the same."
     )
     same = [level for at, level in _levels(light) if at.startswith("light, same label")]
     steps = ", ".join(f"{level.accuracy:.0%} ({level.level})" for level in same)
     yield (
-        f"- **Side light changes labels.** A neutral face keeps the label that it has under "
-        f"frontal light in {steps} of the pictures, by the degrees between light and camera. "
-        f"Shadows may pass for folds. These crops are tighter than mien's own rule, so compare the "
-        f"rows, not their height."
+        f"- **Side light changes answers.** How often a neutral face gets the same answer as under "
+        f"frontal light, by the degrees between light and camera: {steps}. Shadows can look like "
+        f"folds. These crops are tighter than mien's own rule, so compare the rows with each "
+        f"other, not with other tables."
     )
     yield _promise(crops)
     yield _score(found)
@@ -214,13 +217,13 @@ def _promise(crops: Sliced) -> str:
         (broken if high < _PROMISED else kept).append(at)
     dark, blur = (dict(_levels(crops))[at] for at in ("brightness 0.1", "blur 4"))
     return (
-        f"- **`uncertain` helps, within limits.** The worse the picture, the fewer answers: "
-        f"blurred by 4%, mien-s answers {blur.answered / blur.n:.0%} and "
+        f"- **`uncertain` helps, within limits.** The worse the picture, the fewer answers are "
+        f"given. Blurred by 4%, mien-s answers {blur.answered / blur.n:.0%}, and "
         f"{blur.answered_right / blur.answered:.0%} of those are right; at a tenth of the "
         f"brightness {dark.answered / dark.n:.0%} and {dark.answered_right / dark.answered:.0%}. "
-        f"Its threshold was set on pictures as they are, for {_PROMISED:.0%}. At {len(kept)} of "
-        f"{len(kept) + len(broken)} levels the answers' interval reaches that; at the others "
-        f"mien-s is sure and wrong too often: {', '.join(broken)}."
+        f"The threshold was set on pictures as they are, for {_PROMISED:.0%}. At {len(kept)} of "
+        f"{len(kept) + len(broken)} levels the interval of the answers given reaches that. At the "
+        f"others mien-s is too often sure and wrong: {', '.join(broken)}."
     )
 
 
@@ -238,8 +241,9 @@ def _score(found: dict[str, dict[str, Sliced]]) -> str:
             surely += ours.interval[0] > theirs.interval[1]
             surely_not += ours.interval[1] < theirs.interval[0]
     return (
-        f"- Over all sets and levels ({n}), mien-s reads more than fer at {ahead} and less at "
-        f"{behind}; with intervals that do not touch, more at {surely} and less at {surely_not}."
+        f"- Over all {n} levels of all sets, mien-s reads more than fer at {ahead} and less at "
+        f"{behind}. Intervals do not touch at {surely + surely_not} of them: there it reads more "
+        f"at {surely} and less at {surely_not}."
     )
 
 
@@ -254,8 +258,8 @@ def _small(found: dict[str, dict[str, Sliced]]) -> str:
     }
     listed = ", ".join(f"{100 * gap:.1f} on {name}" for name, gap in gaps.items())
     return (
-        f"- mien-s-int8 is left out of the tables: at no level does it differ from mien-s by more "
-        f"than these points: {listed}.\n"
+        f"- mien-s-int8 is left out of the tables. The largest difference from mien-s at any level "
+        f"is, in points, {listed}.\n"
     )
 
 

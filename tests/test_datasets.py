@@ -268,6 +268,7 @@ def test_rows_to_watch_are_held_out(tmp_path: Path) -> None:
     train, watched = load_training(tmp_path / "plain", holdout=0.3)
     assert np.bincount(watched.labels, minlength=7).tolist() == [0, 0, 0, 3, 3, 0, 0]
     assert not set(train.names) & set(watched.names)
+    assert (train.split, watched.split) == ("none", "held out")
     again, _ = load_training(tmp_path / "plain", holdout=0.3)
     assert again.names == train.names
     for subject in range(6):

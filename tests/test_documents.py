@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from argparse import ArgumentParser
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -90,6 +91,11 @@ def test_a_document_is_made_of_the_measured_files(name: str) -> None:
     assert written == made, f"run `python scripts/write_{name}.py`"
 
 
+def test_the_readme_lists_the_models_as_they_were_measured() -> None:
+    written = (REPOSITORY / "README.md").read_text("utf-8")
+    assert written == script("write_results").readme(), "run `python scripts/write_results.py`"
+
+
 def test_documents_speak_of_the_project_alone() -> None:
     for document in [*DOCUMENTS, *(REPOSITORY / "src").rglob("*.py")]:
         text = document.read_text("utf-8")
@@ -108,6 +114,11 @@ def test_a_card_is_made_of_its_model_and_what_was_measured(card: Path) -> None:
     made = model_card(spec, file_sha256(file), [Evaluation.from_dict(values) for values in saved])
     again = f"run `python scripts/publish_model.py {card.stem} --card --data ../shared/data`"
     assert card.read_text("utf-8") == made, again
+
+
+def test_a_card_counts_its_models_own_classes() -> None:
+    spec = replace(find_model("mien-s").spec(), labels=("bored", "focused"), class_shares=())
+    assert "| output | 2 probabilities that sum to 1" in model_card(spec, "", [])
 
 
 def test_the_card_of_the_temporal_model_is_made_of_its_file(
@@ -140,9 +151,10 @@ def test_scripts_take_the_arguments_that_are_shown(
         raise ParsedError
 
     monkeypatch.setattr(ArgumentParser, "parse_args", only_parse)
-    monkeypatch.syspath_prepend(REPOSITORY / "scripts")  # one of them imports another
-    shown = r"^python (scripts/[^\n#]*)|`python (scripts/[^`]*)`"
-    for parts in re.findall(shown, document.read_text("utf-8"), re.M):
+    for folder in ("scripts", "benchmarks"):  # some of them import others
+        monkeypatch.syspath_prepend(REPOSITORY / folder)
+    shown = r"^python ((?:scripts|benchmarks)/[^\n#>]*)|`python ((?:scripts|benchmarks)/[^`]*)`"
+    for parts in re.findall(shown, document.read_text("utf-8").replace("\\\n", " "), re.M):
         words = shlex.split("".join(parts).split("&&")[0])
         if "parse_args()" in (REPOSITORY / words[0]).read_text("utf-8"):
             monkeypatch.setattr(sys, "argv", words)

@@ -330,6 +330,16 @@ def test_subtitles(tmp_path: Path) -> None:
     )
 
 
+def test_classes_of_ones_own_are_no_tags_in_subtitles(tmp_path: Path) -> None:
+    for name, shown in (("a.vtt", "1: &lt;i&gt;--&gt; 90%"), ("a.srt", "1: <i>-> 90%")):
+        with open_sink(tmp_path / name) as sink:
+            for result in film(*[[face(1, "<i>-->", 0.9)]] * 5):
+                sink.write(result)
+        text = (tmp_path / name).read_text()
+        assert shown in text.splitlines()
+        assert text.count("-->") == 1  # the cue's own
+
+
 def test_subtitles_belong_to_one_video(tmp_path: Path) -> None:
     with (
         pytest.raises(SinkError, match="subtitles belong to one video"),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mien.classifier import ExpressionClassifier
 from mien.cli import main
-from mien.comparison import _FER2013, Comparison, _names, compare, format_comparison
+from mien.comparison import _FER2013, ComparedModel, Comparison, _names, compare, format_comparison
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.metrics import log_softmax
@@ -183,6 +183,17 @@ def test_the_table_shows_others_beside_ours(members: Sequence[Path], tmp_path: P
     text = format_comparison(replace(comparison, on_fer2013=True))
     for expected in ("**member0**", "fer 25.10.3", "54.6", "(PrivateTest 58.9)", "McNemar"):
         assert expected in text
+
+
+def test_pairs_of_models_stand_in_half_a_square() -> None:
+    models = [ComparedModel(name, {"val": 0.5}, {"val": (0.4, 0.6)}, 1, 1, 1.0) for name in "abc"]
+    differences = [("a", "b", 0.2), ("a", "c", 0.012345), ("b", "c", 1e-9)]
+    text = format_comparison(Comparison("own", "single", "val", models, differences, False))
+    head, _, *rows = text.splitlines()[-4:]
+    assert head == "| | b | c |"
+    assert rows == ["| a | 0.2 | **0.012** |", "| b |  | **1e-09** |"]
+    alone = format_comparison(Comparison("own", "single", "val", models[:1], [], False))
+    assert "McNemar" not in alone
 
 
 def test_a_broken_picture_does_not_cost_its_split_in_silence(tmp_path: Path) -> None:

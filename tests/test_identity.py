@@ -293,7 +293,7 @@ def face(person: str | None, similarity: float | None = None) -> FaceResult:
     )  # fmt: skip
 
 
-NAMES = [None, None, "a <b> --> c", "a <b> --> c", "a <b> --> c"]
+NAMES = [None, None, "a <b> ---> c", "a <b> ---> c", "a <b> ---> c"]
 FILM = [FrameResult("v.mp4", i, i / 5, 200, 150, (face(name),)) for i, name in enumerate(NAMES)]
 
 
@@ -306,12 +306,12 @@ def written(target: Path, *, identity: bool = True) -> str:
 
 def test_segments_and_subtitles_say_the_person(tmp_path: Path) -> None:
     (row,) = csv.DictReader(written(tmp_path / "a.segments.csv").splitlines())
-    assert row["person"] == "a <b> --> c"
+    assert row["person"] == "a <b> ---> c"
     plain = written(tmp_path / "b.segments.csv", identity=False)
     assert "person" not in plain
     assert plain.splitlines()[1].startswith("v.mp4,7,happy,")
     vtt = written(tmp_path / "a.vtt")
-    assert "a &lt;b&gt; --&gt; c: happy 88%" in vtt
+    assert "a &lt;b&gt; ---&gt; c: happy 88%" in vtt
     assert vtt.count("-->") == 1  # the cue's own arrow
     assert written(tmp_path / "a.srt").count("-->") == 1
 

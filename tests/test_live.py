@@ -1,5 +1,6 @@
 """Parts of videos, and sources that cannot be opened twice: streams, cameras, standard input."""
 
+import errno
 import io
 import json
 import socket
@@ -126,6 +127,23 @@ def pipe(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 
     stream = io.TextIOWrapper(io.BufferedReader(Onwards(data)))
     monkeypatch.setattr(sys, "stdin", stream)
+
+
+def test_standard_input_that_is_closed_or_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it for a service
+    with pytest.raises(SourceError, match="standard input is empty"):
+        open_source("-")
+    write_video(tmp_path / "v.mp4", TIMES)
+    pipe(monkeypatch, (tmp_path / "v.mp4").read_bytes())
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    with pytest.raises(SourceError, match=r"-: cannot be kept in .*No space left.*TMPDIR"):
+        open_source("-")
 
 
 def test_a_video_and_a_picture_on_standard_input(

@@ -2,10 +2,14 @@
 
 import csv
 import json
+import pickle
+import shutil
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from math import inf
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -180,6 +184,42 @@ def test_side_by_side_or_one_after_another_the_answers_are_the_same(
         for mine, theirs in zip(one.faces, other.faces, strict=True):
             assert mine.box == pytest.approx(theirs.box, abs=0.01)
             assert dict(mine.probs) == pytest.approx(dict(theirs.probs), abs=1e-4)
+
+
+def analyzed(analyzer: Analyzer, path: Path) -> tuple[int, FrameResult]:
+    return id(analyzer), analyzer.analyze(path)
+
+
+def test_an_analyzer_is_opened_anew_in_other_processes(
+    portrait_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(find_model("mien-s").path, tmp_path / "own.onnx")
+    monkeypatch.chdir(tmp_path)
+    analyzer = Analyzer("own.onnx", views="flip", threads=1, smooth_s=0.3)
+    monkeypatch.chdir(portrait_file.parent)  # the model is found all the same
+    here = analyzer.analyze(portrait_file)
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        tasks = [pool.submit(analyzed, analyzer, portrait_file) for _ in range(2)]
+        (first, there), (second, _) = (task.result() for task in tasks)
+    assert there == here
+    assert first == second  # it was opened once
+
+
+def test_a_gallery_goes_along(portrait_file: Path, tmp_path: Path) -> None:
+    shutil.copy(portrait_file, tmp_path / "Eileen.jpg")
+    analyzer = Analyzer(identity=True)
+    strange = pickle.loads(pickle.dumps(analyzer))
+    assert [face.person for face in strange.analyze(portrait_file).faces] == ["person-1"]
+    analyzer.recognizer.learn(tmp_path, analyzer._find_in)  # type: ignore[union-attr]
+    (tmp_path / "Eileen.jpg").unlink()
+    known = pickle.loads(pickle.dumps(analyzer))
+    assert [face.person for face in known.analyze(portrait_file).faces] == ["Eileen"]
+    assert pickle.loads(pickle.dumps(analyzer)) is known
+
+
+def test_what_cannot_be_pickled_says_so(analyzer: Analyzer) -> None:
+    with pytest.raises(TypeError, match=r"mien-s\.onnx: an open network cannot be pickled"):
+        pickle.dumps(analyzer.classifier)
 
 
 def test_bad_sources_raise_one_kind_of_error(tmp_path: Path) -> None:

@@ -41,6 +41,16 @@ def head(path: str, *lines: str) -> bytes:
     return "\r\n".join(text).encode()
 
 
+HEALTH = head("/healthz").replace(b"POST", b"GET")
+UPGRADE = head(
+    "/v1/live",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+).replace(b"POST", b"GET")
+
+
 def answer(opened: socket.socket) -> tuple[int, bytes]:
     """Status and the rest of what came, up to the end of the body."""
     text = b""
@@ -143,14 +153,15 @@ def test_sockets_that_say_nothing_are_closed(
         assert works(client, portrait_file)
 
 
+@pytest.mark.parametrize("sent", [HEALTH, UPGRADE], ids=["http", "live"])
 def test_connections_beyond_the_number_are_told_so(
-    analyzer: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    analyzer: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     monkeypatch.setattr(connections, "_HEADER_S", 600.0)
     with running(analyzer, tmp_path, max_connections=3) as client:
         silent = [connection(client) for _ in range(3)]
         with closing(connection(client)) as opened:
-            opened.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            opened.sendall(sent)
             status, body = answer(opened)
         assert (status, b"too many connections" in body) == (503, True)
         for opened in silent:
@@ -186,9 +197,7 @@ def test_a_live_client_that_answers_no_ping_is_left(
 ) -> None:
     monkeypatch.setattr(serving, "_PING_S", 0.2)
     with running(analyzer, tmp_path) as client, closing(connection(client)) as opened:
-        upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
-        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-        opened.sendall(head("/v1/live", *upgrade, key).replace(b"POST", b"GET"))
+        opened.sendall(UPGRADE)
         assert opened.recv(100).startswith(b"HTTP/1.1 101 ")
         while "mien_live_connections 1.0" not in client.get("/metrics").text:
             pass

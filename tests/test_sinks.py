@@ -1,6 +1,7 @@
 """Every sink says the same, completes its file, and never replaces one unasked."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -255,6 +257,16 @@ def test_a_name_that_says_nothing_becomes_what_came(tmp_path: Path) -> None:
         assert len(list(container.decode(video=0))) == 3
 
 
+def test_the_name_of_a_copy_gives_no_access(tmp_path: Path) -> None:
+    names = ("https://h/clip.mkv?key=a.b", "rtsp://me:secret@10.0.0.5", "rtsp://me:secret@h/front/")
+    with open_sink(f"{tmp_path}/out/") as sink:
+        for name in names:
+            for i in range(2):
+                sink.write(FrameResult(name, i, i / 10, 64, 48), SHADE)
+    written = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert written == ["10-0-0-5.mp4", "clip.mkv", "front.mp4"]
+
+
 def test_copies_stay_apart_where_letters_have_no_size(tmp_path: Path) -> None:
     with open_sink(f"{tmp_path}/out/") as sink:
         for name in ("a/x.JPG", "b/X.jpg"):
@@ -297,6 +309,8 @@ def test_refusals_name_the_way_out(tmp_path: Path) -> None:
     assert (tmp_path / "r.csv").read_text("utf-8").startswith("schema,")
     with pytest.raises(SinkError, match=r"suffix '\.xlsx' is not known"):
         open_sink(tmp_path / "r.xlsx")
+    with pytest.raises(SinkError, match=r"written \(File name too long"):
+        write(tmp_path / f"{'a' * 300}.csv")
     with pytest.raises(SinkError, match="no folder"):
         open_sink(tmp_path / "nowhere" / "r.csv")
     with pytest.raises(SinkError, match="one frame only"), open_sink(tmp_path / "p.png") as sink:
@@ -391,6 +405,46 @@ def test_the_sound_of_joined_recordings_ends_with_the_first(tmp_path: Path) -> N
         assert max(f.time or 0 for f in container.decode(audio=0)) < 2.5
 
 
+def sound(begin_s: float, layout: Literal["mono", "stereo"]) -> bytes:
+    """Two seconds of it, whose timestamps begin there, as MPEG, which can be joined."""
+    file, n = io.BytesIO(), 1600
+    with av.open(file, "w", format="mpegts") as container:
+        tone = container.add_stream("mp2", rate=16_000, layout=layout)
+        assert isinstance(tone, av.AudioStream)
+        for i in range(20):
+            samples = np.zeros((1, n * tone.channels), np.int16)
+            frame = av.AudioFrame.from_ndarray(samples, "s16", layout)
+            frame.sample_rate, frame.pts = 16_000, round(begin_s * 16_000) + n * i
+            container.mux(tone.encode(frame))
+        container.mux(tone.encode(None))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("begin_s", "layout"), [(1.4, "mono"), (2.0, "stereo")])
+def test_sound_that_overlaps_or_changes_on_the_way_is_copied(
+    tmp_path: Path, begin_s: float, layout: Literal["mono", "stereo"]
+) -> None:
+    (tmp_path / "v.ts").write_bytes(sound(0, "mono") + sound(begin_s, layout))
+    with open_sink(tmp_path / "copy.mp4") as sink:
+        for i in range(40):
+            sink.write(FrameResult(str(tmp_path / "v.ts"), i, i / 10, 64, 48), SHADE)
+    with av.open(str(tmp_path / "copy.mp4")) as container:
+        times = [float(frame.time or 0) for frame in container.decode(audio=0)]
+    assert times[-1] == pytest.approx(begin_s + 1.9, abs=0.15)
+    assert max(np.diff(times)) < 0.15  # without a gap
+    assert min(np.diff(times)) > 0.03  # and nothing twice
+
+
+def test_sound_in_an_unknown_code_is_left_out(tmp_path: Path) -> None:
+    write_talkie(tmp_path / "v.mkv", 1)
+    talkie = (tmp_path / "v.mkv").read_bytes()
+    (tmp_path / "v.mkv").write_bytes(talkie.replace(b"A_PCM/INT/LIT", b"A_XYZ/INT/LIT"))
+    with open_sink(tmp_path / "copy.mp4") as sink:
+        sink.write(FrameResult(str(tmp_path / "v.mkv"), 0, 0.0, 64, 48), SHADE)
+    with av.open(str(tmp_path / "copy.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+
+
 def test_a_copy_of_a_video_that_changes_its_size(tmp_path: Path) -> None:
     """As broadcasts and calls do: the copy keeps its size, with bars where the shape is another."""
     sizes = [(48, 64), (96, 128), (128, 64), (49, 65)]
@@ -415,6 +469,16 @@ def test_the_sound_of_a_broadcast_begins_where_its_film_does(tmp_path: Path) -> 
     with av.open(str(tmp_path / "copy.mp4")) as container:
         times = [frame.time for frame in container.decode(audio=0)]
     assert (times[0], times[-1]) == pytest.approx((0, 2), abs=0.15)
+
+
+def test_a_picture_too_large_for_its_format(tmp_path: Path) -> None:
+    wide = np.zeros((1, 17_000, 3), np.uint8)
+    with (
+        pytest.raises(SinkError, match=r"p\.webp: cannot be written .*limit of 16383 pixels"),
+        open_sink(tmp_path / "p.webp") as sink,
+    ):
+        sink.write(FrameResult("p.png", 0, 0.0, 17_000, 1), wide)
+    assert not (tmp_path / "p.webp").exists()
 
 
 def test_a_codecs_failure_has_the_files_name(tmp_path: Path) -> None:

@@ -200,6 +200,8 @@ def test_missing_and_folder(tmp_path: Path) -> None:
         open_source(tmp_path / "nowhere.jpg")
     with pytest.raises(SourceError, match="is a folder"):
         open_source(tmp_path)
+    with pytest.raises(SourceError, match=r"read \(File name too long"):
+        open_source("a" * 300)
 
 
 def write_still(path: Path, image: UInt8Array, pixels: str) -> None:
@@ -413,6 +415,39 @@ def test_a_truncated_video_with_sound_is_noticed(tmp_path: Path, container: str)
         assert len(list(source)) == 40
     with pytest.raises(SourceError, match=r"s of 8\.\d+ s: cut off"), open_source(cut) as source:
         list(source)
+
+
+def coded(size: int) -> list[bytes]:
+    """Packets of VP8, whose key frames say how large they are."""
+    with av.open(io.BytesIO(), "w", format="webm") as container:
+        stream = container.add_stream("libvpx", rate=10)
+        assert isinstance(stream, av.VideoStream)
+        stream.width = stream.height = size
+        stream.pix_fmt = "yuv420p"
+        grey = np.full((size, size, 3), 90, np.uint8)
+        pictures = [av.VideoFrame.from_ndarray(grey, format="rgb24"), None]
+        return [bytes(packet) for each in pictures for packet in stream.encode(each)]
+
+
+def test_a_video_that_grows_on_the_way_is_held_to_the_limit(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "v.webm"), "w") as container:
+        stream = container.add_stream("libvpx", rate=10)
+        assert isinstance(stream, av.VideoStream)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for i, data in enumerate([*coded(64), *coded(640)]):
+            packet = av.Packet(data)
+            packet.stream, packet.pts, packet.dts = stream, i, i
+            packet.time_base, packet.is_keyframe = Fraction(1, 10), True
+            container.mux(packet)
+    shapes: list[tuple[int, ...]] = []
+    with (
+        pytest.raises(SourceError, match=r"v\.webm: 640 x 640 pixels, more than the limit"),
+        open_source(tmp_path / "v.webm", max_pixels=64 * 64) as source,
+    ):
+        shapes.extend(frame.image.shape for frame in source)
+    assert shapes == [(64, 64, 3)]
+    assert len(list(open_source(tmp_path / "v.webm"))) == 2
 
 
 def test_audio_alone_is_no_video(tmp_path: Path) -> None:

@@ -94,6 +94,8 @@ def test_a_study_is_run_once_and_read_again(folder: Path, capsys: Capture) -> No
     assert "| too fast | failed" in table
     assert "| longer | " in table
     assert "photos, front" in table
+    assert "| variant | PublicTest | of each seed |" in table
+    assert "PublicTest (n = 42) with the mirror image" in table
 
 
 def test_what_was_interrupted_goes_on(folder: Path, tmp_path: Path) -> None:
@@ -247,4 +249,18 @@ def test_a_study_from_before_a_key_was_introduced_is_finished(tmp_path: Path) ->
     assert head.startswith("| variant | as it is | blur | JPEG | resolution | brightness |")
     assert row.split(" | ")[0] == "| as it is"
     assert row.split(" | ")[2] == f"{mean:.1%}"
-    assert note.startswith("7 rows of PublicTest, the same for all variants")
+    assert note.startswith("7 of those rows (PublicTest), the same for all")
+
+
+def test_rows_that_were_held_out_are_not_called_public_test(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(RECIPE)
+    (tmp_path / "s.toml").write_text(STUDY.split('[[variants]]\nname = "longer')[0])
+    write_splits(tmp_path / "crops", 42)
+    shutil.rmtree(tmp_path / "crops" / "val")
+    study = replace(load_study(tmp_path / "s.toml"), seeds=(0,), slices=3)
+    found = run_study(study, tmp_path / "crops", tmp_path / "runs", threads=1)
+    table = format_study(found)
+    assert "| variant | held out | against as it is |" in table
+    assert "held out (n = 7) with the mirror image" in table
+    assert "3 of those rows (held out), the same for all" in table
+    assert "PublicTest" not in json.dumps(found.to_dict()) + table

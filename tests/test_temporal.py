@@ -280,6 +280,24 @@ def test_a_temporal_model_that_is_not_what_it_says(
         TemporalModel(ModelEntry("odd", tmp_path / "odd.onnx", None))
 
 
+def test_a_temporal_model_for_other_features_is_refused(tmp_path: Path) -> None:
+    """It may say that it was made for the classifier, and yet be another network."""
+    model = onnx.load(str(find_model("mien-s-temporal").path))
+    (wide,) = (each for each in model.graph.input if each.name == "embedding")
+    wide.type.tensor_type.shape.dim[1].dim_value = 512
+    # The rest gets the first 384 of them, so that the network can be opened.
+    for node in model.graph.node:
+        node.input[:] = ["narrow" if name == "embedding" else name for name in node.input]
+    for name, value in (("from", 0), ("to", 384), ("axis", 1)):
+        values = np.array([value], np.int64)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    node = onnx.helper.make_node("Slice", ["embedding", "from", "to", "axis"], ["narrow"])
+    model.graph.node.insert(0, node)
+    onnx.save(model, str(tmp_path / "wide.onnx"))
+    with pytest.raises(ModelError, match=r"goes on from 512 features .*mien-s\.onnx gives 384"):
+        Analyzer("mien-s", temporal=tmp_path / "wide.onnx")
+
+
 def test_recipes_are_checked(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('name = "x"\nmemroy = 3\n')
     with pytest.raises(ConfigError, match="unknown key 'memroy'"):

@@ -1,8 +1,8 @@
 """A model card: what a model is, how it was examined, and what it must not be used for.
 
-May import models and evaluate. The text is made from the model's own `ModelSpec` and from saved
-evaluations, so that no figure in a card is typed by hand. The outline follows Mitchell et al.,
-"Model Cards for Model Reporting", FAT* 2019.
+May import numpy, models and evaluate. The text is made from the model's own `ModelSpec` and from
+saved evaluations, so that no figure in a card is typed by hand. The outline follows Mitchell et
+al., "Model Cards for Model Reporting", FAT* 2019.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from mien.evaluate import Evaluation, figure
 from mien.models import ModelSpec
 
 _USE = """\
 ## Intended use
 
-Describing what a face shows in pictures and videos whose subjects know about it and agree:
-research on expression, media and audience studies with consent, interfaces that react to a face,
+Describing what a face shows, in pictures and videos whose subjects know about it and agree:
+research on expression, media and audience studies, interfaces that react to a face,
 self-observation, accessibility. A person decides what follows from an answer, never the model
 alone.
 
@@ -32,15 +34,15 @@ An expression is not an emotion: the model reads what a face shows, not what a p
 
 ## Limits
 
-- FER2013's labels are disputed: its own label agrees with the majority of ten later annotators
-  (FER+) on 64% of the pictures. A figure on FER2013 therefore says how far a model shares those
-  labels' habits, not how often it is right about a face.
+- FER2013's labels are disputed: the majority of ten later annotators (FER+) agrees with them on
+  64% of the pictures. A figure on FER2013 therefore says how far a model shares the habits of
+  those labels, not how often it is right about a face.
 - Disgust is rare in the training data (436 of 28,709 pictures); fear and sad are often confused
   with each other and with neutral.
-- The pictures come from a web search of 2013. They carry no record of age, skin colour or origin,
-  so uneven accuracy across groups is likely and has not been measured.
-- Profiles, covered mouths or eyes, strong side light and faces under about 24 pixels lower the
-  accuracy; the answer is then often `uncertain`, but not always. How much each costs:
+- The pictures come from a web search of 2013. They carry no record of age, skin colour or origin:
+  accuracy probably differs between groups, and by how much has not been measured.
+- Profiles, covered mouths or eyes, strong side light and faces under about 24 pixels are read
+  worse; the answer is then often `uncertain`, but not always. How much each costs:
   [docs/robustness.md](../docs/robustness.md).
 - A posed expression at its peak is easier than a spontaneous one. Figures on posed sets (CK+,
   KDEF) do not carry over to daily life.
@@ -86,7 +88,8 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
         f"{spec.macs / 1e6:.1f} million multiply-accumulates a face |",
         *_numbers(spec),
         f"| input | one grey face of {spec.input_px} x {spec.input_px} pixels, {_rule(spec)} |",
-        f"| output | seven probabilities that sum to 1, at temperature {spec.temperature:.3f} |",
+        f"| output | {len(spec.labels)} probabilities that sum to 1, at temperature "
+        f"{spec.temperature:.3f} |",
         *_expectations(spec),
         f"| `uncertain` | below a confidence of {spec.uncertain_below:.3f}: chosen so that at "
         f"least 85% of the other answers are right on {spec.metrics['calibration_n']:,.0f} rows of "
@@ -99,24 +102,20 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
         "",
         "## Figures",
         "",
-        f"{_chosen(spec)} PrivateTest has not been looked at. Posed sets "
-        "go through the whole pipeline (detection, alignment, classification) from full pictures, "
-        "and a face that is not found counts as wrong, and as not answered. Nothing was learned "
-        "from them, but they are not blind: they were looked at when the crop rule was fixed and "
-        "when it was decided what to publish (docs/experiments.md).",
+        f"{_chosen(spec)} PrivateTest, the test set, has not been looked at.",
+        "",
+        "CK+ and KDEF are sets of posed expressions. Their full pictures go through the whole "
+        "pipeline (detection, alignment, classification), and a face that is not found counts as "
+        "wrong, and as not answered. Nothing was learned from these sets, but they are not blind: "
+        "they were looked at when the crop rule was fixed and when it was decided what to publish "
+        "([docs/experiments.md](../docs/experiments.md)).",
         "",
         *figures_table(evaluations),
         "",
-        *_answered(evaluations),
+        *_explained(evaluations),
+        *_deduplicated(evaluations),
+        *_coverage(evaluations),
     ]
-    for e in evaluations:
-        if e.deduplicated_accuracy is not None:
-            lines += [
-                f"Without pictures that stand in the Training rows, pixel for pixel: "
-                f"{e.deduplicated_accuracy:.1%} of {e.deduplicated_n:,} ({_data(e)}).",
-                "",
-            ]
-    lines += _coverage(evaluations)
     for e in evaluations:
         lines += [f"### By class: {_data(e)}", ""]
         lines += ["| class | n | precision | recall | F1 |", "|---|---|---|---|---|"]
@@ -125,8 +124,15 @@ def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) 
             f"| {row['f1']:.3f} |"
             for name, row in e.per_class.items()
         ]
-        lines.append("")
+        lines += ["", *_never(e)]
     return "\n".join([*lines, _USE])
+
+
+def _never(evaluation: Evaluation) -> list[str]:
+    """The classes that no face was read as."""
+    said = np.sum(evaluation.confusion, axis=0)
+    never = [name for name, times in zip(evaluation.per_class, said, strict=False) if not times]
+    return [f"None of these faces was read as {' or '.join(never)}.", ""] if never else []
 
 
 def _coverage(evaluations: Sequence[Evaluation]) -> list[str]:
@@ -148,10 +154,10 @@ def _chosen(spec: ModelSpec) -> str:
     """Where the weights come from, and what PublicTest chose."""
     recipe = spec.recipe
     begun = Path(recipe.get("init") or recipe["network"].get("weights", "")).name
-    learned = f"What it learned from stands above{f'; it began as `{begun}`' if begun else ''}."
+    learned = f"What it learned from is stated above{f'; it began as `{begun}`' if begun else ''}."
     chosen = ["the temperature and the threshold"]
     if "shares_taken_back" in spec.metrics:
-        chosen.insert(0, "how far the rarity of classes is made up for")
+        chosen.insert(0, "how far the preference for common classes is taken back")
     if recipe.get("fusion", {}).get("method") == "logprob":
         chosen.insert(0, "the members' weights")
     elif spec.members:
@@ -160,11 +166,14 @@ def _chosen(spec: ModelSpec) -> str:
         chosen.insert(0, "the epoch whose weights are taken")
     else:
         learned += " The weights are those after the last epoch."
-    return f"{learned} PublicTest chose {', '.join(chosen)}."
+    return (
+        f"{learned} PublicTest chose {', '.join(chosen)}: it is the validation set, and figures on "
+        "it are a little optimistic."
+    )
 
 
-def _answered(evaluations: Sequence[Evaluation]) -> list[str]:
-    """What "answered" leaves out."""
+def _explained(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What the columns of the table mean."""
     if not evaluations:
         return []
     if all(e.gated for e in evaluations):
@@ -174,10 +183,30 @@ def _answered(evaluations: Sequence[Evaluation]) -> list[str]:
     else:
         left = (
             "answers below the threshold, by confidence alone. In use, faces that are `badly-lit` "
-            "or `covered` are `uncertain` as well (docs/quality.md); `covered` marks 2.4% of "
-            "PublicTest."
+            "or `covered` are `uncertain` as well ([docs/quality.md](../docs/quality.md)); "
+            "`covered` marks 2.4% of PublicTest."
         )
-    return [f'"Answered" leaves out {left}', ""]
+        if any(e.pose == "front" and e.missed for e in evaluations):
+            left += " Pictures whose face is not found count as seen from the front and as turned."
+    return [
+        "Macro F1 is the mean F1 of the classes that occur as truth or as answer; a class without "
+        "pictures (neutral in CK+) counts as 0 once it is answered. ECE is the expected "
+        "calibration error: how far confidence is from the share of right answers, 0 at best. "
+        f'"Answered" leaves out {left}',
+        "",
+    ]
+
+
+def _deduplicated(evaluations: Sequence[Evaluation]) -> list[str]:
+    """The accuracy on pictures that are not among the Training rows."""
+    lines = [
+        f"- {_data(e)}: {e.deduplicated_accuracy:.1%} of {e.deduplicated_n:,}"
+        for e in evaluations
+        if e.deduplicated_accuracy is not None
+    ]
+    if not lines:
+        return []
+    return ["Accuracy without pictures that are pixel for pixel in Training too:", "", *lines, ""]
 
 
 def _numbers(spec: ModelSpec) -> list[str]:

@@ -17,7 +17,7 @@ from mien.alignment import align_faces
 from mien.datasets import NO_SPLIT, Row, read_rows
 from mien.detection import FaceDetector
 from mien.errors import DatasetError, SinkError, SourceError
-from mien.sources import open_source
+from mien.sources import first_frame
 from mien.types import Frame, UInt8Array
 from mien.whole import whole
 
@@ -88,8 +88,7 @@ def crop_set(
             problem(str(row.picture))
             continue
         try:
-            with open_source(str(row.picture)) as source:
-                frame = next(iter(source))
+            frame = first_frame(str(row.picture))
         except SourceError as error:
             problem(str(error))
             continue

@@ -1,12 +1,12 @@
 """One page out of an examination: figures, tables, mistakes. May import evaluate, slices, plots,
-annotate.
+annotate, plain_page.
 
 The page is plain HTML beside its PNG files; it needs nothing from the network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ import numpy as np
 from mien import plots
 from mien.annotate import contact_sheet
 from mien.evaluate import Answers, Evaluation, figure, format_evaluation
+from mien.plain_page import plain_page
 from mien.sinks import save_picture
 from mien.slices import Sliced, describe, draw_sliced, format_sliced
 from mien.whole import whole
@@ -24,17 +25,11 @@ _MISTAKES: Final = 40  # pictures in the grid of the most confident ones
 _BATCH: Final = 32  # faces whose true and predicted labels are listed
 
 _STYLE: Final = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1f2a44; max-width: 62rem; margin: 2rem auto;
-  padding: 0 1rem; background: #fff }
-h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.5rem }
 img { max-width: 100% } .pair { display: flex; flex-wrap: wrap; gap: 1rem }
 .pair img { flex: 1 1 24rem; min-width: 0 }
-table { border-collapse: collapse } td, th { padding: .2rem .8rem; text-align: right }
-td:first-child, th:first-child { text-align: left } tr + tr { border-top: 1px solid #dfe5f1 }
 pre { overflow-x: auto; background: #f5f7fb; padding: 1rem } .wrong { color: #b3261e }
-@media (prefers-color-scheme: dark) {
-  body { background: #12161f; color: #e6eaf3 } pre { background: #1b2130 }
-  tr + tr { border-color: #2c3550 } img { background: #fff } .wrong { color: #ff8a80 } }
+@media (prefers-color-scheme: dark) { pre { background: #1b2130 } img { background: #fff }
+  .wrong { color: #ff8a80 } }
 """
 
 
@@ -63,9 +58,13 @@ def write_report(folder: Path, evaluation: Evaluation, answers: Answers, *, seed
         ]
         sheet = contact_sheet(list(answers.crops[mistakes]), titles, columns=8, cell_px=112)
         save_picture(sheet, folder / "mistakes.png", overwrite=True)
-    page = "\n".join(_page(evaluation, answers, names, len(mistakes), seed))
+    title = f"{evaluation.model} v{evaluation.version} on {evaluation.data}"
+    _write(folder, title, _body(evaluation, answers, names, len(mistakes), seed))
+
+
+def _write(folder: Path, title: str, body: Iterable[str]) -> None:
     with whole(folder / "index.html") as partial:
-        partial.write_text(page, encoding="utf-8")
+        partial.write_text("\n".join(plain_page(title, body, style=_STYLE)), encoding="utf-8")
 
 
 def _most_confident_mistakes(answers: Answers) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
@@ -74,13 +73,9 @@ def _most_confident_mistakes(answers: Answers) -> np.ndarray[tuple[int], np.dtyp
     return wrong[order][:_MISTAKES]
 
 
-def _page(
+def _body(
     evaluation: Evaluation, answers: Answers, names: Sequence[str], mistakes: int, seed: int
 ) -> Iterator[str]:
-    title = escape(f"{evaluation.model} v{evaluation.version} on {evaluation.data}")
-    yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-    yield '<meta name="viewport" content="width=device-width">'
-    yield f"<style>{_STYLE}</style><h1>{title}</h1>"
     yield f"<pre>{escape(format_evaluation(evaluation))}</pre>"
     yield "<h2>Confusion: what is taken for what</h2><div class=pair>"
     yield '<img src="confusion.png" alt="Confusion matrix in counts, as in the table above">'
@@ -101,7 +96,6 @@ def _page(
         yield f'<img src="mistakes.png" alt="{mistakes} faces that were confidently misread">'
     yield "<h2>One batch, class by class</h2>"
     yield from _batch(answers, names, seed)
-    yield "</html>"
 
 
 def _batch(answers: Answers, names: Sequence[str], seed: int) -> Iterator[str]:
@@ -129,11 +123,7 @@ def write_slices_report(folder: Path, sliced: Sequence[Sliced]) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     draw_sliced(sliced, folder / "slices.png")
-    title = escape(f"Degraded pictures: {sliced[0].data}")
     lines = [
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
-        '<meta name="viewport" content="width=device-width">',
-        f"<style>{_STYLE}</style><h1>{title}</h1>",
         f"<p>{escape(describe(sliced))}</p>",
         '<img src="slices.png" alt="Share of right answers against how much pictures are degraded, '
         'as in the table below">',
@@ -143,6 +133,5 @@ def write_slices_report(folder: Path, sliced: Sequence[Sliced]) -> None:
     for tag, row in [("th", head), *(("td", row) for row in rows)]:
         cells = (escape(cell.strip().replace("**", "")) for cell in row.strip("|").split("|"))
         lines.append("<tr>" + "".join(f"<{tag}>{cell}" for cell in cells) + "</tr>")
-    lines.append("</table></div></html>")
-    with whole(folder / "index.html") as partial:
-        partial.write_text("\n".join(lines), encoding="utf-8")
+    lines.append("</table></div>")
+    _write(folder, f"Degraded pictures: {sliced[0].data}", lines)

@@ -91,4 +91,10 @@ def open_temporal(
             f"{name_or_file}: was made for another file of {model.spec.classifier!r} than "
             f"{classifier.entry.path}. Make one for it with `mien train-temporal`"
         )
+    if model.features != classifier.features:
+        raise ModelError(
+            f"{name_or_file}: goes on from {model.features} features of each face, and "
+            f"{classifier.entry.path} gives {classifier.features}. Make one for it with "
+            "`mien train-temporal`"
+        )
     return model

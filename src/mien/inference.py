@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import redirect_stdout
 from functools import cache
 from io import StringIO
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from mien.errors import ConfigError, ModelError
 
@@ -101,12 +101,18 @@ class Network:
         self.forms = {each.name: _form(each) for each in (*takes, *gives)}
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self._name}: an open network cannot be pickled. Send a `mien.Analyzer`, which opens "
+            "its networks anew where it arrives, or open what holds this one there"
+        )
+
     def require(self, forms: Mapping[str, str], spec: str, instead: str) -> None:
         """Refuse a file whose network is another than it says: it may come from anywhere.
 
         Args:
             forms: what each input and output that is used must be, as in the attribute `forms`;
-                `N` stands for any number. Other inputs there may not be.
+                `N` stands for any number that is written there. Other inputs there may not be.
             spec: what messages call that which says so.
             instead: what they advise.
 
@@ -115,11 +121,17 @@ class Network:
         """
         for name, form in {**dict.fromkeys(self.inputs, "no input"), **forms}.items():
             found = self.forms.get(name, "nothing")
-            if not re.fullmatch(re.escape(form).replace("N", r"\w+"), found):
+            if not re.fullmatch(re.escape(form).replace("N", r"\d+"), found):
                 raise ModelError(
                     f"{self._name}: its network is another than its {spec} says: expected "
                     f"{name!r} to be {form}, found {found}. {instead}"
                 )
+
+    def width(self, name: str) -> int:
+        """How many numbers an input or output, which `require` has found to have a width, holds of
+        each face.
+        """
+        return int(self.forms[name].rpartition(",")[2].rstrip("]"))
 
     def run(self, inputs: Any, outputs: list[str] | None = None) -> list[Any]:
         """The named outputs (None for all of them, in the file's order).

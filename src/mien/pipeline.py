@@ -15,10 +15,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from mien.ahead import ahead
 from mien.alignment import crop_transforms
+from mien.anew import MadeOf, made_anew
 from mien.answers import face_results
 from mien.classifier import ExpressionClassifier, Predictions
 from mien.errors import ModelError
@@ -30,7 +31,7 @@ from mien.quality import QualityGate
 from mien.shape import SCALE as MESH_SCALE
 from mien.shape import FaceMesh
 from mien.sinks import Sink, open_sink
-from mien.sources import MAX_PIXELS, Source, Span, open_source
+from mien.sources import MAX_PIXELS, Source, Span, first_frame, open_source
 from mien.temporal import Baseline, OverTime, Smoother
 from mien.timing import StageTimes
 from mien.tracking import FaceTracker
@@ -148,6 +149,7 @@ class Analyzer:
         explain: Literal["", "evidence", "attention"] = "",
         device: str = "cpu",
     ) -> None:
+        options = {name: value for name, value in locals().items() if name != "self"}
         require_one_of("views", views, get_args(Views))
         require_one_of("expect", expect, ("", "balanced"))
         require_one_of("explain", explain, ("", "evidence", "attention"))
@@ -199,6 +201,22 @@ class Analyzer:
             self.recognizer = Recognizer(threads=threads, device=device)
             if gallery is not None:
                 self.recognizer.learn(gallery, self._find_in)
+        # By their paths, other processes find the files from whatever folder they work in.
+        entry = self.classifier.entry
+        options["model"] = entry.name if entry.sha256 else entry.path.absolute()
+        if temporal is not None and self.temporal is not None:
+            options["temporal"] = self.temporal.path.absolute()
+        self._made_of = MadeOf(type(self), options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, it is what it was made of: another process opens the networks anew, once.
+
+        The people of its gallery go with it; strangers do not.
+        """
+        made = self._made_of
+        if self.recognizer is not None and self.recognizer.gallery is not made.options["gallery"]:
+            self._made_of = MadeOf(made.kind, {**made.options, "gallery": self.recognizer.gallery})
+        return made_anew, (self._made_of,)
 
     def open(self, source: SourceLike) -> Source:
         """Open a source as this analyzer reads it: see `mien.open_source`."""
@@ -314,8 +332,7 @@ class Analyzer:
 
     def _find_in(self, picture: Path) -> tuple[Frame, Detections]:
         """A picture file and the faces in it. Raises `SourceError` where it cannot be read."""
-        with open_source(picture, max_pixels=self._max_pixels) as source:
-            frame = next(iter(source))
+        frame = first_frame(picture, max_pixels=self._max_pixels)
         return frame, self.detector.find(frame)
 
     def _heat(

@@ -196,6 +196,11 @@ class TemporalModel:
         )
         self._known: dict[int, tuple[float, npt.NDArray[np.float32]]] = {}
 
+    @property
+    def features(self) -> int:
+        """How many numbers the embeddings have that it goes on from."""
+        return self._network.width("embedding")
+
     def afresh(self) -> TemporalModel:
         """The same network with nothing in its memory: for the next video."""
         other = copy(self)

@@ -1,7 +1,7 @@
 """What the faces of a video showed, over time: a picture, or a page to look around in.
 
-May import companions, events, results, plots, annotate and what lies below them. The page holds
-everything it needs; nothing is loaded from elsewhere.
+May import companions, events, results, plots, annotate, plain_page and what lies below them. The
+page holds everything it needs; nothing is loaded from elsewhere.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from mien.annotate import css_colours
 from mien.companions import Marker
 from mien.errors import SinkError, SourceError
 from mien.events import Segment, SegmentFinder
+from mien.plain_page import plain_page
 from mien.types import FrameResult
 from mien.whole import whole
 
@@ -186,8 +187,10 @@ def write_timeline(timeline: Timeline, file: Path) -> None:
 
 def _write(timeline: Timeline, file: Path) -> None:
     if file.suffix.lower() in (".html", ".htm"):
+        title = Path(timeline.source).name or "results"
+        page = "\n".join(plain_page(title, _body(timeline), style=_STYLE))
         with whole(file) as partial:
-            partial.write_text("\n".join(_page(timeline)), encoding="utf-8")
+            partial.write_text(page, encoding="utf-8")
         return
     rows = [
         (
@@ -211,9 +214,7 @@ def _title(face: FaceTimeline) -> str:
 
 
 _STYLE: Final = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1f2a44; background: #fff; margin: 1.5rem auto;
-  max-width: 72rem; padding: 0 1rem }
-h1 { font-size: 1.4rem } h2 { font-size: 1rem; margin: 1.6rem 0 .3rem }
+h2 { font-size: 1rem; margin: 1.6rem 0 .3rem }
 svg { width: 100%; height: 120px; display: block; background: #f5f7fb; touch-action: none }
 .bars { height: 14px; margin-top: 3px } .moment { stroke: currentColor; stroke-width: 2;
   stroke-dasharray: 5 3; vector-effect: non-scaling-stroke }
@@ -222,11 +223,9 @@ svg { width: 100%; height: 120px; display: block; background: #f5f7fb; touch-act
   text-overflow: ellipsis; white-space: nowrap }
 .legend span { display: inline-block; margin-right: 1rem }
 .legend i { display: inline-block; width: .8em; height: .8em; margin-right: .3em }
-table { border-collapse: collapse; margin-top: 1rem } td, th { padding: .15rem .8rem;
-  text-align: right } td:nth-child(2), th:nth-child(2) { text-align: left }
-tr + tr { border-top: 1px solid #dfe5f1 } output { display: block; min-height: 1.6em }
-@media (prefers-color-scheme: dark) { body { background: #12161f; color: #e6eaf3 }
-  svg { background: #1b2130 } tr + tr { border-color: #2c3550 } }
+td:nth-child(2), th:nth-child(2) { text-align: left }
+output { display: block; min-height: 1.6em }
+@media (prefers-color-scheme: dark) { svg { background: #1b2130 } }
 """
 
 _SCRIPT: Final = """
@@ -265,11 +264,7 @@ for (const [i, face] of data.faces.entries()) {
 """
 
 
-def _page(timeline: Timeline) -> Iterator[str]:
-    title = escape(Path(timeline.source).name or "results")
-    yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-    yield '<meta name="viewport" content="width=device-width">'
-    yield f"<style>{_STYLE}</style><h1>{title}</h1>"
+def _body(timeline: Timeline) -> Iterator[str]:
     colours = css_colours(timeline.labels)
     yield '<p class="legend">' + "".join(
         f'<span><i style="background:{colour}"></i>{escape(label)}</span>'
@@ -318,7 +313,7 @@ def _page(timeline: Timeline) -> Iterator[str]:
     # "<" would end the script in a browser's eyes, wherever it stands.
     text = json.dumps(_data(timeline), separators=(",", ":")).replace("<", "\\u003c")
     yield f'<script type="application/json" id="data">{text}</script>'
-    yield f"<script>{_SCRIPT}</script></html>"
+    yield f"<script>{_SCRIPT}</script>"
 
 
 def _moment_labels(timeline: Timeline) -> Iterator[str]:

@@ -91,6 +91,31 @@ class _Track:
         """Where and how large it should be. A lost face is not thought to run on for long."""
         return self.place + self.velocity * min(time_s - self.seen_s, _SHORT_GAP_S)
 
+    def learn(
+        self,
+        place: npt.NDArray[np.float64],
+        shape: npt.NDArray[np.float64],
+        looks: Float32Array,
+        score: float,
+        time_s: float,
+    ) -> None:
+        """It was found: learn where it goes and how it looks."""
+        gap_s = time_s - self.seen_s
+        if gap_s > _SHORT_GAP_S:  # what was known is out of date
+            self.place, self.velocity, self.shape = place, np.zeros(3), shape
+        elif gap_s > 0:
+            expected = self.expected(time_s)
+            off = place - expected
+            gain = _gain(gap_s, [_PLACE_S, _PLACE_S, _SHAPE_S])
+            self.place = expected + gain * off
+            # The gain goes to nought with the gap: their ratio stays finite, however short it is.
+            self.velocity += gain * off * (_gain(gap_s, _VELOCITY_S) / gap_s)
+            self.shape += _gain(gap_s, _SHAPE_S) * (shape - self.shape)
+        blend = np.float32(_gain(gap_s, _LOOKS_S))
+        mixed = self.looks + blend * (looks - self.looks)
+        self.looks = np.asarray(mixed / max(float(np.linalg.norm(mixed)), 1e-6), np.float32)
+        self.seen_s, self.score, self.is_lost = time_s, score, False
+
 
 class FaceTracker:
     """Follows the faces of one video. Call `update` with every frame's faces, in order of time.
@@ -190,8 +215,8 @@ class FaceTracker:
             if row not in taken and owners[face] is None:
                 taken.add(row)
                 owners[face] = owner = sought[row]
-                _learn(owner, places[face], shapes[face], looks[face], time_s)
-                owner.score = float(faces.scores[face])
+                score = float(faces.scores[face])
+                owner.learn(places[face], shapes[face], looks[face], score, time_s)
         tracks = []
         for face, track in enumerate(owners):
             if track is None:
@@ -269,31 +294,6 @@ def _at(
     sides = np.exp(places[:, 2])[:, None, None]
     points = np.asarray(places[:, None, :2] + shapes * sides, np.float32)
     return Detections(points[:, :2].reshape(-1, 4), scores, points[:, 2:])
-
-
-def _learn(
-    track: _Track,
-    place: npt.NDArray[np.float64],
-    shape: npt.NDArray[np.float64],
-    looks: Float32Array,
-    time_s: float,
-) -> None:
-    """The track's face was found: learn where it goes and how it looks."""
-    gap_s = time_s - track.seen_s
-    if gap_s > _SHORT_GAP_S:  # what was known is out of date
-        track.place, track.velocity, track.shape = place, np.zeros(3), shape
-    elif gap_s > 0:
-        expected = track.expected(time_s)
-        off = place - expected
-        gain = _gain(gap_s, [_PLACE_S, _PLACE_S, _SHAPE_S])
-        track.place = expected + gain * off
-        # The gain goes to nought with the gap: their ratio stays finite however short the gap is.
-        track.velocity += gain * off * (_gain(gap_s, _VELOCITY_S) / gap_s)
-        track.shape += _gain(gap_s, _SHAPE_S) * (shape - track.shape)
-    blend = np.float32(_gain(gap_s, _LOOKS_S))
-    mixed = track.looks + blend * (looks - track.looks)
-    track.looks = np.asarray(mixed / max(float(np.linalg.norm(mixed)), 1e-6), np.float32)
-    track.seen_s, track.is_lost = time_s, False
 
 
 def _gain(gap_s: float, time_constants_s: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""What a batch's folder asks of a disk: files that appear whole, and locks.
+"""What a batch asks of a disk: files that appear whole, whether they still are, and locks.
 
 May import fcntl (where there is one), and from mien: errors, whole.
 """
@@ -17,6 +17,8 @@ from mien.whole import sync_names
 
 #: How the names of files end that are being written.
 TEMPORARY: Final = ".tmp"
+
+_PARQUET: Final = b"PAR1"
 
 
 @contextmanager
@@ -67,6 +69,17 @@ def _name_new(temporary: Path, target: Path) -> None:
         if target.exists():
             raise FileExistsError(target) from None
         temporary.replace(target)
+
+
+def is_whole_parquet(file: IO[bytes]) -> bool:
+    """Whether a Parquet file, open at its beginning, ends as it should; one cut off does not."""
+    begins = file.read(4) == _PARQUET
+    size = file.seek(0, os.SEEK_END)
+    if not begins or size < 12:
+        return False
+    file.seek(-8, os.SEEK_END)
+    footer, ends = file.read(4), file.read(4) == _PARQUET
+    return ends and int.from_bytes(footer, "little") + 12 <= size
 
 
 def lock(file: IO[bytes], *, shared: bool = False, wait: bool = False) -> bool:

@@ -1,6 +1,6 @@
 """From arguments to inputs: folders, globs, addresses and manifests.
 
-May import csv, arro3, and from mien: errors, types, sources, remote.
+May import csv, arro3, and from mien: errors, types, sources, disk, remote.
 
 A manifest is a table with a column `path`. Its columns, `path` as it was written among them, are
 carried along into the results. A path in it is relative to the manifest's own folder.
@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from mien.batch.disk import is_whole_parquet
 from mien.batch.remote import is_remote, list_remote, read_remote
 from mien.errors import ConfigError, MienError, SourceError
 from mien.sources import expand_source, is_live
 from mien.types import OTHER_PICTURE_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 _MANIFESTS: Final = (".csv", ".parquet")
-_PARQUET: Final = b"PAR1"
 _Named = tuple[str, Mapping[str, Any]]  # a path or an address as it is written, and its row
 
 
@@ -151,7 +151,7 @@ def _csv_table(name: str, data: bytes) -> tuple[dict[str, str], list[dict[str, A
 
 
 def _parquet_table(name: str, data: bytes) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    if len(data) < 12 or data[:4] != _PARQUET or data[-4:] != _PARQUET:
+    if not is_whole_parquet(io.BytesIO(data)):
         raise ConfigError(f"{name}: not a complete Parquet file. Copy it again")
     from arro3.io import read_parquet
 

@@ -9,13 +9,12 @@ the other is not. `manifest.jsonl` and `failures.jsonl` are read out of the reco
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mien.batch.disk import durable
+from mien.batch.disk import durable, is_whole_parquet
 from mien.batch.folder import BatchFolder
 from mien.batch.plan import Part
 from mien.batch.settings import Job
@@ -23,7 +22,6 @@ from mien.sinks.parquet import ROWS_PER_GROUP, result_fields, write_parquet_rows
 from mien.types import FrameResult
 
 _KEY: Final = "mien.batch"
-_MAGIC: Final = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -100,14 +98,8 @@ class PartitionWriter:
 def is_whole(file: Path) -> bool:
     """Whether a partition is there and ends as it should; one that was cut off does not."""
     try:
-        size = file.stat().st_size
-        if size < 12:
-            return False
         with file.open("rb") as opened:
-            begins = opened.read(4) == _MAGIC
-            opened.seek(-8, os.SEEK_END)
-            footer, ends = opened.read(4), opened.read(4) == _MAGIC
-        return begins and ends and int.from_bytes(footer, "little") + 12 <= size
+            return is_whole_parquet(opened)
     except OSError:
         return False
 

@@ -139,6 +139,13 @@ class ExpressionClassifier:
         )
 
     @property
+    def features(self) -> int:
+        """How many numbers its embeddings have."""
+        if self._members:
+            return sum(member.features for member in self._members)
+        return self._network.width("embedding")
+
+    @property
     def attends(self) -> bool:
         """Whether its predictions come with an attention map."""
         return "attention" in self._network.outputs

@@ -71,7 +71,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add(
         "--identity",
         action="store_true",
-        help="say whose each face is: the same person for the same face, in one source or another. "
+        help="say whose each face is, with one name for a person in all sources. "
         "Off unless asked for (biometric data)",
     )
     add(
@@ -84,7 +84,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         type=float,
         default=0.0,
         metavar="S",
-        help="take every face of a video for neutral during its first S seconds",
+        help="assume that every face of a video is neutral during its first S seconds",
     )
     explain = parser.add_mutually_exclusive_group()
     explain.add_argument(
@@ -92,7 +92,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         action="store_const",
         const="evidence",
         default="",
-        help="colour, in annotated copies, which places of a face speak for the answer (slow)",
+        help="colour, in annotated copies, the places of a face that speak for its answer (slow)",
     )
     explain.add_argument(
         "--attention",
@@ -100,7 +100,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         const="attention",
         default="",
         dest="explain",
-        help="colour where the network looked, if the model can say",
+        help="colour where the network looked; for models with attention",
     )
     add("--anonymize", action="store_true", help="hide the faces in annotated copies")
     add_quiet(parser)

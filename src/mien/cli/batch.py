@@ -18,7 +18,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "batch",
-        help="analyse many inputs with many workers; goes on where it was stopped",
+        help="analyse many inputs with many workers; continues where it was stopped",
         description="Analyse many pictures and videos into a folder of Parquet files. Stopped in "
         "any way, the same command goes on; no row is lost, and none comes twice.",
     )

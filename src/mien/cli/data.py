@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.cli.exits import GOOD, PARTLY, UNUSABLE, require_extra, say
+from mien.cli.exits import GOOD, PARTLY, UNUSABLE, remark, require_extra, say
 from mien.cli.options import (
     add_json,
     add_model,
@@ -17,7 +17,6 @@ from mien.cli.options import (
     add_seed,
     add_split,
     require,
-    say_oblong,
 )
 from mien.errors import ConfigError
 
@@ -183,10 +182,14 @@ def _crop(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from mien.classifier import ExpressionClassifier
     from mien.console import Progress
+    from mien.datasets.remarks import oblong
     from mien.inspection import KINDS, check
 
     advice = "No model looks for wrong labels; `mien data crop` cuts the faces out for it"
-    blind = options.no_model or say_oblong(options.path, advice)
+    blind = options.no_model
+    if not blind and (warning := oblong(options.path, advice)):
+        remark(warning)
+        blind = True
     classifier = None if blind else ExpressionClassifier(options.model, threads=2)
     with Progress(None, "pictures", quiet=options.json) as progress:
         findings = check(options.path, classifier, progress.update)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mien.cli.exits import GOOD, PARTLY, require_extra, require_training, say
+from mien.cli.exits import GOOD, PARTLY, remark, require_extra, require_training, say
 from mien.cli.options import (
     add_answers,
     add_changes,
@@ -23,9 +23,6 @@ from mien.cli.options import (
     chosen_recipe,
     require,
     say_device,
-    say_learned,
-    say_left_out,
-    say_oblong,
 )
 from mien.errors import ConfigError
 
@@ -62,7 +59,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add("--clips", action="store_true", help="videos of one person with one expression each")
     add("--groups", metavar="FILE", help="CSV with source,group: also accuracy by group")
-    add("--slices", action="store_true", help="also degraded: blurred, small, dark, covered, …")
+    add("--slices", action="store_true", help="also degraded pictures: blurred, small, dark, …")
     add("--sample", type=int, metavar="N", help="with --slices: so many pictures, drawn at random")
     add_seed(parser, "with --sample: which ones")
     add("--folds", choices=("subject",), help="train and examine in ten folds by subject instead")
@@ -71,7 +68,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add_changes(parser, "fit.epochs=3 (with --folds)")
     add_init(parser, "with --folds: ")
     add("--out", metavar="DIR", help="with --folds: where the runs go (runs/folds)")
-    add("--resume", action="store_true", help="with --folds: go on with those that are there")
+    add("--resume", action="store_true", help="with --folds: continue the runs that are there")
     add_json(parser, "all figures as one JSON object")
     add("--report", metavar="DIR", help="write a page with figures into this folder")
     parser.set_defaults(run=run)
@@ -232,6 +229,7 @@ def _slices(options: argparse.Namespace) -> int:
     from mien.classifier import ExpressionClassifier
     from mien.console import Progress
     from mien.datasets import EVERY_SPLIT, shows_lights
+    from mien.datasets.remarks import left_out
     from mien.slices import CropReader, PictureReader, describe, format_sliced, slice_set
     from mien.types import EXPRESSIONS
 
@@ -250,7 +248,7 @@ def _slices(options: argparse.Namespace) -> int:
     if len({reader.name for reader in readers}) < len(readers):
         raise ConfigError("--model: two models of the same name. Give each once")
     if options.pipeline:
-        say_left_out(data, EXPRESSIONS)
+        remark(left_out(data, EXPRESSIONS))
     elif not light:
         _say_crops(options, EXPRESSIONS)
     problems: list[str] = []
@@ -277,12 +275,13 @@ def _slices(options: argparse.Namespace) -> int:
 def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     from mien.console import Progress
     from mien.datasets import load_pictures
+    from mien.datasets.remarks import left_out
     from mien.evaluate import answer_pictures, of_pose, summarize
     from mien.types import EXPRESSIONS
 
     analyzer = _analyzer(options, "--pipeline: full pictures")
     pictures = load_pictures(options.data)
-    say_left_out(options.data, EXPRESSIONS)
+    remark(left_out(options.data, EXPRESSIONS))
     problems: list[str] = []
     with Progress(len(pictures), "pictures", quiet=options.json) as progress:
         everything = answer_pictures(
@@ -336,9 +335,11 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
 
 def _say_crops(options: argparse.Namespace, labels: Sequence[str]) -> None:
     """What of a set of crops is not examined, and what may make its figures look better."""
-    say_left_out(options.data, labels, options.split)
-    say_oblong(options.data, "In full pictures, --pipeline finds the faces first")
-    say_learned(options.data, options.split)
+    from mien.datasets.remarks import learned_too, left_out, oblong
+
+    data, split = options.data, options.split
+    advice = "In full pictures, --pipeline finds the faces first"
+    remark(left_out(data, labels, split), oblong(data, advice), learned_too(data, split))
 
 
 def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:

@@ -26,6 +26,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def remark(*texts: str) -> None:
+    """Lines on stderr that nobody asked for, on what to know; none for empty ones."""
+    for text in filter(None, texts):
+        say(f"mien: {text}")
+
+
 def counted(number: int, thing: str) -> str:
     """A number with its noun: `1 frame`, `2,000 frames`."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -34,14 +34,14 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--method",
         required=True,
         choices=("linear", "logprob", "stack"),
-        help="a linear layer, a weighted mean of log-probabilities, or a layer of units",
+        help="one linear layer, a weighted mean of log-probabilities, or a layer of 32 units too",
     )
     add_data(fuse, "set with Training and PublicTest rows")
     add_model_out(fuse)
     add("--name", default="fusion", metavar="NAME", help="what it is called (fusion)")
     add("--version", default="1", metavar="V", help="and its version (1)")
     add("--views", type=int, default=2, metavar="N", help="times each Training row is shown (2)")
-    add_seed(fuse, "of the variations")
+    add_seed(fuse, "of the augmentation")
     fuse.set_defaults(run=_fuse)
 
     quantize = verbs.add_parser("quantize", help="round a model's numbers to 8 bits")
@@ -53,7 +53,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     quantize.set_defaults(run=_quantize)
 
     calibrate = verbs.add_parser(
-        "calibrate", help="fit a model's probabilities to other pictures, its weights as they are"
+        "calibrate", help="fit a model's probabilities to other pictures, leaving its weights"
     )
     add = calibrate.add_argument
     add("model", help="name or file")

@@ -7,7 +7,6 @@ more than a value.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -60,29 +59,6 @@ def add_split(parser: Parser, where: str = "") -> None:
     parser.add_argument("--split", default="all", metavar="NAME", help=about)
 
 
-def say_left_out(data: str, classes: Sequence[str], split: str = "all") -> None:
-    """Say which folders of `--data` count for nothing, because they are called as no class is.
-
-    A folder's name may be a slip of the pen.
-    """
-    from mien.datasets import left_out
-
-    if found := left_out(data, classes, split):
-        names = ", ".join(f"{name} ({count:,})" for name, count in sorted(found.items()))
-        say(f"mien: {data}: left out, as none of the classes {', '.join(classes)}: {names}")
-
-
-def say_learned(data: str, split: str) -> None:
-    """Say that rows of `--data` that are examined may be those that the model learned from."""
-    from mien.datasets import EVERY_SPLIT, read_rows
-
-    if split == EVERY_SPLIT and any(row.split == "Training" for row in read_rows(data)):
-        say(
-            f"mien: {data}: its Training rows count too. Of a model that has learned from them, "
-            "the figures are better than it is: choose others by --split PublicTest"
-        )
-
-
 def rows_to_calibrate(rows: FaceCrops, training: FaceCrops) -> FaceCrops:
     """Those that do not stand among the training rows; says how many do.
 
@@ -96,23 +72,6 @@ def rows_to_calibrate(rows: FaceCrops, training: FaceCrops) -> FaceCrops:
             "for pixel, among the Training rows"
         )
     return fresh
-
-
-def say_oblong(data: str, advice: str) -> bool:
-    """Say that pictures of `--data` are taken for face crops which do not look like such.
-
-    Returns:
-        Whether they do not.
-    """
-    from mien.datasets import oblong
-
-    size = oblong(data)
-    if size:
-        say(
-            f"mien: {data}: pictures of {size[0]} x {size[1]} are taken for face crops, which are "
-            f"about square. {advice}"
-        )
-    return size is not None
 
 
 def add_seed(parser: Parser, about: str) -> None:
@@ -153,11 +112,11 @@ def add_analysis(parser: Parser, *, threads: int) -> None:
     """Declare what says how to analyse pictures and videos; `threads` is how many by default."""
     add = parser.add_argument
     add_model(parser)
-    add("--shape", action="store_true", help="how each face is turned, and its eyes, brows, mouth")
+    add("--shape", action="store_true", help="pose of each head; eyes, brows and mouth")
     add_views(parser)
     add_answers(parser)
     add("--min-score", type=float, default=0.5, metavar="P", help="detector threshold (0.5)")
-    add("--detector-px", type=int, metavar="N", help="longer side that the detector sees")
+    add("--detector-px", type=int, metavar="N", help="longer side of what the detector sees")
     add("--start", type=float, default=0.0, metavar="S", help="begin a video at this second")
     add("--end", type=float, default=inf, metavar="S", help="and end it before this one")
     add("--every", type=int, default=1, metavar="N", help="only each N-th frame of a video")
@@ -167,7 +126,7 @@ def add_analysis(parser: Parser, *, threads: int) -> None:
         "--smooth",
         type=float,
         metavar="S",
-        help="average a video's answers over S seconds, without the temporal model",
+        help="average a video's answers over S seconds, instead of the temporal model",
     )
     over_time.add_argument(
         "--temporal", metavar="NAME_OR_FILE", help="temporal model for videos; see docs/video.md"
@@ -244,7 +203,7 @@ def add_answers(parser: Parser) -> None:
         "--expect",
         choices=("balanced",),
         default="",
-        help="take all expressions for equally likely, as in sets of posed ones",
+        help="assume that all expressions are equally likely, as in sets of posed ones",
     )
 
 
@@ -254,7 +213,7 @@ def add_device(parser: Parser) -> None:
         "--device",
         default="cpu",
         metavar="NAME",
-        help="on what networks compute: cpu (default), cuda, cuda:1, openvino, openvino:gpu, "
+        help="where the networks compute: cpu (default), cuda, cuda:1, openvino, openvino:gpu, "
         "coreml, or auto: cuda where it works, else cpu",
     )
 

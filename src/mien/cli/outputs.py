@@ -19,7 +19,7 @@ def require_new(out: Path, *, overwrite: bool) -> None:
     Raises:
         ConfigError: it is.
     """
-    if out.exists() and not overwrite:
+    if os.path.exists(out) and not overwrite:
         raise ConfigError(f"--out {out}: is already there. Choose another name, or use --overwrite")
 
 

@@ -16,7 +16,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "report",
         help="write a page about what faces showed",
-        description="Write one page about what tables of results hold: how much of each "
+        description="Write one page about tables of results: how much of each "
         "expression, when, how sure that is, and what it does not say.",
     )
     add = parser.add_argument

@@ -39,7 +39,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="hide the faces in the annotated copies of all videos, asked for or not",
     )
-    add("--insecure", action="store_true", help="let others in without a key")
+    add("--insecure", action="store_true", help="listen to others without a key")
     add(
         "--allow-origin",
         action="append",

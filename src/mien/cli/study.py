@@ -15,8 +15,8 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "study",
-        help="train variants of a recipe alike and compare them",
-        description="Train variants of a recipe alike and compare them. What is finished is not "
+        help="train variants of a recipe and compare them",
+        description="Train variants of a recipe and compare them. What is finished is not "
         "done again, and what was interrupted goes on, when the same command is given again.",
     )
     add = parser.add_argument

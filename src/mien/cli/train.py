@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.cli.exits import GOOD, counted, require_training, say
+from mien.cli.exits import GOOD, counted, remark, require_training, say
 from mien.cli.options import (
     add_changes,
     add_data,
@@ -17,8 +17,6 @@ from mien.cli.options import (
     check_training,
     chosen_recipe,
     rows_to_calibrate,
-    say_left_out,
-    say_oblong,
 )
 from mien.errors import ConfigError, DatasetError
 
@@ -38,15 +36,15 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--out", metavar="DIR", help="folder for checkpoint and log")
     add_changes(train, "fit.epochs=3")
     add_init(train)
-    add("--resume", action="store_true", help="go on from the last checkpoint")
+    add("--resume", action="store_true", help="continue from the last checkpoint")
     add_training(train)
     add("--dry-run", action="store_true", help="only print the network's size and the recipe")
     train.set_defaults(run=_train)
 
-    export = verbs.add_parser("export", help="make a calibrated ONNX model of a checkpoint")
+    export = verbs.add_parser("export", help="make a calibrated ONNX model from a checkpoint")
     add = export.add_argument
     add("checkpoint", help="a checkpoint, or the folder that `mien train` wrote it to")
-    add_data(export, "the same set: calibrates on rows that were watched, and not learned from")
+    add_data(export, "the set that the run learned from; its validation rows calibrate")
     add_model_out(export)
     add("--half", action="store_true", help="store weights in 16 bits, at half the size")
     export.set_defaults(run=_export)
@@ -60,6 +58,7 @@ def _train(options: argparse.Namespace) -> int:
     recipe = chosen_recipe(options)  # before torch is loaded: what is wrong is said at once
 
     from mien.console import Progress
+    from mien.datasets.remarks import left_out, oblong
     from mien.training.distributed import part_ways
     from mien.training.fit import fit, make_fabric
     from mien.training.zoo import build_network, count_macs, count_parameters
@@ -79,8 +78,8 @@ def _train(options: argparse.Namespace) -> int:
     fabric = make_fabric(options.precision)
     leads = fabric.global_rank == 0
     if leads:
-        say_left_out(options.data, recipe.data.classes)
-        say_oblong(options.data, "Of full pictures, `mien data crop` cuts the faces out")
+        advice = "Of full pictures, `mien data crop` cuts the faces out"
+        remark(left_out(options.data, recipe.data.classes), oblong(options.data, advice))
         if unknown := [n for i, n in enumerate(train.classes) if i not in train.labels]:
             say(f"mien: {options.data}: no picture to learn from of {', '.join(unknown)}")
     note = say if leads else _keep_silent

@@ -2,8 +2,8 @@
 from mien: adapters, errors, types, preprocess, picture.
 
 `rows.py` says what a row is, `layouts.py` reads every layout into rows, `crops.py` turns rows into
-arrays for training, and `pictures.py` into files for the whole pipeline. `lights.py` reads faces
-that nobody labelled, under a light that moves.
+arrays for training, and `pictures.py` into files for the whole pipeline. `remarks.py` says what to
+know of a set, and `lights.py` reads faces that nobody labelled, under a light that moves.
 """
 
 from mien.datasets.crops import (
@@ -18,10 +18,8 @@ from mien.datasets.lights import LitFaces, load_lights, shows_lights
 from mien.datasets.pictures import (
     LabelledClip,
     LabelledPicture,
-    left_out,
     load_clips,
     load_pictures,
-    oblong,
 )
 from mien.datasets.rows import (
     CLASS_ALIASES,
@@ -47,13 +45,11 @@ __all__ = [
     "LitFaces",
     "Row",
     "crop_frame",
-    "left_out",
     "load_clips",
     "load_crops",
     "load_lights",
     "load_pictures",
     "load_training",
-    "oblong",
     "read_rows",
     "shows_lights",
     "split_name",

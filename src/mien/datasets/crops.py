@@ -19,6 +19,7 @@ from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, Frame, UInt8Array
 
 #: Side of FER2013's crops. Smaller ones are enlarged to it, whatever a network wants.
 SMALLEST_PX: Final = 48
+_HELD_OUT: Final = "held out"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class FaceCrops:
         names: N names for messages: file names or row numbers.
         groups: N persons or sessions; empty strings when unknown.
         classes: the names of the classes.
+        split: which rows of a set they are: one of its splits, or `held out` of what is learned
+            from where the set has none to watch.
     """
 
     images: UInt8Array
@@ -40,6 +43,7 @@ class FaceCrops:
     names: tuple[str, ...]
     groups: tuple[str, ...] = ()
     classes: tuple[str, ...] = EXPRESSIONS
+    split: str = EVERY_SPLIT
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -91,13 +95,13 @@ class FaceCrops:
     def select(self, mask: npt.NDArray[np.bool_]) -> FaceCrops:
         """The rows where `mask (N,)` is true."""
         chosen = np.nonzero(mask)[0]
-        return FaceCrops(
-            self.images[mask],
-            self.labels[mask],
-            None if self.votes is None else self.votes[mask],
-            tuple(self.names[i] for i in chosen),
-            tuple(self.groups[i] for i in chosen),
-            self.classes,
+        return replace(
+            self,
+            images=self.images[mask],
+            labels=self.labels[mask],
+            votes=None if self.votes is None else self.votes[mask],
+            names=tuple(self.names[i] for i in chosen),
+            groups=tuple(self.groups[i] for i in chosen),
         )
 
     def unseen(self, training: FaceCrops) -> npt.NDArray[np.bool_]:
@@ -171,7 +175,7 @@ def load_crops(
             f"{path}: no picture{where} of the classes {', '.join(classes)}. "
             "`mien data info` shows what there is"
         )
-    return crops
+    return replace(crops, split=split)
 
 
 def gather(
@@ -267,7 +271,7 @@ def load_training(
         held = rank < holdout
     if held.all() or not held.any():
         raise DatasetError(f"{path}: {len(rows)} pictures are too few to learn from and to watch")
-    learned, watched = rows.select(~held), rows.select(held)
+    learned, watched = rows.select(~held), replace(rows.select(held), split=_HELD_OUT)
     _require_lessons(path, learned, watched)
     return learned, watched
 

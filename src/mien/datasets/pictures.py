@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import re
-import warnings
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from PIL import Image
-
 from mien.datasets.layouts import read_rows
-from mien.datasets.rows import CLASS_ALIASES, EVERY_SPLIT, class_name, split_name
+from mien.datasets.rows import CLASS_ALIASES, class_name
 from mien.errors import DatasetError
-from mien.picture import open_picture
 from mien.types import EXPRESSIONS, VIDEO_SUFFIXES
 
 #: CREMA-D's codes (Cao et al., "CREMA-D", IEEE Transactions on Affective Computing, 2014).
@@ -27,9 +20,6 @@ _CREMAD: Final = {
 _CREMAD_NAME: Final = re.compile(r"(\d{4})_[A-Z]{3}_(ANG|DIS|FEA|HAP|NEU|SAD)_[A-Z]{2}")
 #: MEAD's clips with their path in the name (Wang et al., "MEAD", ECCV 2020).
 _MEAD_NAME: Final = re.compile(r"mead_([MW]\d{3})_level_\d_([a-z]+)_\d+")
-
-_LOOKED_AT: Final = 20  # pictures of a set, to see what they are
-_OBLONG: Final = 1.25  # no crop is longer than so many times its shorter side
 
 
 @dataclass(frozen=True)
@@ -75,41 +65,6 @@ def load_pictures(path: str | Path) -> list[LabelledPicture]:
             f"{', '.join(EXPRESSIONS)}"
         )
     return pictures
-
-
-def left_out(path: str | Path, classes: Sequence[str], split: str = EVERY_SPLIT) -> Counter[str]:
-    """How many pictures in folders are of classes other than these, which nothing else counts.
-
-    Raises:
-        DatasetError: as of `load_crops`.
-    """
-    wanted, found = split_name(split), Counter[str]()
-    for row in read_rows(path):
-        if not isinstance(row.picture, Path):
-            break  # FER2013, which has the seven
-        if row.expression not in classes and wanted in (EVERY_SPLIT, row.split):
-            found[row.expression] += 1
-    return found
-
-
-def oblong(path: str | Path) -> tuple[int, int] | None:
-    """Width and height of a picture of a set that cannot be of face crops; None where it can.
-
-    Crops are about square. A few pictures are looked at, and only their headers.
-
-    Raises:
-        DatasetError: as of `load_crops`.
-    """
-    sizes = []
-    for row in islice(read_rows(path, broken=True), _LOOKED_AT):
-        if isinstance(row.picture, Path):
-            bad = (OSError, ValueError, Image.DecompressionBombError)
-            with suppress(*bad), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that it is large
-                with open_picture(row.picture) as picture:
-                    sizes.append(picture.size)
-    long = [size for size in sizes if max(size) > _OBLONG * min(size)]
-    return long[0] if 2 * len(long) > len(sizes) else None
 
 
 def load_clips(path: str | Path) -> list[LabelledClip]:

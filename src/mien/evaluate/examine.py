@@ -28,7 +28,7 @@ from mien.metrics import (
 from mien.models import ModelSpec
 from mien.pipeline import Analyzer
 from mien.quality import QualityGate
-from mien.sources import open_source
+from mien.sources import first_frame
 from mien.types import FERPLUS_EXPRESSIONS, Detections, Pose, UInt8Array, Views
 
 
@@ -167,8 +167,7 @@ def cut_faces(
     for i, picture in enumerate(pictures):
         progress(i, len(pictures))
         try:
-            with open_source(picture.path) as source:
-                seen = analyzer.find(next(iter(source)))
+            seen = analyzer.find(first_frame(picture.path))
         except SourceError as error:
             problem(str(error))
             continue

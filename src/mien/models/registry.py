@@ -206,7 +206,7 @@ def find_model(name_or_file: str | Path | None = None) -> ModelEntry:
     if by_name is not None:
         return by_name
     path = Path(name_or_file)
-    if path.suffix == ".onnx" or path.is_file():
+    if path.suffix == ".onnx" or os.path.isfile(path):
         return ModelEntry(path.stem, path, None)
     names = ", ".join(entry.name for entry in entries) or "none"
     raise ModelError(f"{name_or_file}: no model of that name (there are: {names}), and no file")

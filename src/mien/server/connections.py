@@ -55,6 +55,10 @@ class TimedConnection(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self._expect(None)
 
+    def _should_upgrade(self) -> bool:
+        """One beyond the number is told so, whatever it asks for."""
+        return self.app is not _too_many and super()._should_upgrade()
+
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """From here on another protocol minds the connection; it sends pings."""
         self._expect(None)

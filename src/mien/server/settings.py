@@ -59,7 +59,7 @@ class Settings:
 
     workers: int = _limit(min(4, os.cpu_count() or 1), "threads that compute")
     max_connections: int = _limit(512, "open connections at a time")
-    max_waiting: int = _limit(64, "pictures that may wait, and reports; more get 503")
+    max_waiting: int = _limit(64, "pictures, live frames, reports that may wait; 503 beyond")
     max_waiting_mb: float = _limit(256.0, "megabytes of pictures that may be held at a time")
     max_body_mb: float = _limit(32.0, "size of a request with pictures, in megabytes")
     max_pictures: int = _limit(16, "pictures in one request")

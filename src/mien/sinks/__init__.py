@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from mien.errors import SinkError
 from mien.sinks.copies import PictureSink, VideoSink
@@ -95,7 +96,7 @@ class FolderSink(Sink):
             self._copy.write(*first)
 
     def _copy_for(self, source: str, suffix: str) -> Sink:
-        stem = Path(source or "array").stem
+        stem = _named(source).stem or "array"
         # Pictures of one name from several folders all keep their copy, also where a system takes
         # large and small letters for the same.
         file, number = f"{stem}{suffix}", 2
@@ -105,9 +106,17 @@ class FolderSink(Sink):
         return open_sink(self.target / file, overwrite=self._overwrite)
 
 
+def _named(source: str) -> Path:
+    """What a source is called as a file; of an address, without what gives access to it."""
+    if "://" not in source:
+        return Path(source)
+    parts = urlsplit(source)
+    return Path(parts.path.strip("/") or (parts.hostname or "stream").replace(".", "-"))
+
+
 def _copy_suffix(source: str) -> str:
     """The suffix of a source's copy; empty where its name does not say what it is."""
-    suffix = Path(source).suffix.lower()
+    suffix = _named(source).suffix.lower()
     if not source:  # an array
         return ".png"
     if suffix in _COPY_SUFFIXES:
@@ -166,9 +175,9 @@ def open_sink(
             f"{name}: the suffix {suffix or '(none)'!r} is not known. Known: {' '.join(_KINDS)}, "
             "or a name that ends in / for a folder of annotated copies"
         )
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and not overwrite:
         raise SinkError(f"{name}: is already there. Choose another name, or use --overwrite")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise SinkError(f"{name}: there is no folder {target.parent}. Create it first")
     return _KINDS[suffix](target, labels, shape=shape, identity=identity)
 
@@ -185,7 +194,7 @@ def holds_pictures(path: str | os.PathLike[str]) -> bool:
 
 
 def _is_folder(path: str | os.PathLike[str]) -> bool:
-    return os.fspath(path).endswith(("/", os.sep)) or Path(path).is_dir()
+    return os.fspath(path).endswith(("/", os.sep)) or os.path.isdir(path)
 
 
 def save_picture(image: UInt8Array, path: str | os.PathLike[str], *, overwrite: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +34,11 @@ class PictureSink(FileSink):
                 f"{self.target}: one picture can hold one frame only. For many pictures give a "
                 "folder (a name that ends in /), for a video a name that ends in .mp4"
             )
-        _save_picture(_required(image), self._partial)
+        picture = _required(image)
+        try:
+            _save_picture(picture, self._partial)
+        except ValueError as error:  # Pillow's, of a size that the format does not have
+            raise self._failed(error) from error
         self._written = True
 
     def _close(self) -> None:
@@ -43,12 +48,16 @@ class PictureSink(FileSink):
 class _Sound:
     """The sound of a video file, encoded anew for its annotated copy, as far as the film has come.
 
-    Where the sound is damaged, the rest of the copy is silent.
+    Where the sound is damaged, the rest of the copy is silent. What comes a second time, where
+    recordings overlap, is left out.
     """
+
+    _form: tuple[object, ...] = ()  # of the samples that came last
+    _heard_s = -np.inf  # up to when it is copied
 
     def __init__(self, file: str, copy: av.container.OutputContainer, begin_s: float) -> None:
         self._source = av.open(f"file:{file}", metadata_errors="ignore")
-        (heard, *_) = self._source.streams.audio
+        (heard, *_) = (s for s in self._source.streams.audio if s.codec_context)
         codec = "libopus" if "webm" in copy.format.name else "aac"
         rate = heard.codec_context.sample_rate
         if rate not in (av.Codec(codec, "w").audio_rates or ()):
@@ -57,11 +66,7 @@ class _Sound:
         stream = copy.add_stream(codec, rate=rate, layout=layout)
         assert isinstance(stream, av.AudioStream)
         self._copy, self._stream = copy, stream
-        encoder = stream.codec_context
-        encoder.open()
-        self._resampler = av.AudioResampler(
-            encoder.format, layout, rate, frame_size=encoder.frame_size or None
-        )
+        stream.codec_context.open()
         # Where the film's clock shows 0: see `mien.sources.video.begins_s`.
         self._zero_s = (self._source.start_time or 0) / av.time_base
         self._begin_s, self._now_s = begin_s, -1.0
@@ -92,21 +97,35 @@ class _Sound:
                 self._now_s = np.inf
                 return
             before_s, self._now_s = self._now_s, frame.time - self._zero_s
+            lasts_s = frame.samples / frame.sample_rate
             if self._now_s < before_s - _BACK_S:
                 self._now_s = np.inf
-            elif self._now_s >= self._begin_s:
-                frame.pts = round(self._now_s / frame.time_base)
+            elif self._now_s >= max(self._begin_s, self._heard_s - lasts_s / 2):
+                self._heard_s = self._now_s + lasts_s
+                # In samples: what is resampled is stamped so, and the encoder takes one kind alone.
+                frame.time_base = Fraction(1, frame.sample_rate)
+                frame.pts = round(self._now_s * frame.sample_rate)
                 self._encode(frame)
 
     def close(self) -> None:
         """Encode what is under way."""
-        self._encode(None)
+        if self._form:
+            self._mux(self._resampler.resample(None))
         self._copy.mux(self._stream.encode(None))
         self._source.close()
 
-    def _encode(self, frame: av.AudioFrame | None) -> None:
-        for part in self._resampler.resample(frame):
-            self._copy.mux(self._stream.encode(part))
+    def _encode(self, frame: av.AudioFrame) -> None:
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != self._form:  # as broadcasts change it on the way
+            encoder, self._form = self._stream.codec_context, form
+            self._resampler = av.AudioResampler(
+                encoder.format, encoder.layout, encoder.rate, frame_size=encoder.frame_size or None
+            )
+        self._mux(self._resampler.resample(frame))
+
+    def _mux(self, frames: Iterable[av.AudioFrame]) -> None:
+        for frame in frames:
+            self._copy.mux(self._stream.encode(frame))
 
 
 class VideoSink(FileSink):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import re
 from abc import abstractmethod
 from dataclasses import asdict, fields
 
@@ -92,12 +93,14 @@ class WebVttSink(SegmentSink):
         begin, end = (
             _subtitle_time(time_s, self._mark) for time_s in (segment.start_s, segment.end_s)
         )
-        text = f"{self._whose(segment)}: {segment.expression} {segment.mean:.0%}"
+        whose = segment.person or segment.track_id
+        text = self._shown(f"{whose}: {segment.expression} {segment.mean:.0%}")
         return f"{self._number()}{begin} --> {end}\n{text}\n\n"
 
-    def _whose(self, segment: Segment) -> str:
-        # Cues may hold neither arrows nor tags (W3C, WebVTT 4.2.2); people may be called anything.
-        return html.escape(segment.person, quote=False) if segment.person else f"{segment.track_id}"
+    def _shown(self, text: str) -> str:
+        # Cues may hold neither arrows nor tags (W3C, WebVTT 4.2.2); people, and classes of one's
+        # own, may be called anything.
+        return html.escape(text, quote=False)
 
     def _number(self) -> str:
         return ""
@@ -109,16 +112,15 @@ class SubRipSink(WebVttSink):
     _mark = ","
 
     def _head(self) -> str:
-        self._shown = 0
+        self._count = 0
         return ""
 
     def _number(self) -> str:
-        self._shown += 1
-        return f"{self._shown}\n"
+        self._count += 1
+        return f"{self._count}\n"
 
-    def _whose(self, segment: Segment) -> str:
-        # The older format knows no escapes.
-        return (segment.person or f"{segment.track_id}").replace("-->", "->")
+    def _shown(self, text: str) -> str:
+        return re.sub("-{2,}>", "->", text)  # the older format knows no escapes
 
 
 def _subtitle_time(time_s: float, mark: str) -> str:

@@ -20,7 +20,7 @@ from mien.evaluate import turn_of
 from mien.quality import QualityGate
 from mien.slices.degrade import SLICES, STANDARD_FACE, FacePlace, Slice, directions
 from mien.slices.result import AS_IT_IS, LevelFigures, Sliced, SliceFigures
-from mien.sources import open_source
+from mien.sources import first_frame
 from mien.types import EXPRESSIONS, Detections, Frame, Pose, UInt8Array, Views
 
 Progress = Callable[[int, int], None]
@@ -304,8 +304,7 @@ def _pixels(
 ) -> UInt8Array | None:
     """RGB, or None for a file that cannot be read: it counts as missed, as in `evaluate`."""
     try:
-        with open_source(picture.path) as source:
-            return next(iter(source)).image
+        return first_frame(picture.path).image
     except SourceError as error:
         problem(str(error))
         return None

@@ -20,7 +20,16 @@ from mien.sources.source import Source, Span
 from mien.sources.video import open_video
 from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frame, UInt8Array
 
-__all__ = ["MAX_PIXELS", "Source", "Span", "expand_source", "is_live", "is_video", "open_source"]
+__all__ = [
+    "MAX_PIXELS",
+    "Source",
+    "Span",
+    "expand_source",
+    "first_frame",
+    "is_live",
+    "is_video",
+    "open_source",
+]
 
 
 def open_source(
@@ -61,20 +70,29 @@ def open_source(
     name = os.fsencode(file).decode("utf-8", "backslashreplace")
     if is_live(file):
         return open_live(name, max_pixels, span)
-    path = Path(file)
-    if path.is_dir():
+    if os.path.isdir(file):
         raise SourceError(f"{name}: is a folder. `mien analyze` takes folders; here give one file")
     try:
-        with path.open("rb") as opened:
+        with open(file, "rb") as opened:
             empty = not opened.read(1)
     except OSError as error:
         raise SourceError(f"{name}: cannot be read ({error.strerror}). Check the path") from error
     if empty:
         raise SourceError(f"{name}: is empty (0 bytes). Copy or download it again")
-    refuse_heif(path, name)
+    refuse_heif(file, name)
     if is_video(file):
         return open_video(name, file, max_pixels, span, threads=threads)
     return Source(name, _picture_frames(file, name, max_pixels), is_video=False, frame_count=1)
+
+
+def first_frame(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Frame:
+    """The frame of a picture; of a video, its first.
+
+    Raises:
+        SourceError: as of `open_source`.
+    """
+    with open_source(path, max_pixels=max_pixels) as source:
+        return next(iter(source))
 
 
 def is_video(name: str) -> bool:

@@ -10,6 +10,7 @@ build up. A network stream that breaks off is opened again for a while.
 from __future__ import annotations
 
 import io
+import os
 import platform
 import re
 import shutil
@@ -20,7 +21,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import av
@@ -54,7 +54,7 @@ _LEAST_STEP_S: Final = 1e-3  # between two frames, whatever their stamps are
 
 def is_live(name: str) -> bool:
     """Whether it names a camera (a number), a network stream (a URL) or standard input (`-`)."""
-    camera = name.isdecimal() and not Path(name).exists()
+    camera = name.isdecimal() and not os.path.exists(name)
     return name == "-" or camera or bool(_URL.match(name))
 
 
@@ -94,7 +94,8 @@ def open_live(name: str, max_pixels: int, span: Span) -> Source:
 
 
 def _open_stdin(max_pixels: int, span: Span) -> Source:
-    stream = sys.stdin.buffer
+    # There is none where it was closed, as for services.
+    stream = sys.stdin.buffer if sys.stdin else io.BufferedReader(io.BytesIO())
     assert isinstance(stream, io.BufferedReader)
     begin = stream.read(16)  # waits for as many; a writer may pause after the first
     if not begin:
@@ -104,8 +105,14 @@ def _open_stdin(max_pixels: int, span: Span) -> Source:
     if begin[4:8] in _MP4:  # their index may lie at the end: all of it is needed
         with ExitStack() as stack:
             kept = stack.enter_context(tempfile.TemporaryFile())
-            kept.write(begin)
-            shutil.copyfileobj(stream, kept)
+            try:
+                kept.write(begin)
+                shutil.copyfileobj(stream, kept)
+            except OSError as error:
+                raise SourceError(
+                    f"-: cannot be kept in {tempfile.gettempdir()} ({error.strerror}). Give the "
+                    "file by its name, or room by TMPDIR"
+                ) from error
             refuse_heif(kept, "-")
             if is_picture(kept):  # AVIF
                 return _picture(kept, max_pixels)
@@ -247,7 +254,7 @@ class _Reader(threading.Thread):
             self._name, self._file, self._max_pixels, **self._options
         )
         with container:
-            shown = Shown(stream)
+            shown = Shown(stream, self._name, self._max_pixels)
             clock.source_opened()
             for picture in container.decode(stream):
                 if self._halt.is_set():

@@ -56,7 +56,7 @@ def open_video(
     stream.codec_context.thread_count = threads
     return Source(
         name,
-        _video_frames(name, container, stream, span),
+        _video_frames(container, stream, span, Shown(stream, name, max_pixels)),
         is_video=True,
         frame_count=_frames_to_come(container, stream, span),
         close=container.close,
@@ -140,14 +140,14 @@ def _frames_to_come(
 
 
 def _video_frames(
-    name: str, container: av.container.InputContainer, stream: av.VideoStream, span: Span
+    container: av.container.InputContainer, stream: av.VideoStream, span: Span, shown: Shown
 ) -> Iterator[Frame]:
+    name = shown.name
     index, time_s, decoded, reached_end = span.first, 0.0, False, False
     step_s = 1 / float(stream.average_rate) if stream.average_rate else 0.04
     begin_s = begins_s(container)
     clock = _Clock(step_s, begin_s)
     wanted, packets = span.picker(), _Packets(container, stream)
-    shown = Shown(stream)
     try:
         stamped = not container.format.flags & _NO_TIMES
         if span.start_s and stamped:
@@ -290,15 +290,23 @@ class _Clock:
 
 
 class Shown:
-    """Decoded pictures of one stream as viewers show them: turned, mirrored, with square pixels."""
+    """Decoded pictures of one stream as viewers show them: turned, mirrored, with square pixels.
 
-    def __init__(self, stream: av.VideoStream) -> None:
+    Args:
+        stream: which.
+        name: what messages call it.
+        max_pixels: refuse pictures that are larger, which the header may not have announced.
+    """
+
+    def __init__(self, stream: av.VideoStream, name: str, max_pixels: int) -> None:
+        self.name, self._max_pixels = name, max_pixels
         self._aspect = stream.sample_aspect_ratio
         self._reformatter = VideoReformatter()  # one for all: its tables take a while to set up
 
     def rgb(self, picture: av.VideoFrame) -> UInt8Array:
-        """One of them: RGB `uint8 (H, W, 3)`."""
+        """One of them: RGB `uint8 (H, W, 3)`. Raises `SourceError` where it is too large."""
         width, height = _shown_size(picture.width, picture.height, self._aspect)
+        require_pixels(self.name, width, height, self._max_pixels)
         reformatted = self._reformatter.reformat(picture, width, height, format="rgb24")
         (plane,) = reformatted.planes
         # The array keeps the plane's memory; a copy would cost a quarter of the decoding.

@@ -180,7 +180,7 @@ class _Bench:
         found = []
         for views in _VIEWS:
             answers = answer_crops(analyzer.classifier, watched, views=views)
-            found.append(summarize(answers, spec, data=name, split="PublicTest", views=views))
+            found.append(summarize(answers, spec, data=name, split=watched.split, views=views))
         correct = "".join("01"[int(right)] for right in answers.correct)
         for path in self.pictures:
             shown = answer_faces(analyzer.classifier, self._cut(analyzer, path))
@@ -190,7 +190,7 @@ class _Bench:
         if self.slices:
             reader = CropReader(analyzer.classifier)
             (sliced,) = slice_crops(
-                [reader], watched, name=name, split="PublicTest", sample=self.slices
+                [reader], watched, name=name, split=watched.split, sample=self.slices
             )
         log = read_log(run / LOG)
         passes = 1 if recipe.network.frozen else PASSES

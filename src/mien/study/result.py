@@ -125,7 +125,7 @@ def format_study(result: StudyResult) -> str:
     rare = _rarest(first.flip)
     heads = [
         "variant",
-        "PublicTest",
+        first.flip.split,
         *(["of each seed"] if seeds > 1 else []),
         f"against {variants[0]}",
         "macro F1",
@@ -162,10 +162,10 @@ def format_study(result: StudyResult) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        f"PublicTest (n = {first.flip.n:,}) with the mirror image; "
+        f"{first.flip.split} (n = {first.flip.n:,}) with the mirror image; "
         f"{', '.join(sets) or 'no pictures'} with one view; "
         f"{seeds} seed{'s' if seeds > 1 else ''} each. Differences in points with their "
-        "95% interval over the rows: it does not hold what another seed would change.",
+        "95% interval over the rows: it does not cover what another seed would change.",
         *_degraded(groups),
     ]
     return "\n".join(lines)
@@ -191,8 +191,8 @@ def _degraded(groups: Mapping[str, Sequence[Trial]]) -> list[str]:
     return [
         *lines,
         "",
-        f"{n:,} rows of PublicTest, the same for all variants, with one view: as they are, and "
-        "made worse in nine ways (docs/robustness.md), the mean over the amounts of each.",
+        f"{n:,} of those rows ({first.split}), the same for all variants, with one view: as they "
+        "are, and made worse in nine ways (docs/robustness.md), the mean over the amounts of each.",
     ]
 
 

@@ -18,7 +18,7 @@ from mien.datasets.crops import SMALLEST_PX, gather
 from mien.detection import FaceDetector
 from mien.errors import DatasetError
 from mien.metrics import fit_temperature, softmax
-from mien.sources import open_source
+from mien.sources import first_frame
 from mien.training.checkpoint import CHECKPOINT
 from mien.training.fit import fit, predict_logits
 from mien.training.recipe import Recipe
@@ -115,8 +115,7 @@ def _face_crops(data: str | Path, recipe: Recipe, note: Note) -> FaceCrops:
 
 
 def _cut_face(row: Row, recipe: Recipe, detector: FaceDetector) -> UInt8Array | None:
-    with open_source(str(row.picture)) as source:
-        frame = next(iter(source))
+    frame = first_frame(str(row.picture))
     rule, size = recipe.data, max(recipe.data.input_px, SMALLEST_PX)
     return cut_largest(
         frame, detector, scale=rule.crop_scale, upright=rule.crop_upright, size_px=size

@@ -1,0 +1,87 @@
+"""What to know of a set before figures on it are believed, in words; empty where there is nothing.
+
+Imports its siblings, Pillow, and from mien: picture.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from mien.datasets.layouts import read_rows
+from mien.datasets.rows import EVERY_SPLIT, split_name
+from mien.picture import open_picture
+
+_LOOKED_AT: Final = 20  # pictures of a set, to see what they are
+_OBLONG: Final = 1.25  # no crop is longer than so many times its shorter side
+
+
+def left_out(path: str | Path, classes: Sequence[str], split: str = EVERY_SPLIT) -> str:
+    """Which folders count for nothing, because they are called as no class is.
+
+    A folder's name may be a slip of the pen.
+
+    Raises:
+        DatasetError: as of `load_crops`.
+    """
+    wanted, found = split_name(split), Counter[str]()
+    for row in read_rows(path):
+        if not isinstance(row.picture, Path):
+            break  # FER2013, which has the seven
+        if row.expression not in classes and wanted in (EVERY_SPLIT, row.split):
+            found[row.expression] += 1
+    if not found:
+        return ""
+    names = ", ".join(f"{name} ({count:,})" for name, count in sorted(found.items()))
+    return f"{path}: left out, as none of the classes {', '.join(classes)}: {names}"
+
+
+def learned_too(path: str | Path, split: str) -> str:
+    """Whether rows that are examined may be those that the model learned from.
+
+    Raises:
+        DatasetError: as of `load_crops`.
+    """
+    if split != EVERY_SPLIT or all(row.split != "Training" for row in read_rows(path)):
+        return ""
+    return (
+        f"{path}: its Training rows count too. Of a model that has learned from them, the figures "
+        "are better than it is: choose others by --split PublicTest"
+    )
+
+
+def oblong(path: str | Path, advice: str) -> str:
+    """Whether pictures that are taken for face crops cannot be such, which are about square.
+
+    A few are looked at, and only their headers.
+
+    Args:
+        path: the set.
+        advice: what to do then.
+
+    Raises:
+        DatasetError: as of `load_crops`.
+    """
+    sizes = []
+    for row in islice(read_rows(path, broken=True), _LOOKED_AT):
+        if isinstance(row.picture, Path):
+            bad = (OSError, ValueError, Image.DecompressionBombError)
+            with suppress(*bad), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it is large
+                with open_picture(row.picture) as picture:
+                    sizes.append(picture.size)
+    long = [size for size in sizes if max(size) > _OBLONG * min(size)]
+    if 2 * len(long) <= len(sizes):
+        return ""
+    width, height = long[0]
+    return (
+        f"{path}: pictures of {width} x {height} are taken for face crops, which are about square. "
+        f"{advice}"
+    )
