@@ -76,9 +76,13 @@ def test_the_page_loads_nothing_from_elsewhere_and_puts_no_text_in_as_markup() -
 def test_a_camera_is_read_and_recorded(visit: Visit, tmp_path: Path) -> None:
     tab = visit.open()
     keep(tab, "live-before")
+    place = """() => document.querySelector("#reading .bars").getBoundingClientRect().top
+        - document.querySelector("#reading").getBoundingClientRect().top"""
+    before = tab.evaluate(place)
     assert "Nothing leaves the machine" in tab.inner_text("#privacy")
     start_camera(tab)
     assert tab.inner_text(".reading-word span") == "happy"  # she smiles
+    assert tab.evaluate(place) == pytest.approx(before, abs=1)  # faces may come and go
     figures = tab.locator("#reading .figure").all_inner_texts()
     assert len(figures) == 7
     assert abs(sum(int(figure.rstrip("%")) for figure in figures) - 100) <= 4
@@ -121,7 +125,8 @@ def test_a_camera_is_read_and_recorded(visit: Visit, tmp_path: Path) -> None:
     until(tab, "document.querySelector('#recordings .notice') === null")
 
     tab.reload()  # recordings outlive the page
-    tab.get_by_role("link", name="Compare").first.click()
+    tab.locator("#recordings").get_by_role("link", name="Compare").click()
+    tab.locator("#compare-choice li input:checked").wait_for()
     assert re.match(
         "Live .* recorded here", tab.inner_text("#compare-choice li").replace("\n", " ")
     )
@@ -140,6 +145,8 @@ def test_the_camera_pauses_mirrors_and_stops(visit: Visit) -> None:
     assert tab.evaluate(mirrored) == "none"
     press(tab, "Pause")
     assert tab.evaluate("document.getElementById('camera').paused")
+    # Its name says what it does: pressed besides, it would say the opposite.
+    assert tab.get_attribute("#pause", "aria-pressed") is None
     press(tab, "Go on")
     assert not tab.evaluate("document.getElementById('camera').paused")
     press(tab, "Set baseline")
@@ -271,7 +278,9 @@ def test_pictures_bad_ones_and_a_script_for_a_name(
     assert tab.inner_text("#pictures .reading-word span") == "happy"
     keep(tab, "picture")
     tab.locator(".thumb").nth(1).click()
-    assert "broken.jpg" in tab.inner_text("#pictures .notice.error")
+    title, said = tab.locator("#pictures .notice.error p").all_inner_texts()
+    assert title == "broken.jpg"
+    assert "broken.jpg" not in said.lower()  # it stands above
     tab.locator(".thumb").nth(2).focus()
     tab.keyboard.press("Enter")
     press(tab, "Face 2")
@@ -384,7 +393,8 @@ def test_two_tables_side_by_side(visit: Visit, tmp_path: Path) -> None:
     keep(tab, "compare-empty")
     files = [table(smile, tmp_path, "smile.csv"), table(turn, tmp_path, "turn.jsonl")]
     tab.set_input_files("#compare input[type=file]", [*files, tmp_path / "notes.csv"])
-    assert "notes.csv: has no column schema" in tab.inner_text("#compare .notice.error")
+    wrong = tab.locator("#compare .notice.error p").all_inner_texts()
+    assert [wrong[0], wrong[1].split(";")[0]] == ["notes.csv", "Has no column schema"]
     tab.wait_for_selector("#comparison table")
     rows = figures(tab)
     assert rows["happy"] == ["100%", "60%", "\u221240"]
@@ -536,6 +546,10 @@ def test_a_phone_shows_everything_without_scrolling_sideways(
     tab = visit.open(viewport={"width": 360, "height": 740}, reduced_motion="reduce")
     wide = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
     assert tab.evaluate(wide) <= 360
+    assert tab.evaluate("scrollY") == 0  # the room that the address names begins below the top
+    gap = """() => document.querySelector("nav").getBoundingClientRect().left
+        - document.querySelector(".brand").getBoundingClientRect().right"""
+    assert tab.evaluate(gap) >= 8
     start_camera(tab)
     press(tab, "Record")
     assert (

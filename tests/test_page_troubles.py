@@ -124,6 +124,8 @@ def test_a_paused_camera_gives_up_its_place_and_takes_it_again(
     press(tab, "Go on")
     tab.locator("#baseline:enabled").wait_for()
     tab.wait_for_selector(".reading:not(.nobody)")
+    assert tab.inner_text("#live-note .notice-title") == "The recording ended"
+    press(tab, "Dismiss")
     assert tab.inner_text("#live-note") == ""
     visit.end()
     server.stop()
@@ -183,6 +185,99 @@ def test_pictures_are_cleared_while_one_is_read_and_sent_again_to_a_full_server(
     results = list(read_results(saved(tab, lambda: press(tab, "CSV"), tmp_path)))
     assert [result.source for result in results] == ["c.png"]
     assert tab.locator(".thumb span").all_inner_texts() in (["c.png"], [""])  # one needs no film
+
+
+def test_pictures_are_stopped_and_those_that_were_read_stay(
+    visit: Visit, portrait: UInt8Array, tmp_path: Path
+) -> None:
+    tab = visit.open("files")
+    tab.evaluate(HELD)
+    tab.set_input_files("#choose", picture(portrait, "a.png"))
+    tab.locator("#pictures").get_by_role("button", name="CSV").wait_for()
+    tab.evaluate("window.hold = true")
+    tab.set_input_files("#choose", [picture(portrait, f"{name}.png") for name in "bc"])
+    until(tab, "Boolean(window.go)")
+    press(tab, "Stop here")
+    assert not tab.is_visible("#pictures progress")
+    assert tab.locator(".thumb").count() == 1
+    tab.evaluate("() => { window.hold = false; window.go() }")
+    results = list(read_results(saved(tab, lambda: press(tab, "CSV"), tmp_path)))
+    assert [result.source for result in results] == ["a.png"]
+
+
+#: Drops a file beside the room; whether the browser may open it, and what the page says of it.
+DROP: Final = """() => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File(["x"], "a.txt"));
+  const drop = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+  return [document.body.dispatchEvent(drop), document.getElementById("files-status").textContent];
+}"""
+
+
+@pytest.mark.parametrize(("room", "said"), [("live", ""), ("files", "a.txt: not a picture")])
+def test_a_file_that_is_dropped_beside_does_not_replace_the_page(
+    visit: Visit, room: str, said: str
+) -> None:
+    opens, status = visit.open(room).evaluate(DROP)
+    assert not opens
+    assert status[:20] == said
+
+
+#: Draws a face that has two others to its right, one higher and one lower: what is written.
+NAMES: Final = """async (face) => {
+  const { drawFaces } = await import("/page/overlay.js");
+  const canvas = document.createElement("canvas");
+  canvas.style.cssText = "position: fixed; left: 0; top: 0; width: 400px; height: 300px";
+  document.body.append(canvas);
+  const written = [];
+  canvas.getContext("2d").fillText = (words) => written.push(words);
+  const boxes = [[150, 100, 40, 40], [200, 70, 40, 40], [200, 130, 40, 40]];
+  const faces = boxes.map((box, i) => ({ ...face, track_id: i + 1, box }));
+  drawFaces(canvas, { width: 400, height: 300, faces }, { chosen: 1 });
+  return written;
+}"""
+
+
+def test_a_name_that_would_hide_another_face_is_cut_to_its_number(visit: Visit) -> None:
+    written = visit.open("files").evaluate(NAMES, FACE)
+    assert written == ["Face 2 · sad 40%", "1", "Face 3 · sad 40%"]  # the chosen one comes first
+
+
+#: A job that is on its way, as it is listed before, while and after it is followed.
+FOLLOWED: Final = """async () => {
+  const job = { id: "1", name: "one.mp4", state: "running", progress: 0, frames: 3, files: [],
+    created_s: 0 };
+  let end = () => {};
+  window.fetch = async ({ pathname: path }) => {
+    if (!path.endsWith("events")) return Response.json({ videos: [job], next: null });
+    await new Promise((free) => (end = free));
+    job.state = "cancelled";
+    return new Response(`event: end\ndata: ${JSON.stringify(job)}\n\n`);
+  };
+  const { Jobs } = await import("/page/jobs.js");
+  const [place, stage] = [document.createElement("div"), document.createElement("div")];
+  document.body.append(place, stage);
+  const jobs = new Jobs(place, stage);
+  const buttons = () => [...place.querySelectorAll("button")].map((one) => one.textContent);
+  await jobs.show();
+  const seen = [buttons()];
+  place.querySelector("button").click();
+  seen.push(document.activeElement.textContent, buttons());
+  await jobs.show();
+  seen.push(buttons(), stage.querySelectorAll("progress").length);
+  end();
+  while (stage.querySelector("progress")) await new Promise((wait) => setTimeout(wait, 10));
+  await jobs.show();
+  seen.push(place.querySelector("[role=group]").getAttribute("aria-label"));
+  return seen;
+}"""
+
+
+def test_a_video_is_followed_once(visit: Visit) -> None:
+    tab = visit.open("files")
+    assert tab.evaluate(FOLLOWED) == [
+        ["Follow", "Delete"], "Stop here", ["Delete"], ["Delete"], 1, "one.mp4",
+    ]  # fmt: skip
 
 
 #: Two videos that are read, and one whose results come when `go()` is called.

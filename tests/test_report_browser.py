@@ -121,6 +121,52 @@ def test_fits_a_phone(browser: Any, report: Path, scheme: str) -> None:
     page.close()
 
 
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of sessions of two people, with names as long as cameras give."""
+    folder = tmp_path_factory.mktemp("several")
+    tables = [save(folder / f"session_2026_03_0{i}.mp4.jsonl", smile(f"{i}.mp4")) for i in "1234"]
+    lines = [f"{file.name},{'AB'[i % 2]},2026-03-0{i + 1}" for i, file in enumerate(tables)]
+    groups = folder / "groups.csv"
+    groups.write_text("\n".join(["source,person,date", *lines]) + "\n")
+    write_report(tables, folder / "r.html", groups=groups)
+    return folder / "r.html"
+
+
+def test_tables_fit_a_sheet(browser: Any, several: Path) -> None:
+    page = browser.new_page(viewport={"width": 673, "height": 951})  # A4 within its margins
+    page.goto(several.as_uri())
+    page.emulate_media(media="print")
+    wide = """() => [...document.querySelectorAll("table")]
+        .filter((e) => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth)
+        .map((e) => e.caption.textContent)"""
+    assert page.locator("caption", has_text="Sessions").count() == 1
+    assert page.evaluate(wide) == []
+    page.close()
+
+
+def test_a_colour_stands_on_the_line_of_its_name(browser: Any, several: Path) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page.goto(several.as_uri())
+    lines = page.evaluate("""() => [...document.querySelectorAll("th .label")]
+        .map((e) => e.getClientRects().length)""")
+    assert len(lines) > 7
+    assert set(lines) == {1}
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_sums_have_the_colour_of_no_expression(browser: Any, several: Path, scheme: str) -> None:
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(several.as_uri())
+    colours = page.evaluate("""() => [...document.querySelectorAll("th .chip")]
+        .map((e) => [e.className, getComputedStyle(e).backgroundColor])""")
+    of_mark = dict(colours)
+    assert len(of_mark) == len(EXPRESSIONS) + 2  # and uncertain, and sums
+    assert len(set(of_mark.values())) == len(of_mark)
+    page.close()
+
+
 def test_prints_without_cut_charts(browser: Any, report: Path, tmp_path: Path) -> None:
     page = browser.new_page(color_scheme="dark")
     page.goto(report.as_uri())

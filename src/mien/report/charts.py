@@ -138,8 +138,9 @@ def share_bar(estimate: Estimate, mark: str, top: float) -> Html:
     x = [_W * min(v / top, 1.0) for v in (estimate.value, estimate.low, estimate.high)]
     shapes = [_rect(0, 25, _W, 50, "field"), _rect(0, 15, x[0], 70, f"{mark} mark")]
     if not isnan(x[1]):
-        shapes += [_line(x[1], 50, x[2], 50, "whisker")]
-        shapes += [_line(end, 30, end, 70, "whisker") for end in x[1:]]
+        ends = [(x[1], 50, x[2], 50), *((end, 30, end, 70) for end in x[1:])]
+        # Light behind it, so that it stands out from a bar of any colour.
+        shapes += [_line(*line, mark) for mark in ("halo", "whisker") for line in ends]
     return _svg(shapes, None, None)
 
 

@@ -248,4 +248,4 @@ def _session_table(material: Material, found: list[Session], *, named: bool) -> 
         whose = (session.person or NOTHING,) if named else ()
         rows.append((session.day.isoformat(), session.name, *whose, read, state, *cells))
     heads = ("day", "table", *(("person",) if named else ()), "read surely", "enough", *names)
-    return table(heads, rows, caption="Sessions; in brackets 95% intervals", class_="names")
+    return table(heads, rows, caption="Sessions; in brackets 95% intervals", class_="sessions")

@@ -32,7 +32,7 @@ def quality(material: Material) -> Iterator[Html]:
     if material.videos and not material.view.anonymous:
         content.append(_recordings(material))
     if material.problems:
-        content.append(tag("h3", "Left out"))
+        content.append(tag("h3", "Left out or doubtful"))
         if material.view.anonymous:
             content.append(tag("p", counted(len(material.problems), "input") + "."))
         else:

@@ -74,7 +74,7 @@ class Material:
         return "trends" in self.view.asks_for or any(member.day for member in self.members)
 
     def mark(self, label: str) -> str:
-        """The name of a class's colour; sums of classes have the accent's."""
+        """The name of a class's colour; sums of classes have one of their own."""
         if label == "uncertain":
             return "cu"
         return f"c{self.labels.index(label)}" if label in self.labels else "ca"

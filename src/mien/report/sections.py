@@ -150,7 +150,8 @@ def _share_table(material: Material, found: Shares) -> Html:
         estimate, mark = found.of(label), material.mark(label)
         held = f" ({meaning(label, material.labels)})" if label in sums else ""
         note = tag("span", held, class_="quiet") if held else ""
-        name = join((tag("span", class_=f"chip {mark}"), label, note))
+        chip = tag("span", class_=f"chip {mark}")
+        name = join((tag("span", chip, label, class_="label"), note))
         bar = tag("div", share_bar(estimate, mark, top), class_="bar")
         ends_of_it = interval(estimate, bare=True)
         rows.append((name, percent(estimate.value), ends_of_it, weighted.get(label, ""), bar))

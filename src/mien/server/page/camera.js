@@ -35,7 +35,7 @@ const TROUBLES = {
     "The camera is busy",
     "Another program seems to be using it. Close that one, then start again.",
   ],
-  OverconstrainedError: ["This camera is gone", "Choose another one, or connect it again."],
+  OverconstrainedError: ["This camera is gone", "Connect it again, or try another one."],
   InsecureContext: [
     "The browser keeps the camera from this page",
     "Browsers give cameras only to pages over HTTPS or from this very machine (localhost). Open "

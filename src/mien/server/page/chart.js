@@ -77,8 +77,10 @@ export function swatch(label) {
   return square;
 }
 
-/** Which colour is which. */
-export function legend(labels) {
-  const items = [...labels, "uncertain"].map((label) => make("li", {}, swatch(label), label));
+/** Which colour is which; `uncertain` is how the drawing shows that (`hatched`, `thin`), if it does. */
+export function legend(labels, uncertain = "") {
+  const items = labels.map((label) => make("li", {}, swatch(label), label));
+  const sign = make("i", { class: `swatch ${uncertain}`, "aria-hidden": "true" });
+  if (uncertain) items.push(make("li", {}, sign, "uncertain"));
   return make("ul", { class: "legend", "aria-label": "Colours" }, ...items);
 }

@@ -9,9 +9,15 @@ import { takeDrops } from "./intake.js";
 import { listSessions, sessionResults } from "./store.js";
 import { curve, meanCurve, meanSummary, summarise } from "./summary.js";
 import { readTable } from "./table.js";
-import { newestVideos } from "./videos.js";
+import { newestVideos, sent } from "./videos.js";
 
 const PAGE = 50; // videos of the server that the list begins with, and by which it grows
+const chosen = new Set(); // the ids of the sessions that are compared
+
+/** Have a session be one of those that are compared. */
+export function choose(id) {
+  chosen.add(id);
+}
 
 /** Bring the room to life. */
 export function startCompare() {
@@ -24,7 +30,6 @@ class Compare {
   constructor() {
     this.dropped = [];
     this.sessions = [];
-    this.chosen = new Set();
     this.groups = new Map(); // session id -> the group it was put into
     this.names = make("datalist", { id: "groups" });
     this.listed = make("ul", { class: "list choices" });
@@ -54,7 +59,7 @@ class Compare {
         const id = `file:${crypto.randomUUID?.() ?? Math.random()}`;
         const hint = `${results.length} frames, from a file`;
         this.dropped.push({ id, name: file.name, hint, load: async () => results });
-        this.chosen.add(id);
+        chosen.add(id);
       } catch (error) {
         this.trouble.append(notice("error", file.name, error.message));
       }
@@ -84,7 +89,7 @@ class Compare {
 
   choice(session) {
     const box = make("input", {
-      type: "checkbox", checked: this.chosen.has(session.id),
+      type: "checkbox", checked: chosen.has(session.id),
       on: { change: () => this.toggle(session.id, box.checked, group) },
     });
     const name = make("input", {
@@ -101,8 +106,8 @@ class Compare {
 
   toggle(id, on, group) {
     group.hidden = !on;
-    if (on) this.chosen.add(id);
-    else this.chosen.delete(id);
+    if (on) chosen.add(id);
+    else chosen.delete(id);
     return this.show();
   }
 
@@ -114,7 +119,7 @@ class Compare {
 
   /** Load what was chosen and set it side by side. */
   async show() {
-    const wanted = this.sessions.filter(({ id }) => this.chosen.has(id));
+    const wanted = this.sessions.filter(({ id }) => chosen.has(id));
     const names = new Set(this.groups.values());
     this.names.replaceChildren(...[...names].map((value) => make("option", { value })));
     const turn = (this.turn = (this.turn ?? 0) + 1);
@@ -160,7 +165,7 @@ async function serverVideos(count) {
   try {
     const { videos, more } = await newestVideos(count);
     const read = videos.filter(({ files }) => files.includes("results.jsonl")).map((job) => ({
-      id: job.id, name: job.name, hint: "video on this server",
+      id: job.id, name: job.name, hint: `${job.frames} frames, video sent ${sent(job)}`,
       load: async () => {
         const text = await (await request(`v1/videos/${job.id}/files/results.jsonl`)).text();
         return readTable("results.jsonl", text);
@@ -199,7 +204,7 @@ function comparison(columns) {
     ? make("p", { class: "hint" }, "Of a group: means over its n sessions, each of which counts once.")
     : null;
   return [
-    block("What was shown", means, sharesOf(columns), legend(labels)),
+    block("What was shown", means, sharesOf(columns), legend(labels, "hatched")),
     block("Over time", ...timesOf(columns)),
     block("In figures", figuresOf(columns, labels)),
   ];

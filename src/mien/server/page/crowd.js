@@ -82,7 +82,7 @@ export class Crowd {
   /** A face's strip; null where all of them belong to faces in sight. */
   stripOf(number, now_s) {
     if (this.strips.has(number)) return this.strips.get(number).strip;
-    if (!this.strips.size) this.minute.replaceChildren(this.rows, axis(), legend(this.labels));
+    if (!this.strips.size) this.minute.replaceChildren(this.rows, axis(), legend(this.labels, "thin"));
     if (this.strips.size >= MOST) {
       const last = ([, { strip }]) => strip.points.at(-1).t;
       const oldest = [...this.strips].reduce((a, b) => (last(b) < last(a) ? b : a));

@@ -59,13 +59,20 @@ export function sureButton(text, question, react) {
   return self;
 }
 
+/** A message about a file whose name stands beside it, without that name before it. */
+export function besides(name, text) {
+  const repeated = text.slice(0, name.length + 2).toLowerCase() === `${name}: `.toLowerCase();
+  const rest = text.slice(name.length + 2);
+  return repeated && rest ? rest[0].toUpperCase() + rest.slice(1) : text;
+}
+
 /** A designed state instead of content: `empty`, `wait` or `error`, with what to do next. */
 export function notice(kind, title, text, ...actions) {
   return make(
     "div",
     { class: `notice ${kind}`, role: kind === "error" ? "alert" : null },
     make("p", { class: "notice-title" }, title),
-    text ? make("p", {}, text) : null,
+    text ? make("p", {}, besides(title, text)) : null,
     actions.length ? make("div", { class: "row" }, ...actions) : null,
   );
 }

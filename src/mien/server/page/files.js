@@ -1,6 +1,6 @@
 // The room for files: takes them in, and hands pictures and videos to those who show them.
 
-import { get, notice } from "./dom.js";
+import { dismissible, get } from "./dom.js";
 import { takeDrops } from "./intake.js";
 import { Jobs } from "./jobs.js";
 import { Pictures } from "./pictures.js";
@@ -31,8 +31,8 @@ function sort(files, pictures, jobs) {
   const of = (wanted) => files.filter((file) => kind(file) === wanted);
   get("files-status").replaceChildren(
     ...of("other").map((file) =>
-      notice("error", `${file.name}: not a picture or video`, "Expected JPEG, PNG, WebP, BMP, TIFF, "
-        + "or a video such as MP4, MOV, MKV or WebM.")),
+      dismissible("error", `${file.name}: not a picture or video`, "Expected JPEG, PNG, WebP, BMP, "
+        + "TIFF, or a video such as MP4, MOV, MKV or WebM.")),
   );
   if (of("picture").length) pictures.add(of("picture"));
   for (const file of of("video")) jobs.upload(file, get("hide-faces").checked);

@@ -2,16 +2,17 @@
 
 import { make } from "./dom.js";
 
-/** Files may be dropped anywhere in the room; `target` shows that they would be welcome. */
+/** Files may be dropped anywhere while the room is open; `target` shows that they would be welcome. */
 export function takeDrops(room, target, take) {
   const lit = (on) => target.classList.toggle("lit", on);
-  room.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    lit(true);
+  const on = (name, react) => document.addEventListener(name, (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return;
+    event.preventDefault(); // else the browser opens the file in place of the page, in any room
+    if (!room.hidden) react(event);
   });
-  room.addEventListener("dragleave", (event) => !room.contains(event.relatedTarget) && lit(false));
-  room.addEventListener("drop", (event) => {
-    event.preventDefault();
+  on("dragover", () => lit(true));
+  on("dragleave", (event) => event.relatedTarget || lit(false));
+  on("drop", (event) => {
     lit(false);
     take([...event.dataTransfer.files]);
   });
@@ -22,8 +23,8 @@ export function progressLine(name, ...actions) {
   const bar = make("progress", { max: 1, "aria-label": name });
   const text = make("p", { class: "hint" });
   const element = make("div", { class: "progress-line" },
-    make("p", { class: "notice-title" }, name), bar, text,
-    actions.length ? make("div", { class: "row" }, ...actions) : null);
+    make("div", { class: "row" }, make("p", { class: "notice-title grow" }, name), ...actions),
+    bar, text);
   const set = (share, said) => {
     if (share === null) bar.removeAttribute("value");
     else bar.value = share;

@@ -1,17 +1,16 @@
 // Videos: sent, followed while the server works, listed, opened, deleted.
 
 import { address, ensureAccess, request } from "./api.js";
-import { announce, button, dismissible, make, notice, sureButton } from "./dom.js";
+import { announce, besides, button, dismissible, make, notice, sureButton } from "./dom.js";
 import { percent } from "./expressions.js";
 import { follow } from "./events.js";
 import { progressLine } from "./intake.js";
 import { Player } from "./player.js";
 import { readTable } from "./table.js";
 import { upload } from "./upload.js";
-import { newestVideos } from "./videos.js";
+import { newestVideos, sent } from "./videos.js";
 
 const OVER = ["done", "failed", "cancelled"];
-const WHEN = { dateStyle: "medium", timeStyle: "short" };
 const PAGE = 50; // videos that the list begins with, and by which it grows
 
 export class Jobs {
@@ -19,7 +18,8 @@ export class Jobs {
   constructor(place, stage) {
     this.place = place;
     this.local = new Map(); // job id -> the file it was made from, while the page lives
-    this.under = make("div", {});
+    this.following = new Set(); // ids of the jobs that are shown on their way
+    this.under = make("div", { class: "under" });
     this.opened = make("div", {});
     this.turn = 0; // of what is opened: one that is overtaken while it is read is not shown
     this.most = PAGE;
@@ -50,12 +50,16 @@ export class Jobs {
     this.under.append(dismissible("error", name, text));
   }
 
-  /** Show how far a job is until it ends; then open it if nothing is open, or say why not. */
-  async follow(job) {
+  /** Show how far a job is until it ends; then open it if nothing is open, or say why not. With
+   * `focus` the reader begins there. */
+  async follow(job, { focus = false } = {}) {
+    this.following.add(job.id);
     const stop = () => request(`v1/videos/${job.id}/cancel`, { method: "POST" })
       .catch((error) => this.complain(job.name, error.message));
-    const line = progressLine(job.name, button("Stop here", stop, "quiet"));
+    const stopper = button("Stop here", stop, "quiet");
+    const line = progressLine(job.name, stopper);
     this.under.append(line.element);
+    if (focus) stopper.focus();
     let latest = job;
     const tell = (now) => {
       latest = now;
@@ -67,6 +71,7 @@ export class Jobs {
       await follow(`v1/videos/${job.id}/events`, tell);
       if (!OVER.includes(latest.state)) latest = await (await request(`v1/videos/${job.id}`)).json();
     } finally {
+      this.following.delete(job.id);
       line.element.remove();
       this.show();
     }
@@ -171,19 +176,26 @@ export class Jobs {
 
   item(job) {
     const over = OVER.includes(job.state);
-    const began = new Date(1000 * job.created_s).toLocaleString(undefined, WHEN);
-    const states = { done: "", failed: "failed · ", cancelled: "stopped early · " };
-    const state = states[job.state] ?? `${job.state} · `;
-    const hidden = job.anonymize ? "faces hidden · " : "";
+    const followed = this.following.has(job.id);
+    const states = { done: [], failed: ["failed"], cancelled: ["stopped early"] };
+    const said = [
+      ...(followed ? ["under way"] : states[job.state] ?? [job.state]),
+      ...(over ? [`${job.frames} frames`] : []),
+      ...(job.anonymize ? ["faces hidden"] : []),
+      sent(job),
+    ];
     const readable = job.files.includes("results.jsonl");
-    const follow = () => this.follow(job).catch((error) => this.complain(job.name, error.message));
+    const follow = (event) => {
+      event.target.remove();
+      this.follow(job, { focus: true }).catch((error) => this.complain(job.name, error.message));
+    };
     return make("li", {},
       make("div", { class: "grow" }, make("p", { class: "notice-title" }, job.name),
-        make("p", { class: "hint" }, `${state}${job.frames} frames · ${hidden}${began}`),
-        job.error ? make("p", { class: "doubt" }, job.error) : null),
-      make("div", { class: "row" },
+        make("p", { class: "hint" }, said.join(" · ")),
+        job.error ? make("p", { class: "doubt" }, besides(job.name, job.error)) : null),
+      make("div", { class: "row", role: "group", "aria-label": job.name },
         over && readable ? button("Open", () => this.open(job, { focus: true })) : null,
-        over ? null : button("Follow", follow),
+        over || followed ? null : button("Follow", follow),
         sureButton("Delete", "Delete for good?", () => this.remove(job))));
   }
 

@@ -4,7 +4,7 @@ import { Bars } from "./bars.js";
 import { cameras, cameraTrouble, closeCamera, openCamera } from "./camera.js";
 import { LiveConnection } from "./connection.js";
 import { Crowd } from "./crowd.js";
-import { announce, button, get, make, notice } from "./dom.js";
+import { announce, button, dismissible, get, make, notice } from "./dom.js";
 import { EXPRESSIONS } from "./expressions.js";
 import { drawFaces, faceAt } from "./overlay.js";
 import { Pace } from "./pace.js";
@@ -12,6 +12,7 @@ import { Pump } from "./pump.js";
 import { startRecordings } from "./recordings.js";
 
 const BASELINE_S = 3;
+const TELL_MS = 2000; // for so long it stands there that a baseline is set
 const BLINK_S = 0.5; // a face may be missed for so long before its figures go
 const REFUSED = { baseline: "No baseline was set", frame: "The server refused a frame" };
 const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
@@ -87,6 +88,7 @@ class Live {
     }
     this.rest();
     this.stream.getVideoTracks()[0].addEventListener("ended", () => {
+      this.cutRecording();
       this.stop();
       this.refuse(new DOMException("", "OverconstrainedError"));
     });
@@ -104,7 +106,9 @@ class Live {
     const [title, text] = cameraTrouble(error);
     const again = button("Try again", () => this.start(), "primary");
     const files = make("a", { class: "button", href: "#files" }, "Read files instead");
-    get("live-note").replaceChildren(notice("error", title, text, again, files));
+    const held = document.activeElement; // perhaps a button that is gone with the camera
+    this.note(notice("error", title, text, again, files));
+    if (held === document.body || held.closest("#stage, #toolbar")) again.focus();
     this.bars.show(null, "", "No camera");
   }
 
@@ -168,8 +172,13 @@ class Live {
     list.parentElement.hidden = found.length < 2;
   }
 
+  /** Say something above the picture. That a recording was cut short stands there until it is put away. */
+  note(...notices) {
+    get("live-note").replaceChildren(...notices, ...get("live-note").querySelectorAll(".cut"));
+  }
+
   hello(message) {
-    get("live-note").replaceChildren();
+    this.note();
     get("model").textContent = message.model;
     for (const id of ["baseline", "record"]) get(id).disabled = false;
     this.pump?.limit(message);
@@ -206,14 +215,14 @@ class Live {
   /** The server refused something, but the connection holds. */
   trouble({ message, about }) {
     const title = REFUSED[about] ?? "The server refused";
-    get("live-note").replaceChildren(notice("error", title, message));
+    this.note(notice("error", title, message));
   }
 
   /** Without its key the server answers nothing. */
   deny(text) {
     this.stop();
     const again = button("Try again", () => this.start(), "primary");
-    get("live-note").replaceChildren(notice("error", "The server does not let you in", text, again));
+    this.note(notice("error", "The server does not let you in", text, again));
   }
 
   lost(seconds, reason) {
@@ -223,19 +232,19 @@ class Live {
     this.endSession();
     const text = `${reason || "The connection broke off."} Trying again in ${seconds} s.`;
     const now = button("Try now", () => this.connection?.open());
-    get("live-note").replaceChildren(notice("error", "No connection to the server", text, now));
+    this.note(notice("error", "No connection to the server", text, now));
   }
 
   /** Nothing was sent for so long that the server let go. The next picture calls it again. */
   slept() {
     this.endSession();
-    get("live-note").replaceChildren(notice("empty", "The connection rests",
+    this.note(notice("empty", "The connection rests",
       "The server closes those that send nothing for a while. It is opened again when you go on."));
   }
 
   /** Faces get new numbers after this: what goes by numbers ends. */
   endSession() {
-    if (this.recording) this.record();
+    this.cutRecording();
     this.endBaseline();
     for (const id of ["baseline", "record"]) get(id).disabled = true;
   }
@@ -249,8 +258,9 @@ class Live {
     announce(this.pump.paused ? "Paused" : "Going on");
   }
 
+  /** A button that says what it does now. */
   press(id, pressed, text) {
-    get(id).setAttribute("aria-pressed", pressed);
+    get(id).classList.toggle("on", pressed);
     get(id).textContent = text;
   }
 
@@ -270,12 +280,13 @@ class Live {
   /** Three seconds of a neutral face, against which this person's other faces are then read. */
   learnBaseline() {
     if (this.resting) return;
-    get("live-note").replaceChildren();
+    this.note();
     this.connection.ask({ type: "baseline", seconds: BASELINE_S });
   }
 
   /** The server takes the next face it sees for a neutral one, for so long. */
   beginBaseline(seconds) {
+    this.endBaseline();
     this.resting = { seconds, end_s: null };
     get("countdown").textContent = "Look into the camera";
     get("countdown").hidden = false;
@@ -293,16 +304,30 @@ class Live {
 
   baselineSet(numbers) {
     this.endBaseline();
-    announce(numbers.length ? `The baseline is set for face ${numbers.join(", ")}` : "No baseline is set");
+    const said = numbers.length ? `The baseline is set for face ${numbers.join(", ")}` : "No baseline is set";
+    announce(said);
+    get("countdown").textContent = said;
+    get("countdown").hidden = false;
+    this.telling = setTimeout(() => this.endBaseline(), TELL_MS);
   }
 
   endBaseline() {
+    clearTimeout(this.telling);
     this.resting = null;
     get("countdown").hidden = true;
   }
 
+  /** End a recording that nobody stopped, and say so. */
+  cutRecording() {
+    if (!this.recording) return;
+    this.record();
+    get("live-note").append(dismissible("empty cut", "The recording ended",
+      "It could not go on from here. What was recorded until then is kept below."));
+  }
+
   async record() {
     if (!this.recording) {
+      for (const cut of get("live-note").querySelectorAll(".cut")) cut.remove();
       this.recording = this.recordings.begin();
       this.press("record", true, "Stop recording");
       announce("Recording");

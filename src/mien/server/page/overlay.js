@@ -19,13 +19,19 @@ export function drawFaces(canvas, frame, { chosen = -1, mirror = false } = {}) {
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, height);
   if (!frame) return;
-  frame.faces.forEach((face, index) => {
-    drawBox(pen, place(face, frame, width, height, mirror), face, index === chosen);
-  });
-  frame.faces.forEach((face, index) => {
-    const box = place(face, frame, width, height, mirror);
-    drawName(pen, box, face, frame.faces.length > 1 ? nameOf(face, index) : "", width);
-  });
+  const boxes = frame.faces.map((face) => place(face, frame, width, height, mirror));
+  // The chosen one lies above the others, and is the first to have a place for its name.
+  const order = [...boxes.keys()].sort((a, b) => (b === chosen) - (a === chosen));
+  const several = boxes.length > 1;
+  for (const i of order.toReversed()) drawBox(pen, boxes[i], frame.faces[i], several && i === chosen);
+  const taken = [...boxes];
+  for (const i of order) {
+    const face = frame.faces[i];
+    const words = `${face.expression}${face.uncertain ? "?" : ""} ${percent(face.confidence)}`;
+    const name = nameOf(face, i);
+    const said = several ? [`${name} · ${words}`, name.replace(/\D+/, "")] : [words];
+    drawName(pen, boxes[i], face, said, { width, height, taken, always: i === chosen });
+  }
 }
 
 /** A face's box in pixels of the canvas. */
@@ -36,10 +42,12 @@ function place(face, frame, width, height, mirror) {
   return { x: left * across, y: y * down, w: w * across, h: h * down };
 }
 
+/** A box; `chosen` has one among several stand out. */
 function drawBox(pen, { x, y, w, h }, face, chosen) {
   const round = Math.min(12, w / 6, h / 6);
   pen.setLineDash(face.uncertain ? [6, 6] : []);
-  for (const [style, line] of [[UNDERLAY, chosen ? 6 : 4], [colourOf(face.expression), chosen ? 3 : 2]]) {
+  const lines = chosen ? [[UNDERLAY, 9], ["#fff", 7], [UNDERLAY, 4]] : [[UNDERLAY, 5]];
+  for (const [style, line] of [...lines, [colourOf(face.expression), 3]]) {
     pen.strokeStyle = style;
     pen.lineWidth = line;
     pen.beginPath();
@@ -49,23 +57,35 @@ function drawBox(pen, { x, y, w, h }, face, chosen) {
   pen.setLineDash([]);
 }
 
-function drawName(pen, { x, y, w }, face, name, width) {
-  const text = `${face.expression}${face.uncertain ? "?" : ""} ${percent(face.confidence)}`;
-  const px = Math.max(12, Math.min(18, w / 8));
+/** Write the first of `said` that hides no other face or name: above the box, else below it. */
+function drawName(pen, box, face, said, { width, height, taken, always }) {
+  const px = Math.max(12, Math.min(18, box.w / 8));
   pen.font = `600 ${px}px Inter, system-ui, sans-serif`;
   pen.textBaseline = "middle";
-  const words = name ? `${name} · ${text}` : text;
-  const [wide, high] = [pen.measureText(words).width + px, px * 1.7];
-  const left = Math.max(2, Math.min(x, width - wide - 2));
-  const top = y - high - 4 >= 0 ? y - high - 4 : y + 4;
+  const h = px * 1.7;
+  const above = box.y - h - 4 >= 0 ? box.y - h - 4 : box.y + 4;
+  const below = box.y + box.h + 4;
+  const spots = said.flatMap((words) => {
+    const w = pen.measureText(words).width + px;
+    const x = Math.max(2, Math.min(box.x, width - w - 2));
+    return [above, below].filter((y) => y + h <= height).map((y) => ({ words, x, y, w, h }));
+  });
+  const free = spots.find((spot) => !taken.some((other) => other !== box && meet(spot, other)));
+  const spot = free ?? (always ? spots[0] : null);
+  if (!spot) return;
+  taken.push(spot);
   pen.globalAlpha = face.uncertain ? 0.75 : 1;
   pen.fillStyle = colourOf(face.expression);
   pen.beginPath();
-  pen.roundRect(left, top, wide, high, 6);
+  pen.roundRect(spot.x, spot.y, spot.w, h, 6);
   pen.fill();
   pen.globalAlpha = 1;
   pen.fillStyle = inkOn(face.expression);
-  pen.fillText(words, left + px / 2, top + high / 2 + 1);
+  pen.fillText(spot.words, spot.x + px / 2, spot.y + h / 2 + 1);
+}
+
+function meet(a, b) {
+  return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
 }
 
 /** Which face lies under a pointer: its index, or -1. The smallest one wins. */

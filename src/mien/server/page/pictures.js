@@ -13,7 +13,8 @@ const TRIES = 24; // of a picture for which the server has no room: two minutes
 export class Pictures {
   constructor(place) {
     this.place = place;
-    this.progress = progressLine("Reading pictures");
+    this.progress = progressLine("Reading pictures",
+      button("Stop here", () => this.stop(), "quiet"));
     this.view = make("div", {});
     this.film = make("div", { class: "film", role: "group", "aria-label": "Pictures" });
     this.downloads = make("div", { class: "row" });
@@ -32,6 +33,23 @@ export class Pictures {
     this.progress.element.hidden = true;
     for (const part of [this.view, this.film, this.downloads]) part.replaceChildren();
     this.element.remove();
+  }
+
+  /** Leave out those that wait; what was read stays. */
+  stop() {
+    const waiting = this.items.filter(({ result, error }) => !result && !error);
+    for (const { url, thumb } of waiting) {
+      URL.revokeObjectURL(url);
+      thumb.remove();
+    }
+    this.items = this.items.filter((item) => !waiting.includes(item));
+    if (!this.items.length) {
+      this.clear();
+      return;
+    }
+    if (waiting.includes(this.chosen)) this.show(this.items[0]);
+    this.progress.element.hidden = true;
+    this.updateDownloads();
   }
 
   /** Analyse more pictures; one that fails does not cost the others their results. */
@@ -69,9 +87,7 @@ export class Pictures {
   label({ thumb, result, error }) {
     thumb.classList.remove("waiting");
     thumb.classList.toggle("failed", Boolean(error));
-    const face = result?.faces[0];
-    const said = error ? "failed" : face ? `${face.expression} ${percent(face.confidence)}` : "no face";
-    thumb.append(make("em", {}, said));
+    thumb.append(make("em", {}, error ? "failed" : inShort(result.faces)));
   }
 
   show(item) {
@@ -119,7 +135,7 @@ export class Pictures {
       { class: "live" },
       make("div", { class: "stage-column" }, still, make("figcaption", { class: "hint" },
         `${file.name} · ${result.width} × ${result.height}`)),
-      make("div", { class: "side" }, chips, bars.element),
+      make("div", { class: "side" }, bars.element, chips),
     );
   }
 
@@ -134,6 +150,13 @@ export class Pictures {
       button("Clear", () => this.clear(), "quiet"),
     );
   }
+}
+
+/** What a picture shows, in the few words that a small one has room for. */
+function inShort([face, ...others]) {
+  if (!face) return "no face";
+  if (others.length) return `${others.length + 1} faces`;
+  return `${face.expression}${face.uncertain ? "?" : ""} ${percent(face.confidence)}`;
 }
 
 /** Pictures that came together; those that are cleared away meanwhile are left out. */

@@ -98,7 +98,8 @@ export class Player {
   choose(number) {
     this.face = number;
     for (const row of this.element.querySelectorAll(".face-row")) {
-      row.classList.toggle("chosen", Number(row.dataset.face) === number);
+      const own = Number(row.dataset.face) === number;
+      row.querySelector(".chip").setAttribute("aria-pressed", own);
     }
     this.draw();
   }
@@ -134,9 +135,10 @@ export class Player {
     const band = make("div", { class: "band", role: "group", "aria-label": `Stretches of face ${number}` },
       ...buttons);
     band.addEventListener("keydown", (event) => rove(event, buttons));
-    const pick = make("button", { type: "button", class: "chip", on: { click: () => this.choose(number) } },
-      `Face ${number}`);
-    return make("div", { class: `face-row${number === this.face ? " chosen" : ""}`, "data-face": number },
+    const chosen = String(number === this.face);
+    const pick = make("button", { type: "button", class: "chip", "aria-pressed": chosen,
+      on: { click: () => this.choose(number) } }, `Face ${number}`);
+    return make("div", { class: "face-row", "data-face": number },
       make("p", { class: "row" }, pick,
         make("span", { class: "hint" }, `${clock(seen_s)} in sight · ${shareText(summarise(own))}`)),
       make("div", { class: "track" }, picture, band, head));

@@ -1,6 +1,7 @@
 // The list of recorded sessions: rename, download, delete. Below the live view.
 
 import { request } from "./api.js";
+import { choose } from "./compare.js";
 import { announce, ask, button, dismissible, get, make, notice, save, sureButton } from "./dom.js";
 import { clock } from "./expressions.js";
 import { Recording } from "./recorder.js";
@@ -68,19 +69,24 @@ class Recordings {
 
   item(head) {
     const name = make("input", { class: "name", value: head.name, "aria-label": "Name of the recording" });
-    name.addEventListener("change", () => this.rename(head, name.value.trim() || head.name));
+    const tools = make("div", { class: "row", role: "group", "aria-label": head.name },
+      button("CSV", () => this.download(head, "csv")),
+      button("JSONL", () => this.download(head, "jsonl")),
+      button("Report", () => this.report(head)),
+      make("a", { class: "button", href: "#compare", on: { click: () => choose(head.id) } }, "Compare"),
+      sureButton("Delete", "Delete for good?", () => this.remove(head)));
+    name.addEventListener("change", () => {
+      name.value = name.value.trim() || head.name; // without a name it keeps its old one
+      tools.setAttribute("aria-label", name.value);
+      return this.rename(head, name.value);
+    });
     const faces = `${head.faces} ${head.faces === 1 ? "face" : "faces"}`;
     return make(
       "li",
       {},
       make("div", { class: "grow" }, name,
         make("p", { class: "hint" }, `${clock(head.seconds)} · ${head.frames} frames · ${faces}`)),
-      make("div", { class: "row" },
-        button("CSV", () => this.download(head, "csv")),
-        button("JSONL", () => this.download(head, "jsonl")),
-        button("Report", () => this.report(head)),
-        make("a", { class: "button", href: "#compare" }, "Compare"),
-        sureButton("Delete", "Delete for good?", () => this.remove(head))),
+      tools,
     );
   }
 

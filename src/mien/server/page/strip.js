@@ -6,7 +6,7 @@ import { colourOf, percent } from "./expressions.js";
 const SPAN_S = 60;
 const STEP_S = 0.1; // answers within it are averaged: a minute is 600 points at most
 const HOLD_S = 3; // an answer holds until the next frame, but not longer than this
-const BAND = 0.16; // part of the height that the band takes
+const BAND = 0.2; // part of the height that the band takes
 
 /** A canvas that `add` feeds and `paint` draws. */
 export class Strip {

@@ -2,6 +2,7 @@
 
 import { request } from "./api.js";
 
+const WHEN = { dateStyle: "medium", timeStyle: "short" };
 const PAGE = 100; // as many as the server lists at a time
 
 /** The newest videos, `count` at most, and whether there are `more`. */
@@ -15,4 +16,9 @@ export async function newestVideos(count) {
     if (!more || videos.length >= count) return { videos, more };
     before = `&before=${page.next}`;
   }
+}
+
+/** When a video was sent, in words. */
+export function sent({ created_s: created }) {
+  return new Date(1000 * created).toLocaleString(undefined, WHEN);
 }
