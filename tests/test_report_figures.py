@@ -146,9 +146,13 @@ def test_reactions_are_changes_against_the_second_before(tmp_path: Path) -> None
     assert happy[:4] == pytest.approx(0)
     assert happy[4:20] == pytest.approx(0.5)  # the mean of 0.6 and 0.4; the film ends after 4 s
     assert found.changes[HAPPY].value == pytest.approx(0.5)
-    # Student's 12.706 for two, times their deviation over the root of two.
-    assert found.changes[HAPPY].high == pytest.approx(0.5 + 12.706 * 0.1, rel=1e-3)
-    assert found.changes[SAD].value == pytest.approx(-0.5 / 6)
+    # Student's 12.706 for two, times their deviation over the root of two; no change passes 1.
+    assert (found.changes[HAPPY].low, found.changes[HAPPY].high) == (
+        pytest.approx(0.5 - 12.706 * 0.1, rel=1e-3),
+        1,
+    )
+    sad = found.changes[SAD]
+    assert (sad.value, sad.high) == pytest.approx((-0.5 / 6, -0.5 / 6 + 12.706 * 0.1 / 6), rel=1e-3)
     (within,) = reactions(recordings[:1], markers, [])
     assert (within.n, within.unit) == (1, "occurrences")
 
@@ -196,9 +200,9 @@ def test_who_may_have_come_back_is_not_another_person(tmp_path: Path) -> None:
     recording = one(tmp_path / "a.jsonl", film(*frames), markers)
     (found,) = reactions([recording], markers, [])
     assert (found.n, found.unit, found.averaged) == (2, "faces", 4)
-    happy = found.changes[HAPPY]
-    assert happy.value == pytest.approx(0.35)
-    assert happy.high == pytest.approx(0.35 + 12.706 * np.std(rises, ddof=1) / 2**0.5, rel=1e-3)
+    assert found.changes[HAPPY].value == pytest.approx(0.35)
+    reach = 12.706 * np.std(rises, ddof=1) / 2**0.5
+    assert found.changes[SAD].high == pytest.approx((reach - 0.35) / 6, rel=1e-3)
     named = [
         [replace(f, identity=FaceIdentity("AB"[f.track_id % 2], 0.9)) for f in faces if f.track_id]
         for faces in frames
@@ -210,7 +214,7 @@ def test_who_may_have_come_back_is_not_another_person(tmp_path: Path) -> None:
     (found,) = reactions([recording], markers, [])
     assert (found.n, found.unit, found.averaged) == (2, "faces", 2)
     # Each by the mean of both moments: 0.1 and 0.4, 0.2 and 0.7.
-    assert found.changes[HAPPY].high == pytest.approx(0.35 + 12.706 * 0.1, rel=1e-3)
+    assert found.changes[SAD].high == pytest.approx((12.706 * 0.1 - 0.35) / 6, rel=1e-3)
     alone = one(tmp_path / "s.jsonl", film(*crowd(0.1), *[[]] * 30, *crowd(0.4, shift=1)), markers)
     (found,) = reactions([alone], markers, [])
     assert (found.n, found.unit) == (2, "occurrences")
@@ -231,7 +235,7 @@ def test_people_react_once(tmp_path: Path) -> None:
     (found,) = reactions(recordings, markers, members)
     assert (found.n, found.unit) == (2, "people")
     assert found.changes[HAPPY].value == pytest.approx((0.5 + 0.1) / 2)
-    assert found.changes[HAPPY].high == pytest.approx(0.3 + 12.706 * 0.2, rel=1e-3)
+    assert found.changes[SAD].high == pytest.approx((12.706 * 0.2 - 0.3) / 6, rel=1e-3)
     (found,) = reactions(recordings[:2], markers, members)  # of one person alone they vary
     assert (found.n, found.unit) == (2, "recordings")
 

@@ -112,9 +112,9 @@ def test_moments_groups_and_sessions_by_hand(tmp_path: Path) -> None:
     assert heads == ["joke", 2, "recordings", 2, 2]
     assert joke["missed_why"] == {"outside": 1, "beginning": 1}
     assert (joke["after_s"], joke["offsets_s"][:5]) == ([0.5, 3], [-1, -0.75, -0.5, -0.25, 0])
-    # Student's 12.706 for two, times their deviation over the root of two.
+    # Student's 12.706 for two, times their deviation over the root of two; no change passes 1.
     assert joke["changes"]["happy"] == pytest.approx(
-        {"value": 0.5, "low": 0.5 - 1.2706, "high": 0.5 + 1.2706}, rel=1e-3
+        {"value": 0.5, "low": 0.5 - 1.2706, "high": 1.0}, rel=1e-3
     )
     curve = joke["curves"]["happy"]["value"]  # the films end four seconds after it
     assert curve == [pytest.approx(0)] * 4 + [pytest.approx(0.5)] * 16 + [None] * 4

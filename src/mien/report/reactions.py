@@ -157,8 +157,11 @@ def _units(found: Sequence[Occurrence]) -> tuple[str, int, list[list[FloatArray]
 
 
 def _means(units: FloatArray, n: int) -> list[Estimate]:
-    """The mean of each column over the units `(N, K)` of which it is known."""
-    return [mean_interval(column[~np.isnan(column)], n) for column in units.T]
+    """The mean of each column over the units `(N, K)` of which it is known; its interval ends
+    where changes of probabilities end, which Student's does not know.
+    """
+    found = [mean_interval(column[~np.isnan(column)], n) for column in units.T]
+    return [Estimate(e.value, *np.clip((e.low, e.high), -1.0, 1.0).tolist()) for e in found]
 
 
 def _mean(rows: FloatArray) -> FloatArray:
