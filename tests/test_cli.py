@@ -142,6 +142,15 @@ def test_one_line_for_a_mistake(
     assert says in err
 
 
+@pytest.mark.parametrize(
+    "verb", [["data", "info"], ["data", "check"], ["evaluate", "--pipeline", "--data"]]
+)
+def test_what_the_system_refuses_is_said_in_words(verb: list[str], capsys: Capture) -> None:
+    name = "x" * 300  # longer than any file's may be
+    assert main([*verb, name]) == 2
+    assert capsys.readouterr().err.startswith(f"mien: {name}: File name too long. Check the path")
+
+
 def test_overwriting_spares_what_is_analysed(folder: Path, capsys: Capture) -> None:
     """`--overwrite` replaces results of before, never the pictures that they come from."""
     before = (folder / "a.png").read_bytes()

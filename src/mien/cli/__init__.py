@@ -47,6 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `mien analyze … | head` is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return GOOD
+    except OSError as error:  # a folder that may not be entered, a name that is too long
+        if not isinstance(error.filename, str | bytes):
+            raise
+        say(
+            f"mien: {os.fsdecode(error.filename)}: {error.strerror}. Check the path, and that you "
+            "may read what is there and write where results go"
+        )
+        return UNUSABLE
     except KeyboardInterrupt:
         say("mien: interrupted; results so far are complete and readable")
         return INTERRUPTED
