@@ -1,7 +1,7 @@
 """Everything together: `Analyzer` takes sources and yields results. The only room that composes.
 
-May import every stage (sources, finding, following, classifier, temporal, quality, shape, identity,
-answers, sinks) and what lies below.
+May import every stage (sources, finding, following, classifier, temporal, identity, reading, sinks)
+and what lies below.
 
 A video's frames pass three threads, each a frame or two ahead of the next: one decodes, one finds
 and follows the faces, and whoever asked for the results reads what they show.
@@ -15,21 +15,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from mien.ahead import ahead
-from mien.alignment import crop_transforms
 from mien.anew import MadeOf, made_anew
-from mien.answers import face_results
-from mien.classifier import ExpressionClassifier, Predictions
+from mien.classifier import ExpressionClassifier
 from mien.errors import ModelError
 from mien.finding import FaceFinder
 from mien.following import Following, open_temporal
 from mien.identity import Gallery, Recognizer
 from mien.models import file_sha256, signature
-from mien.quality import QualityGate
-from mien.shape import SCALE as MESH_SCALE
-from mien.shape import FaceMesh
+from mien.reading import Explain, FaceReader
 from mien.sinks import Sink, open_sink
 from mien.sources import MAX_PIXELS, Source, Span, first_frame, open_source
 from mien.temporal import Baseline, OverTime, Smoother
@@ -37,11 +33,8 @@ from mien.timing import StageTimes
 from mien.tracking import FaceTracker
 from mien.types import (
     Detections,
-    FaceIdentity,
-    FaceShape,
     Frame,
     FrameResult,
-    HeatMap,
     UInt8Array,
     Views,
     require_one_of,
@@ -146,20 +139,16 @@ class Analyzer:
         baseline_s: float = 0.0,
         identity: bool = False,
         gallery: str | Path | Gallery | None = None,
-        explain: Literal["", "evidence", "attention"] = "",
+        explain: Explain = "",
         device: str = "cpu",
     ) -> None:
         options = {name: value for name, value in locals().items() if name != "self"}
-        require_one_of("views", views, get_args(Views))
         require_one_of("expect", expect, ("", "balanced"))
-        require_one_of("explain", explain, ("", "evidence", "attention"))
         self.classifier = ExpressionClassifier(
             model, threads=threads, classes=classes, device=device
         )
         self.device = device = self.classifier.device
         self.balanced = expect == "balanced"
-        if self.balanced:
-            self.classifier.require_shares()
         self.times = StageTimes()
         self._finder = FaceFinder(
             self.classifier.spec,
@@ -170,14 +159,6 @@ class Analyzer:
             device=device,
         )
         self.detector = self._finder.detector
-        self._gate = QualityGate(device=device)
-        self._views = views
-        self._explain = explain
-        if explain == "attention" and not self.classifier.attends:
-            raise ModelError(
-                f"{self.classifier.spec.name}: looks everywhere alike and has no attention to "
-                "show. Ask for evidence instead (--explain)"
-            )
         self._max_pixels, self._span, self._threads = max_pixels, span, threads
         if smooth_s is not None and temporal is not None:
             raise ValueError("smooth_s and temporal: expected one of them, got both")
@@ -195,12 +176,23 @@ class Analyzer:
             over_time = signature(self.temporal.spec.name, file_sha256(self.temporal.path))
             self._video_model = f"{self._model} + {over_time}"
         self.following()  # finds what is wrong with these before the first frame
-        self._mesh = FaceMesh(threads=threads, device=device) if shape else None
         self.recognizer: Recognizer | None = None
         if identity or gallery is not None:
             self.recognizer = Recognizer(threads=threads, device=device)
-            if gallery is not None:
-                self.recognizer.learn(gallery, self._find_in)
+        self._shape = shape
+        self._reader = FaceReader(
+            self.classifier,
+            self.recognizer,
+            self.times,
+            balanced=self.balanced,
+            views=views,
+            explain=explain,
+            shape=shape,
+            threads=threads,
+            device=device,
+        )
+        if self.recognizer is not None and gallery is not None:
+            self.recognizer.learn(gallery, self._find_in)
         # By their paths, other processes find the files from whatever folder they work in.
         entry = self.classifier.entry
         options["model"] = entry.name if entry.sha256 else entry.path.absolute()
@@ -251,45 +243,9 @@ class Analyzer:
 
     def _read(self, seen: _Seen, following: Following | None) -> FrameResult:
         """The second half: what they show."""
-        frame, faces, crops, numbers = seen.frame, seen.faces, seen.crops, seen.numbers
-        began = time.perf_counter()
-        predictions = self.classifier.predict(crops, views=self._views)
-        if following is not None:
-            probs = following.over_time.update(
-                numbers, predictions.probs, predictions.embeddings, frame.time_s
-            )
-            if following.baseline is not None:
-                probs = following.baseline.correct(numbers, probs, frame.time_s)
-            predictions = self.classifier.with_probs(predictions, probs)
-        if self.balanced:
-            predictions = self.classifier.balanced(predictions)
-        heat = self._heat(faces, crops, predictions)
-        began = self.times.add("classify", began)
-        qualities = self._gate.rate(faces, crops)
-        began = self.times.add("quality", began)
-        shapes: Sequence[FaceShape | None] = [None] * len(faces)
-        if self._mesh is not None:
-            transforms = crop_transforms(
-                faces, scale=MESH_SCALE, upright=True, size_px=FaceMesh.INPUT_PX
-            )
-            shapes = self._mesh.shapes(frame, transforms)
-            began = self.times.add("shape", began)
-        identities: Sequence[FaceIdentity | None] = [None] * len(faces)
-        if self.recognizer is not None:
-            if following is None:
-                identities = self.recognizer.identify(frame, faces)
-            else:
-                known = following.sightings
-                identities = self.recognizer.follow(frame, faces, crops, numbers, known)
-                if following.baseline is not None:
-                    following.baseline.recognize(numbers, [each.person for each in identities])
-            self.times.add("identity", began)
+        faces = self._reader.read(seen.frame, seen.faces, seen.crops, seen.numbers, following)
         self.times.frames += 1
-        below = self.classifier.spec.uncertain_below
-        found = face_results(
-            faces, numbers, predictions, below, qualities, shapes, identities, heat
-        )
-        return replace(self._head(frame, following), faces=tuple(found))
+        return replace(self._head(seen.frame, following), faces=faces)
 
     def find(self, frame: Frame) -> Found:
         """The first half of `analyze_frame` for a still picture: see `classify_found`."""
@@ -300,24 +256,11 @@ class Analyzer:
 
         The answers are those of `analyze_frame`, without shape, identity and heat.
         """
-        began = time.perf_counter()
-        crops = [crop for picture in found for crop in picture.crops]
-        predictions = self.classifier.predict(crops, views=self._views)
-        if self.balanced:
-            predictions = self.classifier.balanced(predictions)
-        self.times.add("classify", began)
+        read = self._reader.read_together([(picture.faces, picture.crops) for picture in found])
         self.times.frames += len(found)
-        below = self.classifier.spec.uncertain_below
-        results, first = [], 0
-        for picture in found:
-            count = len(picture.faces)
-            part = predictions.part(first, first + count)
-            rated = self._gate.rate(picture.faces, picture.crops)
-            nothing = [None] * count
-            faces = face_results(picture.faces, (), part, below, rated, nothing, nothing, nothing)
-            results.append(replace(picture.head, faces=tuple(faces)))
-            first += count
-        return results
+        return [
+            replace(picture.head, faces=faces) for picture, faces in zip(found, read, strict=True)
+        ]
 
     def _head(self, frame: Frame, following: Following | None) -> FrameResult:
         """A frame's result without its faces."""
@@ -334,22 +277,6 @@ class Analyzer:
         """A picture file and the faces in it. Raises `SourceError` where it cannot be read."""
         frame = first_frame(picture, max_pixels=self._max_pixels)
         return frame, self.detector.find(frame)
-
-    def _heat(
-        self, faces: Detections, crops: UInt8Array, predictions: Predictions
-    ) -> Sequence[HeatMap | None]:
-        maps = predictions.attention
-        if self._explain == "evidence":
-            # Of the answer that is shown: earlier frames, or `expect`, may have chosen another.
-            answers = [int(best) for best in predictions.probs.argmax(1)]
-            maps = self.classifier.evidence(crops, views=self._views, answers=answers)
-        if not self._explain or maps is None:
-            return [None] * len(faces)
-        spec = self.classifier.spec
-        transforms = crop_transforms(
-            faces, scale=spec.crop_scale, upright=spec.crop_upright, size_px=maps.shape[1]
-        )
-        return [HeatMap(*pair) for pair in zip(maps, transforms, strict=True)]
 
     def analyze(self, source: SourceLike) -> FrameResult:
         """The result of one picture; of a video, that of its first frame.
@@ -385,7 +312,7 @@ class Analyzer:
             path,
             overwrite=overwrite,
             labels=self.classifier.spec.labels,
-            shape=self._mesh is not None,
+            shape=self._shape,
             identity=self.recognizer is not None,
         )
 
