@@ -71,6 +71,7 @@ def results() -> str:
         "## Published models\n",
         *overview_table(),
         "\nShare of right answers, one view; the rows below have their intervals and commands.\n",
+        *_rare_class(),
     ]
     parts = [_HEAD, *overview, *_models(), *_comparison(), *_folds(), *_studies()]
     return "\n".join(parts)
@@ -98,7 +99,7 @@ def overview_table(folder: str = "../models/") -> list[str]:
         measured, key=lambda name: (not in_wheel[name], measured[name][0].macs, name)
     ):
         spec, rows = measured[name]
-        judged = [_accuracy(rows, data, pose) for data, pose in _JUDGES]
+        judged = [f"{_judged(rows, *judge).accuracy:.1%}" for judge in _JUDGES]
         lines.append(
             f"| [{name}]({folder}{name}.md) | {_what(spec)} | {spec.macs / 1e6:.0f} "
             f"| {' | '.join(judged)} | {'yes' if in_wheel[name] else 'no'} |"
@@ -109,13 +110,39 @@ def overview_table(folder: str = "../models/") -> list[str]:
 _JUDGES = (("fer2013", "all"), ("ckplus", "all"), ("kdef", "front"), ("kdef", "turned"))
 
 
-def _accuracy(rows: list[Evaluation], data: str, pose: str) -> str:
+def _judged(rows: list[Evaluation], data: str, pose: str) -> Evaluation:
     """Of one view, in the seven classes, as common as FER2013 has them."""
     return next(
-        f"{e.accuracy:.1%}"
+        e
         for e in rows
         if (e.data, e.pose, e.views, e.expect, e.classes) == (data, pose, "single", "", "")
     )
+
+
+def _rare_class() -> Iterator[str]:
+    """How much of the difference between models is the rarest class, and how much all others."""
+    models = dict(_examined())
+    known = _judged(next(iter(models.values())), *_JUDGES[0]).per_class
+    rare = min(known, key=lambda label: known[label]["n"])
+    yield f"### {rare.capitalize()} and everything else\n"
+    yield (
+        f"| model | FER2013 PublicTest: {rare}, others | CK+: {rare}, others "
+        f"| KDEF front: {rare}, others | turned: {rare}, others |"
+    )
+    yield "|---" * 5 + "|"
+    for name, rows in models.items():
+        cells = [_with_and_without(_judged(rows, *judge), rare) for judge in _JUDGES]
+        yield f"| {name} | {' | '.join(cells)} |"
+    yield (
+        f"\nShare of the faces that show {rare} that is read rightly, and that of all other faces, "
+        "one view.\n"
+    )
+
+
+def _with_and_without(e: Evaluation, label: str) -> str:
+    of_it = e.per_class[label]
+    others = (e.accuracy * e.n - of_it["recall"] * of_it["n"]) / (e.n - of_it["n"])
+    return f"{of_it['recall']:.1%}, {others:.1%}"
 
 
 def _what(spec: ModelSpec) -> str:
