@@ -1,5 +1,7 @@
 """What a network is shown in training: framed, varied, mixed, and preprocessed as in use."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from mien.training.recipe import AugmentRecipe, recipe_from_dict
 from mien.types import UInt8Array
 from tests.lessons import STILL, drawn, tiny
 
-EVERYTHING = AugmentRecipe(blur=0.5, jpeg=0.5, occlude=0.5, mixup=0.5)
+EVERYTHING = AugmentRecipe(turn_deg=20, blur=0.5, jpeg=0.5, occlude=0.5, mixup=0.5)
 
 
 def varied(
@@ -164,3 +166,31 @@ def test_training_sees_what_inference_sees() -> None:
     data = drawn(7)
     crops = torch.from_numpy(data.images)[:, None].float()
     assert network_pixels(crops, tiny()).numpy().tobytes() == network_input(data.images).tobytes()
+
+
+def test_a_turned_head_moves_its_middle_and_keeps_what_is_beside_it() -> None:
+    """A line down the middle of a cylinder of radius r goes to r * sin(turn)."""
+    image = torch.zeros((1, 48, 48), dtype=torch.uint8)
+    image[:, :, 23:25] = 255
+    still = draw_variations(1, 48, AugmentRecipe(**STILL), torch.Generator())
+    for degrees in (-40, 20, 40):
+        dice = replace(still, turn=torch.tensor([math.radians(degrees)]))
+        out = vary(image, torch.from_numpy(whole_picture(1)), 48, dice)[0, 0]
+        weights = out.sum(0)
+        middle = float((weights * ((torch.arange(48) + 0.5) / 24 - 1)).sum() / weights.sum())
+        assert middle == pytest.approx(0.9 * math.sin(math.radians(degrees)), abs=0.03)
+        assert torch.allclose(out, out[:1].expand(48, 48), atol=1e-2)  # nothing moves up or down
+    shade = torch.arange(48, dtype=torch.uint8).mul(5).expand(1, 48, 48)
+    turned = vary(shade, torch.from_numpy(whole_picture(1)), 48, dice)[0, 0, 0]
+    assert torch.all(turned.diff() >= -1e-3)  # no part of the face is seen twice, or mirrored
+
+
+def test_heads_are_turned_both_ways_and_only_when_asked() -> None:
+    asked = draw_variations(200, 48, AugmentRecipe(turn_deg=30), torch.Generator().manual_seed(0))
+    angles = asked.turn.rad2deg()
+    assert -30 <= float(angles.min()) < -25
+    assert 25 < float(angles.max()) <= 30
+    plain = draw_variations(200, 48, AugmentRecipe(), torch.Generator().manual_seed(0))
+    assert not plain.turn.any()
+    assert torch.equal(plain.geometry, asked.geometry)  # the other dice stay as they were
+    assert torch.equal(plain.mix, asked.mix)

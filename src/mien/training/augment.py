@@ -3,7 +3,8 @@ the recipe.
 
 In two steps. `draw_variations` throws all dice for a batch; `vary` applies them. Several processes
 that share a batch throw the same dice and each apply only their rows, so that how many there are
-does not change what is learned. Geometry (framing, flip, rotation, scale, shift) is one resampling.
+does not change what is learned. Geometry (framing, turned heads, flip, rotation, scale, shift) is
+one resampling.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from mien.preprocess import gaussian_blur
 from mien.training.occluders import draw_occluders, occlude
 from mien.training.recipe import AugmentRecipe
 
+#: Half the width of a head, in halves of the crop's side: see `_turn_heads`.
+_HEAD_RADIUS = 0.9
 _LOW_RESOLUTION_PX = (14, 33)  # smallest side, and the largest plus one
 _BLUR_SIGMA = (0.4, 1.6)  # of the crop at 48 pixels
 _JPEG_QUALITY = (15, 70)
@@ -35,6 +38,7 @@ class Variations:
 
     Attributes:
         geometry: `(B, 2, 3)`, from the varied crop to the framed one, in -1..1.
+        turn: `(B,)`, angle in radians by which the head is turned to its left or right.
         sharpness: `(B,)`, blends towards a blurred (negative) or sharpened copy.
         blur_sigma: `(B,)` in pixels, 0 for none.
         small_px: `(B,)`, side to shrink to before enlarging again, 0 for none.
@@ -48,6 +52,7 @@ class Variations:
     """
 
     geometry: Tensor
+    turn: Tensor
     sharpness: Tensor
     blur_sigma: Tensor
     small_px: Tensor
@@ -74,6 +79,8 @@ def draw_variations(
     def chance(p: float) -> Tensor:
         return torch.rand(n, generator=generator) < p
 
+    turn = math.radians(recipe.turn_deg)
+
     return Variations(
         geometry=_draw_geometry(n, recipe, generator),
         sharpness=uniform(-recipe.sharpness, recipe.sharpness),
@@ -93,6 +100,7 @@ def draw_variations(
         noise=uniform(0, 255, 1, size_px, size_px) if recipe.erase else torch.zeros(n, 1, 1, 1),
         occluders=draw_occluders(n, recipe.occlude, generator),
         mix=_draw_mix(n, recipe, generator),
+        turn=uniform(-turn, turn) if turn else torch.zeros(n),
     )
 
 
@@ -106,7 +114,7 @@ def vary(images: Tensor, framings: Tensor, size_px: int, variations: Variations)
         size_px: side of the crops to be made.
         variations: the dice. Mixing is not applied here: it concerns the labels too.
     """
-    crops = _resample(images, framings, size_px, variations.geometry)
+    crops = _resample(images, framings, size_px, variations)
     crops = occlude(crops, variations.occluders)
     crops = _relight(crops, variations.tone)
     crops = _degrade(crops, variations)
@@ -185,15 +193,31 @@ def _draw_mix(n: int, recipe: AugmentRecipe, generator: Generator) -> Tensor:
 # --- applying them ---------------------------------------------------------------------------
 
 
-def _resample(images: Tensor, framings: Tensor, size_px: int, geometry: Tensor) -> Tensor:
-    linear = framings[:, :, :2] @ geometry[:, :, :2]
-    offset = framings[:, :, :2] @ geometry[:, :, 2:] + framings[:, :, 2:]
+def _resample(images: Tensor, framings: Tensor, size_px: int, variations: Variations) -> Tensor:
     size = [len(images), 1, size_px, size_px]
-    grid = F.affine_grid(torch.cat([linear, offset], 2), size, align_corners=False)
+    grid = F.affine_grid(variations.geometry, size, align_corners=False)
+    if variations.turn.any():
+        grid = _turn_heads(grid, variations.turn)
+    places = grid.flatten(1, 2) @ framings[:, :, :2].mT + framings[:, None, :, 2]
+    grid = places.view(grid.shape)
     pixels = images[:, None].float()
     if (times := images.shape[-1] // size_px) > 1:  # else pixels would be skipped
         pixels = F.interpolate(pixels, size=images.shape[-1] // times, mode="area")
     return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+
+def _turn_heads(grid: Tensor, turn: Tensor) -> Tensor:
+    """Places `(B, S, S, 2)` in framed crops, looked up where they were before heads were turned.
+
+    A head is taken for an upright cylinder in the middle of the crop: what lies at the angle a from
+    its front was at a - turn before. What comes into view at its edge was hidden, and repeats the
+    edge; beside the head nothing moves but to stay attached.
+    """
+    across, down = grid.unbind(-1)
+    seen = (across / _HEAD_RADIUS).clamp(-1, 1)
+    beside = across - _HEAD_RADIUS * seen
+    before = (seen.asin() - turn.view(-1, 1, 1)).clamp(-math.pi / 2, math.pi / 2)
+    return torch.stack([_HEAD_RADIUS * before.sin() + beside, down], -1)
 
 
 def _relight(crops: Tensor, tone: Tensor) -> Tensor:

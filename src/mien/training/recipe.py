@@ -39,9 +39,9 @@ _LIMITS: Final[Limits] = (
         lambda value: 0 <= value <= 1,
     ),
     (
-        "data.balance data.max_not_face_votes augment.rotate_deg augment.shift augment.contrast "
-        "augment.brightness augment.gamma augment.sharpness fit.muon_rate fit.weight_decay "
-        "fit.ferplus_weight fit.seed",
+        "data.balance data.max_not_face_votes augment.rotate_deg augment.shift augment.turn_deg "
+        "augment.contrast augment.brightness augment.gamma augment.sharpness fit.muon_rate "
+        "fit.weight_decay fit.ferplus_weight fit.seed",
         "at least 0",
         lambda value: value >= 0,
     ),
@@ -100,6 +100,7 @@ class AugmentRecipe:
     scale_min: float = 0.85
     scale_max: float = 1.12
     shift: float = 0.1  # of the crop's side
+    turn_deg: float = 0.0  # how far heads are turned to either side
     contrast: float = 0.3
     brightness: float = 0.15  # of full brightness
     gamma: float = 0.3  # exponent drawn from exp(+-gamma)
@@ -124,6 +125,7 @@ class AugmentRecipe:
             scale_min=self.scale_min**0.5,
             scale_max=self.scale_max**0.5,
             shift=self.shift / 2,
+            turn_deg=self.turn_deg / 2,
             contrast=self.contrast / 2,
             brightness=self.brightness / 2,
             gamma=self.gamma / 2,
