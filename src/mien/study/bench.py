@@ -158,14 +158,11 @@ class _Bench:
 
     def _training(self, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
         rule = recipe.data
-        key = (max(rule.input_px, SMALLEST_PX), rule.classes, rule.holdout, recipe.fit.seed)
+        key = (max(rule.input_px, SMALLEST_PX), rule.classes, rule.holdout)
         if key not in self._rows:
-            size, classes, holdout, seed = key
-            self._rows = {
-                key: load_training(
-                    self.data, size_px=size, classes=classes, holdout=holdout, seed=seed
-                )
-            }
+            size, classes, holdout = key
+            rows = load_training(self.data, size_px=size, classes=classes, holdout=holdout)
+            self._rows = {key: rows}
         return self._rows[key]
 
     def _examine(
