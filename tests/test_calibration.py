@@ -80,6 +80,17 @@ def test_rare_classes_are_helped_as_far_as_accuracy_allows() -> None:
     assert doubled.class_shares[1] > shares[1]
 
 
+def test_a_few_rows_that_are_all_right_do_not_end_all_doubt() -> None:
+    labels = np.arange(10) % 2
+    logits = 3.0 * np.eye(2)[labels] + np.random.default_rng(0).normal(0, 0.5, (10, 2))
+    found = calibrate(labels, logits)
+    sure = softmax(logits, found.temperature).max(1)
+    assert found.metrics["calibration_accuracy"] == 1
+    assert 0.9 < sure.mean() < 0.99
+    many = calibrate(np.tile(labels, 100), np.tile(logits, (100, 1)))
+    assert many.temperature < found.temperature
+
+
 def test_shares_follow_the_sampling() -> None:
     labels = np.repeat([0, 1, 2], [90, 9, 1])
     assert class_shares(labels, 4) == pytest.approx([0.9, 0.09, 0.01, 0])

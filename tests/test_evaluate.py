@@ -266,6 +266,10 @@ def test_training_rows_are_not_examined_in_silence(tmp_path: Path, capsys: Captu
         printed = capsys.readouterr()
         assert json.loads(printed.out)["n"] == n
         assert ("its Training rows count too" in printed.err) == (n == 2)
+        assert ("choose others by --split PublicTest" in printed.err) == (n == 2)
+    (tmp_path / "val").rename(tmp_path / "test")  # as of RAF-DB
+    assert main([*command, "--json"]) == 0
+    assert "choose others by --split PrivateTest" in capsys.readouterr().err
 
 
 def test_the_readme_shows_the_published_figures() -> None:

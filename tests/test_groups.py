@@ -55,6 +55,11 @@ def test_a_gap_among_several_groups_has_to_be_wider_to_be_one() -> None:
     assert "which may be chance" in format_evaluation(three)
 
 
+def test_groups_that_are_read_alike_are_still_two() -> None:
+    text = format_evaluation(examined({"a": (8, 10), "b": (8, 10)}, None))
+    assert "0.0 points between b and a" in text
+
+
 def test_pictures_are_found_by_what_a_table_calls_them() -> None:
     right = {"a": (3, 4)}
     table = {"set/happy/a-0.jpg": "path", "happy/a-1": "end", "a-2.jpg": "file", "a-3": "stem"}

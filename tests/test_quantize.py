@@ -14,9 +14,9 @@ from mien.classifier import ExpressionClassifier
 from mien.cli import main
 from mien.errors import ConfigError
 from mien.following import open_temporal
-from mien.metrics import fit_temperature
 from mien.models import find_model
 from mien.pipeline import Analyzer
+from mien.training.calibration import calibrate
 from mien.training.export import export, load_trained
 from mien.training.fit import fit
 from mien.training.fuse import fuse
@@ -57,7 +57,7 @@ def test_answers_are_those_of_the_original(original: Path, tmp_path: Path) -> No
     assert same == spec.metrics["same_answers"] >= 0.9
     assert np.abs(mine.logits - theirs.logits).max() > 0  # they were rounded
     assert np.corrcoef(mine.logits.ravel(), theirs.logits.ravel())[0, 1] > 0.99
-    assert spec.temperature == fit_temperature(public.labels, mine.logits.astype(np.float64))
+    assert spec.temperature == calibrate(public.labels, mine.logits).temperature
     operators = {node.op_type for node in onnx.load_model(file).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= operators
     assert "BatchNormalization" not in operators  # rounded together with its convolution

@@ -112,5 +112,14 @@ def test_numbers_that_no_run_could_use_are_named(change: str, expected: str) -> 
         load_recipe(REPOSITORY / "recipes" / "mien-s.toml", [change])
 
 
+@pytest.mark.parametrize("change", ["stem_stride=2", "weights=w.json", "enlarged_px=131"])
+def test_what_a_network_makes_no_use_of_is_refused(change: str) -> None:
+    mien_s = REPOSITORY / "recipes" / "mien-s.toml"
+    with pytest.raises(ConfigError, match=r"network\.\w+: only of use where network\.name is"):
+        load_recipe(mien_s, [f"network.{change}"])
+    name = "resnet18" if "stem" in change else "transfer"
+    load_recipe(mien_s, [f"network.{change}", f"network.name={name}"])
+
+
 def test_a_recipe_survives_its_own_dictionary() -> None:
     assert recipe_from_dict(tiny().to_dict()) == tiny()

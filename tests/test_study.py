@@ -5,15 +5,19 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mien.classifier import ExpressionClassifier
 from mien.cli import main
+from mien.datasets import load_training
 from mien.errors import ConfigError, DivergedError
 from mien.evaluate import summarize
 from mien.slices import SLICES
 from mien.study import StudyResult, Trial, format_study, load_study, read_result
 from mien.study.bench import run_study
+from mien.training.benchmark import PASSES
+from mien.training.data import usable_rows
 from mien.training.optimizer import make_optimizer
 from mien.training.recipe import Recipe
 from mien.training.zoo import build_network
@@ -127,6 +131,7 @@ def test_what_was_interrupted_goes_on(folder: Path, tmp_path: Path) -> None:
         ("seeds = [0, 1]", "slices = -1", "slices: expected a number of rows, 0 or more"),
         ("seeds = [0, 1]", 'slices = "all"', "slices: expected int"),
         ('name = "longer"', 'name = "as it is"', "names of their own"),
+        ('name = "longer"', 'name = "As it+is"', "share the folder as-it-is"),
         ('set = ["fit.epochs=1"]', "set = [1]", "expected texts"),
         ("[[variants]]", "[variants", "not valid TOML"),
         ('question = "Does it help?"', "question = 4", "question: expected str"),
@@ -143,6 +148,11 @@ def test_a_wrong_variant_is_found_before_anything_is_trained(tmp_path: Path) -> 
     (tmp_path / "s.toml").write_text(STUDY.replace("fit.learning_rate=1e30", "fit.lr=1"))
     with pytest.raises(ConfigError, match=r"unknown key 'fit\.lr'"):
         run_study(load_study(tmp_path / "s.toml"), tmp_path / "no data", tmp_path / "out")
+    for other in ("data.holdout=0.5", "data.classes=['happy', 'sad']"):
+        changed = STUDY.replace("fit.learning_rate=1e30", other)
+        (tmp_path / "s.toml").write_text(changed)
+        with pytest.raises(ConfigError, match=r"too fast: data\.\w+ is not that of as it is"):
+            run_study(load_study(tmp_path / "s.toml"), tmp_path / "no data", tmp_path / "out")
     wrong = 'network.name=transfer", "fit.muon_rate=0.02'  # Muon has nothing to move there
     (tmp_path / "s.toml").write_text(STUDY.replace("fit.learning_rate=1e30", wrong))
     with pytest.raises(ConfigError, match=r"too fast: fit\.muon_rate: expected 0"):
@@ -181,6 +191,10 @@ def test_a_reference_that_failed_leaves_the_others_their_rows() -> None:
     table = format_study(StudyResult("s", "Why?", (failed, good)))
     assert "| reference | failed: the loss became infinite |" in table
     assert "| other | 50.0% | no seed in common |" in table
+    assert "recall of happy" in table  # of the classes that there are
+    lost = Trial("other", 1, failure="the loss became nan")
+    table = format_study(StudyResult("s", "Why?", (failed, good, lost)))
+    assert "| other | 50.0% | 50.0%, failed | no seed in common |" in table
     assert "Every variant failed" in format_study(StudyResult("s", "Why?", (failed,)))
 
 
@@ -257,10 +271,19 @@ def test_rows_that_were_held_out_are_not_called_public_test(tmp_path: Path) -> N
     (tmp_path / "s.toml").write_text(STUDY.split('[[variants]]\nname = "longer')[0])
     write_splits(tmp_path / "crops", 42)
     shutil.rmtree(tmp_path / "crops" / "val")
-    study = replace(load_study(tmp_path / "s.toml"), seeds=(0,), slices=3)
+    half = ("fit.epochs=1", "data.left_out=[0, 2]")
+    study = replace(load_study(tmp_path / "s.toml"), seeds=(0, 1), set=half, slices=3)
     found = run_study(study, tmp_path / "crops", tmp_path / "runs", threads=1)
+    train, watched = load_training(tmp_path / "crops")
+    _, _, recipe = next(study.trials())
+    learned = int(usable_rows(recipe, train).sum())
+    assert 0 < learned < len(train)
+    for trial in found.trials:  # the same rows with every seed
+        assert trial.trained_tmac == pytest.approx(PASSES * trial.macs * learned / 1e12)
+        counts = [row["n"] for row in trial.single.per_class.values()]
+        assert counts == np.bincount(watched.labels).tolist()
     table = format_study(found)
-    assert "| variant | held out | against as it is |" in table
+    assert "| variant | held out | of each seed | against as it is |" in table
     assert "held out (n = 7) with the mirror image" in table
     assert "3 of those rows (held out), the same for all" in table
     assert "PublicTest" not in json.dumps(found.to_dict()) + table

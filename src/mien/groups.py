@@ -45,8 +45,7 @@ def by_group(evaluation: Evaluation, answers: Answers, group_of: Mapping[str, st
     ]
     if len(right) < 2:
         return replace(evaluation, groups=rows)
-    best = max(right, key=lambda group: right[group][0] / right[group][1])
-    worst = min(right, key=lambda group: right[group][0] / right[group][1])
+    worst, *_, best = sorted(right, key=lambda group: right[group][0] / right[group][1])
     gap, low, high = share_difference(right[best], right[worst], comparisons=comb(len(right), 2))
     widest = {"best": best, "worst": worst, "gap": gap, "gap_ci95": [low, high]}
     return replace(evaluation, groups=rows, group_gap=widest)

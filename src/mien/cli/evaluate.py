@@ -27,6 +27,7 @@ from mien.cli.options import (
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mien.classifier import ExpressionClassifier
     from mien.evaluate import Answers, Evaluation
     from mien.pipeline import Analyzer
 
@@ -250,7 +251,7 @@ def _slices(options: argparse.Namespace) -> int:
     if options.pipeline:
         remark(left_out(data, EXPRESSIONS))
     elif not light:
-        _say_crops(options, EXPRESSIONS)
+        _say_crops(options, EXPRESSIONS, classifiers)
     problems: list[str] = []
     with Progress(None, "pictures", quiet=options.json) as progress:
         sliced = slice_set(
@@ -301,8 +302,8 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
 
 def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     from mien.classifier import ExpressionClassifier
-    from mien.datasets import load_crops
-    from mien.evaluate import answer_crops, summarize
+    from mien.datasets import HELD_OUT, load_crops, split_name
+    from mien.evaluate import answer_crops, held_out, summarize
     from mien.types import EXPRESSIONS
 
     classifier = ExpressionClassifier(
@@ -313,8 +314,11 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     # Votes are for rows of the seven, whatever the eight classes are that people chose.
     labels = EXPRESSIONS if options.classes else classifier.spec.labels
     size = classifier.spec.input_px
-    data = load_crops(options.data, options.split, size_px=size, classes=labels)
-    _say_crops(options, labels)
+    if split_name(options.split) == HELD_OUT:
+        _, data = held_out(options.data, classifier.entry.spec())
+    else:
+        data = load_crops(options.data, options.split, size_px=size, classes=labels)
+    _say_crops(options, labels, [classifier])
     if options.classes:
         data = data.by_votes()
     fresh = None
@@ -333,13 +337,20 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     )
 
 
-def _say_crops(options: argparse.Namespace, labels: Sequence[str]) -> None:
+def _say_crops(
+    options: argparse.Namespace, labels: Sequence[str], examined: Sequence[ExpressionClassifier]
+) -> None:
     """What of a set of crops is not examined, and what may make its figures look better."""
-    from mien.datasets.remarks import learned_too, left_out, oblong
+    from mien.datasets import EVERY_SPLIT, split_name
+    from mien.datasets.remarks import left_out, oblong, training_too
+    from mien.evaluate import learned_too
 
-    data, split = options.data, options.split
+    data, split = options.data, split_name(options.split)
     advice = "In full pictures, --pipeline finds the faces first"
-    remark(left_out(data, labels, split), oblong(data, advice), learned_too(data, split))
+    remark(left_out(data, labels, split), oblong(data, advice))
+    if split == EVERY_SPLIT:
+        learned = [learned_too(data, classifier.entry.spec()) for classifier in examined]
+        remark(*(learned if any(learned) else [training_too(data)]))
 
 
 def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:

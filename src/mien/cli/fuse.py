@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.cli.exits import GOOD, require_training, say
+from mien.cli.exits import GOOD, remark, require_training, say
 from mien.cli.options import (
     add_data,
     add_json,
@@ -61,7 +61,8 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add(
         "--split",
         metavar="NAME",
-        help="of the data (PublicTest where there is one, all where there is no Training either)",
+        help="of the data (PublicTest where there is one; of the set that the model learned from "
+        "the rows held out; all where there is no Training either)",
     )
     add_model_out(calibrate)
     add("--name", metavar="NAME", help="what it is called (MODEL-calibrated)")
@@ -144,26 +145,16 @@ def _quantize(options: argparse.Namespace) -> int:
 
 def _calibrate(options: argparse.Namespace) -> int:
     require_training()
-    from mien.datasets import EVERY_SPLIT, load_crops, read_rows, split_name
+    from mien.datasets import EVERY_SPLIT
     from mien.models import find_model
     from mien.training.calibration import class_shares
     from mien.training.recalibrate import recalibrate
 
-    original = find_model(options.model).spec()
-    labels, size = original.labels, original.input_px
-    splits = {row.split for row in read_rows(options.data)}
-    if not options.split and "Training" in splits and "PublicTest" not in splits:
-        raise ConfigError(
-            f"{options.data}: has rows to learn from and none of PublicTest. Say by --split which "
-            f"the model has not learned from: {', '.join(sorted(splits))}"
-        )
-    split = split_name(options.split or ("PublicTest" if "PublicTest" in splits else EVERY_SPLIT))
-    rows = load_crops(options.data, split, size_px=size, classes=labels)
+    rows, training = _calibrating_rows(options, find_model(options.model).spec())
     shares = None
-    if split != "Training" and "Training" in splits:
-        training = load_crops(options.data, "Training", size_px=size, classes=labels)
-        shares = class_shares(training.labels, len(labels))
-        if split != EVERY_SPLIT:  # which asks for those, too
+    if training is not None:
+        shares = class_shares(training.labels, len(training.classes))
+        if rows.split != EVERY_SPLIT:  # which asks for those, too
             rows = rows_to_calibrate(rows, training)
     spec = recalibrate(
         options.model,
@@ -175,7 +166,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     )
     figures = spec.metrics
     say(
-        f"{options.out}: {split}, n = {figures['calibration_n']:,}: "
+        f"{options.out}: {rows.split}, n = {figures['calibration_n']:,}: "
         f"{figures['calibration_accuracy']:.2%} right (was {figures['original_accuracy']:.2%}), "
         f"temperature {spec.temperature:.3f}, uncertain below {spec.uncertain_below:.3f}"
     )
@@ -184,9 +175,45 @@ def _calibrate(options: argparse.Namespace) -> int:
     return GOOD
 
 
+def _calibrating_rows(
+    options: argparse.Namespace, spec: ModelSpec
+) -> tuple[FaceCrops, FaceCrops | None]:
+    """The rows to calibrate a model on, and those of the set that are there to learn from.
+
+    Raises:
+        ConfigError: `--split` has to say which.
+        DatasetError: there are none.
+    """
+    from mien.datasets import EVERY_SPLIT, HELD_OUT, load_crops, read_rows, split_name
+    from mien.evaluate import held_out, rows_of_run
+
+    data, labels, size = options.data, spec.labels, spec.input_px
+    split = split_name(options.split or "")
+    if split == HELD_OUT:
+        learned, rows = held_out(data, spec)
+        return rows, learned
+    if not split and (own := rows_of_run(data, spec)):
+        learned, rows = own
+        return rows, learned
+    splits = {row.split for row in read_rows(data)}
+    if not split and "Training" in splits and "PublicTest" not in splits:
+        raise ConfigError(
+            f"{data}: has rows to learn from and none of PublicTest. Say by --split which the "
+            f"model has not learned from: {', '.join(sorted(splits))}"
+        )
+    split = split or ("PublicTest" if "PublicTest" in splits else EVERY_SPLIT)
+    rows = load_crops(data, split, size_px=size, classes=labels)
+    if split == "Training" or "Training" not in splits:
+        return rows, None
+    return rows, load_crops(data, "Training", size_px=size, classes=labels)
+
+
 def _compare(options: argparse.Namespace) -> int:
     from mien.comparison import compare, format_comparison
+    from mien.evaluate import learned_too
+    from mien.models import find_model
 
     comparison = compare(options.model, options.data, views=options.views, note=say)
+    remark(*(learned_too(options.data, find_model(model).spec()) for model in options.model))
     print(json.dumps(comparison.to_dict()) if options.json else format_comparison(comparison))
     return GOOD

@@ -127,7 +127,6 @@ def _rows(data: str, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
         size_px=recipe.data.input_px,
         classes=recipe.data.classes,
         holdout=recipe.data.holdout,
-        seed=recipe.fit.seed,
     )
 
 

@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.datasets.layouts import read_rows
-from mien.datasets.rows import EVERY_SPLIT, FERPLUS_COLUMNS, NO_SPLIT, Row, split_name
+from mien.datasets.rows import EVERY_SPLIT, FERPLUS_COLUMNS, HELD_OUT, NO_SPLIT, Row, split_name
 from mien.errors import ConfigError, DatasetError
 from mien.preprocess import resize_crop
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, Frame, UInt8Array
 
 #: Side of FER2013's crops. Smaller ones are enlarged to it, whatever a network wants.
 SMALLEST_PX: Final = 48
-_HELD_OUT: Final = "held out"
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,7 @@ class FaceCrops:
         names: N names for messages: file names or row numbers.
         groups: N persons or sessions; empty strings when unknown.
         classes: the names of the classes.
-        split: which rows of a set they are: one of its splits, or `held out` of what is learned
-            from where the set has none to watch.
+        split: which rows of a set they are: one of its splits, or `HELD_OUT`.
     """
 
     images: UInt8Array
@@ -226,21 +224,21 @@ def load_training(
     size_px: int = SMALLEST_PX,
     classes: Sequence[str] = EXPRESSIONS,
     holdout: float = 0.2,
-    seed: int = 0,
 ) -> tuple[FaceCrops, FaceCrops]:
     """Rows to learn from, and rows to watch.
 
     A set's own Training and PublicTest rows where it has them. Without Training rows, those that
     belong to no split are learned from; rows of PrivateTest never are, nor are they watched
-    (RAF-DB's test rows). Without PublicTest rows, some are held out: whole subjects where they are
-    known, such that every class is left something to learn from, else a share of every class.
+    (RAF-DB's test rows). Without PublicTest rows, some are held out, always the same: of the rows
+    that say whom they show whole subjects, such that every class is left something to learn from;
+    of the others a share of every class.
 
     Args:
         path: a file or folder in one of the layouts of `mien.datasets.layouts`.
         size_px: side that a network wants, as of `load_crops`.
         classes: the classes to keep.
-        holdout: share of the rows to hold out, between 0 and 1.
-        seed: which rows.
+        holdout: share of the rows to hold out, between 0 and 1; of subjects, the nearest of a half,
+            a third, a quarter, ….
 
     Raises:
         ConfigError: another holdout, where the set has no split of its own.
@@ -256,24 +254,31 @@ def load_training(
             f"data.holdout: expected a share between 0 and 1, found {holdout}: {path} has no rows "
             "of its own to watch"
         )
-    if all(rows.groups) and len(set(rows.groups)) > 1:
-        folds = min(len(set(rows.groups)), max(2, round(1 / holdout)))
-        fold_of = subject_folds(rows.groups, folds, seed=seed)
-        there = set(rows.labels)
-        whole = (f for f in range(folds) if set(rows.labels[fold_of != f]) == there)
-        held = fold_of == next(whole, 0)
-    else:
-        rank = np.zeros(len(rows))
-        order = np.random.default_rng(seed).permutation(len(rows))
-        for label in range(len(classes)):
-            mine = order[rows.labels[order] == label]
-            rank[mine] = (np.arange(len(mine)) + 0.5) / max(len(mine), 1)
-        held = rank < holdout
+    held = _held_out(rows, holdout)
     if held.all() or not held.any():
         raise DatasetError(f"{path}: {len(rows)} pictures are too few to learn from and to watch")
-    learned, watched = rows.select(~held), replace(rows.select(held), split=_HELD_OUT)
+    learned, watched = rows.select(~held), replace(rows.select(held), split=HELD_OUT)
     _require_lessons(path, learned, watched)
     return learned, watched
+
+
+def _held_out(rows: FaceCrops, holdout: float) -> npt.NDArray[np.bool_]:
+    """Which rows `(N,)` to watch, as of `load_training`."""
+    groups, people = np.array(rows.groups), {*rows.groups} - {""}
+    known = (groups != "") & (len({*rows.groups}) > 1)  # all of one subject: as of nobody
+    held = np.zeros(len(rows), bool)
+    order = np.random.default_rng(0).permutation(len(rows))
+    for label in range(len(rows.classes)):
+        mine = order[(rows.labels == label)[order] & ~known[order]]
+        held[mine] = (np.arange(len(mine)) + 0.5) / max(len(mine), 1) < holdout
+    if len(people) > 1:
+        folds = min(len(people), max(2, round(1 / holdout)))
+        fold_of = np.full(len(rows), -1)
+        fold_of[known] = subject_folds(groups[known].tolist(), folds)
+        there = set(rows.labels)
+        whole = (f for f in range(folds) if set(rows.labels[~held & (fold_of != f)]) == there)
+        held |= fold_of == next(whole, 0)
+    return held
 
 
 def _require_lessons(path: str | Path, learned: FaceCrops, watched: FaceCrops) -> None:

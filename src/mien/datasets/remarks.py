@@ -16,7 +16,7 @@ from typing import Final
 from PIL import Image
 
 from mien.datasets.layouts import read_rows
-from mien.datasets.rows import EVERY_SPLIT, split_name
+from mien.datasets.rows import EVERY_SPLIT, HELD_OUT, split_name
 from mien.picture import open_picture
 
 _LOOKED_AT: Final = 20  # pictures of a set, to see what they are
@@ -35,7 +35,7 @@ def left_out(path: str | Path, classes: Sequence[str], split: str = EVERY_SPLIT)
     for row in read_rows(path):
         if not isinstance(row.picture, Path):
             break  # FER2013, which has the seven
-        if row.expression not in classes and wanted in (EVERY_SPLIT, row.split):
+        if row.expression not in classes and wanted in (EVERY_SPLIT, HELD_OUT, row.split):
             found[row.expression] += 1
     if not found:
         return ""
@@ -43,17 +43,19 @@ def left_out(path: str | Path, classes: Sequence[str], split: str = EVERY_SPLIT)
     return f"{path}: left out, as none of the classes {', '.join(classes)}: {names}"
 
 
-def learned_too(path: str | Path, split: str) -> str:
-    """Whether rows that are examined may be those that the model learned from.
+def training_too(path: str | Path) -> str:
+    """Whether there are rows to learn from among all rows of a set, which are examined.
 
     Raises:
         DatasetError: as of `load_crops`.
     """
-    if split != EVERY_SPLIT or all(row.split != "Training" for row in read_rows(path)):
+    splits = {row.split for row in read_rows(path)}
+    if "Training" not in splits:
         return ""
+    others = [split for split in ("PublicTest", "PrivateTest") if split in splits]
     return (
         f"{path}: its Training rows count too. Of a model that has learned from them, the figures "
-        "are better than it is: choose others by --split PublicTest"
+        "are better than it is" + "".join(f": choose others by --split {s}" for s in others[:1])
     )
 
 

@@ -23,6 +23,9 @@ NO_SPLIT: Final = "none"
 #: What asks for the rows of every split, and of none. No row has it.
 EVERY_SPLIT: Final = "all"
 
+#: Those that are kept from what is learned, where a set has none to watch. No row has it either.
+HELD_OUT: Final = "held out"
+
 #: The columns of FER+ votes, in FER+'s own order.
 FERPLUS_COLUMNS: Final = (
     "ferplus_neutral",
@@ -63,6 +66,7 @@ _SPLIT_ALIASES: Final = {
     "val": "PublicTest",
     "privatetest": "PrivateTest",
     "test": "PrivateTest",
+    "held-out": HELD_OUT,
 }
 
 

@@ -3,7 +3,8 @@
 Two ways in. Face crops (FER2013 and the like) go straight into the classifier, through the
 preprocessing that inference uses. Full pictures go through the whole pipeline: detection,
 alignment, classification; a picture whose face is not found counts as wrong. `examine.py` shows
-faces to models, and `result.py` holds and prints what came of it.
+faces to models, `learned.py` knows which rows a model has learned from, and `result.py` holds and
+prints what came of it.
 """
 
 from mien.evaluate.examine import (
@@ -17,6 +18,7 @@ from mien.evaluate.examine import (
     summarize,
     turn_of,
 )
+from mien.evaluate.learned import held_out, learned_too, rows_of_run
 from mien.evaluate.result import Evaluation, figure, format_evaluation
 
 __all__ = [
@@ -29,7 +31,10 @@ __all__ = [
     "cut_faces",
     "figure",
     "format_evaluation",
+    "held_out",
+    "learned_too",
     "of_pose",
+    "rows_of_run",
     "summarize",
     "turn_of",
 ]

@@ -20,6 +20,7 @@ from mien.study.plan import Study, Variant
 from mien.study.result import StudyResult, Trial
 from mien.training.benchmark import PASSES
 from mien.training.checkpoint import CHECKPOINT, LOG, read_log
+from mien.training.data import usable_rows
 from mien.training.export import export, load_trained
 from mien.training.fit import fit, make_fabric
 from mien.training.optimizer import make_optimizer
@@ -56,12 +57,14 @@ def run_study(
         note: called with a line on what is going on.
 
     Raises:
-        ConfigError: a variant's recipe is wrong, or has other classes than `pictures` and slices.
+        ConfigError: a variant's recipe is wrong, has other classes than `pictures` and slices, or
+            asks for other rows to watch than the first variant's.
         ModelError: the weights that a variant starts from cannot be read. Both are found before
             anything is trained.
         DatasetError: a set cannot be read.
     """
     trials = list(study.trials())
+    first, _, reference = trials[0]
     for variant, _, recipe in trials:
         if (pictures or study.slices) and recipe.data.classes != EXPRESSIONS:
             raise ConfigError(
@@ -69,6 +72,12 @@ def run_study(
                 f"{', '.join(EXPRESSIONS)}, and its data.classes are "
                 f"{', '.join(recipe.data.classes)}. Leave the pictures and `slices` out"
             )
+        for key in ("classes", "holdout"):
+            if getattr(recipe.data, key) != getattr(reference.data, key):
+                raise ConfigError(
+                    f"{variant.name}: data.{key} is not that of {first.name}. Variants are "
+                    "compared on the same rows: make a study for each"
+                )
         try:
             make_optimizer(build_network(recipe.network, len(recipe.data.classes)), recipe.fit)
         except ConfigError as error:
@@ -122,7 +131,7 @@ class _Bench:
 
     def finish(self, variant: Variant, seed: int, recipe: Recipe) -> Trial:
         """Read the trial's result, or go on with it, or begin it."""
-        run = self.out / f"{_file_name(variant.name)}-{seed}"
+        run = self.out / f"{variant.folder}-{seed}"
         train, watched = self._training(recipe)
         names = tuple(path.resolve().name for path in self.pictures)
         key = _TrialKey(recipe, train.fingerprint(), names, self.slices)
@@ -158,14 +167,11 @@ class _Bench:
 
     def _training(self, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
         rule = recipe.data
-        key = (max(rule.input_px, SMALLEST_PX), rule.classes, rule.holdout, recipe.fit.seed)
+        key = (max(rule.input_px, SMALLEST_PX), rule.classes, rule.holdout)
         if key not in self._rows:
-            size, classes, holdout, seed = key
-            self._rows = {
-                key: load_training(
-                    self.data, size_px=size, classes=classes, holdout=holdout, seed=seed
-                )
-            }
+            size, classes, holdout = key
+            rows = load_training(self.data, size_px=size, classes=classes, holdout=holdout)
+            self._rows = {key: rows}
         return self._rows[key]
 
     def _examine(
@@ -201,7 +207,7 @@ class _Bench:
             epochs=len(log),
             parameters=spec.parameters,
             macs=spec.macs,
-            trained_tmac=passes * macs * len(train) / 1e12,
+            trained_tmac=passes * macs * int(usable_rows(recipe, train).sum()) / 1e12,
             core_hours=sum(row.cpu_s for row in log) / 3600,
             evaluations=tuple(found),
             correct=correct,
@@ -215,7 +221,3 @@ class _Bench:
             self.note(f"  finding the faces in {path}")
             self._faces[key] = cut_faces(analyzer, load_pictures(path))
         return self._faces[key]
-
-
-def _file_name(text: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in text.lower())

@@ -18,6 +18,11 @@ class Variant:
     name: str
     set: tuple[str, ...] = ()
 
+    @property
+    def folder(self) -> str:
+        """What its runs' folders are called, before the seed."""
+        return "".join(c if c.isalnum() else "-" for c in self.name.lower())
+
 
 @dataclass(frozen=True)
 class Study:
@@ -69,6 +74,14 @@ def load_study(path: str | Path) -> Study:
     names = [variant.name for variant in variants]
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"{path}: expected variants with names of their own, found {names}")
+    taken: dict[str, str] = {}
+    for variant in variants:
+        other = taken.setdefault(variant.folder, variant.name)
+        if other != variant.name:
+            raise ConfigError(
+                f"{path}: the runs of {other!r} and {variant.name!r} would share the folder "
+                f"{variant.folder}-…. Let their names differ in a letter or a digit"
+            )
     seeds = table.get("seeds", [0])
     if not seeds or not all(type(seed) is int for seed in seeds):
         raise ConfigError(f"{path}: seeds: expected whole numbers, found {seeds}")

@@ -116,7 +116,8 @@ def read_result(path: str | Path) -> StudyResult:
 def format_study(result: StudyResult) -> str:
     """The study as Markdown. Means over seeds; differences are paired, row by row."""
     variants = list(dict.fromkeys(trial.variant for trial in result.trials))
-    groups = {v: [t for t in result.trials if t.variant == v and not t.failure] for v in variants}
+    every = {v: [t for t in result.trials if t.variant == v] for v in variants}
+    groups = {v: [t for t in trials if not t.failure] for v, trials in every.items()}
     first = next((trial for trial in result.trials if not trial.failure), None)
     if first is None:
         return f"{result.question}\n\nEvery variant failed: the loss became infinite."
@@ -145,7 +146,9 @@ def format_study(result: StudyResult) -> str:
         flips = [trial.flip for trial in trials]
         cells = [name, f"{fmean(e.accuracy for e in flips):.1%}"]
         if seeds > 1:
-            cells.append(", ".join(f"{e.accuracy:.1%}" for e in flips))
+            cells.append(
+                ", ".join("failed" if t.failure else f"{t.flip.accuracy:.1%}" for t in every[name])
+            )
         cells += [
             "" if name == variants[0] else _difference(groups[variants[0]], trials),
             f"{fmean(e.macro_f1 for e in flips):.3f}",
@@ -197,8 +200,9 @@ def _degraded(groups: Mapping[str, Sequence[Trial]]) -> list[str]:
 
 
 def _rarest(evaluation: Evaluation) -> str:
-    counts = evaluation.per_class
-    return min(counts, key=lambda name: counts[name]["n"])
+    """The class that fewest of the rows show, of those that any does."""
+    counts = {name: row["n"] for name, row in evaluation.per_class.items() if row["n"]}
+    return min(counts, key=lambda name: counts[name])
 
 
 def _difference(reference: Sequence[Trial], trials: Sequence[Trial]) -> str:

@@ -85,7 +85,7 @@ def calibrate(
     ]
     strength = _STRENGTHS[int(np.argmax(scores))]
     offsets = -strength * lean
-    temperature = fit_temperature(labels, plain + offsets)
+    temperature = fit_temperature(_doubted(labels, classes), plain + offsets)
     probs = softmax(plain + offsets, temperature)
     threshold = confidence_for_accuracy(labels, probs, ANSWER_ACCURACY)
     left = common * np.exp(offsets / temperature)
@@ -101,6 +101,19 @@ def calibrate(
             "shares_taken_back": strength,
         },
     )
+
+
+def _doubted(labels: IntArray, classes: int) -> npt.NDArray[np.float64]:
+    """The truth of N rows as distributions `(N, K)`, each doubted as much as befits so few.
+
+    As if one row more were known, whose class nobody can tell: a few rows that are all read rightly
+    would else call for no doubt about any answer (Platt, "Probabilistic Outputs for Support Vector
+    Machines", 1999, does so for two classes).
+    """
+    doubt = 1 / (len(labels) + 1)
+    truth = np.full((len(labels), classes), doubt / classes)
+    truth[np.arange(len(labels)), labels] += 1 - doubt
+    return truth
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
 
@@ -68,6 +69,17 @@ class TrainingRows:
         return len(self.images)
 
 
+def usable_rows(recipe: Recipe, train: FaceCrops) -> npt.NDArray[np.bool_]:
+    """Which rows of a set a recipe learns from: `(N,)`."""
+    usable = np.ones(len(train), bool)
+    if train.votes is not None:
+        usable = train.votes[:, _NOT_A_FACE] <= recipe.data.max_not_face_votes
+    if recipe.data.left_out:
+        fold, folds = recipe.data.left_out
+        usable &= fold_numbers(train, folds) != fold
+    return usable
+
+
 def training_rows(
     recipe: Recipe, train: FaceCrops, cache: Path, note: Callable[[str], None]
 ) -> TrainingRows:
@@ -82,12 +94,7 @@ def training_rows(
     Raises:
         DatasetError: no row is usable.
     """
-    usable = np.ones(len(train), bool)
-    if train.votes is not None:
-        usable = train.votes[:, _NOT_A_FACE] <= recipe.data.max_not_face_votes
-    if recipe.data.left_out:
-        fold, folds = recipe.data.left_out
-        usable &= fold_numbers(train, folds) != fold
+    usable = usable_rows(recipe, train)
     if not usable.any():
         raise DatasetError(
             "no picture to train on: all are left out, or FER+ calls them 'not a face'"

@@ -59,6 +59,15 @@ _LIMITS: Final[Limits] = (
 )
 
 
+#: Keys of [network] that are refused where another network would make no use of them. The sizes of
+#: `mien_vgg` are not: a recipe keeps them while a study tries other networks.
+_ONLY_OF: Final = {
+    "weights": ("transfer",),
+    "enlarged_px": ("transfer",),
+    "stem_stride": ("resnet18", "vgg19"),
+}
+
+
 @dataclass(frozen=True)
 class NetworkRecipe:
     """Which network, and its size."""
@@ -231,15 +240,24 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
         overrides: what to change.
 
     Raises:
-        ConfigError: no such file, broken TOML, unknown key, a value of the wrong type, or another
-            size to train at in the end than to export at.
+        ConfigError: no such file, broken TOML, unknown key, a value of the wrong type, one that the
+            network makes no use of, or another size to train at in the end than to export at.
     """
     own = {file.stem: file for home in _HOMES for file in sorted(home.glob("*.toml"))}
     path = own.get(str(name_or_file), Path(name_or_file))
     table = read_toml(path, f"recipe: a file, or one of {', '.join(own)}", overrides)
     recipe = recipe_from_dict(table, where=str(path))
+    if recipe.init:  # whose model decides on network and size
+        return recipe
+    network, usual = recipe.network, NetworkRecipe()
+    for key, names in _ONLY_OF.items():
+        if network.name not in names and getattr(network, key) != getattr(usual, key):
+            raise ConfigError(
+                f"{path}: network.{key}: only of use where network.name is {' or '.join(names)}, "
+                f"found {network.name}. Leave it out"
+            )
     last = recipe.fit.last_px
-    if recipe.data.input_px != last and not recipe.init:  # whose model's size it will be
+    if recipe.data.input_px != last:
         raise ConfigError(
             f"{path}: data.input_px: expected {last}, at which fit.resolutions ends, found "
             f"{recipe.data.input_px}. Change both"

@@ -1,0 +1,72 @@
+"""Which rows of a set a model has learned from, where the set has no split that says so. Imports
+datasets, errors and models.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mien.datasets import HELD_OUT, FaceCrops, load_training, read_rows
+from mien.errors import ConfigError, DatasetError
+from mien.models import ModelSpec
+
+
+def rows_of_run(path: str | Path, spec: ModelSpec) -> tuple[FaceCrops, FaceCrops] | None:
+    """The rows that a model has learned from, and those that its run held out to watch.
+
+    They are dealt out as they were then; that they are the same, the model's data hash says.
+
+    Args:
+        path: a set of face crops.
+        spec: what the model's file says about it, in its own classes.
+
+    Returns:
+        None where the set has rows to watch of its own, where it is not the one that the model
+        learned from or has changed since, or where the model is a fusion.
+
+    Raises:
+        DatasetError: no such set, or a broken one.
+    """
+    rule = spec.recipe.get("data", {})
+    if "holdout" not in rule or any(row.split == "PublicTest" for row in read_rows(path)):
+        return None
+    size, classes = spec.input_px, spec.labels
+    try:
+        learned, watched = load_training(
+            path, size_px=size, classes=classes, holdout=rule["holdout"]
+        )
+    except (ConfigError, DatasetError):  # nothing could be learned from it
+        return None
+    return (learned, watched) if learned.fingerprint() == spec.data_sha256 else None
+
+
+def held_out(path: str | Path, spec: ModelSpec) -> tuple[FaceCrops, FaceCrops]:
+    """The same for who asks for the rows that were held out.
+
+    Raises:
+        DatasetError: as of `rows_of_run`, or that knows of none.
+    """
+    own = rows_of_run(path, spec)
+    if own is None:
+        raise DatasetError(
+            f"{path}: {spec.name} has held out none of its rows: the set has a split of its own, "
+            "or it has learned from another, or from this one as it was. Choose another --split"
+        )
+    return own
+
+
+def learned_too(path: str | Path, spec: ModelSpec) -> str:
+    """What to know of figures on all rows of a set, in words; empty where there is nothing.
+
+    Raises:
+        DatasetError: as of `rows_of_run`.
+    """
+    own = rows_of_run(path, spec)
+    if own is None:
+        return ""
+    learned, watched = map(len, own)
+    option = HELD_OUT.replace(" ", "-")
+    return (
+        f"{path}: {spec.name} has learned from {learned:,} of these pictures, so the figures are "
+        f"better than it is. `mien evaluate --split {option}` takes the {watched:,} that it watched"
+    )

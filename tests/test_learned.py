@@ -1,0 +1,77 @@
+"""Rows that a model has learned from, in a set whose folders do not say which."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from mien.cli import main
+from mien.datasets import HELD_OUT, load_training
+from mien.evaluate import rows_of_run
+from mien.models import METADATA_KEY, find_model
+from tests.lessons import drawn, saved
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    return saved(drawn(28), tmp_path / "mine")
+
+
+@pytest.fixture
+def model(mine: Path, tmp_path: Path) -> Path:
+    """The default model, as if it had learned from the set."""
+    learned, _ = load_training(mine, size_px=44)
+    model = onnx.load_model_from_string(find_model().read())
+    (row,) = (row for row in model.metadata_props if row.key == METADATA_KEY)
+    said = {"name": "own", "data_sha256": learned.fingerprint()}
+    row.value = json.dumps({**json.loads(row.value), **said})
+    onnx.save_model(model, tmp_path / "own.onnx")
+    return tmp_path / "own.onnx"
+
+
+def test_rows_are_known_by_the_data_hash(mine: Path, model: Path) -> None:
+    own = rows_of_run(mine, find_model(model).spec())
+    assert own is not None
+    learned, watched = own
+    assert (len(learned), len(watched), watched.split) == (21, 7, HELD_OUT)
+    assert np.bincount(watched.labels).tolist() == [1] * 7
+    assert rows_of_run(mine, find_model("mien-s").spec()) is None  # learned from another set
+    assert rows_of_run(mine, find_model("mien-m").spec()) is None  # a fusion
+    picture = next(mine.rglob("*.png"))
+    (picture.parent / "more.png").write_bytes(picture.read_bytes())
+    assert rows_of_run(mine, find_model(model).spec()) is None
+    (mine / "val").mkdir()
+    for folder in sorted(mine.glob("*")):
+        if folder.name != "val":
+            folder.rename(mine / "val" / folder.name)
+    assert rows_of_run(mine, find_model(model).spec()) is None
+
+
+def test_they_are_not_examined_in_silence(mine: Path, model: Path, capsys: Capture) -> None:
+    of_all = ["evaluate", "--data", str(mine), "--json", "--model"]
+    assert main([*of_all, str(model)]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["n"] == 28
+    assert "own has learned from 21 of these pictures" in said.err
+    assert "--split held-out` takes the 7" in said.err
+    assert main([*of_all, str(model), "--split", "held-out"]) == 0
+    said = capsys.readouterr()
+    assert (json.loads(said.out)["n"], json.loads(said.out)["split"]) == (7, "held-out")
+    assert said.err == ""
+    assert main([*of_all, "mien-s"]) == 0
+    assert "learned" not in capsys.readouterr().err
+    assert main([*of_all, "mien-s", "--split", "held-out"]) == 2
+    assert "mien-s has held out none of its rows" in capsys.readouterr().err
+    assert main(["compare", str(model), "mien-s", "--data", str(mine)]) == 0
+    assert capsys.readouterr().err.count("has learned from") == 1
+
+
+def test_they_calibrate_nothing(mine: Path, model: Path, tmp_path: Path, capsys: Capture) -> None:
+    command = ["calibrate", str(model), "--data", str(mine), "--out", str(tmp_path / "new.onnx")]
+    for words, n in (([], 7), (["--split", "held-out"], 7), (["--split", "all"], 28)):
+        assert main([*command, *words]) == 0
+        assert f"n = {n}: " in capsys.readouterr().err
