@@ -24,6 +24,7 @@ from mien.cli.options import (
     say_device,
 )
 from mien.cli.outputs import list_failures, require_room_for_all, spare_sources
+from mien.cli.streams import leave_stdout, stdout_has_all_letters
 from mien.errors import ConfigError, MienError, SourceError
 
 if TYPE_CHECKING:
@@ -262,6 +263,7 @@ class _Outputs:
         self._draws = any(sink.needs_image for sink in sinks)
         self._quiet = options.quiet
         self._as_json = options.json or not (sys.stdout.isatty() or sinks)
+        self._escapes = not stdout_has_all_letters()
         self._is_video = self._headed = self.doubts = False
 
     def begin(self, path: str, source: Source) -> None:
@@ -282,7 +284,7 @@ class _Outputs:
                 sink.write(result, drawn)
             self._analyzer.times.add("draw and write", began)
         if self._as_json:
-            print(to_json(result), flush=True)
+            self._print(to_json(result, ascii_only=self._escapes))
         # A row for every frame of a video would hide what went into the files.
         elif not (self._quiet or (self._sinks and self._is_video)):
             self._show(result)
@@ -301,9 +303,18 @@ class _Outputs:
         head = [] if self._headed else [table_head(identity=identity)]
         rows = table_rows(result, is_video=self._is_video, identity=identity)
         self._progress.close()
-        print("\n".join([*head, *rows]), flush=True)
+        self._print("\n".join([*head, *rows]))
         self._headed = True
         self.doubts |= any(face.uncertain for face in result.faces)
+
+    def _print(self, text: str) -> None:
+        """Onto stdout. Where nobody reads that any more, the files are completed all the same."""
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            if not self._sinks:
+                raise
+            leave_stdout()
 
 
 def _say_who_is_known(options: argparse.Namespace, analyzer: Analyzer) -> None:
