@@ -126,7 +126,9 @@ class _Tally:
 
     def fail(self, source: str, why: str) -> None:
         """Note and say what was wrong with an input."""
-        self.failures.append((source, why))
+        from mien.sources import shown_name
+
+        self.failures.append((shown_name(source), why))
         say(f"mien: {why}")
 
 
@@ -214,6 +216,7 @@ def _analyze_all(
 ) -> None:
     """Analyse every path into every sink and onto stdout."""
     from mien.console import UNCERTAIN_NOTE, Progress
+    from mien.sources import shown_name
 
     several = len(paths) > 1
     total, unit = (len(paths), "files") if several else (None, "frames")
@@ -237,7 +240,7 @@ def _analyze_all(
                 tally.fail(path, str(error))
             except MemoryError:
                 progress.close()
-                tally.fail(path, f"{path}: {_NO_MEMORY}")
+                tally.fail(path, f"{shown_name(path)}: {_NO_MEMORY}")
     if outputs.doubts:
         say(f"mien: {UNCERTAIN_NOTE}")
 
@@ -271,7 +274,7 @@ class _Outputs:
         self._is_video = source.is_video
         if self._draws and self._is_video and not (self._quiet or os.path.isfile(path)):
             self._progress.close()
-            say(f"mien: {path}: its annotated copy is silent. Sound is copied from files")
+            say(f"mien: {source.name}: its annotated copy is silent. Sound is copied from files")
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         """Write and show a frame's result, and draw it where a copy is wanted."""
