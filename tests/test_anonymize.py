@@ -135,7 +135,7 @@ def test_a_face_that_is_missed_in_a_frame_shown_at_the_same_time(portrait: UInt8
     face: Any = SimpleNamespace(box=(100, 100, 80, 80))
     hidden = [
         int((hider.hide(Frame(portrait, "v", index, 0.04), seen) != portrait).any(2).sum())
-        for index, seen in enumerate(([face], []))
+        for index, seen in enumerate(((face,), ()))
     ]
     assert hidden[0] == hidden[1] > 1000
 
