@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         code = run(options)
-        sys.stdout.flush()  # what fails at Python's end is nobody's any more
+        print(end="", flush=True)  # what fails at Python's end is nobody's any more
         return code
     except MienError as error:
         say(f"mien: {error}")
