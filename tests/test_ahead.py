@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -70,3 +72,30 @@ def test_whoever_stops_early_leaves_nothing_running() -> None:
     inner.close()
     assert closed == ["mien-ahead"]
     assert not workers()
+
+
+#: Two readers, one of the other, neither closed: as a video's frames are read.
+_LEFT_OPEN = """
+import time
+from mien.ahead import ahead
+
+def items():
+    try:
+        while True:
+            time.sleep(0.01)
+            yield 1
+    finally:
+        print("closed", flush=True)
+
+inner = ahead(items())
+outer = ahead(item for item in inner)
+next(outer)
+"""
+
+
+def test_what_is_left_open_ends_with_the_process() -> None:
+    """Else its thread computes while Python ends, and libraries in C++ then abort the process."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LEFT_OPEN], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "closed\n"), done.stderr

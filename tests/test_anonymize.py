@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import numpy as np
@@ -111,7 +112,7 @@ def test_a_face_that_is_missed_for_a_moment(analyzer: Analyzer, portrait: UInt8A
     hider = FaceHider(Blind())  # type: ignore[arg-type]
 
     def hidden(at_s: float, faces: Sequence[FaceResult] = (), source: str = "v") -> int:
-        copy = hider.hide(Frame(portrait, source, time_s=at_s), faces)
+        copy = hider.hide(Frame(portrait, source, round(at_s * 100), at_s), faces)
         return int((copy != portrait).any(2).sum())
 
     seen = hidden(0.0, faces)
@@ -126,6 +127,17 @@ def test_a_face_that_is_missed_for_a_moment(analyzer: Analyzer, portrait: UInt8A
     assert hidden(0.0, source="w") == 0  # the same from its beginning
     assert [hidden(at_s, faces, "seldom") for at_s in (0.0, 5.0)] == [seen, seen]
     assert [hidden(at_s, source="seldom") > seen for at_s in (10.0, 15.0)] == [True, False]
+
+
+def test_a_face_that_is_missed_in_a_frame_shown_at_the_same_time(portrait: UInt8Array) -> None:
+    """As where recordings overlap: the clock of a video stands still, and its frames go on."""
+    hider = FaceHider(Blind())  # type: ignore[arg-type]
+    face: Any = SimpleNamespace(box=(100, 100, 80, 80))
+    hidden = [
+        int((hider.hide(Frame(portrait, "v", index, 0.04), seen) != portrait).any(2).sum())
+        for index, seen in enumerate(((face,), ()))
+    ]
+    assert hidden[0] == hidden[1] > 1000
 
 
 def test_what_the_detector_is_unsure_of(analyzer: Analyzer) -> None:

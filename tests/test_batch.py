@@ -294,6 +294,16 @@ def test_failures_are_tried_again_when_asked_for(
         batch([str(own)], out, retry_failed=True, shard=Shard(1, 2))
 
 
+def test_failures_that_somebody_else_may_have_planned_again(
+    tmp_path: Path, own: Path, inline: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not silently left as they are."""
+    batch([str(own)], tmp_path / "out", part_size=3)
+    monkeypatch.setattr(BatchFolder, "add_plan", lambda *_: False)
+    with pytest.raises(ConfigError, match="planned more there at this moment"):
+        batch([str(own)], tmp_path / "out", part_size=3, retry_failed=True)
+
+
 def test_who_is_tried_again_and_stopped_counts_once(
     tmp_path: Path, own: Path, inline: list[int]
 ) -> None:
@@ -406,6 +416,19 @@ def test_who_dies_on_nothing_is_not_replaced_for_ever() -> None:
     assert task is not None
     with pytest.raises(SinkError, match="3 workers ended on it"):
         schedule.died(task, None, "SIGKILL")
+
+
+def test_a_file_that_the_file_system_put_there(tmp_path: Path) -> None:
+    """As network file systems do where a file is removed that is still open."""
+    folders = [tmp_path / name for name in ("results", ".mien/segments", ".mien/trying")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    (folders[-1] / ".nfs000000a1").touch()
+    (folders[-1] / "000000-join").touch()
+    batch_folder = BatchFolder(tmp_path)
+    with batch_folder.at_work():
+        batch_folder.clean([0])
+    assert [file.name for file in folders[-1].iterdir()] == [".nfs000000a1"]
 
 
 def test_the_folder_of_no_batch(tmp_path: Path) -> None:

@@ -107,6 +107,21 @@ def test_bad_files_do_not_cost_the_others(folder: Path, capsys: Capture) -> None
     assert "Traceback" not in err
 
 
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """As in some containers. Only the server would put something there."""
+
+    def home(_kind: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", classmethod(home))
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["analyze", "gone.jpg"]) == 2
+    assert "gone.jpg" in capsys.readouterr().err
+    assert main(["serve"]) == 2
+    assert "--data: this user has no home folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -20,7 +20,7 @@ from PIL import Image, features
 
 from mien.cli import main
 from mien.errors import SourceError
-from mien.sources import Span, expand_source, live, open_source
+from mien.sources import Span, expand_source, live, open_source, shown_name
 from mien.sources.video import open_container
 from tests.films import write_film
 from tests.test_sources import write_video
@@ -422,6 +422,24 @@ def test_a_stream_that_breaks_off_is_opened_again(
     assert seen == sorted(seen)
     assert seen[-1][0] == 2 * whole - 1
     assert len({when for _, when in seen}) == len(seen)
+
+
+def test_who_may_see_a_camera_is_in_no_result(clip: Path) -> None:
+    """Results and reports are passed on; an address's user and password are for its server."""
+
+    def with_key(address: str) -> str:
+        return address.replace("://", "://me:my@secret@")
+
+    with server([clip.read_bytes()] * 9) as (address, log):
+        with open_source(f"{with_key(address)}/v.mkv") as source:
+            frame = next(iter(source))
+        assert source.name == frame.source == f"{address}/v.mkv"
+        assert set(log) == {"/v.mkv"}
+    with server([]) as (address, _), pytest.raises(SourceError) as error:
+        open_source(f"{with_key(address)}/v.mkv")
+    assert str(error.value).startswith(f"{address}/v.mkv: cannot be opened")
+    for name in ("me@cam.mp4", "-", "0", "rtsp://cam/a?to=b@c"):
+        assert shown_name(name) == name
 
 
 def test_a_server_that_does_not_have_it(tmp_path: Path) -> None:

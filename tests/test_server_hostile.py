@@ -238,6 +238,7 @@ def test_what_is_not_http(client: httpx.Client, portrait_file: Path) -> None:
         ("multipart/form-data; boundary=x", b"--x--\r\n", 422),
         ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="file"; '
          b'filename="a.png"\r\n\r\nhalf', 400),
+        ("multipart/form-data; boundary=x", b"--x\r\nA: " + b"a" * 100_000, 400),
         ("multipart/form-data; boundary=" + "x" * 1000, b"--", 400),
     ],
 )  # fmt: skip

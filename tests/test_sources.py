@@ -3,6 +3,8 @@
 import io
 import os
 import struct
+import threading
+import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from PIL import EpsImagePlugin, Image, features
 
 from mien.errors import SourceError
-from mien.picture import looks_like_picture
+from mien.picture import is_picture, looks_like_picture
 from mien.sources import Span, expand_source, is_video, open_source
 from mien.sources.video import reason
 from mien.types import Frame, UInt8Array
@@ -164,6 +166,41 @@ def test_a_large_picture_without_suffix_is_one_in_silence(tmp_path: Path) -> Non
     file = tmp_path / "large"
     file.write_bytes(png_header(10_000, 10_000))  # Pillow warns of so many pixels
     assert not is_video(str(file))
+
+
+class _Held(io.BytesIO):
+    """A picture that says when it is looked at, and is read only once something has happened."""
+
+    def __init__(self, data: bytes, looked_at: threading.Event, then: threading.Event) -> None:
+        super().__init__(data)
+        self._looked_at, self._then = looked_at, then
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._looked_at.set()
+        self._then.wait(10)
+        return super().read(size)
+
+
+def test_pictures_that_are_read_side_by_side_leave_warnings_as_they_were() -> None:
+    """Whoever uses mien in a service still hears its own."""
+    before = list(warnings.filters)
+    first, second, first_done = (threading.Event() for _ in range(3))
+
+    def look(picture: io.BytesIO, done: threading.Event) -> None:
+        assert is_picture(picture)
+        done.set()
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    data = buffer.getvalue()
+    earlier = threading.Thread(target=look, args=(_Held(data, first, second), first_done))
+    later = threading.Thread(target=look, args=(_Held(data, second, first_done), first_done))
+    earlier.start()
+    first.wait(10)
+    later.start()
+    for thread in (earlier, later):
+        thread.join(20)
+    assert list(warnings.filters) == before
 
 
 def test_pillows_own_limit_does_not_interfere(

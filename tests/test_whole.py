@@ -31,3 +31,12 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
 def test_a_block_that_writes_nothing_is_an_error_of_the_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), whole(tmp_path / "a.json"):
         pass
+
+
+def test_a_name_as_long_as_there_can_be(tmp_path: Path) -> None:
+    """In bytes, of which some letters have several."""
+    for name in ("a" * 250 + ".json", "ü" * 123 + ".parquet"):
+        with whole(tmp_path / name) as partial:
+            partial.write_text("whole")
+            assert (partial.name[:2], partial.suffix) == (f".{name[0]}", Path(name).suffix)
+        assert (tmp_path / name).read_text() == "whole"

@@ -47,10 +47,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
-        raise AttributeError(f"module 'mien' has no attribute {name!r}")
-    return getattr(import_module(f"mien.{_ROOMS[name]}"), name)
+if not TYPE_CHECKING:  # to whom it would say that every name is one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name not in _ROOMS:
+            raise AttributeError(f"module 'mien' has no attribute {name!r}")
+        return getattr(import_module(f"mien.{_ROOMS[name]}"), name)
 
 
 def __dir__() -> list[str]:

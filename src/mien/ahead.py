@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from queue import Full, Queue
+from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Final, TypeVar
 
 T = TypeVar("T")
 
 _DEPTH: Final = 2  # items that may wait: enough to level out, and little enough to hold
-_LOOK_S: Final = 0.1  # how often whoever waits for room looks whether the reader has gone
+_LOOK_S: Final = 0.1  # how often whoever waits looks whether the reader has gone
 
 
 @dataclass
@@ -27,6 +28,8 @@ def ahead(items: Iterator[T]) -> Generator[T, None, None]:
 
     An error of `items` is raised after the items before it. Closing the generator ends the thread,
     and then `items`, before it returns; whatever the items are made of may be released after that.
+    A generator that nobody has closed ends so with the process: a thread that still computes in a
+    library while Python ends takes the process down with it.
     """
     waiting: Queue[T | _End] = Queue(_DEPTH)
     gone = Event()
@@ -36,6 +39,12 @@ def ahead(items: Iterator[T]) -> Generator[T, None, None]:
             with suppress(Full):
                 waiting.put(item, timeout=_LOOK_S)
                 return
+
+    def take() -> T | _End:
+        while not gone.is_set():
+            with suppress(Empty):
+                return waiting.get(timeout=_LOOK_S)
+        return _End()
 
     def make() -> None:
         end = _End()
@@ -52,12 +61,18 @@ def ahead(items: Iterator[T]) -> Generator[T, None, None]:
             put(end)
 
     worker = Thread(target=make, name="mien-ahead", daemon=True)
+
+    def stop() -> None:
+        gone.set()
+        worker.join()
+
     worker.start()
+    atexit.register(stop)
     try:
-        while not isinstance(item := waiting.get(), _End):
+        while not isinstance(item := take(), _End):
             yield item
         if item.error is not None:
             raise item.error
     finally:
-        gone.set()
-        worker.join()
+        atexit.unregister(stop)
+        stop()

@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import PurePath
 from typing import Self, TextIO
 
@@ -105,8 +106,7 @@ class Progress:
         if self._shown and now - self._began > _SILENT_S and now - self._last > _REFRESH_S:
             self._last, self._drawn = now, True
             width = shutil.get_terminal_size().columns - 1
-            self._stream.write("\r" + self.line(now - self._began)[:width].ljust(width))
-            self._stream.flush()
+            self._put("\r" + self.line(now - self._began)[:width].ljust(width))
 
     def restart(self, total: int | None) -> None:
         """Begin again at zero, for the next round of the same work."""
@@ -136,6 +136,10 @@ class Progress:
     def close(self) -> None:
         """Wipe the bar, so that what follows starts on a clean line."""
         if self._drawn:
-            self._stream.write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
-            self._stream.flush()
+            self._put("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
             self._drawn = False
+
+    def _put(self, text: str) -> None:
+        with suppress(OSError):  # a terminal that was closed: the work goes on without it
+            self._stream.write(text)
+            self._stream.flush()

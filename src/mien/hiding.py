@@ -42,7 +42,7 @@ class FaceHider:
     def __init__(self, detector: FaceDetector) -> None:
         self._detector = copy(detector)  # the networks are opened once
         self._detector.min_score = min(_LEAST_SCORE, detector.min_score)
-        self._source, self._now_s = "", -inf
+        self._source, self._index, self._now_s = "", -1, -inf
         self._seen: list[tuple[float, Float32Array]] = []  # when, and where: xyxy
 
     def hide(self, frame: Frame, faces: Sequence[FaceResult]) -> UInt8Array:
@@ -52,10 +52,11 @@ class FaceHider:
             frame: of another source, or an earlier one, nothing is remembered.
             faces: its result's.
         """
-        if frame.source != self._source or frame.time_s <= self._now_s:
+        # By its number: two frames of a video may be shown at the same time.
+        if frame.source != self._source or frame.index <= self._index:
             self._seen = []
         since_s = min(self._now_s, frame.time_s - _LINGER_S)
-        self._source, self._now_s = frame.source, frame.time_s
+        self._source, self._index, self._now_s = frame.source, frame.index, frame.time_s
         found = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
         found[:, 2:] += found[:, :2]
         more = self._detector.find(frame).boxes

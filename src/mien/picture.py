@@ -27,6 +27,35 @@ MAX_PIXELS: Final = 100_000_000
 
 _PILLOW_LIMIT = threading.Lock()
 
+
+class _Silence:
+    """Nothing warns while somebody is within: of damaged files, errors say enough.
+
+    `catch_warnings` alone puts back, for the whole process, what it found. Two threads that overlap
+    would leave all warnings switched off for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._within = threading.Lock(), 0
+        self._before = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._within:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("ignore")
+            self._within += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                self._before.__exit__(None, None, None)
+
+
+_SILENCE: Final = _Silence()
+
 #: What is read, whatever a file is called. Pillow knows more, and what hands PostScript to another
 #: program, and waits for it, is not for files from anywhere.
 _FORMATS: Final = ("Jpeg", "Png", "WebP", "Avif", "Bmp", "Tiff", "Gif", "Ppm")
@@ -56,8 +85,7 @@ def read_picture(
         SourceError: not a picture, damaged, or too large.
     """
     # Pillow has one limit for the whole process; ours is per call and stricter by default.
-    with _PILLOW_LIMIT, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _PILLOW_LIMIT, _SILENCE:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             picture = open_picture(file)
@@ -78,8 +106,7 @@ def read_picture(
     with picture:
         require_pixels(name, *picture.size, max_pixels)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with _SILENCE:
                 return _rgb(ImageOps.exif_transpose(picture))
         except MemoryError as error:
             width, height = picture.size
@@ -118,10 +145,9 @@ def looks_like_picture(data: bytes) -> bool:
 def is_picture(file: str | Path | BinaryIO) -> bool:
     """Whether a file is a picture by its header, however large; the rest may be damaged."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it is large
-            with open_picture(file):  # closes what it has opened itself
-                return True
+        # It closes what it has opened itself; and may warn that it is large.
+        with _SILENCE, open_picture(file):
+            return True
     except Image.DecompressionBombError:
         return True
     except (OSError, ValueError):

@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
+
+_LONGEST_NAME: Final = 255  # bytes, on nearly every system
 
 
 @contextmanager
@@ -18,8 +21,7 @@ def whole(target: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be renamed.
     """
-    # The suffix stays last: writers of pictures and arrays choose their format by it.
-    partial = target.with_name(f".{target.stem}.part{target.suffix}")
+    partial = partial_of(target)
     try:
         yield partial
         partial.replace(target)
@@ -27,6 +29,18 @@ def whole(target: Path) -> Iterator[Path]:
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+def partial_of(target: Path) -> Path:
+    """Where a file is written until it is whole: `.NAME.part.SUFFIX` beside it.
+
+    Of a NAME for which that would be too long, it has the beginning.
+    """
+    # The suffix stays last: writers of pictures, videos and arrays choose their format by it.
+    stem = target.stem
+    while len(os.fsencode(name := f".{stem}.part{target.suffix}")) > _LONGEST_NAME and stem:
+        stem = stem[:-1]
+    return target.with_name(name)
 
 
 def sync_names(folder: Path) -> None:

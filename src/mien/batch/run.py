@@ -183,6 +183,9 @@ def _plan_failures_again(folder: BatchFolder, parts: Sequence[Part], part_size: 
 
     A picture that failed has no rows, and is planned once more. A damaged video has those before
     the damage: its part is undone.
+
+    Raises:
+        ConfigError: somebody else has planned something meanwhile.
     """
     plans = folder.plans
     again = []
@@ -193,5 +196,11 @@ def _plan_failures_again(folder: BatchFolder, parts: Sequence[Part], part_size: 
             folder.partition(part.number).unlink()
         else:
             again += [each for each in part.inputs if each.path == done.source]
-    if again:
-        folder.add_plan(plan_parts(again, len(parts), part_size=part_size), plans)
+    if not again:
+        return
+    # Not beside what somebody else plans: that may be the same.
+    if not folder.add_plan(plan_parts(again, len(parts), part_size=part_size), plans):
+        raise ConfigError(
+            f"{folder.path}: another `mien batch` planned more there at this moment. Give the same "
+            "command again"
+        )

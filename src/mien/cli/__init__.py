@@ -8,6 +8,7 @@ a verb runs, so that `mien --help` is quick.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -32,6 +33,7 @@ from mien.cli import (
     train,
 )
 from mien.cli.exits import GOOD, INTERRUPTED, UNUSABLE, say
+from mien.cli.streams import leave_full_stdout, leave_stdout, settle_streams
 from mien.errors import MienError
 
 
@@ -40,14 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
-        return run(options)
+        code = run(options)
+        print(end="", flush=True)  # what fails at Python's end is nobody's any more
+        return code
     except MienError as error:
         say(f"mien: {error}")
         return UNUSABLE
     except BrokenPipeError:  # `mien analyze … | head` is no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_stdout()
         return GOOD
     except OSError as error:  # a folder that may not be entered, a name that is too long
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            leave_full_stdout()
+            say(
+                f"mien: an output cannot be written ({error.strerror}). Look after the disk's space"
+            )
+            return UNUSABLE
         if not isinstance(error.filename, str | bytes):
             raise
         say(
@@ -93,5 +103,6 @@ def run() -> None:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
+    settle_streams()
     signal.signal(signal.SIGTERM, stop)  # a polite kill ends the files as Ctrl-C does
     sys.exit(main())

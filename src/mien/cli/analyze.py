@@ -24,6 +24,7 @@ from mien.cli.options import (
     say_device,
 )
 from mien.cli.outputs import list_failures, require_room_for_all, spare_sources
+from mien.cli.streams import leave_stdout, stdout_has_all_letters
 from mien.errors import ConfigError, MienError, SourceError
 
 if TYPE_CHECKING:
@@ -125,7 +126,9 @@ class _Tally:
 
     def fail(self, source: str, why: str) -> None:
         """Note and say what was wrong with an input."""
-        self.failures.append((source, why))
+        from mien.sources import shown_name
+
+        self.failures.append((shown_name(source), why))
         say(f"mien: {why}")
 
 
@@ -213,6 +216,7 @@ def _analyze_all(
 ) -> None:
     """Analyse every path into every sink and onto stdout."""
     from mien.console import UNCERTAIN_NOTE, Progress
+    from mien.sources import shown_name
 
     several = len(paths) > 1
     total, unit = (len(paths), "files") if several else (None, "frames")
@@ -236,7 +240,7 @@ def _analyze_all(
                 tally.fail(path, str(error))
             except MemoryError:
                 progress.close()
-                tally.fail(path, f"{path}: {_NO_MEMORY}")
+                tally.fail(path, f"{shown_name(path)}: {_NO_MEMORY}")
     if outputs.doubts:
         say(f"mien: {UNCERTAIN_NOTE}")
 
@@ -262,6 +266,7 @@ class _Outputs:
         self._draws = any(sink.needs_image for sink in sinks)
         self._quiet = options.quiet
         self._as_json = options.json or not (sys.stdout.isatty() or sinks)
+        self._escapes = not stdout_has_all_letters()
         self._is_video = self._headed = self.doubts = False
 
     def begin(self, path: str, source: Source) -> None:
@@ -269,7 +274,7 @@ class _Outputs:
         self._is_video = source.is_video
         if self._draws and self._is_video and not (self._quiet or os.path.isfile(path)):
             self._progress.close()
-            say(f"mien: {path}: its annotated copy is silent. Sound is copied from files")
+            say(f"mien: {source.name}: its annotated copy is silent. Sound is copied from files")
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         """Write and show a frame's result, and draw it where a copy is wanted."""
@@ -282,7 +287,7 @@ class _Outputs:
                 sink.write(result, drawn)
             self._analyzer.times.add("draw and write", began)
         if self._as_json:
-            print(to_json(result), flush=True)
+            self._print(to_json(result, ascii_only=self._escapes))
         # A row for every frame of a video would hide what went into the files.
         elif not (self._quiet or (self._sinks and self._is_video)):
             self._show(result)
@@ -301,9 +306,18 @@ class _Outputs:
         head = [] if self._headed else [table_head(identity=identity)]
         rows = table_rows(result, is_video=self._is_video, identity=identity)
         self._progress.close()
-        print("\n".join([*head, *rows]), flush=True)
+        self._print("\n".join([*head, *rows]))
         self._headed = True
         self.doubts |= any(face.uncertain for face in result.faces)
+
+    def _print(self, text: str) -> None:
+        """Onto stdout. Where nobody reads that any more, the files are completed all the same."""
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            if not self._sinks:
+                raise
+            leave_stdout()
 
 
 def _say_who_is_known(options: argparse.Namespace, analyzer: Analyzer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Final
 
@@ -22,8 +23,9 @@ _TRAINING: Final = (
 
 
 def say(text: str) -> None:
-    """A line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """A line on stderr. Where nobody reads that any more, the work goes on without a word."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def remark(*texts: str) -> None:

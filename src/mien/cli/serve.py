@@ -66,6 +66,10 @@ def run(options: argparse.Namespace) -> int:
     require_extra(
         "server", "fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client"
     )
+    if options.data is None:
+        raise ConfigError(
+            "--data: this user has no home folder, in whose cache videos would lie. Give a folder"
+        )
     from mien.pipeline import Analyzer
     from mien.server.serving import Server, Tls
     from mien.server.settings import Settings, is_loopback, limits

@@ -18,14 +18,19 @@ MB = 1_000_000
 _N = TypeVar("_N", int, float)
 
 
-def default_data() -> Path:
-    """The folder for videos and their results, in the user's cache."""
-    if sys.platform == "win32":
-        home = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        home = Path.home() / "Library" / "Caches"
-    else:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def default_data() -> Path | None:
+    """The folder for videos and their results, in the user's cache; None for a user without a home,
+    as in some containers.
+    """
+    try:
+        if sys.platform == "win32":
+            home = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        elif sys.platform == "darwin":
+            home = Path.home() / "Library" / "Caches"
+        else:
+            home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
     return home / "mien" / "serve"
 
 

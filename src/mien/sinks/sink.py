@@ -1,4 +1,4 @@
-"""What every sink is. Imports errors and types."""
+"""What every sink is. Imports errors, types and whole."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mien.errors import SinkError
 from mien.types import EXPRESSIONS, FrameResult, UInt8Array
+from mien.whole import partial_of
 
 
 class Sink(ABC):
@@ -59,8 +60,7 @@ class FileSink(Sink):
     ) -> None:
         self.target = target
         self.labels, self.shape, self.identity = labels, shape, identity
-        # The suffix stays last: writers of pictures and videos choose their format by it.
-        self._partial = target.with_name(f".{target.stem}.part{target.suffix}")
+        self._partial = partial_of(target)
         self._opened = self._broken = False
 
     def write(self, result: FrameResult, image: UInt8Array | None = None) -> None:

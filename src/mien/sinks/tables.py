@@ -10,9 +10,11 @@ from mien.sinks.sink import FileSink
 from mien.types import FrameResult, UInt8Array, result_columns
 
 
-def to_json(result: FrameResult) -> str:
-    """One frame as one line of JSON, numbers in full precision."""
-    return json.dumps(result.to_dict(), ensure_ascii=False)
+def to_json(result: FrameResult, *, ascii_only: bool = False) -> str:
+    """One frame as one line of JSON, numbers in full precision; with escapes for other letters
+    where only those of ASCII can be written.
+    """
+    return json.dumps(result.to_dict(), ensure_ascii=ascii_only)
 
 
 class JsonLinesSink(FileSink):

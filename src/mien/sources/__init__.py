@@ -15,7 +15,7 @@ import numpy as np
 from mien.errors import SourceError
 from mien.picture import MAX_PIXELS, is_picture, read_picture, refuse_heif
 from mien.sources.files import expand_source
-from mien.sources.live import is_live, open_live
+from mien.sources.live import is_live, open_live, shown_name
 from mien.sources.source import Source, Span
 from mien.sources.video import open_video
 from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frame, UInt8Array
@@ -29,6 +29,7 @@ __all__ = [
     "is_live",
     "is_video",
     "open_source",
+    "shown_name",
 ]
 
 

@@ -32,6 +32,7 @@ from mien.sources.video import BACK_S, Shown, open_container, open_video, reason
 from mien.types import Frame
 
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
+_ACCESS: Final = re.compile(rf"^({_URL.pattern})[^/?#]*@", re.I)  # up to a user and a password
 _OPEN_S: Final = 10.0  # patience with a server that does not answer
 _READ_S: Final = 10.0  # and with one that stops sending
 _RETRIES: Final = 6  # in a row, with growing pauses: about half a minute
@@ -58,30 +59,38 @@ def is_live(name: str) -> bool:
     return name == "-" or camera or bool(_URL.match(name))
 
 
-def open_live(name: str, max_pixels: int, span: Span) -> Source:
+def shown_name(name: str) -> str:
+    """What results and messages call a source: as it was given; an address, without the user and
+    the password in it.
+    """
+    return _ACCESS.sub(r"\1", name)
+
+
+def open_live(file: str, max_pixels: int, span: Span) -> Source:
     """Open a camera, a network stream or standard input.
 
     Raises:
         SourceError: no such camera, no answer, or nothing that can be decoded.
     """
-    if name == "-":
+    if file == "-":
         return _open_stdin(max_pixels, span)
-    if name.isdecimal():
-        file, options = _camera(int(name))
-        reader = _Reader(name, file, options, max_pixels, retries=0)
+    name = shown_name(file)
+    if file.isdecimal():
+        device, options = _camera(int(file))
+        reader = _Reader(name, device, options, max_pixels, retries=0)
     else:
         options = {"timeout": (_OPEN_S, _READ_S)}
-        if name.lower().startswith("rtsp"):
+        if file.lower().startswith("rtsp"):
             options["options"] = {"rtsp_transport": "tcp"}
-        container, _ = open_container(name, name, max_pixels, **options)
+        container, _ = open_container(name, file, max_pixels, **options)
         # A file that lies on a server. Recordings of browsers, and pictures, say no duration.
         ends = container.duration is not None or container.size > 0
         container.close()
         if ends:
-            if name.lower().startswith("http"):  # and it is there: else that is said at once
+            if file.lower().startswith("http"):  # and it is there: else that is said at once
                 options |= {"timeout": (_OPEN_S, _RECONNECT_S), "options": dict(_RECONNECT)}
-            return open_video(name, name, max_pixels, span, **options)
-        reader = _Reader(name, name, options, max_pixels, retries=_RETRIES)
+            return open_video(name, file, max_pixels, span, **options)
+        reader = _Reader(name, file, options, max_pixels, retries=_RETRIES)
     reader.start()
     return Source(
         name,
