@@ -201,9 +201,8 @@ class BatchFolder:
                     file.unlink(missing_ok=True)
                 if self.partition(int(folder.name)).exists():
                     shutil.rmtree(folder, ignore_errors=True)
-        for file in self._trying.glob(
-            "[0-9]*"
-        ):  # network file systems put files of their own there
+        # By name: network file systems put files of their own there.
+        for file in self._trying.glob("[0-9]*"):
             if int(file.name.partition("-")[0]) in mine:
                 file.unlink(missing_ok=True)
 
