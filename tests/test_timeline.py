@@ -172,6 +172,12 @@ def test_what_cannot_be_drawn() -> None:
         build_timeline([*film(*CROWD), *film(*CROWD, source="w.mp4")])
 
 
+def test_a_table_out_of_order_is_not_drawn() -> None:
+    results = film(*CROWD)
+    with pytest.raises(SourceError, match="sort the table"):
+        build_timeline([results[0], results[2], results[1]])
+
+
 def test_the_page_holds_everything_and_nothing_else(tmp_path: Path) -> None:
     results = film(*CROWD, source="</script><b>x.mp4")
     write_timeline(build_timeline(results), tmp_path / "a" / "t.html")
