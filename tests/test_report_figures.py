@@ -103,14 +103,48 @@ def test_long_recordings_are_thinned(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(st.floats(0, 500), st.floats(0, 2)), max_size=40))
 @settings(deadline=None)
 def test_wider_spans_hold_the_same(added: list[tuple[float, float]]) -> None:
-    spans = Spans(0.05)
+    spans = Spans(0.05)  # a frame lies in several
     for time_s, value in sorted(added):
-        spans.add(time_s, np.array([value]))
+        spans.add(time_s, 0.3, np.array([value]))
     before = float(sum(row[0] for row in spans.rows))
     spans.widen()
     assert sum(row[0] for row in spans.rows) == pytest.approx(before)
     assert spans.index == sorted(set(spans.index))
     assert spans.width_s == 0.1
+
+
+def test_a_frame_lasts_into_the_next_spans(tmp_path: Path) -> None:
+    """Frames that fit no span, and frames that come as they like: two faces stay two."""
+    times = [i / 25 for i in range(100)] + [4 + 0.4 * i for i in range(10)]
+    both = (face(1, "happy", 0.9), face(2, "sad", 0.9))
+    results = [FrameResult("v.mp4", i, time_s, 64, 64, both) for i, time_s in enumerate(times)]
+    recording = one(tmp_path / "a.jsonl", results)
+    first, second = recording.tracks
+    assert list(first.index) == list(range(len(first.index)))  # no gap in its curve
+    assert first.seen_s[:-1] == pytest.approx(recording.width_s)
+    assert first.total_s == second.total_s == pytest.approx(recording.quality.recorded_s)
+    found = audience([recording], EXPRESSIONS, 240)
+    assert found is not None
+    assert found.people[:-1] == pytest.approx(2)
+
+
+def test_the_people_of_a_picture_are_kept_apart(tmp_path: Path) -> None:
+    named = {"happy": "Ada", "sad": "Bo", "neutral": None}
+    shown = [
+        replace(face(None, label, 0.9), identity=FaceIdentity(name, 0.9))
+        for label, name in named.items()
+    ]
+    with open_sink(tmp_path / "a.jsonl", identity=True) as sink:
+        sink.write(FrameResult("a.jpg", 0, 0.0, 64, 64, (*shown, shown[-1])))
+    (recording,) = take_in(tmp_path / "a.jsonl")
+    nobody, ada, bo = recording.tracks
+    assert [(t.person, t.number, t.total_s) for t in (ada, bo)] == [
+        ("Ada", None, 1),
+        ("Bo", None, 1),
+    ]
+    assert (nobody.person, nobody.total_s) == (None, 2)
+    assert ada.shown_s.sum(0)[HAPPY] == bo.shown_s.sum(0)[SAD] == 1
+    assert len(recording.together().index) == 1  # one moment
 
 
 def test_small_and_turned_faces(tmp_path: Path) -> None:
@@ -174,6 +208,18 @@ def crowd(*rises: float, at: int = 20, shift: int = 0) -> list[list[FaceResult]]
         [face(1 + shift + i, "happy", 0.2 + rise * (n >= at)) for i, rise in enumerate(rises)]
         for n in range(60)
     ]
+
+
+def test_rare_frames_last_around_a_moment(tmp_path: Path) -> None:
+    """A frame every two seconds: the last one before a moment lasts into the second before it."""
+    values = [0.2] * 5 + [0.8] * 5
+    rare = film(*[[face(1, "happy", p)] for p in values], fps=0.5)
+    (found,) = reactions([one(tmp_path / "a.jsonl", rare, [Marker(9.5, "joke")])],
+                         [Marker(9.5, "joke")], [])  # fmt: skip
+    assert (found.n, found.missed) == (1, {})
+    curve = found.curves[0, :, HAPPY]  # the smile is seen half a second after the moment
+    assert curve == pytest.approx([0] * 6 + [0.6] * 18)
+    assert found.changes[HAPPY].value == pytest.approx(0.6)
 
 
 def test_the_faces_of_an_audience_are_units(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ class Material:
     def face_title(self, recording: Recording, track: Track) -> str:
         """What the report calls a face: as its recording, where nothing more needs to be said."""
         name = self.title(recording)
-        if track.number is None or (len(recording.tracks) == 1 and not track.person):
+        if not track.person and (track.number is None or len(recording.tracks) == 1):
             return name
         face = track.person or f"face {track.number}"
         return face if len(self.recordings) == 1 else f"{name}, {face}"
