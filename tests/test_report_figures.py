@@ -284,6 +284,21 @@ def test_people_react_once(tmp_path: Path) -> None:
     assert (found.n, found.unit) == (2, "recordings")
 
 
+def test_videos_and_pictures_do_not_add_up(tmp_path: Path) -> None:
+    pictures = [film([face(None, "sad", 0.9)], source=f"{i}.jpg")[0] for i in range(7)]
+    calm = film(*[[face(1, "neutral", 0.9)]] * 320)
+    recordings = take_in(save(tmp_path / "a.jsonl", [*calm, *pictures]))
+    for found in (recordings, recordings[:1]):
+        shares = overall(found, EXPRESSIONS, [])
+        assert shares is not None
+        assert (shares.of("neutral").value, shares.of("sad").value) == (1, 0)
+        (session,) = sessions(found, EXPRESSIONS, [])
+        assert session.recorded_s == session.sure_s == pytest.approx(32)
+    shares = overall(recordings[1:], EXPRESSIONS, [])
+    assert shares is not None
+    assert (shares.of("sad").value, shares.unit) == (1, "pictures")
+
+
 def test_markers_concern_one_source_or_all(tmp_path: Path) -> None:
     markers = [Marker(2.0, "joke", "other.mp4"), Marker(2.0, "song", "v.mp4"), Marker(9.0, "end")]
     recording = one(tmp_path / "a.jsonl", smile("films/v.mp4"), markers)

@@ -14,7 +14,7 @@ import numpy as np
 
 from mien.companions import Member
 from mien.report.findings import NEUTRAL, Shares, Unit, member_of, overall, share_labels, summed
-from mien.report.recording import FloatArray, Recording, span_at, together
+from mien.report.recording import FloatArray, Recording, span_at, timed, together
 from mien.report.statistics import Estimate, group_difference, trend
 
 ENOUGH_S: Final = 30.0  # of sure answers, below which a session says too little for a trend
@@ -93,7 +93,8 @@ def sessions(
     for recording in recordings:
         tables[str(recording.table), member_of(recording, members).person].append(recording)
     found = []
-    for (_, person), parts in tables.items():
+    for (_, person), all_of_it in tables.items():
+        parts = timed(all_of_it)
         day = next((m.day for part in parts if (m := member_of(part, members)).day), None)
         table = parts[0].table
         if day is None:

@@ -222,6 +222,11 @@ class Recording:
         return sorted(found, key=lambda segment: segment.start_s)
 
 
+def timed(recordings: Sequence[Recording]) -> list[Recording]:
+    """The videos, or the pictures where there are none: seconds and pictures do not add up."""
+    return [recording for recording in recordings if recording.is_video] or list(recordings)
+
+
 def together(tracks: Sequence[tuple[Track, int]], classes: int) -> Track:
     """Sums over tracks, each with how many of its spans make one of the result's."""
     if not tracks:

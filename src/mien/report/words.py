@@ -34,6 +34,11 @@ SHARES: Final = (
     "to expect if nothing were held back."
 )
 
+PICTURES_APART: Final = (
+    "These figures are of the recordings alone. Pictures have no time, and are counted only under "
+    "quality; a report on tables of pictures shows what they show."
+)
+
 TIMELINES: Final = (
     "The areas show the probability of each expression. The bar below shows segments: an "
     "expression that led with at least 50% and lasted a quarter of a second or longer. Where "
