@@ -306,6 +306,17 @@ def test_markers_concern_one_source_or_all(tmp_path: Path) -> None:
     assert [bool(response.faces) for response in recording.responses] == [True, False]
 
 
+def test_who_is_in_both_groups_is_said(tmp_path: Path) -> None:
+    who = {"a1": "Ada", "b1": "Bo", "a2": "Ada", "c2": "Cy"}
+    recordings = [one(tmp_path / f"{name}.jsonl", smile(name)) for name in who]
+    members = [Member(name, name[1], person) for name, person in who.items()]
+    (found,) = differences(units_of(recordings, EXPRESSIONS, members), EXPRESSIONS)
+    assert (found.n, found.both) == ((2, 2), 1)
+    nameless = [replace(member, person="") for member in members]
+    (found,) = differences(units_of(recordings, EXPRESSIONS, nameless), EXPRESSIONS)
+    assert found.both == 0
+
+
 def test_what_followed_what(tmp_path: Path) -> None:
     parts = [("happy", 10), ("sad", 10), ("happy", 10), ("neutral", 10)]
     frames = [[face(1, name, 0.9)] for name, n in parts for _ in range(n)]

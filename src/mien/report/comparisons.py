@@ -158,6 +158,9 @@ def _difference(difference: Difference, unit: str) -> Iterator[Html]:
             "intervals are too narrow, and large differences appear by chance.",
             class_="notice",
         )
+    if difference.both:
+        many = counted(difference.both, "person is", "people are")
+        yield quiet(f"{many} in both groups. {words.IN_BOTH}")
     known = [e for *_, g, _ in difference.rows for e in (g.value, g.low, g.high) if not isnan(e)]
     reach = min(5.0, max([1.0, *map(abs, known)]))
     rows = []

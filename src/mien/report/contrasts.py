@@ -30,32 +30,39 @@ class Difference:
     Attributes:
         first, second: names of the groups; positive figures mean more in the second.
         n: units in each.
+        both: how many people are in both; their rows belong together in the intervals.
         rows: for each label means of both, Hedges' g, Cliff's delta.
     """
 
     first: str
     second: str
     n: tuple[int, int]
+    both: int
     rows: tuple[tuple[str, float, float, Estimate, Estimate], ...]
 
 
 def differences(units: Sequence[Unit], labels: Sequence[str]) -> list[Difference]:
     """Every group against the first one."""
-    groups: dict[str, list[FloatArray]] = defaultdict(list)
+    groups: dict[str, list[Unit]] = defaultdict(list)
     for unit in units:
         if unit.group:
-            groups[unit.group].append(unit.shares)
+            groups[unit.group].append(unit)
     if len(groups) < 2:
         return []
-    (first, base), *others = ((name, np.stack(rows)) for name, rows in groups.items())
+    (first, those), *others = groups.items()
+    base = np.stack([unit.shares for unit in those])
+    place = {unit.person: i for i, unit in enumerate(those)}
     found = []
-    for second, rows in others:
+    for second, these in others:
+        rows = np.stack([unit.shares for unit in these])
+        both = [(place[u.person], j) for j, u in enumerate(these) if u.person and u.person in place]
         compared = []
         for k, label in enumerate(share_labels(labels)):
-            g, delta = group_difference(base[:, k], rows[:, k])
+            g, delta = group_difference(base[:, k], rows[:, k], both)
             means = float(base[:, k].mean()), float(rows[:, k].mean())
             compared.append((label, *means, g, delta))
-        found.append(Difference(first, second, (len(base), len(rows)), tuple(compared)))
+        n = len(base), len(rows)
+        found.append(Difference(first, second, n, len(both), tuple(compared)))
     return found
 
 

@@ -97,6 +97,7 @@ class Unit:
     """A recording, or all those of one person, as one row of a comparison."""
 
     group: str
+    person: str  # empty where nobody says
     shares: FloatArray  # (C,), the columns of `Shares`
     weighted: FloatArray  # (K,)
 
@@ -118,8 +119,12 @@ def units_of(
             rows[key].append((shares, track.probs_s.sum(0) / track.total_s))
     groups = [*dict.fromkeys(member.group for member in members), ""]
     return [
-        Unit(group, *(np.mean([row[i] for row in parts], axis=0) for i in (0, 1)))
-        for (group, _), parts in sorted(rows.items(), key=lambda row: groups.index(row[0][0]))
+        Unit(
+            group,
+            who if isinstance(who, str) else "",
+            *(np.mean([row[i] for row in parts], axis=0) for i in (0, 1)),
+        )
+        for (group, who), parts in sorted(rows.items(), key=lambda row: groups.index(row[0][0]))
     ]
 
 

@@ -84,6 +84,11 @@ GROUPS: Final = (
     "group lies above one of the first than below."
 )
 
+IN_BOTH: Final = (
+    "The intervals allow for that: what one person shows in both belongs together. The effect "
+    "sizes are the same as for groups of different people."
+)
+
 ONE_SESSION: Final = (
     "There is one session. Give a table for each of several sessions, and their dates with "
     "--groups groups.csv (source, date), to see how they differ."
@@ -161,7 +166,8 @@ METHOD: Final[tuple[tuple[str, str, str], ...]] = (
         "Groups",
         "groups",
         "Hedges' g (1981) and Cliff's delta (1993) over people or recordings, never over "
-        "frames; percentile bootstrap, 2,000 drawings of each group from its own members.",
+        "frames; percentile bootstrap, 2,000 drawings of each group from its own members; people "
+        "in both groups are drawn for both at once.",
     ),
     (
         "Trends",
