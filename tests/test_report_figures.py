@@ -1,5 +1,7 @@
 """What a report counts: tables by hand, added up, averaged and set side by side."""
 
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
@@ -345,6 +347,29 @@ def test_people_count_once(tmp_path: Path) -> None:
     units = units_of(recordings, EXPRESSIONS, [Member("d.mp4", "y"), *members])
     (difference,) = differences(units, EXPRESSIONS)
     assert (difference.first, difference.second, difference.n) == ("y", "x", (1, 2))
+
+
+def test_a_session_of_two_faces_is_not_read_for_longer_than_it_lasts(tmp_path: Path) -> None:
+    pair = [face(1, "happy", 0.9), unsure(face(2, "sad", 0.4))]
+    table = save(tmp_path / "a.jsonl", film(*[pair] * 200, *[[]] * 400))
+    (session,) = sessions(take_in(table), EXPRESSIONS, [])
+    assert (session.recorded_s, session.sure_s) == (pytest.approx(60), pytest.approx(20))
+    assert session.face_s == pytest.approx(40)
+    assert session.whole_s == pytest.approx(80)
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system has no tzset")
+def test_an_evening_is_no_next_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = save(tmp_path / "a.jsonl", smile())
+    os.utime(table, (1.7726e9, 1.7726e9))  # 2026-03-04, 04:53 UTC
+    monkeypatch.setenv("TZ", "EST5")
+    time.tzset()
+    try:
+        (session,) = sessions(take_in(table), EXPRESSIONS, [])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert session.day == date(2026, 3, 3)
 
 
 def test_sessions_are_dated(tmp_path: Path) -> None:

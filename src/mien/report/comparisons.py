@@ -191,9 +191,9 @@ def over_sessions(material: Material) -> Iterator[Html]:
         tag(
             "p",
             f"{counted(len(found), 'session')}, {good} of them with enough to read: at least "
-            f"{ENOUGH_S:.0f} s of sure answers, and {percent(ENOUGH_SHARE)} of the session. Those "
-            "with less are hollow, and those without a face are a dashed line; neither enters a "
-            "trend. Lines are 95% intervals.",
+            f"{ENOUGH_S:.0f} s of sure answers, and {percent(ENOUGH_SHARE)} of the session, in "
+            "which a time with two faces counts twice. Those with less are hollow, and those "
+            "without a face are a dashed line; neither enters a trend. Lines are 95% intervals.",
         )
     ]
     if not any(member.day for member in material.members):
@@ -247,7 +247,7 @@ def _session_table(material: Material, found: list[Session], *, named: bool) -> 
             of = [session.shares.of(name) for name in names]
             cells = [with_ends(percent(e.value), interval(e, bare=True)) for e in of]
         state = "yes" if session.enough else "too little" if session.shares else "no face"
-        read = f"{clock(session.sure_s)} of {clock(session.recorded_s)}"
+        read = f"{clock(session.sure_s)} of {clock(session.whole_s)}"
         whose = (session.person or NOTHING,) if named else ()
         rows.append((session.day.isoformat(), session.name, *whose, read, state, *cells))
     heads = ("day", "table", *(("person",) if named else ()), "read surely", "enough", *names)

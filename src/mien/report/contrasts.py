@@ -76,6 +76,8 @@ class Session:
         day: when it was.
         shares: None where no face was seen.
         recorded_s, face_s, sure_s: how long it was, how long a face was in sight, and was read.
+        whole_s: how long it was, if a time counts twice in which two faces were in sight at once,
+            as it does in `face_s` and `sure_s`.
         enough: whether there is enough of it for a trend.
     """
 
@@ -86,6 +88,7 @@ class Session:
     recorded_s: float
     face_s: float
     sure_s: float
+    whole_s: float
     enough: bool
 
 
@@ -105,14 +108,17 @@ def sessions(
         day = next((m.day for part in parts if (m := member_of(part, members)).day), None)
         table = parts[0].table
         if day is None:
-            day = datetime.fromtimestamp(table.stat().st_mtime, UTC).date()
+            # In the zone of whoever reads the report: an evening there is no next day.
+            day = datetime.fromtimestamp(table.stat().st_mtime, UTC).astimezone().date()
         recorded_s = sum(part.quality.recorded_s for part in parts)
         face_s = sum(part.quality.face_s for part in parts)
         sure_s = face_s - sum(part.quality.uncertain_s for part in parts)
-        enough = sure_s >= ENOUGH_S and sure_s >= ENOUGH_SHARE * recorded_s
+        whole_s = recorded_s + face_s - sum(part.quality.with_face_s for part in parts)
+        enough = sure_s >= ENOUGH_S and sure_s >= ENOUGH_SHARE * whole_s
         shares = overall(parts, labels, [])
         name = parts[0].table_name
-        found.append(Session(name, person, day, shares, recorded_s, face_s, sure_s, enough))
+        times_s = recorded_s, face_s, sure_s, whole_s
+        found.append(Session(name, person, day, shares, *times_s, enough))
     return sorted(found, key=lambda session: session.day)
 
 

@@ -233,7 +233,7 @@ def _body(material: Material, purpose: str) -> Iterator[Html]:
     links = (tag("li", tag("a", _SECTIONS[name][0], href=f"#{name}")) for name in written)
     facts = [("Purpose", purpose.strip()) if purpose.strip() else ("Purpose", "not stated")]
     facts.append(("Tables", counted(len({r.table for r in material.recordings}), "table")))
-    facts.append(("Written", f"{datetime.now(UTC).date().isoformat()}, by mien"))
+    facts.append(("Written", f"{datetime.now(UTC).astimezone().date().isoformat()}, by mien"))
     about = (part for name, text in facts for part in (tag("dt", name), tag("dd", text)))
     yield tag(
         "header",
