@@ -447,6 +447,24 @@ def test_thin_tables_give_a_page(tmp_path: Path, results: list[FrameResult], vie
         assert "No face was seen" in found.words
 
 
+def test_the_page_says_what_is_true_of_rare_frames_and_mixtures(tmp_path: Path) -> None:
+    pictures = film([face(None, "sad", 0.9)], source="a.jpg")
+    rare = film(*[[face(1, "happy", 0.9)]] * 20, fps=0.5)
+    found = page(tmp_path, [save(tmp_path / "a.jsonl", [*rare, *pictures])])
+    (rows,) = [
+        t for t in found.tables if t[0] == ["what", "how much", "share"] and "40.0 s" in t[1]
+    ]
+    assert ["breaks between frames of more than 0.5 s and 4 usual steps", "0", ""] in rows
+    assert "1 recording of 40.0 seconds and 1 picture." in found.words
+    assert "These figures are of the recordings alone." in found.words
+    shares = next(t for t in found.tables if t[0][:2] == ["expression", "sure answers"])
+    assert shares[1][:2] == ["happy", "100%"]
+    short = page(tmp_path, [save(tmp_path / "b.jsonl", smile())])
+    (curve,) = [t for t in short.tables if t[0][0] == "from" and t[0][-1] == "uncertain"]
+    begins = [row[0] for row in curve[1:]]
+    assert len(begins) == len(set(begins))
+
+
 def test_a_bad_table_costs_the_others_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -152,7 +152,8 @@ METHOD: Final[tuple[tuple[str, str, str], ...]] = (
         "An expression begins a segment when it leads with at least 50%, and ends it below 35% "
         "or when another takes over; half a second out of sight (where frames are rare, two and a "
         "half of the usual steps between them) is bridged, and less than a quarter of a second is "
-        "dropped.",
+        "dropped. A face that is badly lit or covered counts as out of sight; an answer that is "
+        "uncertain for another reason counts, so that a segment may hold some.",
     ),
     (
         "Reactions",
