@@ -347,6 +347,12 @@ def test_subtitles_belong_to_one_video(tmp_path: Path) -> None:
     ):
         for result in [*film(*CROWD), *film(*CROWD, source="w.mp4")]:
             sink.write(result)
+    with (
+        pytest.raises(SinkError, match=r"but v\.mp4 follows v\.mp4"),
+        open_sink(tmp_path / "b.srt") as sink,
+    ):
+        for result in [*film(*CROWD), *film(*CROWD)]:  # its clock would begin anew
+            sink.write(result)
 
 
 def test_segments_as_a_table(tmp_path: Path) -> None:

@@ -447,6 +447,24 @@ def test_thin_tables_give_a_page(tmp_path: Path, results: list[FrameResult], vie
         assert "No face was seen" in found.words
 
 
+def test_the_page_says_what_is_true_of_rare_frames_and_mixtures(tmp_path: Path) -> None:
+    pictures = film([face(None, "sad", 0.9)], source="a.jpg")
+    rare = film(*[[face(1, "happy", 0.9)]] * 20, fps=0.5)
+    found = page(tmp_path, [save(tmp_path / "a.jsonl", [*rare, *pictures])])
+    (rows,) = [
+        t for t in found.tables if t[0] == ["what", "how much", "share"] and "40.0 s" in t[1]
+    ]
+    assert ["breaks between frames of more than 0.5 s and 4 usual steps", "0", ""] in rows
+    assert "1 recording of 40.0 seconds and 1 picture." in found.words
+    assert "These figures are of the recordings alone." in found.words
+    shares = next(t for t in found.tables if t[0][:2] == ["expression", "sure answers"])
+    assert shares[1][:2] == ["happy", "100%"]
+    short = page(tmp_path, [save(tmp_path / "b.jsonl", smile())])
+    (curve,) = [t for t in short.tables if t[0][0] == "from" and t[0][-1] == "uncertain"]
+    begins = [row[0] for row in curve[1:]]
+    assert len(begins) == len(set(begins))
+
+
 def test_a_bad_table_costs_the_others_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -517,7 +535,26 @@ def test_groups_that_miss_what_they_mean(
     said = capsys.readouterr().err
     assert "g.csv: no recording and no table here is called tusday.csv\n" in said
     assert "g.csv: says nothing of tuesday.mp4: no group, no person, and for a date the day" in said
+    assert "g.csv: says for tuesday.mp4 no person: each counts as a person of its own" in said
     assert "tusday.csv" in Page(out.read_text("utf-8")).words
+
+
+def test_who_is_in_several_recordings_is_said(tmp_path: Path) -> None:
+    """Ada is out of a gallery; strangers have a number in each table."""
+    tables = []
+    for table, names in {"a": ("Ada", "person-1"), "b": ("Ada", "person-1", "person-2")}.items():
+        tables.append(tmp_path / f"{table}.jsonl")
+        with open_sink(tables[-1], identity=True) as sink:
+            for name in names:
+                whose = replace(face(1, "happy", 0.9), identity=FaceIdentity(name, 0.9))
+                for result in film(*[[whose]] * 5, source=f"{table} {name}.mp4"):
+                    sink.write(result)
+    (note,) = write_report(tables, tmp_path / "f.json").notes
+    assert note.startswith("several recordings show Ada. Each recording counts as if")
+    rows = [f"{t} {n}.mp4,{n}\n" for t, n in (("a", "Ada"), ("a", "person-1"), ("b", "Ada"),
+                                             ("b", "person-1"), ("b", "person-2"))]  # fmt: skip
+    (tmp_path / "g.csv").write_text("source,person\n" + "".join(rows))
+    assert write_report(tables, tmp_path / "f.json", groups=tmp_path / "g.csv").notes == ()
 
 
 def test_what_is_given_twice_does_not_count_twice(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What a report counts: tables by hand, added up, averaged and set side by side."""
 
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
@@ -103,14 +105,48 @@ def test_long_recordings_are_thinned(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(st.floats(0, 500), st.floats(0, 2)), max_size=40))
 @settings(deadline=None)
 def test_wider_spans_hold_the_same(added: list[tuple[float, float]]) -> None:
-    spans = Spans(0.05)
+    spans = Spans(0.05)  # a frame lies in several
     for time_s, value in sorted(added):
-        spans.add(time_s, np.array([value]))
+        spans.add(time_s, 0.3, np.array([value]))
     before = float(sum(row[0] for row in spans.rows))
     spans.widen()
     assert sum(row[0] for row in spans.rows) == pytest.approx(before)
     assert spans.index == sorted(set(spans.index))
     assert spans.width_s == 0.1
+
+
+def test_a_frame_lasts_into_the_next_spans(tmp_path: Path) -> None:
+    """Frames that fit no span, and frames that come as they like: two faces stay two."""
+    times = [i / 25 for i in range(100)] + [4 + 0.4 * i for i in range(10)]
+    both = (face(1, "happy", 0.9), face(2, "sad", 0.9))
+    results = [FrameResult("v.mp4", i, time_s, 64, 64, both) for i, time_s in enumerate(times)]
+    recording = one(tmp_path / "a.jsonl", results)
+    first, second = recording.tracks
+    assert list(first.index) == list(range(len(first.index)))  # no gap in its curve
+    assert first.seen_s[:-1] == pytest.approx(recording.width_s)
+    assert first.total_s == second.total_s == pytest.approx(recording.quality.recorded_s)
+    found = audience([recording], EXPRESSIONS, 240)
+    assert found is not None
+    assert found.people[:-1] == pytest.approx(2)
+
+
+def test_the_people_of_a_picture_are_kept_apart(tmp_path: Path) -> None:
+    named = {"happy": "Ada", "sad": "Bo", "neutral": None}
+    shown = [
+        replace(face(None, label, 0.9), identity=FaceIdentity(name, 0.9))
+        for label, name in named.items()
+    ]
+    with open_sink(tmp_path / "a.jsonl", identity=True) as sink:
+        sink.write(FrameResult("a.jpg", 0, 0.0, 64, 64, (*shown, shown[-1])))
+    (recording,) = take_in(tmp_path / "a.jsonl")
+    nobody, ada, bo = recording.tracks
+    assert [(t.person, t.number, t.total_s) for t in (ada, bo)] == [
+        ("Ada", None, 1),
+        ("Bo", None, 1),
+    ]
+    assert (nobody.person, nobody.total_s) == (None, 2)
+    assert ada.shown_s.sum(0)[HAPPY] == bo.shown_s.sum(0)[SAD] == 1
+    assert len(recording.together().index) == 1  # one moment
 
 
 def test_small_and_turned_faces(tmp_path: Path) -> None:
@@ -176,6 +212,18 @@ def crowd(*rises: float, at: int = 20, shift: int = 0) -> list[list[FaceResult]]
     ]
 
 
+def test_rare_frames_last_around_a_moment(tmp_path: Path) -> None:
+    """A frame every two seconds: the last one before a moment lasts into the second before it."""
+    values = [0.2] * 5 + [0.8] * 5
+    rare = film(*[[face(1, "happy", p)] for p in values], fps=0.5)
+    (found,) = reactions([one(tmp_path / "a.jsonl", rare, [Marker(9.5, "joke")])],
+                         [Marker(9.5, "joke")], [])  # fmt: skip
+    assert (found.n, found.missed) == (1, {})
+    curve = found.curves[0, :, HAPPY]  # the smile is seen half a second after the moment
+    assert curve == pytest.approx([0] * 6 + [0.6] * 18)
+    assert found.changes[HAPPY].value == pytest.approx(0.6)
+
+
 def test_the_faces_of_an_audience_are_units(tmp_path: Path) -> None:
     rises, markers = (0.1, 0.2, 0.4, 0.7), [Marker(2.0, "joke")]
     recording = one(tmp_path / "a.jsonl", film(*crowd(*rises)), markers)
@@ -238,11 +286,37 @@ def test_people_react_once(tmp_path: Path) -> None:
     assert (found.n, found.unit) == (2, "recordings")
 
 
+def test_videos_and_pictures_do_not_add_up(tmp_path: Path) -> None:
+    pictures = [film([face(None, "sad", 0.9)], source=f"{i}.jpg")[0] for i in range(7)]
+    calm = film(*[[face(1, "neutral", 0.9)]] * 320)
+    recordings = take_in(save(tmp_path / "a.jsonl", [*calm, *pictures]))
+    for found in (recordings, recordings[:1]):
+        shares = overall(found, EXPRESSIONS, [])
+        assert shares is not None
+        assert (shares.of("neutral").value, shares.of("sad").value) == (1, 0)
+        (session,) = sessions(found, EXPRESSIONS, [])
+        assert session.recorded_s == session.sure_s == pytest.approx(32)
+    shares = overall(recordings[1:], EXPRESSIONS, [])
+    assert shares is not None
+    assert (shares.of("sad").value, shares.unit) == (1, "pictures")
+
+
 def test_markers_concern_one_source_or_all(tmp_path: Path) -> None:
     markers = [Marker(2.0, "joke", "other.mp4"), Marker(2.0, "song", "v.mp4"), Marker(9.0, "end")]
     recording = one(tmp_path / "a.jsonl", smile("films/v.mp4"), markers)
     assert [response.label for response in recording.responses] == ["song", "end"]
     assert [bool(response.faces) for response in recording.responses] == [True, False]
+
+
+def test_who_is_in_both_groups_is_said(tmp_path: Path) -> None:
+    who = {"a1": "Ada", "b1": "Bo", "a2": "Ada", "c2": "Cy"}
+    recordings = [one(tmp_path / f"{name}.jsonl", smile(name)) for name in who]
+    members = [Member(name, name[1], person) for name, person in who.items()]
+    (found,) = differences(units_of(recordings, EXPRESSIONS, members), EXPRESSIONS)
+    assert (found.n, found.both) == ((2, 2), 1)
+    nameless = [replace(member, person="") for member in members]
+    (found,) = differences(units_of(recordings, EXPRESSIONS, nameless), EXPRESSIONS)
+    assert found.both == 0
 
 
 def test_what_followed_what(tmp_path: Path) -> None:
@@ -273,6 +347,30 @@ def test_people_count_once(tmp_path: Path) -> None:
     units = units_of(recordings, EXPRESSIONS, [Member("d.mp4", "y"), *members])
     (difference,) = differences(units, EXPRESSIONS)
     assert (difference.first, difference.second, difference.n) == ("y", "x", (1, 2))
+
+
+def test_a_session_of_two_faces_is_not_read_for_longer_than_it_lasts(tmp_path: Path) -> None:
+    pair = [face(1, "happy", 0.9), unsure(face(2, "sad", 0.4))]
+    table = save(tmp_path / "a.jsonl", film(*[pair] * 200, *[[]] * 400))
+    (session,) = sessions(take_in(table), EXPRESSIONS, [])
+    assert session.recorded_s == pytest.approx(60)
+    assert session.sure_s == pytest.approx(20)
+    assert session.face_s == pytest.approx(40)
+    assert session.whole_s == pytest.approx(80)
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system has no tzset")
+def test_an_evening_is_no_next_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = save(tmp_path / "a.jsonl", smile())
+    os.utime(table, (1.7726e9, 1.7726e9))  # 2026-03-04, 04:53 UTC
+    monkeypatch.setenv("TZ", "EST5")
+    time.tzset()
+    try:
+        (session,) = sessions(take_in(table), EXPRESSIONS, [])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert session.day == date(2026, 3, 3)
 
 
 def test_sessions_are_dated(tmp_path: Path) -> None:

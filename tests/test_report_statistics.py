@@ -177,6 +177,19 @@ def test_groups_have_bootstrap_intervals() -> None:
     assert isnan(lone.low)
 
 
+def test_people_in_both_groups_are_drawn_for_both() -> None:
+    """People differ more from each other than each does from before to after."""
+    draw = np.random.default_rng(3)
+    before = draw.normal(0.5, 0.1, 12)
+    after = before + 0.05 + draw.normal(0, 0.01, 12)
+    order = draw.permutation(12)
+    strangers = group_difference(before, after[order])
+    known = group_difference(before, after[order], [(int(i), j) for j, i in enumerate(order)])
+    for unpaired, paired in zip(strangers, known, strict=True):
+        assert paired.value == unpaired.value
+        assert unpaired.low < 0 < paired.low < paired.value < paired.high < unpaired.high
+
+
 def test_trends_are_theils_and_sens() -> None:
     days = np.array([0.0, 3, 7, 14, 21, 30])
     shares = np.array([0.1, 0.2, 0.15, 0.3, 0.9, 0.4])

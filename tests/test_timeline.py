@@ -1,11 +1,13 @@
 """Results read back are what was written; timelines show what they hold."""
 
+import csv
 import json
 import re
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -102,6 +104,34 @@ def test_json_in_other_layouts(tmp_path: Path) -> None:
             list(read_results(file))
 
 
+def test_tables_that_other_programs_saved_anew(tmp_path: Path) -> None:
+    doubt = replace(face(1, "sad", 0.4), uncertain=True, identity=FaceIdentity("Ada", None))
+    results = [replace(r, model="m@1") for r in film([doubt], [], [replace(doubt, track_id=2)])]
+    with open_sink(tmp_path / "a.csv", identity=True) as sink, open_sink(tmp_path / "a.jsonl") as j:
+        for result in results:
+            sink.write(result)
+            j.write(result)
+    pd.read_csv(tmp_path / "a.csv").to_csv(tmp_path / "pandas.csv")
+    text = (tmp_path / "a.csv").read_text()
+    lines = text.splitlines()
+    cells = [["TRUE" if cell == "True" else cell for cell in row] for row in csv.reader(lines)]
+    empty = [[cell or "NA" for cell in row] for row in cells]
+    for name, rows in {"sheet": cells, "r": empty}.items():
+        with (tmp_path / f"{name}.csv").open("w", encoding="utf-8-sig", newline="") as file:
+            csv.writer(file).writerows(rows)
+    objects = (tmp_path / "a.jsonl").read_text("utf-8")
+    noted = objects.replace('"uncertain"', '"note": "look here", "uncertain"')
+    (tmp_path / "noted.jsonl").write_text(noted, "utf-8-sig")
+    for name in ("pandas.csv", "sheet.csv", "r.csv", "noted.jsonl"):
+        read = list(read_results(tmp_path / name))
+        assert [replace(r, faces=()) for r in read] == [replace(r, faces=()) for r in results], name
+        assert [f.uncertain for r in read for f in r.faces] == [True, True], name
+        assert [f.track_id for r in read for f in r.faces] == [1, 2], name
+    (tmp_path / "a.csv").write_text(text.replace("True", "yes"))
+    with pytest.raises(SourceError, match="expected uncertain to be True or False, found yes"):
+        list(read_results(tmp_path / "a.csv"))
+
+
 def test_damaged_parquet_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     with open_sink(file) as sink:
@@ -140,6 +170,12 @@ def test_what_cannot_be_drawn() -> None:
         build_timeline(film([face(None, "happy", 0.9)]))
     with pytest.raises(SourceError, match="shows one video"):
         build_timeline([*film(*CROWD), *film(*CROWD, source="w.mp4")])
+
+
+def test_a_table_out_of_order_is_not_drawn() -> None:
+    results = film(*CROWD)
+    with pytest.raises(SourceError, match="sort the table"):
+        build_timeline([results[0], results[2], results[1]])
 
 
 def test_the_page_holds_everything_and_nothing_else(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from mien.types import (
 __all__ = ["read_results", "to_pandas"]
 
 _SUFFIXES: Final = (".jsonl", ".json", ".csv", ".parquet")
-_EMPTY: Final = ("", None)  # a cell without a value, in text and in Parquet
+_EMPTY: Final = ("", None, "NA")  # a number that is absent: in text, in Parquet, as R writes it
+_TRUTHS: Final = {"true": True, "false": False}  # spreadsheets and R write TRUE, Python True
 _ROWS_AT_ONCE: Final = 8192  # of a Parquet file
 
 
@@ -37,7 +38,7 @@ def read_results(path: str | Path) -> Iterator[FrameResult]:
     """Results of `mien analyze --out FILE`, frame by frame, from any of its formats.
 
     All of them are read as they are asked for; JSON only where it has one frame a line, as mien
-    writes it.
+    writes it. Tables may have been saved anew by pandas, R or a spreadsheet.
 
     Raises:
         SourceError: no such file, an unknown suffix, or not what `mien analyze` writes.
@@ -53,7 +54,8 @@ def read_results(path: str | Path) -> Iterator[FrameResult]:
         if suffix == ".parquet":
             yield from _from_rows(_parquet_rows(path))
             return
-        with path.open(encoding="utf-8", newline="") as file:
+        # Spreadsheets put a mark before the first column's name.
+        with path.open(encoding="utf-8-sig", newline="") as file:
             if suffix == ".csv":
                 yield from _from_rows(csv.DictReader(file))
             else:
@@ -77,25 +79,25 @@ def _said(error: Exception) -> str:
 
 
 def _from_object(values: Mapping[str, Any]) -> FrameResult:
+    """One result; keys that somebody has added are passed over, as columns of tables are."""
     _require_schema(values["schema"])
-    faces = tuple(
-        FaceResult(
-            **{
-                **face,
-                "box": tuple(face["box"]),
-                "landmarks": tuple(tuple(point) for point in face["landmarks"]),
-                "quality": FaceQuality.from_dict(face["quality"]) if "quality" in face else None,
-                "shape": FaceShape.from_dict(face["shape"]) if "shape" in face else None,
-                "identity": FaceIdentity.from_dict(face["identity"])
-                if "identity" in face
-                else None,
-            }
-        )
-        for face in values["faces"]
-    )
     names = ("source", "frame", "time_s", "width", "height")
     head = {name: values[name] for name in names}
+    faces = tuple(map(_face_of_object, values["faces"]))
     return FrameResult(**head, faces=faces, model=values.get("model"))
+
+
+def _face_of_object(face: Mapping[str, Any]) -> FaceResult:
+    identity = face.get("identity")
+    return FaceResult(
+        box=tuple(face["box"]),
+        landmarks=tuple(tuple(point) for point in face["landmarks"]),
+        uncertain=_truth(face["uncertain"]),
+        **{name: face[name] for name in ("score", "expression", "confidence", "probs", "track_id")},
+        quality=FaceQuality.from_dict(face["quality"]) if "quality" in face else None,
+        shape=FaceShape.from_dict(face["shape"]) if "shape" in face else None,
+        identity=None if identity is None else FaceIdentity.from_dict(identity),
+    )
 
 
 def _json_array(file: TextIO) -> Iterator[Any]:
@@ -127,10 +129,10 @@ def _from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[FrameResult]:
         _require_schema(first["schema"])
         yield FrameResult(
             first["source"],
-            int(first["frame"]),
+            _whole(first["frame"]),
             float(first["time_s"]),
-            int(first["width"]),
-            int(first["height"]),
+            _whole(first["width"]),
+            _whole(first["height"]),
             tuple(_face(row) for row in lines if row["face"] not in _EMPTY),
             first["model"] or None,
         )
@@ -141,7 +143,7 @@ def _frames(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any
     for _, group in groupby(rows, key=lambda row: (row["source"], row["frame"])):
         lines: list[Mapping[str, Any]] = []
         for row in group:
-            if lines and (row["face"] in _EMPTY or int(row["face"]) == 0):
+            if lines and (row["face"] in _EMPTY or _whole(row["face"]) == 0):
                 yield lines
                 lines = []
             lines.append(row)
@@ -157,17 +159,33 @@ def _face(row: Mapping[str, Any]) -> FaceResult:
         landmarks=tuple(points),
         expression=row["expression"],
         confidence=float(row["confidence"]),
-        uncertain=row["uncertain"] in (True, "True"),
+        uncertain=_truth(row["uncertain"]),
         probs={
             key.removeprefix("prob_"): float(value)
             for key, value in row.items()
             if key.startswith("prob_")
         },
-        track_id=int(row["track_id"]) if row["track_id"] not in _EMPTY else None,
+        track_id=_whole(row["track_id"]) if row["track_id"] not in _EMPTY else None,
         quality=FaceQuality.from_row(row) if row[QUALITY_COLUMNS[0]] not in _EMPTY else None,
         shape=FaceShape.from_row(row) if row.get(SHAPE_COLUMNS[0]) not in _EMPTY else None,
         identity=FaceIdentity.from_row(row) if IDENTITY_COLUMNS[0] in row else None,
     )
+
+
+def _whole(value: Any) -> int:
+    """A whole number; pandas makes 1.0 of 1 where other cells of the column are empty."""
+    number = float(value)
+    if not number.is_integer():
+        raise ValueError(f"expected a whole number, found {value}")
+    return int(number)
+
+
+def _truth(value: Any) -> bool:
+    """Whether; nothing else will do, since a wrong guess would make sure answers of unsure ones."""
+    try:
+        return _TRUTHS[str(value).lower()]
+    except KeyError as error:
+        raise ValueError(f"expected uncertain to be True or False, found {value}") from error
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:

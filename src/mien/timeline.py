@@ -97,7 +97,8 @@ def build_timeline(
     one moment are joined.
 
     Raises:
-        SourceError: no face with a track, or results of several sources, or of one given twice.
+        SourceError: no face with a track, results of several sources or of one given twice, or
+            not in order of time.
     """
     finder = finder or SegmentFinder()
     seen: dict[int, list[tuple[float, list[float]]]] = defaultdict(list)
@@ -111,6 +112,11 @@ def build_timeline(
             raise SourceError(
                 f"{result.source}: follows {source} in one file. A timeline shows one video: "
                 "analyse each into a file of its own"
+            )
+        if before is not None and result.time_s < before.time_s:
+            raise SourceError(
+                f"{result.source}: frame {result.frame} is at {result.time_s:g} s, after one at "
+                f"{before.time_s:g} s. Expected the order of time: sort the table"
             )
         source, end_s, before = result.source, result.time_s, result
         if not number:

@@ -158,6 +158,9 @@ def _difference(difference: Difference, unit: str) -> Iterator[Html]:
             "intervals are too narrow, and large differences appear by chance.",
             class_="notice",
         )
+    if difference.both:
+        many = counted(difference.both, "person is", "people are")
+        yield quiet(f"{many} in both groups. {words.IN_BOTH}")
     known = [e for *_, g, _ in difference.rows for e in (g.value, g.low, g.high) if not isnan(e)]
     reach = min(5.0, max([1.0, *map(abs, known)]))
     rows = []
@@ -188,9 +191,9 @@ def over_sessions(material: Material) -> Iterator[Html]:
         tag(
             "p",
             f"{counted(len(found), 'session')}, {good} of them with enough to read: at least "
-            f"{ENOUGH_S:.0f} s of sure answers, and {percent(ENOUGH_SHARE)} of the session. Those "
-            "with less are hollow, and those without a face are a dashed line; neither enters a "
-            "trend. Lines are 95% intervals.",
+            f"{ENOUGH_S:.0f} s of sure answers, and {percent(ENOUGH_SHARE)} of the session, in "
+            "which a time with two faces counts twice. Those with less are hollow, and those "
+            "without a face are a dashed line; neither enters a trend. Lines are 95% intervals.",
         )
     ]
     if not any(member.day for member in material.members):
@@ -244,7 +247,7 @@ def _session_table(material: Material, found: list[Session], *, named: bool) -> 
             of = [session.shares.of(name) for name in names]
             cells = [with_ends(percent(e.value), interval(e, bare=True)) for e in of]
         state = "yes" if session.enough else "too little" if session.shares else "no face"
-        read = f"{clock(session.sure_s)} of {clock(session.recorded_s)}"
+        read = f"{clock(session.sure_s)} of {clock(session.whole_s)}"
         whose = (session.person or NOTHING,) if named else ()
         rows.append((session.day.isoformat(), session.name, *whose, read, state, *cells))
     heads = ("day", "table", *(("person",) if named else ()), "read surely", "enough", *names)

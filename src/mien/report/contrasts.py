@@ -14,7 +14,7 @@ import numpy as np
 
 from mien.companions import Member
 from mien.report.findings import NEUTRAL, Shares, Unit, member_of, overall, share_labels, summed
-from mien.report.recording import FloatArray, Recording, span_at, together
+from mien.report.recording import FloatArray, Recording, span_at, timed, together
 from mien.report.statistics import Estimate, group_difference, trend
 
 ENOUGH_S: Final = 30.0  # of sure answers, below which a session says too little for a trend
@@ -30,32 +30,39 @@ class Difference:
     Attributes:
         first, second: names of the groups; positive figures mean more in the second.
         n: units in each.
+        both: how many people are in both; their rows belong together in the intervals.
         rows: for each label means of both, Hedges' g, Cliff's delta.
     """
 
     first: str
     second: str
     n: tuple[int, int]
+    both: int
     rows: tuple[tuple[str, float, float, Estimate, Estimate], ...]
 
 
 def differences(units: Sequence[Unit], labels: Sequence[str]) -> list[Difference]:
     """Every group against the first one."""
-    groups: dict[str, list[FloatArray]] = defaultdict(list)
+    groups: dict[str, list[Unit]] = defaultdict(list)
     for unit in units:
         if unit.group:
-            groups[unit.group].append(unit.shares)
+            groups[unit.group].append(unit)
     if len(groups) < 2:
         return []
-    (first, base), *others = ((name, np.stack(rows)) for name, rows in groups.items())
+    (first, those), *others = groups.items()
+    base = np.stack([unit.shares for unit in those])
+    place = {unit.person: i for i, unit in enumerate(those)}
     found = []
-    for second, rows in others:
+    for second, these in others:
+        rows = np.stack([unit.shares for unit in these])
+        both = [(place[u.person], j) for j, u in enumerate(these) if u.person and u.person in place]
         compared = []
         for k, label in enumerate(share_labels(labels)):
-            g, delta = group_difference(base[:, k], rows[:, k])
+            g, delta = group_difference(base[:, k], rows[:, k], both)
             means = float(base[:, k].mean()), float(rows[:, k].mean())
             compared.append((label, *means, g, delta))
-        found.append(Difference(first, second, (len(base), len(rows)), tuple(compared)))
+        n = len(base), len(rows)
+        found.append(Difference(first, second, n, len(both), tuple(compared)))
     return found
 
 
@@ -69,6 +76,8 @@ class Session:
         day: when it was.
         shares: None where no face was seen.
         recorded_s, face_s, sure_s: how long it was, how long a face was in sight, and was read.
+        whole_s: how long it was, if a time counts twice in which two faces were in sight at once,
+            as it does in `face_s` and `sure_s`.
         enough: whether there is enough of it for a trend.
     """
 
@@ -79,6 +88,7 @@ class Session:
     recorded_s: float
     face_s: float
     sure_s: float
+    whole_s: float
     enough: bool
 
 
@@ -93,18 +103,22 @@ def sessions(
     for recording in recordings:
         tables[str(recording.table), member_of(recording, members).person].append(recording)
     found = []
-    for (_, person), parts in tables.items():
+    for (_, person), all_of_it in tables.items():
+        parts = timed(all_of_it)
         day = next((m.day for part in parts if (m := member_of(part, members)).day), None)
         table = parts[0].table
         if day is None:
-            day = datetime.fromtimestamp(table.stat().st_mtime, UTC).date()
+            # In the zone of whoever reads the report: an evening there is no next day.
+            day = datetime.fromtimestamp(table.stat().st_mtime, UTC).astimezone().date()
         recorded_s = sum(part.quality.recorded_s for part in parts)
         face_s = sum(part.quality.face_s for part in parts)
         sure_s = face_s - sum(part.quality.uncertain_s for part in parts)
-        enough = sure_s >= ENOUGH_S and sure_s >= ENOUGH_SHARE * recorded_s
+        whole_s = recorded_s + face_s - sum(part.quality.with_face_s for part in parts)
+        enough = sure_s >= ENOUGH_S and sure_s >= ENOUGH_SHARE * whole_s
         shares = overall(parts, labels, [])
         name = parts[0].table_name
-        found.append(Session(name, person, day, shares, recorded_s, face_s, sure_s, enough))
+        times_s = recorded_s, face_s, sure_s, whole_s
+        found.append(Session(name, person, day, shares, *times_s, enough))
     return sorted(found, key=lambda session: session.day)
 
 

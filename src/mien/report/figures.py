@@ -144,6 +144,7 @@ def _difference(pair: Difference, unit: str) -> dict[str, Any]:
         "second": pair.second,
         "n": pair.n,
         "unit": unit,
+        "both": pair.both,
         "shares": {
             label: {"first": first, "second": second, "hedges_g": g, "cliffs_delta": delta}
             for label, first, second, g, delta in pair.rows

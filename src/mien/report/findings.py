@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from mien.companions import Member, names
-from mien.report.recording import FloatArray, Quality, Recording, Track
+from mien.report.recording import FloatArray, Quality, Recording, Track, timed
 from mien.report.statistics import Estimate, shares_over_time, shares_over_units
 
 #: What is added up as pleasant and as unpleasant. Surprise may be either, and counts as neither.
@@ -97,6 +97,7 @@ class Unit:
     """A recording, or all those of one person, as one row of a comparison."""
 
     group: str
+    person: str  # empty where nobody says
     shares: FloatArray  # (C,), the columns of `Shares`
     weighted: FloatArray  # (K,)
 
@@ -106,10 +107,10 @@ def units_of(
 ) -> list[Unit]:
     """One unit a recording with a face, or a person where these are named, group by group as named.
 
-    A person of two groups is one unit in each of them.
+    A person of two groups is one unit in each of them. Pictures count where there are no videos.
     """
-    rows: dict[tuple[str, object], list[tuple[FloatArray, FloatArray]]] = defaultdict(list)
-    for number, recording in enumerate(recordings):
+    rows: dict[tuple[str, str | int], list[tuple[FloatArray, FloatArray]]] = defaultdict(list)
+    for number, recording in enumerate(timed(recordings)):
         track = recording.together()
         if track.total_s > 0:
             member = member_of(recording, members)
@@ -118,8 +119,12 @@ def units_of(
             rows[key].append((shares, track.probs_s.sum(0) / track.total_s))
     groups = [*dict.fromkeys(member.group for member in members), ""]
     return [
-        Unit(group, *(np.mean([row[i] for row in parts], axis=0) for i in (0, 1)))
-        for (group, _), parts in sorted(rows.items(), key=lambda row: groups.index(row[0][0]))
+        Unit(
+            group,
+            who if isinstance(who, str) else "",
+            *(np.mean([row[i] for row in parts], axis=0) for i in (0, 1)),
+        )
+        for (group, who), parts in sorted(rows.items(), key=lambda row: groups.index(row[0][0]))
     ]
 
 
@@ -135,8 +140,11 @@ def member_of(recording: Recording, members: Sequence[Member]) -> Member:
 def overall(
     recordings: Sequence[Recording], labels: Sequence[str], members: Sequence[Member]
 ) -> Shares | None:
-    """The shares of all recordings, or people, each counted once; None where no face was seen."""
-    with_face = [recording for recording in recordings if recording.tracks]
+    """The shares of all recordings, or people, each counted once; None where no face was seen.
+
+    Of pictures only where there are no videos.
+    """
+    with_face = [recording for recording in timed(recordings) if recording.tracks]
     if not with_face:
         return None
     if len(with_face) == 1:

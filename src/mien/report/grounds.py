@@ -9,7 +9,7 @@ from typing import Final
 
 from mien.report.charts import clock, legend, plot, strip
 from mien.report.findings import total_quality
-from mien.report.intake import GAP_S, SMALL_PX, TURNED_DEG
+from mien.report.intake import GAP_S, GAP_STEPS, SMALL_PX, TURNED_DEG
 from mien.report.material import Material, counted, percent
 from mien.report.page import Html, quiet, section, table, tag
 from mien.report.recording import Quality
@@ -90,7 +90,8 @@ def _amounts(total: Quality, *, timed: bool) -> Html:
     if timed:
         together = f", {clock(total.gap_s, fine=True)} together" if total.gaps else ""
         breaks = f"{total.gaps:,}{together}"
-        rows.append((f"breaks of more than {GAP_S:g} s between frames", breaks, ""))
+        steps = f"{GAP_S:g} s and {GAP_STEPS:g} usual steps"
+        rows.append((f"breaks between frames of more than {steps}", breaks, ""))
         rows.append(("longest step between frames", f"{total.longest_step_s:.2f} s", ""))
     caption = "How much could be used, and why not"
     return table(("what", "how much", "share"), rows, caption=caption)
@@ -124,8 +125,10 @@ def method(material: Material) -> Iterator[Html]:
     """How the figures came about, and what they cannot say."""
     frames = counted(sum(recording.quality.frames for recording in material.recordings), "frame")
     answers = (
-        f"For each face of {frames}: calibrated probabilities of {', '.join(material.labels)}. The "
-        "largest is the answer, or “uncertain” where it is below the model's threshold."
+        f"For each face of {frames}: probabilities of {', '.join(material.labels)}. The largest is "
+        "the answer, or “uncertain” where it is below the model's threshold, or where the face is "
+        "badly lit or covered. The probabilities of single pictures are calibrated; those of "
+        "videos, which also go by the frames before, are not."
     )
     given = {
         "reactions": bool(material.markers),

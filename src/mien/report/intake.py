@@ -34,6 +34,7 @@ from mien.report.recording import (
     Track,
     Who,
     one_face,
+    parts,
     span_at,
 )
 from mien.results import read_results
@@ -101,12 +102,12 @@ class _Intake:
         self._width_s = SHORTEST_S
         self._start_s = 0.0
         self.last: FrameResult | None = None
-        self._faces: dict[int | None, _Face] = {}
+        self._faces: dict[Who, _Face] = {}  # by number; those of pictures by name
         self._finder = SegmentFinder()
         self._quality = Quality()
         self._markers = sorted(markers, key=lambda marker: marker.time_s)
         self._marked_s = [marker.time_s for marker in self._markers]
-        self._responses: dict[int, dict[int | None, FloatArray]] = defaultdict(dict)  # by marker
+        self._responses: dict[int, dict[Who, FloatArray]] = defaultdict(dict)  # by marker
         self._models: list[str] = []
 
     def add(self, result: FrameResult) -> None:
@@ -127,7 +128,9 @@ class _Intake:
     def finished(self) -> Recording:
         """What it came to."""
         is_video = self._quality.frames > 1
-        if is_video and not self._step_s:
+        if not is_video:
+            self._width_s = 1.0  # a picture's weight: all of it is one moment
+        elif not self._step_s:
             self._learn_step()
         for result in self._waiting:
             self._weigh(result, self._step_s if is_video else 1.0)
@@ -202,7 +205,7 @@ class _Intake:
         """Add a frame that counts for so long."""
         self._quality.recorded_s += lasted_s
         self._quality.with_face_s += lasted_s if result.faces else 0.0
-        while span_at(result.time_s - self._start_s, self._width_s) >= MOST_SPANS:
+        while span_at(result.time_s + lasted_s - self._start_s, self._width_s) >= MOST_SPANS:
             self._width_s *= 2
             for wide in self._faces.values():
                 wide.spans.widen()
@@ -210,18 +213,19 @@ class _Intake:
             self._rate(face, lasted_s)
             probs = np.fromiter(face.probs.values(), np.float64, len(self._labels))
             row = np.zeros(2 + 2 * len(probs))
-            row[0] = lasted_s
+            row[0] = 1.0
             if face.uncertain:
-                row[1] = lasted_s
+                row[1] = 1.0
             else:
-                row[2 + self._labels.index(face.expression)] = lasted_s
-            row[2 + len(probs) :] = lasted_s * probs
-            if face.track_id not in self._faces:
-                self._faces[face.track_id] = _Face(Spans(self._width_s))
-            known = self._faces[face.track_id]
-            known.spans.add(result.time_s, row)
+                row[2 + self._labels.index(face.expression)] = 1.0
+            row[2 + len(probs) :] = probs
+            who = face.person if face.track_id is None else face.track_id
+            if who not in self._faces:
+                self._faces[who] = _Face(Spans(self._width_s))
+            known = self._faces[who]
+            known.spans.add(result.time_s, lasted_s, row)
             known.person = face.person or known.person
-            self._respond(result.time_s, lasted_s, face.track_id, probs)
+            self._respond(result.time_s, lasted_s, who, probs)
         self._file(self._finder.update(result))
 
     def _rate(self, face: FaceResult, lasted_s: float) -> None:
@@ -244,23 +248,22 @@ class _Intake:
             quality.uncertain_small_s += lasted_s * small
             quality.uncertain_turned_s += lasted_s * turned
 
-    def _respond(
-        self, time_s: float, lasted_s: float, number: int | None, probs: FloatArray
-    ) -> None:
-        for i in self._near(time_s):
-            # Clocks are rounded: what belongs to an offset may lie a hair before it.
-            at = int((time_s - self._markers[i].time_s - OFFSETS_S[0] + 1e-6) // STEP_S)
-            if 0 <= at < len(OFFSETS_S):
-                faces = self._responses[i]
-                if number not in faces:
-                    faces[number] = np.zeros((len(OFFSETS_S), 1 + len(probs)))
-                faces[number][at, 0] += lasted_s
-                faces[number][at, 1:] += lasted_s * probs
+    def _respond(self, time_s: float, lasted_s: float, who: Who, probs: FloatArray) -> None:
+        for i in self._near(time_s, lasted_s):
+            since_s = time_s - self._markers[i].time_s - OFFSETS_S[0]
+            for at, part_s in parts(since_s, lasted_s, STEP_S):
+                if 0 <= at < len(OFFSETS_S):
+                    faces = self._responses[i]
+                    if who not in faces:
+                        faces[who] = np.zeros((len(OFFSETS_S), 1 + len(probs)))
+                    faces[who][at, 0] += part_s
+                    faces[who][at, 1:] += part_s * probs
 
-    def _near(self, time_s: float) -> range:
-        """Markers whose window may hold this time."""
+    def _near(self, time_s: float, lasted_s: float) -> range:
+        """Markers whose window may hold a part of this frame."""
         first = bisect_left(self._marked_s, time_s - OFFSETS_S[-1] - STEP_S)
-        return range(first, bisect_right(self._marked_s, time_s - OFFSETS_S[0] + STEP_S))
+        last = bisect_right(self._marked_s, time_s + lasted_s - OFFSETS_S[0] + STEP_S)
+        return range(first, last)
 
     def _response(self, i: int) -> Response:
         faces: dict[Who, FloatArray] = {}
@@ -269,18 +272,18 @@ class _Intake:
             faces[who] = faces[who] + sums if who in faces else sums
         return Response(self._markers[i].label, self._markers[i].time_s, faces)
 
-    def _who(self, number: int | None) -> Who:
+    def _who(self, number: Who) -> Who:
         return self._faces[number].person or number
 
     def _file(self, segments: Sequence[Segment]) -> None:
         for segment in segments:
             self._faces[segment.track_id].segments.append(segment)
 
-    def _track(self, number: int | None, face: _Face) -> Track:
+    def _track(self, number: Who, face: _Face) -> Track:
         sums = np.stack(face.spans.rows)
         classes = len(self._labels)
         return Track(
-            () if number is None else (number,),
+            (number,) if isinstance(number, int) else (),
             np.array(face.spans.index, np.int64),
             seen_s=sums[:, 0],
             uncertain_s=sums[:, 1],

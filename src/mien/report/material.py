@@ -11,7 +11,7 @@ from math import isnan
 from typing import Final
 
 from mien.companions import Marker, Member
-from mien.report.recording import Recording, Track
+from mien.report.recording import Recording, Track, timed
 from mien.report.statistics import Estimate
 from mien.report.thumbnails import Thumbnail
 from mien.report.views import View
@@ -50,7 +50,7 @@ class Material:
     @property
     def main(self) -> list[Recording]:
         """The videos, or the pictures where there are none."""
-        return self.videos or list(self.recordings)
+        return timed(self.recordings)
 
     @property
     def videos(self) -> list[Recording]:
@@ -91,7 +91,7 @@ class Material:
     def face_title(self, recording: Recording, track: Track) -> str:
         """What the report calls a face: as its recording, where nothing more needs to be said."""
         name = self.title(recording)
-        if track.number is None or (len(recording.tracks) == 1 and not track.person):
+        if not track.person and (track.number is None or len(recording.tracks) == 1):
             return name
         face = track.person or f"face {track.number}"
         return face if len(self.recordings) == 1 else f"{name}, {face}"

@@ -8,7 +8,7 @@ arrays is equal to itself alone: a video may stand in a table twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -21,11 +21,13 @@ from mien.types import QUALITY_REASONS
 
 FloatArray = npt.NDArray[np.float64]
 
-#: Whose face it is in a recording: a name, or a `track_id` where nobody is named; None in pictures.
+#: Whose face it is in a recording: a name, or a `track_id` where nobody is named; None for those
+#: faces of pictures that nobody names.
 Who = str | int | None
 
 MOST_SPANS: Final = 4096  # of a recording; then they become twice as wide
-SHORTEST_S: Final = 0.05
+SHORTEST_S: Final = 0.1  # tables of curves tell tenths of a second
+_HAIR_S: Final = 1e-6  # clocks are rounded
 
 #: Around a marker: offsets in seconds at which a response is known. The second before is its base.
 STEP_S: Final = 0.25
@@ -34,7 +36,16 @@ OFFSETS_S: Final = np.arange(-1.0, 5.0, STEP_S)
 
 def span_at(time_s: float, width_s: float) -> int:
     """In which span a time lies; clocks are rounded, and 0.3 s begins the fourth of 0.1 s."""
-    return int((time_s + 1e-6) // width_s)
+    return int((time_s + _HAIR_S) // width_s)
+
+
+def parts(time_s: float, lasted_s: float, width_s: float) -> Iterator[tuple[int, float]]:
+    """The spans in which a stretch of time lies, and how many of its seconds lie in each."""
+    end_s, i = time_s + lasted_s, span_at(time_s, width_s)
+    while (edge_s := (i + 1) * width_s) < end_s - _HAIR_S:
+        yield i, edge_s - time_s
+        time_s, i = edge_s, i + 1
+    yield i, end_s - time_s
 
 
 @dataclass
@@ -51,14 +62,17 @@ class Spans:
     index: list[int] = field(default_factory=list)
     rows: list[FloatArray] = field(default_factory=list)
 
-    def add(self, time_s: float, values: FloatArray) -> None:
-        """Add values at a time that is not before the last one."""
-        i = span_at(time_s, self.width_s)
-        if self.index and self.index[-1] == i:
-            self.rows[-1] = self.rows[-1] + values
-        else:
-            self.index.append(i)
-            self.rows.append(values)
+    def add(self, time_s: float, lasted_s: float, each_s: FloatArray) -> None:
+        """Add what holds for a while, per second, from a time that is not before the last one.
+
+        A frame may last longer than a span, or into the next one: each gets its part.
+        """
+        for i, part_s in parts(time_s, lasted_s, self.width_s):
+            if self.index and self.index[-1] >= i:  # frames of one face may overlap by a hair
+                self.rows[-1] = self.rows[-1] + part_s * each_s
+            else:
+                self.index.append(i)
+                self.rows.append(part_s * each_s)
 
     def widen(self) -> None:
         """Join spans in pairs."""
@@ -206,6 +220,11 @@ class Recording:
         """Those of all faces, in order of time."""
         found = [segment for track in self.tracks for segment in track.segments]
         return sorted(found, key=lambda segment: segment.start_s)
+
+
+def timed(recordings: Sequence[Recording]) -> list[Recording]:
+    """The videos, or the pictures where there are none: seconds and pictures do not add up."""
+    return [recording for recording in recordings if recording.is_video] or list(recordings)
 
 
 def together(tracks: Sequence[tuple[Track, int]], classes: int) -> Track:

@@ -36,7 +36,7 @@ from mien.report.material import (
 )
 from mien.report.page import Html, join, quiet, section, table, tag, with_ends
 from mien.report.recording import Recording
-from mien.report.words import NOT_FEELINGS, SHARES, SURE, TRANSITIONS
+from mien.report.words import NOT_FEELINGS, PICTURES_APART, SHARES, SURE, TRANSITIONS
 
 _ROWS: Final = 40  # faces in a table
 _MOMENTS: Final = 20  # strongest ones in a table
@@ -49,7 +49,9 @@ def summary(material: Material) -> Iterator[Html]:
     recorded, sight = _wholes(material)
     figures = [(percent(in_sight), "with a face in sight", f"of {recorded}")]
     if shares is None:
-        sentences = [f"{_what(material)}. No face was seen, and so nothing can be said about any."]
+        where = " in a recording" if _mixed(material) else ""
+        nothing = f"No face was seen{where}, and so nothing can be said about any."
+        sentences = [f"{_what(material)}. {nothing}"]
     else:
         sure = 1 - shares.of("uncertain").value
         most, estimate = shares.ordered(material.labels)[0]
@@ -61,6 +63,8 @@ def summary(material: Material) -> Iterator[Html]:
                 (percent(expressive.value), "showed an expression", interval(expressive))
             )
         sentences = list(_sentences(material, shares, in_sight))
+    if _mixed(material):
+        sentences.append(PICTURES_APART)
     tiles = (
         tag(
             "li",
@@ -86,6 +90,11 @@ def _what(material: Material) -> str:
     if pictures:
         parts.append(counted(pictures, "picture"))
     return listed(parts)
+
+
+def _mixed(material: Material) -> bool:
+    """Whether there are pictures beside videos, which are in no figure here."""
+    return 0 < len(material.videos) < len(material.recordings)
 
 
 def _wholes(material: Material) -> tuple[str, str]:

@@ -6,6 +6,7 @@ of time are therefore judged by an effective sample size, and groups by recordin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import atan, cos, inf, pi, sin, sqrt
@@ -186,19 +187,37 @@ def cliffs_delta(first: FloatArray, second: FloatArray) -> float:
     return float((below - above).sum() / (len(first) * len(second)))
 
 
-def group_difference(first: FloatArray, second: FloatArray) -> tuple[Estimate, Estimate]:
+def group_difference(
+    first: FloatArray, second: FloatArray, both: Sequence[tuple[int, int]] = ()
+) -> tuple[Estimate, Estimate]:
     """Hedges' g and Cliff's delta with percentile bootstrap intervals over the members `(N,)`.
 
     Each group is drawn again from its own members, 2,000 times. No interval for groups of one, and
     none for g where more than one drawing in twenty has no spread.
+
+    Args:
+        first, second: a figure of each member.
+        both: places in the first and in the second of whoever is in both: drawn for both at once,
+            since what one person shows resembles what they show at another time.
     """
     g, delta = hedges_g(first, second), cliffs_delta(first, second)
     if min(len(first), len(second)) < 2:
         return Estimate(g), Estimate(delta)
     draw = np.random.default_rng(_SEED)
-    pairs = [
-        (draw.choice(first, len(first)), draw.choice(second, len(second))) for _ in range(RESAMPLES)
+    shared = np.array(both, np.int64).reshape(-1, 2)
+    alone = [
+        np.setdiff1d(np.arange(len(group)), s)
+        for group, s in zip((first, second), shared.T, strict=True)
     ]
+
+    def drawn(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return rows[draw.integers(0, len(rows), len(rows))] if len(rows) else rows
+
+    pairs = []
+    for _ in range(RESAMPLES):
+        of_both = drawn(shared)
+        a, b = (np.concatenate([of_both[:, i], drawn(alone[i])]) for i in (0, 1))
+        pairs.append((first[a], second[b]))
     return (
         Estimate(g, *_percentiles([hedges_g(a, b) for a, b in pairs])),
         Estimate(delta, *_percentiles([cliffs_delta(a, b) for a, b in pairs])),

@@ -34,6 +34,11 @@ SHARES: Final = (
     "to expect if nothing were held back."
 )
 
+PICTURES_APART: Final = (
+    "These figures are of the recordings alone. Pictures have no time, and are counted only under "
+    "quality; a report on tables of pictures shows what they show."
+)
+
 TIMELINES: Final = (
     "The areas show the probability of each expression. The bar below shows segments: an "
     "expression that led with at least 50% and lasted a quarter of a second or longer. Where "
@@ -77,6 +82,11 @@ GROUPS: Final = (
     "Each person counts once, or each recording where no persons are named. Hedges' g is the "
     "difference in standard deviations; Cliff's delta says how much more often one of the second "
     "group lies above one of the first than below."
+)
+
+IN_BOTH: Final = (
+    "The intervals allow for that: what one person shows in both belongs together. The effect "
+    "sizes are the same as for groups of different people."
 )
 
 ONE_SESSION: Final = (
@@ -142,7 +152,8 @@ METHOD: Final[tuple[tuple[str, str, str], ...]] = (
         "An expression begins a segment when it leads with at least 50%, and ends it below 35% "
         "or when another takes over; half a second out of sight (where frames are rare, two and a "
         "half of the usual steps between them) is bridged, and less than a quarter of a second is "
-        "dropped.",
+        "dropped. A face that is badly lit or covered counts as out of sight; an answer that is "
+        "uncertain for another reason counts, so that a segment may hold some.",
     ),
     (
         "Reactions",
@@ -156,7 +167,8 @@ METHOD: Final[tuple[tuple[str, str, str], ...]] = (
         "Groups",
         "groups",
         "Hedges' g (1981) and Cliff's delta (1993) over people or recordings, never over "
-        "frames; percentile bootstrap, 2,000 drawings of each group from its own members.",
+        "frames; percentile bootstrap, 2,000 drawings of each group from its own members; people "
+        "in both groups are drawn for both at once.",
     ),
     (
         "Trends",

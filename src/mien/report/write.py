@@ -5,6 +5,7 @@ companions, errors, types, whole.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from mien.report.findings import member_of
 from mien.report.intake import take_in
 from mien.report.material import Material, counted
 from mien.report.page import Html, document, join, tag
-from mien.report.recording import Recording
+from mien.report.recording import Recording, timed
 from mien.report.thumbnails import Thumbnail, cut_out, find_videos
 from mien.report.views import VIEWS, View
 from mien.types import EXPRESSIONS
@@ -105,7 +106,7 @@ def write_report(
     recordings, failures = _read(distinct, marked, name_of)
     # Folders are nobody's business.
     problems = [_said(error, table, name_of.get(table, table.name)) for table, error in failures]
-    notes = list(_twice(tables, recordings))
+    notes = [*_twice(tables, recordings), *_seen_again(recordings, members)]
     if groups:
         notes += _at_odds(recordings, members, groups)
     thumbnails: list[Thumbnail] = []
@@ -154,6 +155,24 @@ def _twice(given: Sequence[Path], recordings: Sequence[Recording]) -> Iterator[s
         )
 
 
+def _seen_again(recordings: Sequence[Recording], members: Sequence[Member]) -> Iterator[str]:
+    """Whom faces' names show in several recordings, where nobody says whose these are."""
+    if any(member.person for member in members):
+        return
+    seen: dict[tuple[str, Path | None], int] = {}
+    for recording in timed(recordings):
+        for name in {track.person for track in recording.tracks if track.person}:
+            # Strangers are numbered anew in each table; a gallery's names are the same in all.
+            table = recording.table if re.fullmatch(r"person-\d+", name) else None
+            seen[name, table] = seen.get((name, table), 0) + 1
+    again = sorted(name for (name, _), count in seen.items() if count > 1)
+    if again:
+        yield (
+            f"several recordings show {_some(again)}. Each recording counts as if it were another "
+            "person's: say in --groups (source,person) whose it is"
+        )
+
+
 def _at_odds(
     recordings: Sequence[Recording], members: Sequence[Member], groups: Path
 ) -> Iterator[str]:
@@ -163,6 +182,13 @@ def _at_odds(
     if nowhere:
         yield f"{groups.name}: no recording and no table here is called {_some(nowhere)}"
     unnamed = [r.name for r in recordings if member_of(r, members) == Member(r.source)]
+    if any(member.person for member in members):
+        nobodys = [r.name for r in recordings if not member_of(r, members).person]
+        if nobodys:
+            yield (
+                f"{groups.name}: says for {_some(nobodys)} no person: each counts as a person of "
+                "its own"
+            )
     if unnamed:
         dated = any(member.day for member in members)
         yield (
@@ -233,7 +259,7 @@ def _body(material: Material, purpose: str) -> Iterator[Html]:
     links = (tag("li", tag("a", _SECTIONS[name][0], href=f"#{name}")) for name in written)
     facts = [("Purpose", purpose.strip()) if purpose.strip() else ("Purpose", "not stated")]
     facts.append(("Tables", counted(len({r.table for r in material.recordings}), "table")))
-    facts.append(("Written", f"{datetime.now(UTC).date().isoformat()}, by mien"))
+    facts.append(("Written", f"{datetime.now(UTC).astimezone().date().isoformat()}, by mien"))
     about = (part for name, text in facts for part in (tag("dt", name), tag("dd", text)))
     yield tag(
         "header",

@@ -73,15 +73,14 @@ class WebVttSink(SegmentSink):
     """Subtitles for players and web pages; neutral faces are left out."""
 
     _mark = "."
-    _source: str | None = None
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
-        if self._source not in (None, result.source):
+        before = self._before
+        if before is not None and not result.follows(before):
             raise SinkError(
                 f"{self.target}: subtitles belong to one video, but {result.source} follows "
-                f"{self._source}. Give one video, or take .segments.csv"
+                f"{before.source}. Give one video, or take .segments.csv"
             )
-        self._source = result.source
         super()._write(result, image)
 
     def _head(self) -> str:

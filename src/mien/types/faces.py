@@ -198,7 +198,8 @@ class FaceIdentity:
     def from_row(cls, row: Mapping[str, Any]) -> FaceIdentity:
         """Read back what `to_row` gave, or its text, in which nothing is empty."""
         person, similarity = (row[column] for column in IDENTITY_COLUMNS)
-        return cls(person or None, None if similarity in ("", None) else float(similarity))
+        unknown = similarity in ("", None, "NA")  # as R writes it
+        return cls(person or None, None if unknown else float(similarity))
 
 
 #: The columns of a face's identity in tables, where it was asked for.
