@@ -393,7 +393,9 @@ def test_two_tables_side_by_side(visit: Visit, tmp_path: Path) -> None:
     keep(tab, "compare-empty")
     files = [table(smile, tmp_path, "smile.csv"), table(turn, tmp_path, "turn.jsonl")]
     tab.set_input_files("#compare input[type=file]", [*files, tmp_path / "notes.csv"])
-    wrong = tab.locator("#compare .notice.error p").all_inner_texts()
+    said = tab.locator("#compare .notice.error p")
+    said.nth(1).wait_for()
+    wrong = said.all_inner_texts()
     assert [wrong[0], wrong[1].split(";")[0]] == ["notes.csv", "Has no column schema"]
     tab.wait_for_selector("#comparison table")
     rows = figures(tab)
