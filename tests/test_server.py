@@ -112,7 +112,7 @@ def test_a_bad_picture_costs_the_others_nothing(
     assert "cut.png: damaged or cut off" in damaged["error"]
     assert text == {
         "source": "no.txt",
-        "error": "no.txt: not a picture. Expected JPEG, PNG, WebP, BMP or TIFF",
+        "error": "no.txt: not a picture. Expected JPEG, PNG, WebP, AVIF, HEIF, BMP or TIFF",
     }
     alone = post(client, ("cut.png", cut))
     assert alone.status_code == 422

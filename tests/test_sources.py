@@ -583,23 +583,15 @@ def test_what_is_no_source_is_said(tmp_path: Path) -> None:
             open_source(given)  # type: ignore[arg-type]
 
 
-def test_a_phones_pictures_are_not_missing_without_a_word(tmp_path: Path) -> None:
-    """A folder's HEIF pictures are refused one by one; AVIF is read, and so is what is no HEIF."""
+def test_avif_is_a_picture(tmp_path: Path) -> None:
     if not features.check("avif"):
         pytest.skip("this build of Pillow does not write AVIF")
-    gray = Image.fromarray(gradient())
-    gray.save(tmp_path / "a.avif")
-    gray.save(tmp_path / "b.heic", format="JPEG")
-    # How such a file begins. FFmpeg would go on and give one tile of it.
-    (tmp_path / "c.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
-    found, errors = expand_source(str(tmp_path))
-    assert ([Path(name).name for name in found], errors) == (["a.avif", "b.heic", "c.HEIC"], [])
-    assert read(tmp_path / "a.avif").shape == read(tmp_path / "b.heic").shape == (40, 60, 3)
-    with pytest.raises(SourceError, match=r"c\.HEIC: HEIF .* Convert it to JPEG"):
-        open_source(tmp_path / "c.HEIC")
-    (tmp_path / "c.HEIC").rename(tmp_path / "d.jpg")  # as some programs save it
-    with pytest.raises(SourceError, match=r"d\.jpg: HEIF .* Convert it to JPEG"):
-        open_source(tmp_path / "d.jpg")
+    for name in ("a.avif", "b.jpg", "c"):
+        Image.fromarray(gradient()).save(tmp_path / name, format="AVIF")
+        assert read(tmp_path / name).shape == (40, 60, 3)
+    (tmp_path / "a.avif").write_bytes((tmp_path / "c").read_bytes()[:30])
+    with pytest.raises(SourceError, match=r"a\.avif: (damaged|not a picture)"):
+        read(tmp_path / "a.avif")
 
 
 def test_an_address_that_leads_nowhere() -> None:

@@ -1,7 +1,9 @@
-"""The one decoder of picture files. May import numpy, Pillow, and from mien: errors, types.
+"""The one decoder of picture files. May import numpy, Pillow, and from mien: errors, heif,
+types.
 
-Pillow reads the formats; this says which, what becomes of transparency, of 16 bits a pixel and of a
-camera that was held sideways, and refuses by its header what would not fit into memory.
+Pillow reads the formats, all but HEIF; this says which, what becomes of transparency, of 16 bits a
+pixel and of a camera that was held sideways, and refuses by its header what would not fit into
+memory.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mien.errors import SourceError
+from mien.heif import HEIF_BRANDS, HeifError, HeifPicture
 from mien.types import UInt8Array
 
 #: Pictures and video frames with more pixels than this are refused unless the caller says
@@ -67,8 +70,8 @@ _SIGNATURES: Final = {
     "TIFF": (b"II*\0", b"MM\0*"),
 }
 _STILL: Final = (*_SIGNATURES["JPEG"], *_SIGNATURES["PNG"], *_SIGNATURES["TIFF"], b"BM")
-#: How HEIF calls its kinds of pictures, behind their length. AVIF may call itself as the last.
-_HEIF: Final = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftypheis", b"ftypmif1")
+_LIKE_MP4: Final = (*HEIF_BRANDS, b"ftypavif")
+_LARGEST_HEIF: Final = 1 << 29  # bytes, all of which are read
 
 
 def read_picture(
@@ -84,6 +87,12 @@ def read_picture(
     Raises:
         SourceError: not a picture, damaged, or too large.
     """
+    if (heif := _open_heif(file, name)) is not None:
+        require_pixels(name, heif.width, heif.height, max_pixels)
+        try:
+            return heif.decode(max_pixels)
+        except HeifError as error:
+            raise _unreadable(name, error) from error
     # Pillow has one limit for the whole process; ours is per call and stricter by default.
     with _PILLOW_LIMIT, _SILENCE:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -138,13 +147,19 @@ def _formats() -> tuple[str, ...]:
 
 
 def looks_like_picture(data: bytes) -> bool:
-    """Whether bytes, twelve at least, begin as a JPEG, PNG, WebP, BMP or TIFF does."""
-    return data.startswith(_STILL) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
+    """Whether bytes, twelve at least, begin as a JPEG, PNG, WebP, AVIF, HEIF, BMP or TIFF does."""
+    return (
+        data.startswith(_STILL)
+        or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
+        or data[4:].startswith(_LIKE_MP4)
+    )
 
 
 def is_picture(file: str | Path | BinaryIO) -> bool:
     """Whether a file is a picture by its header, however large; the rest may be damaged."""
     try:
+        if _start(file)[4:].startswith(_LIKE_MP4):
+            return True  # FFmpeg would take it for a film of its tiles
         # It closes what it has opened itself; and may warn that it is large.
         with _SILENCE, open_picture(file):
             return True
@@ -154,23 +169,34 @@ def is_picture(file: str | Path | BinaryIO) -> bool:
         return False
 
 
-def refuse_heif(file: str | Path | BinaryIO, name: str) -> None:
-    """Raise `SourceError` for a picture of HEIF: FFmpeg would take one of its tiles for all of it.
-
-    Args:
-        file: a path, or an open binary file.
-        name: what the message calls it.
-    """
-    if _start(file)[4:].startswith(_HEIF) and not is_picture(file):
-        raise SourceError(
-            f"{name}: HEIF pictures, as phones take them, are not read. Convert it to JPEG"
-        )
-
-
 def _begins_as(file: str | Path | BinaryIO) -> str:
     """The format whose signature a file begins with; empty for none."""
     start = _start(file)
     return next((name for name, marks in _SIGNATURES.items() if start.startswith(marks)), "")
+
+
+def _open_heif(file: str | Path | BinaryIO, name: str) -> HeifPicture | None:
+    """The picture, its header read; None for what Pillow is to read."""
+    if not _start(file)[4:].startswith(HEIF_BRANDS):
+        return None
+    if isinstance(file, str | Path):
+        with Path(file).open("rb") as opened:
+            data = opened.read(_LARGEST_HEIF)
+    else:
+        file.seek(0)
+        data = file.read(_LARGEST_HEIF)
+    try:
+        picture = HeifPicture(data)
+    except HeifError as error:
+        raise _unreadable(name, error) from error
+    return None if picture.kind == "av01" else picture  # AVIF, by a name that both have
+
+
+def _unreadable(name: str, error: HeifError) -> SourceError:
+    return SourceError(
+        f"{name}: HEIF picture that cannot be read ({error}). Copy or download it again, or "
+        "convert it to JPEG"
+    )
 
 
 def _start(file: str | Path | BinaryIO) -> bytes:

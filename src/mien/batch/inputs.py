@@ -20,7 +20,7 @@ from mien.batch.disk import is_whole_parquet
 from mien.batch.remote import is_remote, list_remote, read_remote
 from mien.errors import ConfigError, MienError, SourceError
 from mien.sources import expand_source, is_live
-from mien.types import OTHER_PICTURE_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 _MANIFESTS: Final = (".csv", ".parquet")
 _Named = tuple[str, Mapping[str, Any]]  # a path or an address as it is written, and its row
@@ -94,7 +94,7 @@ def _named(argument: str, listing: Listing) -> Iterator[_Named]:
         yield from rows
     elif is_remote(argument):
         files = list_remote(argument)
-        suffixes = PICTURE_SUFFIXES + OTHER_PICTURE_SUFFIXES + VIDEO_SUFFIXES
+        suffixes = PICTURE_SUFFIXES + VIDEO_SUFFIXES
         for file in files:
             name = file.rpartition("/")[2]
             known = file.lower().endswith(suffixes)

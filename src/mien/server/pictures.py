@@ -125,7 +125,9 @@ class Pictures:
         if not data:
             raise SourceError(f"{said}: is empty (0 bytes). Copy or download it again")
         if not looks_like_picture(data):
-            raise SourceError(f"{said}: not a picture. Expected JPEG, PNG, WebP, BMP or TIFF")
+            raise SourceError(
+                f"{said}: not a picture. Expected JPEG, PNG, WebP, AVIF, HEIF, BMP or TIFF"
+            )
         image = read_picture(io.BytesIO(data), said, max_pixels=self._settings.max_pixels)
         return self._analyzer.find(Frame(image, name))
 

@@ -22,7 +22,7 @@ from mien.sinks.parquet import ParquetSink
 from mien.sinks.segments import SegmentCsvSink, SubRipSink, WebVttSink
 from mien.sinks.sink import FileSink, Sink
 from mien.sinks.tables import CsvSink, JsonLinesSink, JsonSink, to_json
-from mien.types import EXPRESSIONS, PICTURE_SUFFIXES, VIDEO_SUFFIXES, FrameResult, UInt8Array
+from mien.types import EXPRESSIONS, VIDEO_SUFFIXES, WRITTEN_PICTURES, FrameResult, UInt8Array
 
 __all__ = [
     "FolderSink",
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 _WRITTEN_VIDEOS: Final = (".mp4", ".mkv", ".mov", ".webm")  # of all that can be read
-_COPY_SUFFIXES: Final = (*PICTURE_SUFFIXES, *_WRITTEN_VIDEOS)
+_COPY_SUFFIXES: Final = (*WRITTEN_PICTURES, *_WRITTEN_VIDEOS)
 
 _KINDS: Final[dict[str, type[FileSink]]] = {
     ".jsonl": JsonLinesSink,
@@ -46,7 +46,7 @@ _KINDS: Final[dict[str, type[FileSink]]] = {
     ".segments.csv": SegmentCsvSink,
     ".vtt": WebVttSink,
     ".srt": SubRipSink,
-    **dict.fromkeys(PICTURE_SUFFIXES, PictureSink),
+    **dict.fromkeys(WRITTEN_PICTURES, PictureSink),
     **dict.fromkeys(_WRITTEN_VIDEOS, VideoSink),
 }
 
@@ -204,7 +204,7 @@ def save_picture(image: UInt8Array, path: str | os.PathLike[str], *, overwrite: 
         SinkError: not a picture's suffix, already there, or not writable.
     """
     target = Path(path)
-    if target.suffix.lower() not in PICTURE_SUFFIXES:
-        raise SinkError(f"{target}: expected a picture's suffix: {' '.join(PICTURE_SUFFIXES)}")
+    if target.suffix.lower() not in WRITTEN_PICTURES:
+        raise SinkError(f"{target}: expected a picture's suffix: {' '.join(WRITTEN_PICTURES)}")
     with open_sink(target, overwrite=overwrite) as sink:
         sink.write(FrameResult(str(target), 0, 0.0, image.shape[1], image.shape[0]), image)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.errors import SourceError
-from mien.picture import MAX_PIXELS, is_picture, read_picture, refuse_heif
+from mien.picture import MAX_PIXELS, is_picture, read_picture
 from mien.sources.files import expand_source
 from mien.sources.live import is_live, open_live, shown_name
 from mien.sources.source import Source, Span
@@ -80,7 +80,6 @@ def open_source(
         raise SourceError(f"{name}: cannot be read ({error.strerror}). Check the path") from error
     if empty:
         raise SourceError(f"{name}: is empty (0 bytes). Copy or download it again")
-    refuse_heif(file, name)
     if is_video(file):
         return open_video(name, file, max_pixels, span, threads=threads)
     return Source(name, _picture_frames(file, name, max_pixels), is_video=False, frame_count=1)

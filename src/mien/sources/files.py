@@ -7,7 +7,7 @@ import os
 
 from mien.errors import SourceError
 from mien.sources.live import is_live
-from mien.types import OTHER_PICTURE_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 
 def expand_source(argument: str) -> tuple[list[str], list[SourceError]]:
@@ -56,7 +56,7 @@ def expand_source(argument: str) -> tuple[list[str], list[SourceError]]:
 
 
 def _known(files: list[str]) -> list[str]:
-    suffixes = PICTURE_SUFFIXES + OTHER_PICTURE_SUFFIXES + VIDEO_SUFFIXES
+    suffixes = PICTURE_SUFFIXES + VIDEO_SUFFIXES
     return sorted(
         file
         for file in files

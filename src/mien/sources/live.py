@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import av
 
 from mien.errors import SourceError
-from mien.picture import is_picture, looks_like_picture, read_picture, refuse_heif
+from mien.picture import looks_like_picture, read_picture
 from mien.sources.source import Source, Span
 from mien.sources.video import BACK_S, Shown, open_container, open_video, reason
 from mien.types import Frame
@@ -122,9 +122,6 @@ def _open_stdin(max_pixels: int, span: Span) -> Source:
                     f"-: cannot be kept in {tempfile.gettempdir()} ({error.strerror}). Give the "
                     "file by its name, or room by TMPDIR"
                 ) from error
-            refuse_heif(kept, "-")
-            if is_picture(kept):  # AVIF
-                return _picture(kept, max_pixels)
             kept.seek(0)
             source = open_video("-", kept, max_pixels, span)
             source.when_closed(stack.pop_all().close)

@@ -20,12 +20,11 @@ Pose = Literal["all", "front", "turned"]
 
 SCHEMA_VERSION: Final = "mien/1"
 
-#: Suffixes of the still pictures that mien reads and writes.
-PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+#: Suffixes of the still pictures that mien writes.
+WRITTEN_PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
-#: Suffixes that are looked for in folders besides: of AVIF, which is read by its content, and of
-#: HEIF, which is refused file by file, so that nobody misses a picture without a word.
-OTHER_PICTURE_SUFFIXES: Final = (".avif", ".heic", ".heif")
+#: Suffixes of those that it reads.
+PICTURE_SUFFIXES: Final = (*WRITTEN_PICTURES, ".avif", ".heic", ".heif")
 
 #: Suffixes that are taken for videos; FFmpeg reads more, if such a file is named itself.
 VIDEO_SUFFIXES: Final = (

@@ -5,7 +5,7 @@ import { takeDrops } from "./intake.js";
 import { Jobs } from "./jobs.js";
 import { Pictures } from "./pictures.js";
 
-const PICTURES = /\.(jpe?g|png|webp|bmp|tiff?)$/i;
+const PICTURES = /\.(jpe?g|png|webp|avif|hei[cf]|bmp|tiff?)$/i;
 const VIDEOS = /\.(mp4|m4v|mov|avi|mkv|webm|flv|wmv|mpe?g|ts|gif)$/i;
 
 /** Bring the room to life. */
@@ -31,8 +31,8 @@ function sort(files, pictures, jobs) {
   const of = (wanted) => files.filter((file) => kind(file) === wanted);
   get("files-status").replaceChildren(
     ...of("other").map((file) =>
-      dismissible("error", `${file.name}: not a picture or video`, "Expected JPEG, PNG, WebP, BMP, "
-        + "TIFF, or a video such as MP4, MOV, MKV or WebM.")),
+      dismissible("error", `${file.name}: not a picture or video`, "Expected JPEG, PNG, WebP, AVIF, "
+        + "HEIF, BMP, TIFF, or a video such as MP4, MOV, MKV or WebM.")),
   );
   if (of("picture").length) pictures.add(of("picture"));
   for (const file of of("video")) jobs.upload(file, get("hide-faces").checked);

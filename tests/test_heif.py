@@ -1,0 +1,182 @@
+"""Phones' pictures come in right and upright; what is damaged or would take for ever does not."""
+
+import io
+import random
+import struct
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pytest
+
+from mien.errors import SourceError
+from mien.picture import read_picture
+from mien.sources import expand_source, open_source
+from mien.types import UInt8Array
+
+#: Red grows to the right and green downwards, on 60 x 40 pixels, which are to be turned clockwise.
+#: Written by libheif 1.23.0, in one piece that is larger than the picture.
+PHONE: Final = Path(__file__).with_name("phone.heic")
+
+
+def read(data: bytes, **options: int) -> UInt8Array:
+    return read_picture(io.BytesIO(data), "x.heic", **options)
+
+
+def test_it_is_read_upright_under_any_name(tmp_path: Path) -> None:
+    for name in ("a.heic", "b.HEIF", "c.jpg", "d"):  # some programs call them so
+        (tmp_path / name).write_bytes(PHONE.read_bytes())
+    found, errors = expand_source(str(tmp_path))
+    assert ([Path(name).name for name in found], errors) == (["a.heic", "b.HEIF", "c.jpg"], [])
+    rows, columns = np.mgrid[:60, :40]
+    for name in (*found, str(tmp_path / "d")):
+        with open_source(name) as source:
+            assert not source.is_video
+            (frame,) = source
+        assert frame.image.shape == (60, 40, 3)
+        assert np.abs(frame.image[:, :, 0] - rows * 4.0).mean() < 8
+        assert np.abs(frame.image[:, :, 1] - (39 - columns) * 6.0).mean() < 8
+
+
+def test_one_that_is_too_large_is_refused_before_it_is_decoded() -> None:
+    with pytest.raises(SourceError, match=r"x\.heic: 64 x 64 pixels, more than the limit of 4,000"):
+        read(PHONE.read_bytes(), max_pixels=4000)
+
+
+def test_damage_is_said_and_nothing_else_happens() -> None:
+    whole, chance, good = PHONE.read_bytes(), random.Random(1), 0
+    for size in (12, 40, 200, len(whole) // 2, len(whole) - 60):
+        with pytest.raises(SourceError, match=r"^x\.heic: HEIF picture that cannot be read \("):
+            read(whole[:size])
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(chance.choice((1, 2, 5, 20))):
+            data[chance.randrange(12, len(data))] = chance.randrange(256)
+        with suppress(SourceError):
+            good += read(bytes(data)).ndim == 3
+    assert 0 < good < 300
+
+
+# --- grids of tiles, as phones write them ------------------------------------------------------
+
+
+def box(kind: bytes, *parts: bytes) -> bytes:
+    body = b"".join(parts)
+    return struct.pack(">I4s", len(body) + 8, kind) + body
+
+
+def full(kind: bytes, *parts: bytes, version: int = 0) -> bytes:
+    return box(kind, bytes((version, 0, 0, 0)), *parts)
+
+
+def heif(
+    tiles: list[tuple[bytes, bytes]],
+    rows: int,
+    columns: int,
+    size: tuple[int, int],
+    *,
+    extents: int = 1,
+) -> bytes:
+    """A file whose item 1 is a grid of the items from 2 on; each is named so often in the index."""
+    numbers = range(2, 2 + len(tiles))
+    grid = struct.pack(">BBBBHH", 0, 0, rows - 1, columns - 1, *size)
+    head = box(b"ftyp", b"heic\0\0\0\0mif1heic")
+
+    def meta(start: int) -> bytes:
+        places, at = struct.pack(">HHHHII", 1, 1, 0, 1, 0, len(grid)), start
+        for number, (data, _) in zip(numbers, tiles, strict=True):
+            extent = struct.pack(">II", at, len(data))
+            places += struct.pack(">HHHH", number, 0, 0, extents) + extent * extents
+            at += len(data)
+        kinds = [(1, b"grid"), *((number, b"hvc1") for number in numbers)]
+        uses = [(1, (1,)), *((number, (2,)) for number in numbers)]
+        return full(
+            b"meta",
+            full(b"pitm", struct.pack(">H", 1)),
+            full(
+                b"iinf",
+                struct.pack(">H", len(kinds)),
+                *(
+                    full(b"infe", struct.pack(">HH", *k[:1], 0), k[1], b"\0", version=2)
+                    for k in kinds
+                ),
+            ),
+            full(b"iloc", b"\x44\0", struct.pack(">H", len(kinds)), places, version=1),
+            full(
+                b"iref", box(b"dimg", struct.pack(f">HH{len(numbers)}H", 1, len(numbers), *numbers))
+            ),
+            box(
+                b"iprp",
+                box(b"ipco", full(b"ispe", struct.pack(">II", *size)), box(b"hvcC", tiles[0][1])),
+                full(
+                    b"ipma",
+                    struct.pack(">I", len(uses)),
+                    *(struct.pack(f">HB{len(of)}B", number, len(of), *of) for number, of in uses),
+                ),
+            ),
+            box(b"idat", grid),
+        )
+
+    start = len(head) + len(meta(0)) + 8
+    return head + meta(start) + box(b"mdat", *(data for data, _ in tiles))
+
+
+@pytest.fixture(scope="module")
+def picture() -> UInt8Array:
+    rows, columns = np.mgrid[:128, :192]
+    return np.stack([rows, columns, (rows + columns) // 2], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def tiles() -> list[tuple[bytes, bytes]]:
+    """That picture in pieces of 64 x 64, row by row: HEVC, and its parameters.
+
+    libheif wrote them into one file, as six pictures.
+    """
+    data = Path(__file__).with_name("tiles.heic").read_bytes()
+    setup = data.index(b"hvcC") + 4
+    (length,) = struct.unpack(">I", data[setup - 8 : setup - 4])
+    pieces = io.BytesIO(data[data.index(b"mdat") + 4 :])
+    return [
+        (pieces.read(size), data[setup : setup + length - 8]) for size in (104, 99, 99, 100, 98, 98)
+    ]
+
+
+def test_tiles_are_put_together(picture: UInt8Array, tiles: list[tuple[bytes, bytes]]) -> None:
+    """The last ones reach beyond the picture."""
+    image = read(heif(tiles, 2, 3, (180, 100)))
+    assert image.shape == (100, 180, 3)
+    assert np.abs(image.astype(int) - picture[:100, :180]).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "size", "count", "words"),
+    [
+        (2, 3, (180, 60), 6, "tiles do not make up the picture"),  # one row would do
+        (2, 3, (193, 128), 6, "tiles do not make up the picture"),
+        (2, 3, (192, 128), 5, "tiles do not make up the picture"),
+    ],
+)
+def test_tiles_that_do_not_fit(
+    tiles: list[tuple[bytes, bytes]],
+    rows: int,
+    columns: int,
+    size: tuple[int, int],
+    count: int,
+    words: str,
+) -> None:
+    with pytest.raises(SourceError, match=words):
+        read(heif(tiles[:count], rows, columns, size))
+
+
+def test_a_damaged_tile_is_not_passed_over(tiles: list[tuple[bytes, bytes]]) -> None:
+    data = heif(tiles, 2, 3, (192, 128))
+    last = len(tiles[-1][0])
+    with pytest.raises(SourceError, match="cannot be read"):
+        read(data[:-last] + bytes(last))
+
+
+def test_a_small_file_does_not_become_a_large_one(tiles: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(SourceError, match="its parts overlap"):
+        read(heif(tiles, 2, 3, (192, 128), extents=500))
