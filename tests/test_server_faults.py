@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.errors import SinkError
+from mien.errors import ConfigError, SinkError
 from mien.pipeline import Analyzer
 from mien.server import job_runner, jobs, reports
 from mien.server.jobs import UPLOAD, Job, Jobs
@@ -172,3 +172,12 @@ def test_results_do_not_expire_by_a_clock_that_is_set(
     store.remove_expired()
     assert store.get(job.id) is None
     store.close()
+
+
+def test_a_damaged_list_of_videos_is_said(tmp_path: Path) -> None:
+    """Nothing is deleted of what may be all that somebody has."""
+    Jobs(tmp_path, 1000).close()
+    (tmp_path / "jobs.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(ConfigError, match=r"jobs\.sqlite, cannot be read \(file is not a database"):
+        Jobs(tmp_path, 1000)
+    assert (tmp_path / "jobs.sqlite").read_bytes().startswith(b"no database")

@@ -128,10 +128,15 @@ class Jobs:
                 own.mkdir(exist_ok=True, mode=0o700)
             self._base = _open(folder / "jobs.sqlite")
             self._recover()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.OperationalError) as error:
             raise ConfigError(
                 f"--data {folder}: cannot be used ({error}). Another server may be using it: give "
                 "each its own folder"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise ConfigError(
+                f"--data {folder}: its list of videos, jobs.sqlite, cannot be read ({error}). Give "
+                "another folder, or delete this one with all videos and results in it"
             ) from error
 
     def close(self) -> None:
