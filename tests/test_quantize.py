@@ -38,6 +38,11 @@ def test_nothing_hinders_the_runtime_from_joining_steps(original: Path) -> None:
     assert not {"Expand", "Shape", "CastLike"} & {node.op_type for node in nodes}
 
 
+def test_a_model_file_does_not_say_where_it_was_made(original: Path) -> None:
+    """The exporter would note for every step by which lines of which files it came about."""
+    assert str(Path(mien.__file__).parent).encode() not in original.read_bytes()
+
+
 def test_answers_are_those_of_the_original(original: Path, tmp_path: Path) -> None:
     public = drawn(112, 2)
     file = tmp_path / "small.onnx"
