@@ -64,7 +64,6 @@ def fuse(
     version: str = "1",
     views: int = 2,
     seed: int = 0,
-    threads: int = 2,
     note: Note = lambda text: None,
 ) -> ModelSpec:
     """Join models, calibrate the result, and write it to `file`.
@@ -79,7 +78,6 @@ def fuse(
         name, version: what the fusion is called.
         views: how many times each Training row is shown, each time varied anew.
         seed: of the variations and the first weights.
-        threads: CPU threads of each member.
         note: called with a line on what is going on.
 
     Raises:
@@ -89,7 +87,7 @@ def fuse(
     """
     if method not in METHODS:
         raise ConfigError(f"method: expected one of {', '.join(METHODS)}, found {method!r}")
-    members = [ExpressionClassifier(model, threads=threads) for model in models]
+    members = [ExpressionClassifier(model, threads=2) for model in models]
     specs = [member.spec for member in members]
     _require_fit(specs)
     first = specs[0]
