@@ -1,4 +1,5 @@
-"""Several models into one that refers to them. Imports torch, onnx, the classifier and export.
+"""Several models into one that refers to them. Imports torch, onnx, the classifier, and
+its siblings augment, calibration, export and recipe.
 
 A fusion is a small ONNX file. What goes in are its members' log-probabilities, side by side
 `(N, M * K)`; what comes out are logits `(N, K)`. Members are frozen: nothing of them is trained.
