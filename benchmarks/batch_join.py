@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
-import av
 import numpy as np
+from filming import write_film
 from PIL import Image
 
 from mien.batch import Settings
@@ -23,31 +24,20 @@ from mien.batch.video import find_cuts, join_segments
 from mien.geometry import iou_matrix
 from mien.pipeline import Analyzer
 from mien.sources import MAX_PIXELS, open_source
-from mien.types import VIDEO_SUFFIXES, FaceResult, FrameResult
+from mien.types import VIDEO_SUFFIXES, FaceResult, FrameResult, UInt8Array
 
 FPS, WIDTH, HEIGHT = 25, 640, 360
 SEGMENT_S = 10.0
 
 
-def write_film(clips: Sequence[Path], target: Path, most: int) -> None:
+def beginnings(clips: Sequence[Path], most: int) -> Iterator[UInt8Array]:
     """At most so many frames of every clip, each scaled to fit."""
-    with av.open(str(target), "w") as container:
-        options = {"g": str(2 * FPS), "preset": "veryfast"}
-        stream = container.add_stream("libx264", rate=FPS, options=options)
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for clip in clips:
-            for number, frame in enumerate(open_source(clip)):
-                if number == most:
-                    break
-                picture, ground = Image.fromarray(frame.image), Image.new("RGB", (WIDTH, HEIGHT))
-                picture.thumbnail((WIDTH, HEIGHT))
-                ground.paste(
-                    picture, ((WIDTH - picture.width) // 2, (HEIGHT - picture.height) // 2)
-                )
-                shown = av.VideoFrame.from_ndarray(np.asarray(ground), format="rgb24")
-                container.mux(stream.encode(shown))
-        container.mux(stream.encode(None))
+    for clip in clips:
+        for frame in islice(open_source(clip), most):
+            picture, ground = Image.fromarray(frame.image), Image.new("RGB", (WIDTH, HEIGHT))
+            picture.thumbnail((WIDTH, HEIGHT))
+            ground.paste(picture, ((WIDTH - picture.width) // 2, (HEIGHT - picture.height) // 2))
+            yield np.asarray(ground)
 
 
 def read_in_parts(analyzer: Analyzer, settings: Settings, film: Path) -> list[FrameResult]:
@@ -89,7 +79,9 @@ def main() -> None:
     analyzer = settings.analyzer()
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
-        write_film(clips, film, options.most)
+        # A key frame every two seconds: parts begin at them.
+        coding = {"g": str(2 * FPS), "preset": "veryfast"}
+        write_film(film, beginnings(clips, options.most), fps=FPS, options=coding)
         whole = list(analyzer.stream(film))
         joined = read_in_parts(analyzer, settings, film)
     places = [[(r.frame, r.time_s) for r in results] for results in (joined, whole)]

@@ -1,4 +1,5 @@
-"""Films of any size with any number of faces, whose places are known. Imports tracking and mien.
+"""Films of any size with any number of faces, whose places are known. Imports filming, tracking,
+mien.
 
 Every head has a cell of a grid for itself and wanders in it, so that no face hides another. The
 face is at most two fifths of its cell, and three tenths of the picture's height. The truth is where
@@ -12,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
+from filming import write_film
 from PIL import Image
 from tracking import cut_head, paste
 
@@ -97,12 +98,11 @@ def write_crowd(
 ) -> list[list[Box]]:
     """Write a film as H.264 and return the boxes of the faces of every frame."""
     truth = []
-    with av.open(str(target), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options=QUALITY)
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+
+    def images() -> Iterator[UInt8Array]:
         for image, boxes in crowd(people, width, height, frames):
             truth.append(boxes)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode(None))
+            yield image
+
+    write_film(target, images(), fps=FPS, options=QUALITY)
     return truth

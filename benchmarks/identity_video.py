@@ -19,14 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 from PIL import Image
-from scipy.optimize import linear_sum_assignment
-from tracking import FPS, HEIGHT, SAME_IOU, WIDTH, Head, Path2, film, heads_of
+from tracking import FPS, HEIGHT, WIDTH, Head, Path2, film, heads_of, matched
 from video_speed import write_video
 
 from mien.detection import FaceDetector
-from mien.geometry import iou_matrix
 from mien.pipeline import Analyzer
 from mien.types import FaceResult
 
@@ -83,14 +80,8 @@ def seen(
     frames = film(heads, [path for _, path in plan], moving=moving, seconds=VISITS * VISIT_S)
     for frame, truth in frames:
         faces = analyzer.analyze_frame(frame, following=following).faces
-        if not truth or not faces:
-            continue
-        found = np.array([(x, y, x + w, y + h) for x, y, w, h in (f.box for f in faces)])
-        overlap = iou_matrix(np.stack(list(truth.values())), found)
-        for row, column in zip(*linear_sum_assignment(-overlap), strict=True):
-            if overlap[row, column] >= SAME_IOU:
-                visit = list(truth)[row]
-                yield plan[visit][0], visit, frame.time_s, faces[column]
+        for visit, face in matched(truth, faces):
+            yield plan[visit][0], visit, frame.time_s, face
 
 
 def measure(

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from filming import write_film
 from PIL import Image
 
 from mien.results import read_results
@@ -30,16 +31,10 @@ def write_minute(portrait: Path, target: Path, fps: int, width: int, height: int
         side = int(1.1 * max(width, height))
         large = np.asarray(picture.convert("RGB").resize((side, side)))
     reach = (side - max(width, height)) // 2
-    with av.open(str(target), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"preset": "veryfast"})
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.max_b_frames = 0
-        for angle in np.linspace(0, 2 * np.pi, 60 * fps, endpoint=False):
-            x, y = int(reach + reach * np.sin(3 * angle)), int(reach + reach * np.cos(2 * angle))
-            view = np.ascontiguousarray(large[y : y + height, x : x + width])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
-        container.mux(stream.encode(None))
+    angles = np.linspace(0, 2 * np.pi, 60 * fps, endpoint=False)
+    places = reach + reach * np.stack([np.sin(3 * angles), np.cos(2 * angles)], 1)
+    views = (large[y : y + height, x : x + width] for x, y in places.astype(int))
+    write_film(target, views, fps=fps, options={"preset": "veryfast", "bf": "0"})
 
 
 def loop(minute: Path, target: Path, minutes: int) -> None:

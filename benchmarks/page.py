@@ -33,6 +33,7 @@ from limits import limits_table, reached
 from peers import (
     SIDES,
     Answers,
+    Program,
     add_program_options,
     by_turns,
     installed_mb,
@@ -154,7 +155,7 @@ def chosen_pictures(data: Path, count: int) -> tuple[list[Path], list[str]]:
 
 
 def measure_pictures(
-    options: argparse.Namespace, programs: Sequence[Any]
+    options: argparse.Namespace, programs: Sequence[Program]
 ) -> tuple[Answers, list[str]]:
     """All programs on real pictures, and what these show."""
     paths, labels = chosen_pictures(options.data, options.pictures)
@@ -165,7 +166,7 @@ def measure_pictures(
 
 
 def measure_film(
-    options: argparse.Namespace, programs: Sequence[Any], people: Sequence[Portrait],
+    options: argparse.Namespace, programs: Sequence[Program], people: Sequence[Portrait],
     width: int, height: int,
 ) -> Film:  # fmt: skip
     """All programs on one film."""
@@ -179,42 +180,54 @@ def measure_film(
     return Film(width, height, len(people), truth, answers, alone, bare)
 
 
+def measure_films(
+    options: argparse.Namespace, programs: Sequence[Program], people: Sequence[Portrait]
+) -> list[Film]:
+    """All programs on a film of every size with every number of faces."""
+    films = []
+    for width, height in options.sizes:
+        for count in options.faces:
+            tell(f"film of {width} x {height}, {faces_of(count)}")
+            films.append(measure_film(options, programs, people[:count], width, height))
+    return films
+
+
+def measure_lengths(options: argparse.Namespace, person: Portrait) -> dict[int, dict[str, Any]]:
+    """What `mien benchmark run` says of films of one face, by their number of frames."""
+    by_length = {}
+    for frames in options.lengths:
+        tell(f"film of {frames} frames")
+        with tempfile.TemporaryDirectory() as folder:
+            video = Path(folder) / "film.mp4"
+            write_crowd(video, [person], *PROFILED, frames)
+            by_length[frames] = mien_alone(options.mien, video, options.repeat)
+    return by_length
+
+
 def tell(text: str) -> None:
     """Progress, on stderr."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def make_page(options: argparse.Namespace, command: str) -> str:
-    """Measure everything and write it out."""
-    programs, absent = programs_of(options)
-    where = machine()
-    notes = Notes()
-    sections = []
-    everything: list[Answers] = []
-    if options.data:
-        tell("pictures")
-        spec = ExpressionClassifier().spec
-        answers, labels = measure_pictures(options, programs)
-        everything.append(answers)
-        sections += [
-            "## Pictures",
-            f"{len(labels)} pictures of `{options.data}`, as many of each class. One "
-            "in which no face is found counts as read wrongly; of several faces, the "
-            f"largest is the answer. {spec.name} has learned from "
-            f"{spec.training_data}; what the others have learned from is not "
-            "documented for all of them.",
-            pictures_table(answers, labels, notes),
-        ]
-    people = portraits(options.data, max(options.faces))
-    films = []
-    for width, height in options.sizes:
-        for count in options.faces:
-            tell(f"film of {width} x {height}, {faces_of(count)}")
-            film = measure_film(options, programs, people[:count], width, height)
-            films.append(film)
-            everything.append(film.answers)
+def pictures_section(
+    data: Path, answers: Answers, labels: Sequence[str], notes: Notes
+) -> list[str]:
+    """All programs on real pictures."""
+    spec = ExpressionClassifier().spec
+    return [
+        "## Pictures",
+        f"{len(labels)} pictures of `{data}`, as many of each class. One in which no face is found "
+        "counts as read wrongly; of several faces, the largest is the answer. "
+        f"{spec.name} has learned from {spec.training_data}; what the others have learned from is "
+        "not documented for all of them.",
+        pictures_table(answers, labels, notes),
+    ]
+
+
+def videos_section(options: argparse.Namespace, films: Sequence[Film], notes: Notes) -> list[str]:
+    """All programs on films."""
     whose = f"people of `{options.data}`" if options.data else "copies of the sample portrait"
-    sections += [
+    return [
         "## Videos",
         f"Films of {options.frames} frames of {whose}, seen from the front, whose "
         "heads wander before a blurred grey background and never hide each other. "
@@ -227,8 +240,11 @@ def make_page(options: argparse.Namespace, command: str) -> str:
         f"{options.limit:g} s, and the shares are those of the frames until then.",
         films_table(films, notes),
     ]
-    told = next((f for f in films if (f.width, f.height) == PROFILED), films[0])
-    sections += [
+
+
+def costs_section(told: Film, programs: Sequence[Program], notes: Notes) -> list[str]:
+    """What every program takes to start, and holds."""
+    return [
         "## Start, memory, disk",
         f"On the film of {told.width} x {told.height} with {faces_of(told.faces)}: loading the "
         "libraries; from the start of the process to the first result, models opened (files are in "
@@ -237,6 +253,14 @@ def make_page(options: argparse.Namespace, command: str) -> str:
         "without TensorFlow, which their packages ask for, and with what benchmarks/README.md "
         "installs.",
         costs_table(told.answers, {p.name: installed_mb(p.folder) for p in programs}, notes),
+    ]
+
+
+def alone_section(
+    films: Sequence[Film], told: Film, by_length: dict[int, dict[str, Any]]
+) -> list[str]:
+    """What mien does from the file to the results."""
+    return [
         "## mien alone",
         "From the file to the results, decoding included (`mien benchmark run`): a video's stages "
         "work side by side in three threads. Decoding to RGB is what mien does with a frame at "
@@ -246,30 +270,55 @@ def make_page(options: argparse.Namespace, command: str) -> str:
         f"Where the time goes on the film of {told.width} x {told.height} with "
         f"{faces_of(told.faces)}, as `mien analyze --profile` counts it:",
         stages_table(told.alone),
-    ]
-    by_length = {}
-    for frames in options.lengths:
-        tell(f"film of {frames} frames")
-        with tempfile.TemporaryDirectory() as folder:
-            video = Path(folder) / "film.mp4"
-            write_crowd(video, people[:1], *PROFILED, frames)
-            by_length[frames] = mien_alone(options.mien, video, options.repeat)
-    tell("limits of the machine")
-    sections += [
         f"How time grows with frames, and with faces ({PROFILED[0]} x {PROFILED[1]}):",
         growth_table(by_length, films),
+    ]
+
+
+def limits_section(faces: Sequence[int]) -> list[str]:
+    """What the machine could do."""
+    return [
         "## Limits of the machine",
         "One thread; medians. The yardstick is numpy's product of two float32 matrices; a "
         "multiply-accumulate (MAC) counts as two operations. Of the detector only convolutions are "
         "counted, in its ONNX graph; of the expression network what its ModelSpec says.",
-        limits_table(reached([find_model().name], options.faces)),
+        limits_table(reached([find_model().name], faces)),
     ]
+
+
+def missing_section(absent: Sequence[str], data: Path | None, notes: Notes) -> list[str]:
+    """What was left out and what failed; nothing where there is neither."""
     left_out = [f"- Left out, because its environment was not given: {name}." for name in absent]
-    if not options.data:
+    if not data:
         left_out.append("- Left out, because no data set was given: pictures.")
     missing = [*left_out, *notes.lines()]
-    if missing:
-        sections += ["## What is missing", "\n".join(missing)]
+    return ["## What is missing", "\n".join(missing)] if missing else []
+
+
+def make_page(options: argparse.Namespace, command: str) -> str:
+    """Measure everything and write it out."""
+    programs, absent = programs_of(options)
+    where, notes = machine(), Notes()
+    sections: list[str] = []
+    everything: list[Answers] = []
+    if options.data:
+        tell("pictures")
+        answers, labels = measure_pictures(options, programs)
+        everything.append(answers)
+        sections += pictures_section(options.data, answers, labels, notes)
+    people = portraits(options.data, max(options.faces))
+    films = measure_films(options, programs, people)
+    everything += [film.answers for film in films]
+    by_length = measure_lengths(options, people[0])
+    told = next((f for f in films if (f.width, f.height) == PROFILED), films[0])
+    tell("limits of the machine")
+    sections += [
+        *videos_section(options, films, notes),
+        *costs_section(told, programs, notes),
+        *alone_section(films, told, by_length),
+        *limits_section(options.faces),
+        *missing_section(absent, options.data, notes),
+    ]
     head = [
         "# Benchmarks",
         "<!-- Made by benchmarks/page.py; do not change it by hand. -->",

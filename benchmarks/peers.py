@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -101,14 +100,14 @@ def add_program_options(parser: argparse.ArgumentParser) -> None:
 def programs_of(options: argparse.Namespace) -> tuple[list[Program], list[str]]:
     """The programs that are to be measured, mien first, and the names of those left out."""
     found = [
-        _python("mien", options.mien),
-        _python("mien, int8", options.mien, "mien-int8"),
+        python_program("mien", options.mien),
+        python_program("mien, int8", options.mien, "mien-int8"),
     ]
     absent = []
     for name in ("fer", "facex"):
         python = getattr(options, name)
         if python:
-            found.append(_python(name, python))
+            found.append(python_program(name, python))
         else:
             absent.append(name)
     if options.face_api:
@@ -123,7 +122,8 @@ def programs_of(options: argparse.Namespace) -> tuple[list[Program], list[str]]:
     return found, absent
 
 
-def _python(name: str, python: str, way: str | None = None) -> Program:
+def python_program(name: str, python: str, way: str | None = None) -> Program:
+    """A program of program.py's, in this python's environment; `way` where it is not its name."""
     # Not resolved: an environment's python is a link to that which it was made with.
     folder = Path(python).absolute().parent.parent
 
@@ -262,9 +262,8 @@ def main() -> None:
     parser.add_argument("--video", type=Path, help="instead of the sample portrait's")
     options = parser.parse_args()
     programs, absent = programs_of(options)
-    folder = Path(tempfile.mkdtemp())
-    try:
-        video = options.video
+    with tempfile.TemporaryDirectory() as name:
+        folder, video = Path(name), options.video
         if video is None:
             video = folder / "video.mp4"
             write_video(Path("demo") / "astronaut.png", video)
@@ -272,8 +271,6 @@ def main() -> None:
             images = (frame.image for frame in source)
             task = write_task(folder, images, is_video=True, limit_s=options.limit)
         found = by_turns(programs, task, options.repeat)
-    finally:
-        shutil.rmtree(folder)
     what = options.video or f"{FRAMES} frames of {WIDTH} x {HEIGHT}, one face"
     print(f"{what}; {options.repeat} runs by turns, decoding not counted\n")
     print("| | frames a second, median (all) | frames with a face |")

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from peers import PeerError, Program, run, write_task
+from peers import PeerError, python_program, run, write_task
 
 from mien.classifier import ExpressionClassifier
 from mien.datasets import EVERY_SPLIT
@@ -43,7 +42,6 @@ from mien.slices import (
 )
 from mien.types import EXPRESSIONS, Detections, UInt8Array, Views
 
-HERE = Path(__file__).parent
 _REACH_PX = 10  # fer's own default
 _PATIENCE_S = 1800.0  # for one level of one set
 
@@ -60,10 +58,7 @@ class FerReader:
     views: Views = "single"
 
     def __init__(self, python: str) -> None:
-        def command(task: str, started: str) -> list[str]:
-            return [python, str(HERE / "program.py"), "fer-classifier", task, started]
-
-        self._program = Program("fer", command, Path(python).absolute().parent.parent)
+        self._program = python_program("fer", python, "fer-classifier")
         self._images: list[UInt8Array] = []
         self._boxes: list[list[int]] = []
         self._reach = 0
@@ -85,16 +80,14 @@ class FerReader:
         Raises:
             PeerError: fer failed, or has another version than the tables say.
         """
-        folder = Path(tempfile.mkdtemp())
-        try:
-            task = write_task(folder, self._images, is_video=False, limit_s=_PATIENCE_S)
-            values = json.loads(task.read_text("utf-8"))
-            values |= {"boxes": self._boxes, "reach": self._reach}
+        images, self._images = self._images, []
+        boxes, self._boxes = self._boxes, []
+        with tempfile.TemporaryDirectory() as folder:
+            task = write_task(Path(folder), images, is_video=False, limit_s=_PATIENCE_S)
+            values = json.loads(task.read_text("utf-8")) | {"boxes": boxes, "reach": self._reach}
             task.write_text(json.dumps(values), "utf-8")
             answer = run(self._program, task, patience_s=_PATIENCE_S)
-        finally:
-            shutil.rmtree(folder)
-            n, self._images, self._boxes = len(self._images), [], []
+        n = len(images)
         if answer.versions["fer"] != self.version or len(answer.faces) != n:
             raise PeerError(
                 f"expected fer {self.version} and {n} answers, got {answer.versions['fer']} and "

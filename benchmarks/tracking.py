@@ -29,7 +29,7 @@ from mien.detection import FaceDetector
 from mien.geometry import iou_matrix
 from mien.pipeline import Analyzer
 from mien.sources import first_frame, open_source
-from mien.types import Frame, UInt8Array
+from mien.types import FaceResult, Frame, UInt8Array
 
 WIDTH, HEIGHT, FPS, SECONDS = 1280, 720, 25, 6
 FACE_PX = 110  # the longer side of a head's face, as it is put into the film
@@ -209,6 +209,19 @@ def _share_seen(owner: npt.NDArray[np.int64], box: npt.NDArray[np.float64], numb
     return float(seen) / float(area)
 
 
+def matched(
+    truth: dict[int, npt.NDArray[np.float64]], faces: Sequence[FaceResult]
+) -> Iterator[tuple[int, FaceResult]]:
+    """Whose face was found: the people of a film's frame, each with the face in their place."""
+    if not truth or not faces:
+        return
+    found = np.array([(x, y, x + w, y + h) for x, y, w, h in (face.box for face in faces)])
+    overlap = iou_matrix(np.stack(list(truth.values())), found)
+    for row, column in zip(*linear_sum_assignment(-overlap), strict=True):
+        if overlap[row, column] >= SAME_IOU:
+            yield list(truth)[row], faces[column]
+
+
 def measure(
     analyzer: Analyzer,
     people: list[list[Head]],
@@ -225,14 +238,8 @@ def measure(
         faces = analyzer.analyze_frame(frame, following=following).faces
         true_count += len(truth)
         found_count += len(faces)
-        if not truth or not faces:
-            continue
-        found = np.array([(x, y, x + w, y + h) for x, y, w, h in (f.box for f in faces)])
-        overlap = iou_matrix(np.stack(list(truth.values())), found)
-        for row, column in zip(*linear_sum_assignment(-overlap), strict=True):
-            if overlap[row, column] < SAME_IOU:
-                continue
-            person, number = list(truth)[row], faces[column].track_id
+        for person, face in matched(truth, faces):
+            number = face.track_id
             assert number is not None
             pairs[person, number] = pairs.get((person, number), 0) + 1
             hits += 1

@@ -10,8 +10,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import av
 import numpy as np
+from filming import write_film
 from PIL import Image
 
 from mien.cli import main as mien
@@ -26,15 +26,9 @@ def write_video(
     """A face of about 310 pixels that wanders over the picture; `options` are the encoder's."""
     with Image.open(portrait) as picture:
         large = np.asarray(picture.convert("RGB").resize((1400, 1400)))
-    with av.open(str(target), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options=options)
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for i in range(frames):
-            x, y = int(60 + 50 * np.sin(i / 20)), int(60 + 50 * np.cos(i / 25))
-            view = np.ascontiguousarray(large[y : y + HEIGHT, x : x + WIDTH])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
-        container.mux(stream.encode(None))
+    places = ((int(60 + 50 * np.sin(i / 20)), int(60 + 50 * np.cos(i / 25))) for i in range(frames))
+    views = (large[y : y + HEIGHT, x : x + WIDTH] for x, y in places)
+    write_film(target, views, fps=FPS, options=options)
 
 
 def main() -> None:

@@ -106,9 +106,6 @@ def export(network: Cover, file: Path) -> None:
     examples = {"pixels": torch.zeros(2, 1, COVER_PX, COVER_PX)}
     model = traced(Probability().eval(), examples, ["covered"])
     drop_idle_biases(model)
-    for node in model.graph.node:  # where the exporter's code lay is nobody's business
-        del node.metadata_props[:]
-        node.doc_string = ""
     onnx.save_model(model, file)
 
 

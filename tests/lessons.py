@@ -1,4 +1,4 @@
-"""What tests of training share: drawn faces, a recipe that is quick, and sets of files."""
+"""What tests of training share: drawn faces, a recipe that is quick, sets and models as files."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image
 
 from mien.datasets import FaceCrops
+from mien.training.export import export
+from mien.training.fit import fit
 from mien.training.recipe import AugmentRecipe, Recipe, recipe_from_dict
-from mien.types import EXPRESSIONS
 
 STILL: dict[str, Any] = {name: type(value)() for name, value in vars(AugmentRecipe()).items()} | {
     "scale_min": 1.0,
@@ -42,18 +43,32 @@ def drawn(n: int, seed: int = 0) -> FaceCrops:
 
 def write_splits(folder: Path, n: int) -> None:
     """`drawn(n)` as a data set with rows to learn from and rows to watch."""
-    for split, seed in (("train", 0), ("val", 1)):
-        crops = drawn(n, seed)
-        for i, (image, label) in enumerate(zip(crops.images, crops.labels, strict=True)):
-            file = folder / split / EXPRESSIONS[label] / f"{i}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(file)
+    for seed, split in enumerate(("train", "val")):
+        saved(drawn(n, seed), folder / split)
 
 
 def saved(data: FaceCrops, folder: Path) -> Path:
-    """The crops as a folder per class."""
-    for i, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
-        file = folder / data.classes[label] / f"{i}.png"
+    """The crops as a folder per class, in files of their names."""
+    for image, label, name in zip(data.images, data.labels, data.names, strict=True):
+        file = folder / data.classes[label] / f"{name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(file)
     return folder
+
+
+def taught(
+    file: Path, recipe: Recipe, data: FaceCrops, calibration: FaceCrops, **exporting: Any
+) -> Path:
+    """The file of a model that has learned from `data`; its run lies beside it."""
+    network = fit(recipe, data, data, file.with_suffix(""))
+    export(recipe, network, calibration, file, data_sha256=data.fingerprint(), **exporting)
+    return file
+
+
+class KilledError(Exception):
+    """Ends a run where a test wants it to end."""
+
+
+def die(_done: object) -> None:
+    """Ends a run that reports to it after one epoch, whose checkpoint is written."""
+    raise KilledError

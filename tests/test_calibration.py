@@ -18,14 +18,12 @@ from mien.metrics import confusion_matrix, macro_f1, softmax
 from mien.pipeline import Analyzer
 from mien.training.calibration import calibrate, calibrate_votes, class_shares
 from mien.training.data import make_batch, training_rows
-from mien.training.export import export, load_trained
-from mien.training.fit import fit
 from mien.training.fuse import fuse
 from mien.training.initial import of_the_same_network
 from mien.training.quantize import quantize
 from mien.training.recalibrate import recalibrate
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, Frame
-from tests.lessons import drawn, tiny, write_splits
+from tests.lessons import drawn, taught, tiny, write_splits
 
 SHARES = np.array([0.14, 0.015, 0.145, 0.25, 0.17, 0.11, 0.17])
 
@@ -41,15 +39,9 @@ def voted(crops: FaceCrops) -> FaceCrops:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network with both heads that can tell drawn faces apart."""
-    folder = tmp_path_factory.mktemp("calibrated")
-    data = voted(drawn(112, 0))
+    file = tmp_path_factory.mktemp("calibrated") / "tiny.onnx"
     recipe = tiny(epochs=8, batch=8, ema=0.9, learning_rate=0.05, ferplus_weight=0.5)
-    fit(recipe, data, data, folder / "run")
-    recipe, network, fingerprint, _ = load_trained(folder / "run")
-    file = folder / "tiny.onnx"
-    rows = voted(drawn(56, 1))
-    export(recipe, network, rows, file, data_sha256=fingerprint, shares=SHARES)
-    return file
+    return taught(file, recipe, voted(drawn(112, 0)), voted(drawn(56, 1)), shares=SHARES)
 
 
 def leaning(n: int) -> tuple[np.ndarray, np.ndarray]:

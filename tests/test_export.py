@@ -12,14 +12,13 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops, load_crops
 from mien.errors import ModelError
 from mien.models import find_model
-from mien.training.checkpoint import EpochReport
 from mien.training.export import _rounded, export, load_trained
 from mien.training.fit import fit, predict_logits
 from mien.training.initial import load_weights
 from mien.training.recipe import load_recipe, recipe_from_dict
 from mien.training.zoo import build_network, count_macs, count_parameters
 from mien.types import EXPRESSIONS
-from tests.lessons import drawn, saved, tiny, write_splits
+from tests.lessons import KilledError, die, drawn, saved, taught, tiny, write_splits
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -134,16 +133,14 @@ def test_fine_tuning_on_the_command_line(
     from mien.cli import main
 
     data = drawn(35)
-    fit(tiny(epochs=1), data, data, tmp_path / "first")
-    recipe, network, fingerprint, _ = load_trained(tmp_path / "first")
-    export(recipe, network, data, tmp_path / "start.onnx", data_sha256=fingerprint)
+    start = taught(tmp_path / "start.onnx", tiny(epochs=1), data, data)
     mine = FaceCrops(data.images, data.labels % 2, None, data.names, classes=("bored", "focused"))
     folder = str(saved(mine, tmp_path / "mine"))
     slip = Path(folder) / "bord"  # whose pictures would be missing without a word
     slip.mkdir()
     Image.fromarray(data.images[0]).save(slip / "a.png")
     arguments = ["train", "--data", folder]  # by the recipe for fine-tuning, if not by another
-    arguments += ["--init", str(tmp_path / "start.onnx"), "--out", str(tmp_path / "tuned")]
+    arguments += ["--init", str(start), "--out", str(tmp_path / "tuned")]
     arguments += ["--set", 'data.classes=["bored", "focused"]', "--set", "fit.epochs=1"]
     for change in (
         "network.stem_stride=2",
@@ -189,13 +186,6 @@ SAYS = {"training_data": "drawn stripes", "licence": "anybody's"}
 
 def test_a_model_says_what_its_recipe_says_of_its_data(tmp_path: Path) -> None:
     """Even where the run began without a word of it."""
-
-    class KilledError(Exception):
-        pass
-
-    def die(_done: EpochReport) -> None:
-        raise KilledError
-
     data, recipe = drawn(20), tiny(epochs=2)
     with pytest.raises(KilledError):
         fit(recipe, data, data, tmp_path, report=die)

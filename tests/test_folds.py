@@ -1,16 +1,22 @@
 """Cross-validation by subject."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
+from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.training.folds import cross_validate
-from mien.types import EXPRESSIONS
-from tests.lessons import drawn, tiny
+from tests.lessons import KilledError, drawn, saved, tiny
+
+
+def of_subjects(data: FaceCrops, subjects: int, folder: Path) -> Path:
+    """The crops as a set whose files' names say whom they show."""
+    names = tuple(f"S{i % subjects:03}_001_{i:08}" for i in range(len(data)))
+    return saved(replace(data, names=names), folder)
 
 
 def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,12 +24,8 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     from mien.cli import main
 
     data = drawn(48)
-    for i, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
-        if label < 2:
-            file = tmp_path / "data" / EXPRESSIONS[label] / f"S{i % 12:03}_001_{i:08}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(file)
-    n = int((data.labels < 2).sum())
+    data = data.select(data.labels < 2)
+    of_subjects(data, 12, tmp_path / "data")
     (tmp_path / "r.toml").write_text(
         "name = 'folds'\n[network]\nwidths = [8, 16]\ndepths = [1, 1]\n"
         "[data]\naligned_share = 0.0\nclasses = ['angry', 'disgust', 'fear']\ninput_px = 32\n"
@@ -35,7 +37,7 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main([*arguments, *two]) == 0
     out, err = capsys.readouterr()
     figures = json.loads(out)
-    assert figures["n"] == n
+    assert figures["n"] == len(data)
     assert list(figures["per_class"]) == ["angry", "disgust"]
     assert err.count("fold ") == 10
     assert main([*arguments[:5]]) == 2
@@ -46,20 +48,8 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "--set: goes with --folds only" in capsys.readouterr().err
 
 
-def of_subjects(folder: Path) -> Path:
-    """28 crops of four people."""
-    for i, (image, label) in enumerate(zip(drawn(28).images, drawn(28).labels, strict=True)):
-        file = folder / EXPRESSIONS[label] / f"S{i % 4:03}_001_{i:08}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(file)
-    return folder
-
-
 def test_folds_that_were_killed_go_on(tmp_path: Path) -> None:
-    data, recipe = of_subjects(tmp_path / "data"), tiny(epochs=1)
-
-    class KilledError(Exception):
-        pass
+    data, recipe = of_subjects(drawn(28), 4, tmp_path / "data"), tiny(epochs=1)
 
     def die(text: str) -> None:
         if "fold 1" in text:
@@ -79,6 +69,6 @@ def test_folds_that_were_killed_go_on(tmp_path: Path) -> None:
 
 
 def test_folds_replace_those_of_an_earlier_time(tmp_path: Path) -> None:
-    of_subjects(tmp_path / "data")
+    data = of_subjects(drawn(28), 4, tmp_path / "data")
     for recipe in (tiny(epochs=1), tiny(epochs=1, batch=8)):
-        cross_validate(recipe, tmp_path / "data", tmp_path / "runs", folds=2)
+        cross_validate(recipe, data, tmp_path / "runs", folds=2)

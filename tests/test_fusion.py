@@ -18,12 +18,11 @@ from mien.datasets import FaceCrops
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.metrics import log_softmax
 from mien.models import file_sha256
-from mien.training.export import export, load_trained, save_model
-from mien.training.fit import fit
+from mien.training.export import save_model
 from mien.training.fuse import fuse
 from mien.training.recalibrate import recalibrate
 from mien.types import EXPRESSIONS
-from tests.lessons import drawn, tiny, write_splits
+from tests.lessons import drawn, saved, taught, tiny, write_splits
 
 Capture = pytest.CaptureFixture[str]
 
@@ -36,13 +35,9 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Path]:
     for number in (0, 1):
         data = drawn(56, number)
         half = data.select((data.labels % 2 == number) | (np.arange(56) < 14))
-        out = folder / f"run{number}"
-        fit(tiny(epochs=8, batch=8, ema=0.9, seed=number, learning_rate=0.05), half, half, out)
-        recipe, network, fingerprint, _ = load_trained(out)
+        recipe = tiny(epochs=8, batch=8, ema=0.9, seed=number, learning_rate=0.05)
         file = folder / f"member{number}.onnx"
-        named = replace(recipe, name=file.stem)
-        export(named, network, drawn(28, 9), file, data_sha256=fingerprint)
-        files.append(file)
+        files.append(taught(file, replace(recipe, name=file.stem), half, drawn(28, 9)))
     return files
 
 
@@ -144,11 +139,9 @@ def test_members_must_fit_together(members: Sequence[Path], tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="method"):
         fuse(members, "vote", data, data, tmp_path / "x.onnx", name="x")
     other = FaceCrops(data.images, data.labels, None, data.names, classes=tuple("abcdefg"))
-    fit(tiny(epochs=1), other, other, tmp_path)
-    recipe, network, _, _ = load_trained(tmp_path)
-    export(recipe, network, other, tmp_path / "other.onnx", data_sha256="")
+    stranger = taught(tmp_path / "other.onnx", tiny(epochs=1), other, other)
     with pytest.raises(ConfigError, match="other classes"):
-        fuse([members[0], tmp_path / "other.onnx"], "linear", data, data, tmp_path / "x", name="x")
+        fuse([members[0], stranger], "linear", data, data, tmp_path / "x", name="x")
 
 
 def test_the_command_line(members: Sequence[Path], tmp_path: Path, capsys: Capture) -> None:
@@ -170,11 +163,7 @@ def test_the_command_line(members: Sequence[Path], tmp_path: Path, capsys: Captu
 
 
 def test_the_table_shows_others_beside_ours(members: Sequence[Path], tmp_path: Path) -> None:
-    crops = drawn(14)
-    for i, (image, label) in enumerate(zip(crops.images, crops.labels, strict=True)):
-        file = tmp_path / "val" / EXPRESSIONS[label] / f"{i}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(file)
+    saved(drawn(14), tmp_path / "val")
     comparison = compare([*members], tmp_path)
     assert Comparison.from_dict(json.loads(json.dumps(comparison.to_dict()))) == comparison
     own = format_comparison(comparison)  # of other data than theirs
@@ -221,21 +210,13 @@ def test_fer2013_is_known_by_its_counts(
     assert compare(["mien-s"], tmp_path).on_fer2013
 
 
-def own_set(folder: Path, crops: FaceCrops) -> Path:
-    """A set whose rows are called as those of the fixture `of_ones_own`."""
-    for split in ("train", "val"):
-        for i, (image, label) in enumerate(zip(crops.images, crops.labels, strict=True)):
-            name = "glad" if EXPRESSIONS[label] == "happy" else f"no {EXPRESSIONS[label]}"
-            file = folder / split / name / f"{i}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image + np.uint8(split == "val")).save(file)  # no picture twice
-    return folder
-
-
 def test_models_of_ones_own_classes_are_fused_on_ones_own_rows(
     of_ones_own: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    data, out = own_set(tmp_path / "own", drawn(14)), tmp_path / "fused.onnx"
+    data, out = tmp_path / "own", tmp_path / "fused.onnx"
+    rows = replace(drawn(14), classes=ExpressionClassifier(of_ones_own).spec.labels)
+    for number, split in enumerate(("train", "val")):  # no picture twice
+        saved(replace(rows, images=rows.images + np.uint8(number)), data / split)
     command = ["fuse", str(of_ones_own), str(of_ones_own), "--method", "logprob"]
     assert main([*command, "--data", str(data), "--out", str(out)]) == 0
     assert ExpressionClassifier(out).spec.labels[3] == "glad"

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from mien.errors import ConfigError, ModelError
-from mien.training.export import export, load_trained
+from mien.training.export import load_trained
 from mien.training.fit import fit
 from mien.training.recipe import recipe_from_dict
 from mien.training.zoo import build_network, count_macs, count_parameters
 from mien.training.zoo.attention import AttentionPooling
 from mien.training.zoo.transfer import FaceFeatures, load_face_features
-from tests.lessons import drawn, tiny
+from tests.lessons import drawn, taught, tiny
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,12 @@ def test_a_frozen_network_learns_with_its_heads_alone(tmp_path: Path) -> None:
 
 def test_any_model_may_be_frozen_to_teach_its_heads_alone(tmp_path: Path) -> None:
     recipe, data = tiny(epochs=1), drawn(20)
-    first = fit(recipe, data, data, tmp_path / "first").state_dict()
-    _, network, fingerprint, _ = load_trained(tmp_path / "first")
-    export(recipe, network, data, tmp_path / "first.onnx", data_sha256=fingerprint)
+    start = taught(tmp_path / "first.onnx", recipe, data, data)
+    first = load_trained(tmp_path / "first")[1].state_dict()
     heads = replace(recipe, network=replace(recipe.network, frozen=True))
     with pytest.raises(ConfigError, match=r"network\.frozen: .*--init"):
         fit(heads, data, data, tmp_path / "heads")
-    heads = replace(heads, init=str(tmp_path / "first.onnx"))
+    heads = replace(heads, init=str(start))
     learned = fit(heads, data, data, tmp_path / "heads").state_dict()
     assert any("running_mean" in name for name in learned)
     for name, value in learned.items():

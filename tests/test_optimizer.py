@@ -14,7 +14,7 @@ from mien.training.fit import fit
 from mien.training.optimizer import Muon, make_optimizer, orthogonal
 from mien.training.recipe import FitRecipe, NetworkRecipe
 from mien.training.zoo import build_network
-from tests.lessons import drawn, tiny
+from tests.lessons import KilledError, die, drawn, tiny
 
 
 def small() -> nn.Sequential:
@@ -91,15 +91,8 @@ def test_a_run_with_muon_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
     data = drawn(28, 0)
     recipe = tiny(epochs=2, batch=8, muon_rate=0.05)
     whole = fit(recipe, data, data, tmp_path / "whole").state_dict()
-
-    class KilledError(Exception):
-        pass
-
-    def kill(report: object) -> None:
-        raise KilledError
-
     with pytest.raises(KilledError):
-        fit(recipe, data, data, tmp_path / "halved", report=kill)
+        fit(recipe, data, data, tmp_path / "halved", report=die)
     halved = fit(recipe, data, data, tmp_path / "halved", resume=True).state_dict()
     assert whole.keys() == halved.keys()
     assert all(torch.equal(whole[name], halved[name]) for name in whole)

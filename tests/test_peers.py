@@ -103,7 +103,7 @@ def test_a_program_that_is_not_there_is_a_failure() -> None:
 @pytest.mark.parametrize("is_video", [True, False])
 def test_mien_is_run_as_its_peers_are(is_video: bool, portrait: UInt8Array, tmp_path: Path) -> None:
     task = peers.write_task(tmp_path, [portrait] * 3, is_video=is_video)
-    run = peers.run(peers._python("mien", sys.executable), task)
+    run = peers.run(peers.python_program("mien", sys.executable), task)
     assert [[shown for _, shown in faces] for faces in run.faces] == [["happy"]] * 3
     ((x, y, width, height), _) = run.faces[0][0]
     assert x < 224 < x + width  # the tip of her nose

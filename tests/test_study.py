@@ -21,7 +21,7 @@ from mien.training.data import usable_rows
 from mien.training.optimizer import make_optimizer
 from mien.training.recipe import Recipe
 from mien.training.zoo import build_network
-from tests.lessons import write_splits
+from tests.lessons import KilledError, write_splits
 from tests.test_evaluate import answers_of
 
 Capture = pytest.CaptureFixture[str]
@@ -104,9 +104,6 @@ def test_a_study_is_run_once_and_read_again(folder: Path, capsys: Capture) -> No
 
 def test_what_was_interrupted_goes_on(folder: Path, tmp_path: Path) -> None:
     study = load_study(folder / "s.toml")
-
-    class KilledError(Exception):
-        pass
 
     def die(text: str) -> None:
         if "epoch 1/2" in text:

@@ -11,7 +11,7 @@ from mien.training.checkpoint import EpochReport
 from mien.training.export import load_trained
 from mien.training.fit import _require_finite, fit, predict_logits
 from mien.training.zoo import build_network, count_macs
-from tests.lessons import drawn, tiny
+from tests.lessons import KilledError, die, drawn, tiny
 
 
 def test_it_can_learn(tmp_path: Path) -> None:
@@ -34,16 +34,13 @@ def test_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     data = drawn(40)
     recipe = tiny(epochs=3)
 
-    class KilledError(Exception):
-        pass
-
-    def die(done: EpochReport) -> None:
+    def die_late(done: EpochReport) -> None:
         if done.epoch == 2:
             raise KilledError
 
     whole = fit(recipe, data, data, tmp_path / "whole", threads=1)
     with pytest.raises(KilledError):
-        fit(recipe, data, data, tmp_path / "broken", threads=1, report=die)
+        fit(recipe, data, data, tmp_path / "broken", threads=1, report=die_late)
     resumed = fit(recipe, data, data, tmp_path / "broken", threads=1, resume=True)
     for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b)
@@ -140,28 +137,20 @@ def test_only_epochs_of_the_exported_size_can_be_the_best(
     monkeypatch.setattr(loop, "_accuracy", lambda *_: next(seen))
     recipe = tiny(epochs=4, select="best", resolutions=[[0.25, 32], [1.0, 48]])
 
-    class KilledError(Exception):
-        pass
-
-    def die(done: EpochReport) -> None:
-        chosen.append(load_trained(tmp_path)[3])
-        raise KilledError
-
     chosen: list[int] = []
+
+    def choose(done: EpochReport) -> None:
+        chosen.append(load_trained(tmp_path)[3])
+        die(done)
+
     for epoch in range(4):
         with pytest.raises(KilledError):
-            fit(recipe, drawn(20), drawn(7), tmp_path, resume=bool(epoch), report=die)
+            fit(recipe, drawn(20), drawn(7), tmp_path, resume=bool(epoch), report=choose)
     assert chosen == [1, 2, 3, 3]  # the last, while there is none of 48 px
 
 
 def test_what_scales_gradients_goes_on_too(tmp_path: Path) -> None:
     from lightning_fabric.plugins import MixedPrecision
-
-    class KilledError(Exception):
-        pass
-
-    def die(_done: EpochReport) -> None:
-        raise KilledError
 
     def half(scale: float) -> tuple[Fabric, torch.amp.GradScaler]:
         scaler = torch.amp.GradScaler("cpu", init_scale=scale)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.classifier import ExpressionClassifier
-from mien.datasets import SPLITS, Row, read_rows
+from mien.datasets import NOT_A_FACE, SPLITS, Row, read_rows
 from mien.datasets.crops import pixel_hash
 from mien.errors import DatasetError
 from mien.preprocess import resize_crop
@@ -164,8 +164,8 @@ def check(
             findings.append(_finding("flat", row, f"standard deviation {contrast:.1f} of 255"))
             continue
         copies.add(row, image)
-        if row.votes is not None and 2 * row.votes[9] > _VOTES:
-            findings.append(_finding("not-a-face", row, f"{row.votes[9]} of {_VOTES} votes"))
+        if row.votes is not None and 2 * (against := row.votes[NOT_A_FACE]) > _VOTES:
+            findings.append(_finding("not-a-face", row, f"{against} of {_VOTES} votes"))
         else:
             suspicion = _voters_disagree(row)
             if suspicion:

@@ -37,8 +37,10 @@ FERPLUS_COLUMNS: Final = (
     "ferplus_fear",
     "ferplus_contempt",
     "ferplus_unknown",
-    "ferplus_nf",  # "not a face"
+    "ferplus_nf",
 )
+#: The column of votes for "not a face".
+NOT_A_FACE: Final = FERPLUS_COLUMNS.index("ferplus_nf")
 
 #: Spellings of the classes in the wild, in lower case, to our names.
 CLASS_ALIASES: Final = {

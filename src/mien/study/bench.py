@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,23 +111,19 @@ class _TrialKey:
         return cls(recipe, values["data"], pictures, slices)
 
 
+@dataclass
 class _Bench:
     """Where the trials of a study are run: data and cut faces are read once and kept."""
 
-    def __init__(
-        self,
-        data: Path,
-        pictures: Sequence[Path],
-        slices: int,
-        out: Path,
-        fabric: Fabric,
-        threads: int | None,
-        note: Note,
-    ) -> None:
-        self.data, self.pictures, self.slices, self.out = data, pictures, slices, out
-        self.fabric, self.threads, self.note = fabric, threads, note
-        self._rows: dict[tuple[Any, ...], tuple[FaceCrops, FaceCrops]] = {}
-        self._faces: dict[tuple[Any, ...], LabelledFaces] = {}
+    data: Path
+    pictures: Sequence[Path]
+    slices: int
+    out: Path
+    fabric: Fabric
+    threads: int | None
+    note: Note
+    _rows: dict[tuple[Any, ...], tuple[FaceCrops, FaceCrops]] = field(default_factory=dict)
+    _faces: dict[tuple[Any, ...], LabelledFaces] = field(default_factory=dict)
 
     def finish(self, variant: Variant, seed: int, recipe: Recipe) -> Trial:
         """Read the trial's result, or go on with it, or begin it."""

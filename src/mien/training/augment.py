@@ -1,5 +1,5 @@
-"""Vary a whole batch at once on its way into the network. Imports torch, Pillow, preprocess and
-the recipe.
+"""Vary a whole batch at once on its way into the network. Imports torch, Pillow, preprocess, and
+its siblings occluders and recipe.
 
 In two steps. `draw_variations` throws all dice for a batch; `vary` applies them. Several processes
 that share a batch throw the same dice and each apply only their rows, so that how many there are

@@ -151,13 +151,11 @@ def calibrate_votes(shares: FloatArray, logits: FloatArray) -> VoteCalibration:
     )
 
 
-def calibrate_votes_of(
-    model: str | Path, rows: FaceCrops, *, threads: int
-) -> VoteCalibration | None:
+def calibrate_votes_of(model: str | Path, rows: FaceCrops) -> VoteCalibration | None:
     """The same for a model file; None where the model has no such head, or the rows no votes."""
     if rows.votes is None or not find_model(model).spec().ferplus_temperature:
         return None
-    voters = ExpressionClassifier(model, threads=threads, classes="ferplus")
+    voters = ExpressionClassifier(model, threads=2, classes="ferplus")
     return calibrate_votes(rows.vote_shares(), voters.predict(list(rows.images)).logits)
 
 

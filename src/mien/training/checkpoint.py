@@ -1,4 +1,6 @@
-"""What a run leaves behind: its checkpoint, its log, its best weights. Imports torch and recipe."""
+"""What a run leaves behind: its checkpoint, its log, its best weights. Imports torch, recipe,
+errors and whole.
+"""
 
 from __future__ import annotations
 

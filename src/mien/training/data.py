@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
 
-from mien.datasets import FaceCrops
+from mien.datasets import NOT_A_FACE, FaceCrops
 from mien.errors import DatasetError
 from mien.preprocess import network_input
 from mien.training.augment import Variations, draw_variations, mix_neighbours, vary
@@ -26,7 +26,6 @@ from mien.training.recipe import Recipe
 from mien.training.teachers import fold_numbers, opinions
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, UInt8Array
 
-_NOT_A_FACE = 9  # column of the FER+ votes
 _VOTES_OF_EXPRESSIONS = [FERPLUS_EXPRESSIONS.index(name) for name in EXPRESSIONS]
 
 
@@ -73,7 +72,7 @@ def usable_rows(recipe: Recipe, train: FaceCrops) -> npt.NDArray[np.bool_]:
     """Which rows of a set a recipe learns from: `(N,)`."""
     usable = np.ones(len(train), bool)
     if train.votes is not None:
-        usable = train.votes[:, _NOT_A_FACE] <= recipe.data.max_not_face_votes
+        usable = train.votes[:, NOT_A_FACE] <= recipe.data.max_not_face_votes
     if recipe.data.left_out:
         fold, folds = recipe.data.left_out
         usable &= fold_numbers(train, folds) != fold

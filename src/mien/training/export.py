@@ -215,7 +215,11 @@ def traced(
             verbose=False,
         )
     assert program is not None
-    return program.model_proto
+    model = program.model_proto
+    for node in model.graph.node:  # which lines of which files it comes from is nobody's business
+        del node.metadata_props[:]
+        node.doc_string = ""
+    return model
 
 
 def drop_idle_biases(model: Any) -> None:

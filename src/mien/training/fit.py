@@ -36,6 +36,7 @@ from mien.training.checkpoint import (
 )
 from mien.training.data import (
     Batch,
+    TrainingRows,
     batch_rows,
     make_batch,
     network_pixels,
@@ -120,41 +121,17 @@ def fit(
         DivergedError: the loss became infinite or NaN.
         DatasetError: nothing is left to train on, or the checkpoint belongs to other data.
     """
-    if (out / CHECKPOINT).is_file() and not resume:
-        raise ConfigError(
-            f"{out}: holds a run, which would be lost. --resume goes on with it, or choose "
-            "another --out"
-        )
-    if recipe.network.frozen and not recipe.network.weights and not recipe.init:
-        raise ConfigError(
-            "network.frozen: expected false where the network starts from fresh weights: its heads "
-            "would have nothing to go by. Name a model to start from (--init)"
-        )
+    _require_a_start(recipe, out, resume=resume)
     if threads:
         torch.set_num_threads(threads)
     fabric = fabric or make_fabric()
     leads = fabric.global_rank == 0
     out.mkdir(parents=True, exist_ok=True)
     fingerprint = train.fingerprint()
-    if leads:  # the first process fills the cache of detections, the others read it
-        rows = training_rows(recipe, train, cache or out, note)
-    fabric.barrier()
-    if not leads:
-        rows = training_rows(recipe, train, cache or out, lambda text: None)
+    rows = _rows_of_every_process(fabric, recipe, train, cache or out, note)
     fitting = recipe.fit
     steps = steps_per_epoch(len(rows), fitting.batch)
-
-    torch.manual_seed(fitting.seed)
-    bare = build_network(recipe.network, classes=rows.classes)
-    if recipe.init:
-        fresh = load_weights(bare, find_model(recipe.init), recipe.data.classes)
-        note(f"starting from {recipe.init}; fresh: {', '.join(fresh) or 'nothing'}")
-    bare = channels_last(bare)
-    average = channels_last(build_network(recipe.network, classes=rows.classes))
-    average.load_state_dict(bare.state_dict())
-    average.eval().requires_grad_(False).to(fabric.device)
-    if fabric.world_size > 1:
-        sync_batch_norms(bare)
+    bare, average = _start(fabric, recipe, rows.classes, note)
     first, best = 0, -1.0
     state = load_checkpoint(out / CHECKPOINT, recipe, fingerprint) if resume else None
     if state is not None:
@@ -243,6 +220,52 @@ def fit(
             report(done)
         fabric.barrier()
     return average.cpu()
+
+
+def _require_a_start(recipe: Recipe, out: Path, *, resume: bool) -> None:
+    """Refuse to lose a run, and to teach heads on features that know nothing."""
+    if (out / CHECKPOINT).is_file() and not resume:
+        raise ConfigError(
+            f"{out}: holds a run, which would be lost. --resume goes on with it, or choose "
+            "another --out"
+        )
+    if recipe.network.frozen and not recipe.network.weights and not recipe.init:
+        raise ConfigError(
+            "network.frozen: expected false where the network starts from fresh weights: its heads "
+            "would have nothing to go by. Name a model to start from (--init)"
+        )
+
+
+def _rows_of_every_process(
+    fabric: Fabric, recipe: Recipe, train: FaceCrops, cache: Path, note: Callable[[str], None]
+) -> TrainingRows:
+    """The same rows everywhere: the first process fills the cache of detections, the others read
+    it.
+    """
+    if fabric.global_rank == 0:
+        rows = training_rows(recipe, train, cache, note)
+    fabric.barrier()
+    if fabric.global_rank != 0:
+        rows = training_rows(recipe, train, cache, lambda text: None)
+    return rows
+
+
+def _start(
+    fabric: Fabric, recipe: Recipe, classes: int, note: Callable[[str], None]
+) -> tuple[ExpressionNetwork, ExpressionNetwork]:
+    """The network that is to learn, and the average of its weights, which is the same at first."""
+    torch.manual_seed(recipe.fit.seed)
+    network = build_network(recipe.network, classes=classes)
+    if recipe.init:
+        fresh = load_weights(network, find_model(recipe.init), recipe.data.classes)
+        note(f"starting from {recipe.init}; fresh: {', '.join(fresh) or 'nothing'}")
+    network = channels_last(network)
+    average = channels_last(build_network(recipe.network, classes=classes))
+    average.load_state_dict(network.state_dict())
+    average.eval().requires_grad_(False).to(fabric.device)
+    if fabric.world_size > 1:
+        sync_batch_norms(network)
+    return network, average
 
 
 def batch_loss(network: nn.Module, batch: Batch, fitting: FitRecipe) -> Tensor:

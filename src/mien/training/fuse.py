@@ -1,4 +1,5 @@
-"""Several models into one that refers to them. Imports torch, onnx, the classifier and export.
+"""Several models into one that refers to them. Imports torch, onnx, the classifier, and
+its siblings augment, calibration, export and recipe.
 
 A fusion is a small ONNX file. What goes in are its members' log-probabilities, side by side
 `(N, M * K)`; what comes out are logits `(N, K)`. Members are frozen: nothing of them is trained.
@@ -64,7 +65,6 @@ def fuse(
     version: str = "1",
     views: int = 2,
     seed: int = 0,
-    threads: int = 2,
     note: Note = lambda text: None,
 ) -> ModelSpec:
     """Join models, calibrate the result, and write it to `file`.
@@ -79,7 +79,6 @@ def fuse(
         name, version: what the fusion is called.
         views: how many times each Training row is shown, each time varied anew.
         seed: of the variations and the first weights.
-        threads: CPU threads of each member.
         note: called with a line on what is going on.
 
     Raises:
@@ -89,7 +88,7 @@ def fuse(
     """
     if method not in METHODS:
         raise ConfigError(f"method: expected one of {', '.join(METHODS)}, found {method!r}")
-    members = [ExpressionClassifier(model, threads=threads) for model in models]
+    members = [ExpressionClassifier(model, threads=2) for model in models]
     specs = [member.spec for member in members]
     _require_fit(specs)
     first = specs[0]

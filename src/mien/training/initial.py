@@ -1,4 +1,5 @@
-"""Start a network from a model file's weights. Imports torch, onnx and mien.models.
+"""Start a network from a model file's weights. Imports torch, onnx, models, and
+its siblings recipe and zoo.
 
 The exported file holds every weight under its name in the network, so nothing else is needed to
 go on training from it.

@@ -46,8 +46,6 @@ def quantize(
     file: Path,
     *,
     name: str | None = None,
-    seed: int = 0,
-    threads: int = 2,
     note: Callable[[str], None] = lambda text: None,
 ) -> ModelSpec:
     """Round a model's numbers to 8 bits, calibrate the result, and write it to `file`.
@@ -59,8 +57,6 @@ def quantize(
             the model has learned from (`FaceCrops.without`).
         file: the ONNX file to write.
         name: what the result is called; None for the model's name and `-int8`.
-        seed: of the choice of rows.
-        threads: CPU threads.
         note: called with a line on what is going on.
 
     Returns:
@@ -71,13 +67,13 @@ def quantize(
         ConfigError: the model is a fusion, or quantized already, or has other classes.
         ModelError: it cannot be read.
     """
-    original = ExpressionClassifier(model, threads=threads)
+    original = ExpressionClassifier(model, threads=2)
     spec = original.spec
     if spec.members or spec.quantized_from:
         what = "a fusion" if spec.members else "quantized already"
         raise ConfigError(f"{model}: expected a network with floating-point weights, is {what}")
     require_classes(spec, calibration.classes, str(model))
-    chosen = np.random.default_rng(seed).permutation(len(train.images))[:_ROWS]
+    chosen = np.random.default_rng(0).permutation(len(train.images))[:_ROWS]
     note(f"{len(chosen)} Training rows show the ranges of the activations")
     shown = original.pixels([train.images[i] for i in chosen])
     # All batches alike: a remainder is not shown.
@@ -100,8 +96,8 @@ def quantize(
     with tempfile.TemporaryDirectory() as folder:  # what is not calibrated never gets the name
         trial = Path(folder) / "trial.onnx"
         save_model(rounded, new, trial)
-        after = ExpressionClassifier(trial, threads=threads).predict(list(calibration.images))
-        votes = calibrate_votes_of(trial, calibration, threads=threads)
+        after = ExpressionClassifier(trial, threads=2).predict(list(calibration.images))
+        votes = calibrate_votes_of(trial, calibration)
     new = calibrated(new, calibrate(calibration.labels, after.logits), votes)
     same = before.probs.argmax(1) == after.probs.argmax(1)
     right = before.probs.argmax(1) == calibration.labels

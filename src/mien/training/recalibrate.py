@@ -25,7 +25,6 @@ def recalibrate(
     name: str | None = None,
     version: str | None = None,
     shares: FloatArray | None = None,
-    threads: int = 2,
 ) -> ModelSpec:
     """Fit a model's temperature, threshold and class offsets to other rows, and write it anew.
 
@@ -37,7 +36,6 @@ def recalibrate(
             same version.
         shares: `(K,)`, how common the model expects each class to be, where it does not say so
             itself; None leaves its logits as they are.
-        threads: CPU threads.
 
     Returns:
         The new spec. Its `metrics` hold `original_accuracy` of the same rows.
@@ -49,7 +47,7 @@ def recalibrate(
     """
     import onnx
 
-    original = ExpressionClassifier(model, threads=threads)
+    original = ExpressionClassifier(model, threads=2)
     spec = original.spec
     require_classes(spec, calibration.classes, str(model))
     for member in spec.members:
@@ -57,7 +55,7 @@ def recalibrate(
     said = original.predict(list(calibration.images))
     found = calibrate(calibration.labels, said.logits, spec.class_shares or shares)
     right = said.probs.argmax(1) == calibration.labels
-    new = calibrated(spec, found, calibrate_votes_of(model, calibration, threads=threads))
+    new = calibrated(spec, found, calibrate_votes_of(model, calibration))
     new = replace(
         new,
         name=name or f"{spec.name}-calibrated",

@@ -1,4 +1,5 @@
-"""A recipe is everything needed to train one model again. Imports errors and preprocess only.
+"""A recipe is everything needed to train one model again. Imports errors, preprocess and
+types only.
 
 It is read from TOML into frozen dataclasses, which are the schema: a key that is not a field
 is an error, and so is a value of another type. The resolved recipe travels in checkpoints and

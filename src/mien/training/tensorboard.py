@@ -1,4 +1,4 @@
-"""Learning curves for TensorBoard. Imports torch's writer only."""
+"""Learning curves for TensorBoard. Imports torch's writer and checkpoint."""
 
 from __future__ import annotations
 

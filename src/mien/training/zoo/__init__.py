@@ -14,13 +14,12 @@ from mien.errors import ConfigError
 from mien.training.recipe import NetworkRecipe
 from mien.training.zoo.attention import mien_attention, mien_pooling
 from mien.training.zoo.classic import resnet18, vgg19
-from mien.training.zoo.network import FERPLUS_CLASSES, ExpressionNetwork, Output
+from mien.training.zoo.network import ExpressionNetwork, Output
 from mien.training.zoo.transfer import transfer
 from mien.training.zoo.vgg import mien_vgg
 from mien.types import EXPRESSIONS
 
 __all__ = [
-    "FERPLUS_CLASSES",
     "NETWORKS",
     "ExpressionNetwork",
     "Output",

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from mien.types import FERPLUS_EXPRESSIONS
 
-FERPLUS_CLASSES = len(FERPLUS_EXPRESSIONS)  # without "unknown" and "not a face"
-
 
 class Output(NamedTuple):
     """What a network says about N crops.
@@ -43,7 +41,7 @@ class ExpressionNetwork(nn.Module):
         self.features = features
         self.dropout = nn.Dropout(dropout)
         self.expression = nn.Linear(width, classes)
-        self.ferplus = nn.Linear(width, FERPLUS_CLASSES)
+        self.ferplus = nn.Linear(width, len(FERPLUS_EXPRESSIONS))
         self._frozen = False
 
     def freeze_features(self) -> None:
