@@ -187,6 +187,11 @@ def test_the_page_holds_everything_and_nothing_else(tmp_path: Path) -> None:
     data = json.loads(re.findall(r'id="data">(.*?)</script>', page)[0])
     assert data["labels"] == list(EXPRESSIONS)
     assert [len(f["t"]) for f in data["faces"]] == [12, 9]
+def test_a_name_that_is_no_text_has_a_mark_on_the_page(tmp_path: Path) -> None:
+    write_timeline(build_timeline(film(*CROWD, source="\udc80.mp4")), tmp_path / "t.html")
+    assert "<h1>?.mp4</h1>" in (tmp_path / "t.html").read_text("utf-8")
+
+
     assert len(re.findall(r"<svg[^<>]*>", page)) == page.count("</svg>") == 4
     assert page.count("<polygon") == 14
     assert page.count("<rect") == 3

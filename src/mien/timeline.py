@@ -201,9 +201,8 @@ def write_timeline(timeline: Timeline, file: Path) -> None:
 def _write(timeline: Timeline, file: Path) -> None:
     if file.suffix.lower() in (".html", ".htm"):
         title = Path(timeline.source).name or "results"
-        page = "\n".join(plain_page(title, _body(timeline), style=_STYLE))
         with whole(file) as partial:
-            partial.write_text(page, encoding="utf-8")
+            partial.write_bytes(plain_page(title, _body(timeline), style=_STYLE))
         return
     rows = [
         (
