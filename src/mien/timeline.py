@@ -205,7 +205,7 @@ def _write(timeline: Timeline, file: Path) -> None:
             partial.write_bytes(plain_page(title, _body(timeline), style=_STYLE))
         return
     rows = [
-        (
+        plots.FaceCurve(
             _title(face),
             face.times_s,
             face.probs,
