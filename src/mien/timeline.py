@@ -1,7 +1,7 @@
 """What the faces of a video showed, over time: a picture, or a page to look around in.
 
-May import companions, events, results, plots, annotate, plain_page and what lies below them. The
-page holds everything it needs; nothing is loaded from elsewhere.
+May import companions, events, plots, annotate, plain_page and what lies below them. The page holds
+everything it needs; nothing is loaded from elsewhere.
 """
 
 from __future__ import annotations
