@@ -26,8 +26,8 @@ from mien.results import checked_results
 from mien.sinks import open_sink
 from mien.timeline import build_timeline
 from mien.types import EXPRESSIONS, FaceIdentity, FaceQuality, FrameResult
-from tests.test_events import CROWD, face, film
-from tests.test_report_figures import HAPPY, save, smile, unsure
+from tests.test_events import CROWD, face, film, save
+from tests.test_report_figures import HAPPY, smile, unsure
 
 VOID = {"meta", "img", "br"}
 
@@ -244,9 +244,7 @@ def test_a_timeline_belongs_to_a_person(tmp_path: Path) -> None:
     ada = FaceIdentity("Ada <b>", 0.9)
     frames = [[replace(face(1, "happy", 0.9), identity=ada)]] * 10 + [[]] * 20
     frames += [[replace(face(2, "sad", 0.9), identity=ada), face(3, "sad", 0.8)]] * 10
-    with open_sink(tmp_path / "a.jsonl", identity=True) as sink:
-        for result in film(*frames):
-            sink.write(result)
+    save(tmp_path / "a.jsonl", film(*frames), identity=True)
     found = page(tmp_path, [tmp_path / "a.jsonl"])
     check_page(found)
     assert not re.search("face [12]", found.words)
@@ -372,10 +370,10 @@ def test_values_that_cannot_be(tmp_path: Path, change: str) -> None:
     }
     results[5] = changed[change]
     table = save(tmp_path / "a.jsonl", results)
-    with pytest.raises(SourceError, match=r"v\.mp4: frame 5 |a\.jsonl: frame 5 of v\.mp4"):
-        build_timeline(checked_results(table))
     with pytest.raises(SourceError, match=r"a\.jsonl: frame 5 of v\.mp4"):
         write_report([table], tmp_path / "r.html")
+    with pytest.raises(SourceError, match=r"v\.mp4: frame 5 |a\.jsonl: frame 5 of v\.mp4"):
+        build_timeline(checked_results(table))
 
 
 @pytest.mark.parametrize(
@@ -391,9 +389,9 @@ def test_values_that_cannot_be(tmp_path: Path, change: str) -> None:
         ("probs", [0.5]),
         ("probs", dict.fromkeys(EXPRESSIONS, "much")),
         ("probs", dict.fromkeys(EXPRESSIONS, 10**400)),
-@pytest.mark.parametrize("verb", ["report", "plot"])
     ],
 )
+@pytest.mark.parametrize("verb", ["report", "plot"])
 def test_values_of_another_kind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, name: str, value: object
 ) -> None:
