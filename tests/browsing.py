@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.sinks import open_sink
-from mien.types import FrameResult, UInt8Array
+from mien.types import UInt8Array
 from tests.films import write_film
 
 SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
@@ -166,14 +165,6 @@ def write_films(folder: Path, portrait: UInt8Array) -> None:
             Image.fromarray(view).save(file, "JPEG", quality=90)
     away = np.full_like(views[0], 90)
     write_film(folder / "clip.mp4", [*views[:24], *[away] * 12, *views[24:]], fps=12)
-
-
-def table(results: Sequence[FrameResult], folder: Path, name: str) -> Path:
-    """Results as a file of this name in a folder."""
-    with open_sink(folder / name) as sink:
-        for result in results:
-            sink.write(result)
-    return folder / name
 
 
 #: Text that stands out too little from what is behind it: WCAG 2, 1.4.3.

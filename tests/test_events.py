@@ -1,7 +1,7 @@
 """What happened when: smoothing by the clock, segments with two thresholds, subtitles."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -45,6 +45,21 @@ def film(
     return [FrameResult(source, i, i / fps, 64, 64, faces) for i, faces in enumerate(frames)]
 
 
+def save(
+    file: Path,
+    results: Iterable[FrameResult],
+    *,
+    overwrite: bool = False,
+    shape: bool = False,
+    identity: bool = False,
+) -> Path:
+    """Results as a file of this name."""
+    with open_sink(file, overwrite=overwrite, shape=shape, identity=identity) as sink:
+        for result in results:
+            sink.write(result)
+    return file
+
+
 def show(expression: str, *values: float, number: int = 1) -> list[list[FaceResult]]:
     return [[face(number, expression, p)] for p in values]
 
@@ -72,9 +87,7 @@ def test_a_face_that_cannot_be_read_shows_nothing(tmp_path: Path) -> None:
         masked = film(*hidden(show("sad", *[0.9] * 9), "turned", reason))
         assert find_segments(masked) == []
         assert dominant_expression(masked) is None
-        with open_sink(tmp_path / f"{reason}.vtt") as sink:
-            for result in masked:
-                sink.write(result)
+        save(tmp_path / f"{reason}.vtt", masked)
         assert (tmp_path / f"{reason}.vtt").read_text("utf-8").strip() == "WEBVTT"
         # A hand that passes is bridged, whatever the face seemed to show behind it.
         passing = hidden(show("sad", *[0.9] * 3), reason)
@@ -93,9 +106,7 @@ def test_a_video_given_twice_is_two_recordings(tmp_path: Path) -> None:
     assert len(alone) == 1
     assert find_segments([*smile, *smile]) == [alone[0], alone[0]]
     for name in ("r.jsonl", "r.csv", "r.segments.csv"):
-        with open_sink(tmp_path / name) as sink:
-            for result in [*smile, *smile]:
-                sink.write(result)
+        save(tmp_path / name, [*smile, *smile])
     with (tmp_path / "r.segments.csv").open(newline="") as file:
         assert [row["end_s"] for row in csv.DictReader(file)] == ["0.7", "0.7"]
     for name in ("r.jsonl", "r.csv"):
@@ -105,9 +116,7 @@ def test_a_video_given_twice_is_two_recordings(tmp_path: Path) -> None:
         with pytest.raises(SourceError, match=r"v\.mp4: follows v\.mp4 in one file"):
             build_timeline(read_results(tmp_path / name))
     for name, results in (("p.jsonl", [smile[0], smile[0]]), ("back.jsonl", smile[::-1])):
-        with open_sink(tmp_path / name) as sink:
-            for result in results:
-                sink.write(result)
+        save(tmp_path / name, results)
     with pytest.raises(SourceError, match="Expected the order of time"):
         take_in(tmp_path / "back.jsonl")
     pictures = take_in(tmp_path / "p.jsonl")
@@ -220,9 +229,7 @@ def test_the_table_keeps_to_one_film_at_a_time(tmp_path: Path) -> None:
     """A smile that lasts to the end of a film is written before the next film's first one."""
     empty: list[list[FaceResult]] = [[]]
     late, early = empty * 5 + show("sad", *[0.9] * 5), show("happy", *[0.9] * 5)
-    with open_sink(tmp_path / "t.segments.csv") as sink:
-        for result in [*film(*late), *film(*early, *[[]] * 9, source="w.mp4")]:
-            sink.write(result)
+    save(tmp_path / "t.segments.csv", [*film(*late), *film(*early, *[[]] * 9, source="w.mp4")])
     rows = (tmp_path / "t.segments.csv").read_text("utf-8").splitlines()[1:]
     assert [row.partition(",")[0] for row in rows] == ["v.mp4", "w.mp4"]
 
@@ -316,9 +323,7 @@ CROWD = [
 
 def test_subtitles(tmp_path: Path) -> None:
     for name in ("a.vtt", "a.srt"):
-        with open_sink(tmp_path / name) as sink:
-            for result in film(*CROWD):
-                sink.write(result)
+        save(tmp_path / name, film(*CROWD))
     # The smile began first, though it ended last; neutral is not worth a line.
     assert (tmp_path / "a.vtt").read_text() == (
         "WEBVTT\n\n00:00:00.000 --> 00:00:01.100\n1: happy 90%\n\n"
@@ -332,9 +337,7 @@ def test_subtitles(tmp_path: Path) -> None:
 
 def test_classes_of_ones_own_are_no_tags_in_subtitles(tmp_path: Path) -> None:
     for name, shown in (("a.vtt", "1: &lt;i&gt;--&gt; 90%"), ("a.srt", "1: <i>-> 90%")):
-        with open_sink(tmp_path / name) as sink:
-            for result in film(*[[face(1, "<i>-->", 0.9)]] * 5):
-                sink.write(result)
+        save(tmp_path / name, film(*[[face(1, "<i>-->", 0.9)]] * 5))
         text = (tmp_path / name).read_text()
         assert shown in text.splitlines()
         assert text.count("-->") == 1  # the cue's own
@@ -356,9 +359,7 @@ def test_subtitles_belong_to_one_video(tmp_path: Path) -> None:
 
 
 def test_segments_as_a_table(tmp_path: Path) -> None:
-    with open_sink(tmp_path / "a.segments.csv") as sink:
-        for result in film(*CROWD):
-            sink.write(result)
+    save(tmp_path / "a.segments.csv", film(*CROWD))
     with (tmp_path / "a.segments.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["expression"] for row in rows] == ["happy", "sad", "neutral"]

@@ -29,10 +29,9 @@ from tests.browsing import (
     press,
     saved,
     start_camera,
-    table,
     until,
 )
-from tests.test_events import CROWD, face, film, hidden, show
+from tests.test_events import CROWD, face, film, hidden, save, show
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra dev)")
 for module in ("fastapi", "uvicorn", "websockets"):
@@ -391,7 +390,7 @@ def test_two_tables_side_by_side(visit: Visit, tmp_path: Path) -> None:
     (tmp_path / "notes.csv").write_text("a,b\n1,2\n")
     tab = visit.open("compare")
     keep(tab, "compare-empty")
-    files = [table(smile, tmp_path, "smile.csv"), table(turn, tmp_path, "turn.jsonl")]
+    files = [save(tmp_path / "smile.csv", smile), save(tmp_path / "turn.jsonl", turn)]
     tab.set_input_files("#compare input[type=file]", [*files, tmp_path / "notes.csv"])
     said = tab.locator("#compare .notice.error p")
     said.nth(1).wait_for()
@@ -418,7 +417,7 @@ def test_groups_side_by_side(visit: Visit, tmp_path: Path) -> None:
     narrow = {"width": 360, "height": 740}
     tab = visit.open("compare", viewport=narrow, reduced_motion="reduce")
     tab.set_input_files(
-        "#compare input[type=file]", [table(results, tmp_path, n) for n, results in films.items()]
+        "#compare input[type=file]", [save(tmp_path / n, results) for n, results in films.items()]
     )
     tab.wait_for_selector("#comparison table")
     assert len(figures(tab)["happy"]) == 4
@@ -473,7 +472,7 @@ def test_the_page_reads_writes_and_finds_as_mien_does(visit: Visit, tmp_path: Pa
         const results = table.readTable(name, text);
         return [table.toCsv(results), table.toJsonl(results), findSegments(results)] }"""
     for name in ("r.csv", "r.jsonl", "r.json"):
-        file = table(results, tmp_path, name)
+        file = save(tmp_path / name, results)
         rows, lines, segments = tab.evaluate(work, [name, file.read_text("utf-8")])
         (tmp_path / "back.csv").write_text(rows, "utf-8")
         (tmp_path / "back.jsonl").write_text(lines, "utf-8")
@@ -486,7 +485,7 @@ def test_the_page_reads_writes_and_finds_as_mien_does(visit: Visit, tmp_path: Pa
             assert found == pytest.approx({key: getattr(segment, key) for key in found}), name
     twice = [replace(results[0], source="a.jpg", faces=[face(None, "sad", 0.9)])] * 2
     for name in ("t.csv", "t.jsonl"):
-        text = table([*twice, *twice[:1]], tmp_path, name).read_text("utf-8")
+        text = save(tmp_path / name, [*twice, *twice[:1]]).read_text("utf-8")
         assert tab.evaluate(work, [name, text])[1].count("\n") == 3, name
 
 
@@ -505,7 +504,7 @@ def test_rare_frames_count_as_in_reports(visit: Visit, tmp_path: Path) -> None:
     for fps in (0.5, 1, 25):
         for missed in (0, 1, 2, 2 + max(3, fps)):  # after so many a break, in which nobody is shown
             results = film(*smile, *away * round(missed), *smile, fps=fps)
-            text = table(results, tmp_path, f"{fps}-{missed}.jsonl").read_text("utf-8")
+            text = save(tmp_path / f"{fps}-{missed}.jsonl", results).read_text("utf-8")
             shares, total_s, seen_s, segments, drawn = tab.evaluate(work, text)
             steps = 14 + (1 if missed > 3 else missed + 1)
             assert shares == pytest.approx(1)
@@ -529,7 +528,7 @@ def test_everything_can_be_read(visit: Visit, scheme: str, tmp_path: Path) -> No
     keep(tab, f"live-{scheme}")
     press(tab, "Stop")
     tab.get_by_role("link", name="Compare").first.click()
-    files = [table(film(*CROWD), tmp_path, "a.csv"), table(film(*CROWD), tmp_path, "b.csv")]
+    files = [save(tmp_path / name, film(*CROWD)) for name in ("a.csv", "b.csv")]
     tab.set_input_files("#compare input[type=file]", files)
     tab.wait_for_selector("#comparison table")
     assert tab.evaluate(CONTRASTS) == []
@@ -568,7 +567,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(
     assert tab.evaluate(wide) <= 360
     keep(tab, "phone-files")
     tab.get_by_role("link", name="Compare", exact=True).first.click()
-    files = [table(film(*CROWD), tmp_path, f"{'b' * 60}{i}.csv") for i in range(3)]
+    files = [save(tmp_path / f"{'b' * 60}{i}.csv", film(*CROWD)) for i in range(3)]
     tab.set_input_files("#compare input[type=file]", files)
     tab.wait_for_selector("#comparison table")
     assert tab.evaluate(wide) <= 360

@@ -22,10 +22,12 @@ from mien.errors import ConfigError, SourceError
 from mien.report import VIEWS, write_report
 from mien.report.intake import take_in
 from mien.report.recording import FloatArray
+from mien.results import checked_results
 from mien.sinks import open_sink
+from mien.timeline import build_timeline
 from mien.types import EXPRESSIONS, FaceIdentity, FaceQuality, FrameResult
-from tests.test_events import CROWD, face, film
-from tests.test_report_figures import HAPPY, save, smile, unsure
+from tests.test_events import CROWD, face, film, save
+from tests.test_report_figures import HAPPY, smile, unsure
 
 VOID = {"meta", "img", "br"}
 
@@ -242,9 +244,7 @@ def test_a_timeline_belongs_to_a_person(tmp_path: Path) -> None:
     ada = FaceIdentity("Ada <b>", 0.9)
     frames = [[replace(face(1, "happy", 0.9), identity=ada)]] * 10 + [[]] * 20
     frames += [[replace(face(2, "sad", 0.9), identity=ada), face(3, "sad", 0.8)]] * 10
-    with open_sink(tmp_path / "a.jsonl", identity=True) as sink:
-        for result in film(*frames):
-            sink.write(result)
+    save(tmp_path / "a.jsonl", film(*frames), identity=True)
     found = page(tmp_path, [tmp_path / "a.jsonl"])
     check_page(found)
     assert not re.search("face [12]", found.words)
@@ -372,6 +372,8 @@ def test_values_that_cannot_be(tmp_path: Path, change: str) -> None:
     table = save(tmp_path / "a.jsonl", results)
     with pytest.raises(SourceError, match=r"a\.jsonl: frame 5 of v\.mp4"):
         write_report([table], tmp_path / "r.html")
+    with pytest.raises(SourceError, match=r"v\.mp4: frame 5 |a\.jsonl: frame 5 of v\.mp4"):
+        build_timeline(checked_results(table))
 
 
 @pytest.mark.parametrize(
@@ -389,8 +391,9 @@ def test_values_that_cannot_be(tmp_path: Path, change: str) -> None:
         ("probs", dict.fromkeys(EXPRESSIONS, 10**400)),
     ],
 )
+@pytest.mark.parametrize("verb", ["report", "plot"])
 def test_values_of_another_kind(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, value: object
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, name: str, value: object
 ) -> None:
     objects = [result.to_dict() for result in smile()]
     for frame in objects:
@@ -398,7 +401,7 @@ def test_values_of_another_kind(
         frame["faces"][0].update({name: value} if name in frame["faces"][0] else {})
     table, out = tmp_path / "a.jsonl", tmp_path / "r.html"
     table.write_text("".join(json.dumps(frame) + "\n" for frame in objects))
-    code = main(["report", str(table), "--out", str(out)])
+    code = main([verb, str(table), "--out", str(out)])
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "a.jsonl" in said or code == 0

@@ -12,8 +12,9 @@ import pytest
 from mien.pipeline import Analyzer
 from mien.report import write_report
 from mien.types import EXPRESSIONS
+from tests.test_events import save
 from tests.test_report import Page
-from tests.test_report_figures import save, smile
+from tests.test_report_figures import smile
 
 _OPENS_WITHIN_S = 2.0  # the best of _TRIES, on a machine that has nothing else to do
 _TRIES = 3

@@ -20,7 +20,6 @@ from mien.report.material import Material
 from mien.report.reactions import BEGINNING, NOBODY, OUTSIDE, occurrences, reactions
 from mien.report.recording import MOST_SPANS, Recording, Spans
 from mien.report.views import VIEWS
-from mien.sinks import open_sink
 from mien.types import (
     EXPRESSIONS,
     FERPLUS_EXPRESSIONS,
@@ -29,16 +28,9 @@ from mien.types import (
     FaceShape,
     FrameResult,
 )
-from tests.test_events import face, film
+from tests.test_events import face, film, save
 
 HAPPY, SAD, NEUTRAL = (EXPRESSIONS.index(name) for name in ("happy", "sad", "neutral"))
-
-
-def save(file: Path, results: Sequence[FrameResult], *, shape: bool = False) -> Path:
-    with open_sink(file, shape=shape) as sink:
-        for result in results:
-            sink.write(result)
-    return file
 
 
 def one(file: Path, results: Sequence[FrameResult], markers: Sequence[Marker] = ()) -> Recording:
@@ -136,9 +128,8 @@ def test_the_people_of_a_picture_are_kept_apart(tmp_path: Path) -> None:
         replace(face(None, label, 0.9), identity=FaceIdentity(name, 0.9))
         for label, name in named.items()
     ]
-    with open_sink(tmp_path / "a.jsonl", identity=True) as sink:
-        sink.write(FrameResult("a.jpg", 0, 0.0, 64, 64, (*shown, shown[-1])))
-    (recording,) = take_in(tmp_path / "a.jsonl")
+    people = FrameResult("a.jpg", 0, 0.0, 64, 64, (*shown, shown[-1]))
+    (recording,) = take_in(save(tmp_path / "a.jsonl", [people], identity=True))
     nobody, ada, bo = recording.tracks
     assert [(t.person, t.number, t.total_s) for t in (ada, bo)] == [
         ("Ada", None, 1),
@@ -253,10 +244,7 @@ def test_who_may_have_come_back_is_not_another_person(tmp_path: Path) -> None:
         [replace(f, identity=FaceIdentity("AB"[f.track_id % 2], 0.9)) for f in faces if f.track_id]
         for faces in frames
     ]
-    with open_sink(tmp_path / "n.jsonl", identity=True) as sink:
-        for result in film(*named):
-            sink.write(result)
-    (recording,) = take_in(tmp_path / "n.jsonl", markers)
+    (recording,) = take_in(save(tmp_path / "n.jsonl", film(*named), identity=True), markers)
     (found,) = reactions([recording], markers, [])
     assert (found.n, found.unit, found.averaged) == (2, "faces", 2)
     # Each by the mean of both moments: 0.1 and 0.4, 0.2 and 0.7.
@@ -421,10 +409,7 @@ def test_who_comes_back_is_one_face(tmp_path: Path) -> None:
 
     frames = [[seen(4, "happy", ada), seen(2, "sad", bo)]] * 10 + [[]] * 20
     frames += [[seen(7, "neutral", ada), face(3, "sad", 0.9)]] * 20
-    with open_sink(tmp_path / "a.jsonl", identity=True) as sink:
-        for result in film(*frames):
-            sink.write(result)
-    (recording,) = take_in(tmp_path / "a.jsonl")
+    (recording,) = take_in(save(tmp_path / "a.jsonl", film(*frames), identity=True))
     first, *others = recording.tracks
     assert (first.person, first.numbers, first.number) == ("Ada", (4, 7), 4)
     assert first.total_s == pytest.approx(3)

@@ -13,11 +13,10 @@ from mien.cli import main
 from mien.report import write_report
 from mien.report.material import interval, number, percent, points
 from mien.report.statistics import Estimate
-from mien.sinks import open_sink
 from mien.types import EXPRESSIONS, FaceIdentity
-from tests.test_events import face, film
+from tests.test_events import face, film, save
 from tests.test_report import Page
-from tests.test_report_figures import HAPPY, NEUTRAL, SAD, save, smile, unsure
+from tests.test_report_figures import HAPPY, NEUTRAL, SAD, smile, unsure
 
 NONE = dict.fromkeys(EXPRESSIONS, 0)
 
@@ -50,11 +49,10 @@ def test_a_recording_by_hand(tmp_path: Path) -> None:
     happy, sad = (replace(face(1, name, 0.9), identity=ada) for name in ("happy", "sad"))
     other, doubtful = face(2, "neutral", 0.8), unsure(face(1, "neutral", 0.4))
     frames = [[happy, other]] * 10 + [[sad, other]] * 10 + [[doubtful]] * 10 + [[]] * 10
-    with open_sink(tmp_path / "a.jsonl", identity=True) as sink:
-        for result in film(*frames, source="films/v.mp4"):
-            sink.write(replace(result, model="m@1"))
+    results = [replace(r, model="m@1") for r in film(*frames, source="films/v.mp4")]
+    table = save(tmp_path / "a.jsonl", results, identity=True)
     (tmp_path / "g.csv").write_text("source,group,person,date\nv.mp4,x,Ada L.,2026-03-02\n")
-    found = figures(tmp_path, [tmp_path / "a.jsonl"], groups=tmp_path / "g.csv")
+    found = figures(tmp_path, [table], groups=tmp_path / "g.csv")
     (recording,) = found["recordings"]
     named = ("table", "source", "video", "models", "group", "person", "date")
     assert [recording[name] for name in named] == [

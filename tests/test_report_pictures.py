@@ -17,9 +17,9 @@ from mien.report import write_report
 from mien.report.intake import take_in
 from mien.report.recording import FloatArray
 from mien.report.thumbnails import _picture, cut_out, find_videos
-from tests.test_events import face
+from tests.test_events import face, save
 from tests.test_report import Page
-from tests.test_report_figures import save, smile
+from tests.test_report_figures import smile
 
 BOX = (40.0, 40.0, 48.0, 48.0)
 

@@ -20,7 +20,7 @@ from mien.results import read_results
 from mien.sinks import open_sink
 from mien.timeline import build_timeline, write_timeline
 from mien.types import EXPRESSIONS, FaceIdentity, FaceResult, FrameResult
-from tests.test_events import CROWD, face, film
+from tests.test_events import CROWD, face, film, save
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
@@ -58,9 +58,7 @@ def test_what_is_written_is_read_back(
     for suffix in SUFFIXES:
         file = tmp_path / f"r{suffix}"
         file.unlink(missing_ok=True)
-        with open_sink(file) as sink:
-            for result in results:
-                sink.write(result)
+        save(file, results)
         if results:
             assert list(read_results(file)) == results, suffix
 
@@ -94,9 +92,7 @@ def test_json_in_other_layouts(tmp_path: Path) -> None:
         file.write_text(text)
         read = [result.to_dict() for result in read_results(file)]
         assert read == (objects if "happy" in text else [])
-    with open_sink(file, overwrite=True) as sink:
-        for result in results:
-            sink.write(result)
+    save(file, results, overwrite=True)
     lines = file.read_text().splitlines()
     for cut in (["[", lines[1].removesuffix(",")], lines[:3], [*lines[:3], lines[3][:50]]):
         file.write_text("\n".join(cut))
@@ -134,9 +130,7 @@ def test_tables_that_other_programs_saved_anew(tmp_path: Path) -> None:
 
 def test_damaged_parquet_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
-    with open_sink(file) as sink:
-        for result in film(*CROWD):
-            sink.write(result)
+    save(file, film(*CROWD))
     whole = file.read_bytes()
     for at in range(4, len(whole), len(whole) // 60):
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
@@ -193,6 +187,11 @@ def test_the_page_holds_everything_and_nothing_else(tmp_path: Path) -> None:
     assert "face 2, 0.8 s in sight: neutral 50%, sad 37%" in page
 
 
+def test_a_name_that_is_no_text_has_a_mark_on_the_page(tmp_path: Path) -> None:
+    write_timeline(build_timeline(film(*CROWD, source="\udc80.mp4")), tmp_path / "t.html")
+    assert "<h1>?.mp4</h1>" in (tmp_path / "t.html").read_text("utf-8")
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_faces_have_their_names(tmp_path: Path, suffix: str) -> None:
     """A name is corrected by what comes later; who was never recognized keeps a number."""
@@ -203,9 +202,7 @@ def test_faces_have_their_names(tmp_path: Path, suffix: str) -> None:
     stranger = replace(face(2, "sad", 0.9), identity=FaceIdentity(None, None))
     names = [None] * 5 + ["person-1"] * 10 + ["A<b> & $x$ $"] * 10 + [None] * 5
     results = film(*[[of(name, "happy"), stranger] for name in names])
-    with open_sink(tmp_path / f"r{suffix}", identity=True) as sink:
-        for result in results:
-            sink.write(result)
+    save(tmp_path / f"r{suffix}", results, identity=True)
     timeline = build_timeline(read_results(tmp_path / f"r{suffix}"))
     assert [face.person for face in timeline.faces] == ["A<b> & $x$ $", None]
     write_timeline(timeline, tmp_path / "t.html")
@@ -232,9 +229,7 @@ MARKERS = """time_s,label,source
 def test_moments_are_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Those of this video and within it, at their time, under their name, in page and picture."""
     (tmp_path / "m.csv").write_text(MARKERS)
-    with open_sink(tmp_path / "r.jsonl") as sink:
-        for result in film(*CROWD, source="films/v.mp4"):
-            sink.write(result)
+    save(tmp_path / "r.jsonl", film(*CROWD, source="films/v.mp4"))
     timeline = build_timeline(
         read_results(tmp_path / "r.jsonl"), markers=read_markers(tmp_path / "m.csv")
     )
@@ -289,9 +284,7 @@ def test_names_in_any_script_can_be_drawn(tmp_path: Path) -> None:
 
 
 def test_plot_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with open_sink(tmp_path / "r.csv") as sink:
-        for result in film(*CROWD):
-            sink.write(result)
+    save(tmp_path / "r.csv", film(*CROWD))
     command = ["plot", str(tmp_path / "r.csv"), "--out"]
     assert main([*command, str(tmp_path / "t.png")]) == 0
     with Image.open(tmp_path / "t.png") as picture:

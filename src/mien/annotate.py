@@ -104,12 +104,10 @@ def hide_boxes(image: UInt8Array, boxes: Iterable[Sequence[float]]) -> UInt8Arra
         top, bottom = (round(edge) for edge in np.clip(down, 0, hidden.shape[0]).tolist())
         part = hidden[top:bottom, left:right]
         if part.size:
-            # Rows and columns of the picture by the square that they fall into.
-            rows, columns = (np.arange(n) * min(_SQUARES, n) // n for n in part.shape[:2])
-            for row in range(rows[-1] + 1):
-                for column in range(columns[-1] + 1):
-                    square = np.ix_(rows == row, columns == column)
-                    part[square] = part[square].mean((0, 1)).round()
+            rows, columns = (min(_SQUARES, n) for n in part.shape[:2])
+            for row in np.array_split(part, rows):
+                for square in np.array_split(row, columns, axis=1):
+                    square[:] = square.mean((0, 1)).round()
     return hidden
 
 

@@ -146,21 +146,8 @@ def compare(
         DatasetError: no such set, no picture of these classes in it, or one that is unreadable.
         ModelError: a model cannot be read.
     """
-    classifiers = [ExpressionClassifier(model, threads=2) for model in models]
-    labels = classifiers[0].spec.labels
-    for classifier in classifiers:
-        if classifier.spec.labels != labels:
-            raise ConfigError(
-                f"{classifier.spec.name}: answers in other classes than {classifiers[0].spec.name}."
-                " Compare models of the same classes"
-            )
-    size = max(classifier.spec.input_px for classifier in classifiers)
-    there = {row.split for row in read_rows(data) if row.expression in labels}
-    own: list[str] = [split for split in SPLITS if split in there]
-    splits = {
-        split: load_crops(data, split, size_px=size, classes=labels)
-        for split in own or [EVERY_SPLIT]
-    }
+    classifiers = _open(models)
+    splits = _load_splits(data, classifiers)
     judge = next(name for name in ("PublicTest", "PrivateTest", *splits) if name in splits)
     names = _names(models, [classifier.spec.name for classifier in classifiers])
     rows, correct = [], []
@@ -180,12 +167,37 @@ def compare(
                 _time_ms(model, splits[judge].images, views=views),
             )
         )
-    differences = [
-        (names[i], names[k], mcnemar_p(correct[i], correct[k]))
-        for i, k in combinations(range(len(names)), 2)
-    ]
+    judged = zip(names, correct, strict=True)
+    differences = [(a, b, mcnemar_p(x, y)) for (a, x), (b, y) in combinations(judged, 2)]
     on_fer2013 = all(_is_fer2013(split, crops) for split, crops in splits.items())
     return Comparison(Path(data).resolve().stem, views, judge, rows, differences, on_fer2013)
+
+
+def _open(models: Sequence[str | Path]) -> list[ExpressionClassifier]:
+    """Models that answer in the same classes."""
+    classifiers = [ExpressionClassifier(model, threads=2) for model in models]
+    first, *others = (classifier.spec for classifier in classifiers)
+    for spec in others:
+        if spec.labels != first.labels:
+            raise ConfigError(
+                f"{spec.name}: answers in other classes than {first.name}. Compare models of the "
+                "same classes"
+            )
+    return classifiers
+
+
+def _load_splits(
+    data: str | Path, classifiers: Sequence[ExpressionClassifier]
+) -> dict[str, FaceCrops]:
+    """Every split that a set has, in pictures as large as the most demanding model takes."""
+    labels = classifiers[0].spec.labels
+    size = max(classifier.spec.input_px for classifier in classifiers)
+    there = {row.split for row in read_rows(data) if row.expression in labels}
+    own: list[str] = [split for split in SPLITS if split in there]
+    return {
+        split: load_crops(data, split, size_px=size, classes=labels)
+        for split in own or [EVERY_SPLIT]
+    }
 
 
 def _is_fer2013(split: str, crops: FaceCrops) -> bool:

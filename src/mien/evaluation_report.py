@@ -64,7 +64,7 @@ def write_report(folder: Path, evaluation: Evaluation, answers: Answers, *, seed
 
 def _write(folder: Path, title: str, body: Iterable[str]) -> None:
     with whole(folder / "index.html") as partial:
-        partial.write_text("\n".join(plain_page(title, body, style=_STYLE)), encoding="utf-8")
+        partial.write_bytes(plain_page(title, body, style=_STYLE))
 
 
 def _most_confident_mistakes(answers: Answers) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

@@ -5,7 +5,7 @@ May import the standard library only. Reports have a page of their own, in `repo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from html import escape
 from typing import Final
 
@@ -20,16 +20,20 @@ td:first-child, th:first-child { text-align: left } tr + tr { border-top: 1px so
 """
 
 
-def plain_page(title: str, body: Iterable[str], *, style: str = "") -> Iterator[str]:
-    """The lines of a page that needs nothing from the network.
+def plain_page(title: str, body: Iterable[str], *, style: str) -> bytes:
+    """A page that needs nothing from the network.
 
     Args:
         title: text, which is also the page's first heading.
         body: lines of HTML.
         style: CSS beside what all such pages have.
     """
-    yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-    yield '<meta name="viewport" content="width=device-width">'
-    yield f"<style>{_STYLE}{style.lstrip()}</style><h1>{escape(title)}</h1>"
-    yield from body
-    yield "</html>"
+    lines = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>',
+        '<meta name="viewport" content="width=device-width">',
+        f"<style>{_STYLE}{style.lstrip()}</style><h1>{escape(title)}</h1>",
+        *body,
+        "</html>",
+    )
+    # File names may hold what no text can; the page then shows a mark in its place.
+    return "\n".join(lines).encode(errors="replace")

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -236,15 +236,19 @@ def learning_curves(
         )  # fmt: skip
 
 
+class FaceCurve(NamedTuple):
+    """One face of a timeline: its title, times `(N,)` in seconds, probabilities `(N, K)` (NaN where
+    it is out of sight), and segments as (expression, start, end).
+    """
+
+    title: str
+    times_s: npt.NDArray[np.float64]
+    probs: npt.NDArray[np.float64]
+    segments: Sequence[tuple[str, float, float]]
+
+
 def timeline_chart(
-    faces: Sequence[
-        tuple[
-            str,
-            npt.NDArray[np.float64],
-            npt.NDArray[np.float64],
-            Sequence[tuple[str, float, float]],
-        ]
-    ],
+    faces: Sequence[FaceCurve],
     labels: Sequence[str],
     colours: Sequence[str],
     span_s: tuple[float, float],
@@ -254,8 +258,7 @@ def timeline_chart(
     """Stacked probabilities over time, one panel a face, with its segments as bars below.
 
     Args:
-        faces: for each a title, times `(N,)` in seconds, probabilities `(N, K)` (NaN where it is
-            out of sight), and segments as (expression, start, end).
+        faces: one a panel, from the top.
         labels, colours: of the K classes.
         span_s: where the axis of time begins and ends.
         moments: seconds and words; a line through all panels, with its words above them.

@@ -8,6 +8,7 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -26,12 +27,13 @@ from mien.types import (
     to_pandas,
 )
 
-__all__ = ["read_results", "to_pandas"]
+__all__ = ["checked_results", "read_results", "to_pandas"]
 
 _SUFFIXES: Final = (".jsonl", ".json", ".csv", ".parquet")
 _EMPTY: Final = ("", None, "NA")  # a number that is absent: in text, in Parquet, as R writes it
 _TRUTHS: Final = {"true": True, "false": False}  # spreadsheets and R write TRUE, Python True
 _ROWS_AT_ONCE: Final = 8192  # of a Parquet file
+_LATEST_S: Final = 1e11  # some streams count from 1970
 
 
 def read_results(path: str | Path) -> Iterator[FrameResult]:
@@ -71,6 +73,39 @@ def read_results(path: str | Path) -> Iterator[FrameResult]:
         ) from error
 
 
+def checked_results(path: str | Path) -> Iterator[FrameResult]:
+    """`read_results` for those who draw and count: only values that can be.
+
+    Raises:
+        SourceError: as `read_results`, or for a time, a box, a probability or an expression that
+            cannot be.
+        ConfigError: as `read_results`.
+    """
+    for result in read_results(path):
+        where = f"{path}: frame {result.frame} of {result.source or 'its source'}"
+        try:
+            timely, sound = 0 <= result.time_s < _LATEST_S, all(map(_is_sound, result.faces))
+        # JSON holds values of any kind under any name.
+        except (ArithmeticError, AttributeError, TypeError) as error:
+            raise SourceError(
+                f"{path}: not results of `mien analyze` ({_said(error)}). Analyse the source again"
+            ) from error
+        if not timely:
+            raise SourceError(f"{where}: time_s is {result.time_s}. Expected seconds, at least 0")
+        if not sound:
+            raise SourceError(
+                f"{where}: a face's box, probabilities or expression cannot be. Expected "
+                "numbers, 0 to 1 for each class. Analyse the source again"
+            )
+        yield result
+
+
+def _is_sound(face: FaceResult) -> bool:
+    good = all(isfinite(p) and 0 <= p <= 1 for p in face.probs.values())
+    boxed = len(face.box) == 4 and all(map(isfinite, face.box))
+    return good and boxed and face.expression in face.probs
+
+
 def _said(error: Exception) -> str:
     """What is wrong with a file, for those who do not know Python too."""
     if isinstance(error, KeyError):
@@ -81,19 +116,19 @@ def _said(error: Exception) -> str:
 def _from_object(values: Mapping[str, Any]) -> FrameResult:
     """One result; keys that somebody has added are passed over, as columns of tables are."""
     _require_schema(values["schema"])
-    names = ("source", "frame", "time_s", "width", "height")
-    head = {name: values[name] for name in names}
+    head = {name: values[name] for name in ("frame", "time_s", "width", "height")}
     faces = tuple(map(_face_of_object, values["faces"]))
-    return FrameResult(**head, faces=faces, model=values.get("model"))
+    return FrameResult(str(values["source"]), **head, faces=faces, model=values.get("model"))
 
 
 def _face_of_object(face: Mapping[str, Any]) -> FaceResult:
-    identity = face.get("identity")
+    identity, number = face.get("identity"), face["track_id"]
     return FaceResult(
         box=tuple(face["box"]),
         landmarks=tuple(tuple(point) for point in face["landmarks"]),
         uncertain=_truth(face["uncertain"]),
-        **{name: face[name] for name in ("score", "expression", "confidence", "probs", "track_id")},
+        **{name: face[name] for name in ("score", "expression", "confidence", "probs")},
+        track_id=None if number is None else _whole(number),
         quality=FaceQuality.from_dict(face["quality"]) if "quality" in face else None,
         shape=FaceShape.from_dict(face["shape"]) if "shape" in face else None,
         identity=None if identity is None else FaceIdentity.from_dict(identity),

@@ -1,7 +1,7 @@
 """What the faces of a video showed, over time: a picture, or a page to look around in.
 
-May import companions, events, results, plots, annotate, plain_page and what lies below them. The
-page holds everything it needs; nothing is loaded from elsewhere.
+May import companions, events, plots, annotate, plain_page and what lies below them. The page holds
+everything it needs; nothing is loaded from elsewhere.
 """
 
 from __future__ import annotations
@@ -85,45 +85,33 @@ class Timeline:
         return (time_s - self.start_s) / max(self.end_s - self.start_s, 1e-9)
 
 
-def build_timeline(
-    results: Iterable[FrameResult],
-    *,
-    finder: SegmentFinder | None = None,
-    markers: Sequence[Marker] = (),
-) -> Timeline:
+def build_timeline(results: Iterable[FrameResult], *, markers: Sequence[Marker] = ()) -> Timeline:
     """The timeline of one video's results.
 
     Markers of other recordings, and of before its start or after its end, are left out; those of
     one moment are joined.
 
     Raises:
-        SourceError: no face with a track, results of several sources or of one given twice, or
-            not in order of time.
+        SourceError: no face with a track, results of several sources, of one given twice or of
+            several models, or not in order of time.
     """
-    finder = finder or SegmentFinder()
+    finder = SegmentFinder()
     seen: dict[int, list[tuple[float, list[float]]]] = defaultdict(list)
     segments: dict[int, list[Segment]] = defaultdict(list)
     people: dict[int, str] = {}
-    source, start_s, end_s = "", 0.0, 0.0
     labels: tuple[str, ...] = ()
-    before: FrameResult | None = None
-    for number, result in enumerate(results):
-        if number and not result.follows(before):
-            raise SourceError(
-                f"{result.source}: follows {source} in one file. A timeline shows one video: "
-                "analyse each into a file of its own"
-            )
-        if before is not None and result.time_s < before.time_s:
-            raise SourceError(
-                f"{result.source}: frame {result.frame} is at {result.time_s:g} s, after one at "
-                f"{before.time_s:g} s. Expected the order of time: sort the table"
-            )
-        source, end_s, before = result.source, result.time_s, result
-        if not number:
-            start_s = end_s
+    first = last = None
+    for result in _of_one_video(results):
+        first, last = first or result, result
         for face in result.faces:
+            labels = labels or tuple(face.probs)
+            if labels != tuple(face.probs):
+                raise SourceError(
+                    f"{result.source}: frame {result.frame} has the classes "
+                    f"{', '.join(face.probs)}, and frames before it {', '.join(labels)}. Expected "
+                    "the answers of one model"
+                )
             if face.track_id is not None:
-                labels = tuple(face.probs)
                 seen[face.track_id].append((result.time_s, list(face.probs.values())))
                 if face.person:
                     people[face.track_id] = face.person
@@ -131,7 +119,8 @@ def build_timeline(
             segments[segment.track_id].append(segment)
     for segment in finder.finish():
         segments[segment.track_id].append(segment)
-    if not seen:
+    source = first.source if first else ""
+    if not (first and last and seen):
         raise SourceError(
             f"{source or 'results'}: no face over time. A timeline needs a video's results"
         )
@@ -140,10 +129,28 @@ def build_timeline(
         for number, rows in seen.items()
     ]
     faces.sort(key=lambda face: -face.seen_s)
-    left_out = max(0, len(faces) - _FACES)
+    start_s, end_s = first.time_s, last.time_s
     within = [m for m in markers if m.concerns(source) and start_s <= m.time_s <= end_s]
-    kept, moments = tuple(faces[:_FACES]), _moments(within)
-    return Timeline(source, labels, start_s, end_s, kept, left_out, moments)
+    kept, left_out = tuple(faces[:_FACES]), max(0, len(faces) - _FACES)
+    return Timeline(source, labels, start_s, end_s, kept, left_out, _moments(within))
+
+
+def _of_one_video(results: Iterable[FrameResult]) -> Iterator[FrameResult]:
+    """The results, as long as each follows the one before."""
+    before: FrameResult | None = None
+    for result in results:
+        if before is not None and not result.follows(before):
+            raise SourceError(
+                f"{result.source}: follows {before.source} in one file. A timeline shows one "
+                "video: analyse each into a file of its own"
+            )
+        if before is not None and result.time_s < before.time_s:
+            raise SourceError(
+                f"{result.source}: frame {result.frame} is at {result.time_s:g} s, after one at "
+                f"{before.time_s:g} s. Expected the order of time: sort the table"
+            )
+        yield result
+        before = result
 
 
 def _moments(markers: Iterable[Marker]) -> tuple[tuple[float, str], ...]:
@@ -194,12 +201,11 @@ def write_timeline(timeline: Timeline, file: Path) -> None:
 def _write(timeline: Timeline, file: Path) -> None:
     if file.suffix.lower() in (".html", ".htm"):
         title = Path(timeline.source).name or "results"
-        page = "\n".join(plain_page(title, _body(timeline), style=_STYLE))
         with whole(file) as partial:
-            partial.write_text(page, encoding="utf-8")
+            partial.write_bytes(plain_page(title, _body(timeline), style=_STYLE))
         return
     rows = [
-        (
+        plots.FaceCurve(
             _title(face),
             face.times_s,
             face.probs,

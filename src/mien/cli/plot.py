@@ -30,7 +30,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read, draw, and say where it is."""
     from mien.companions import read_markers
-    from mien.results import read_results
+    from mien.results import checked_results
     from mien.timeline import build_timeline, write_timeline
 
     out = Path(options.out)
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     if not out.suffix.lower().startswith(".htm"):
         require_extra("report", "matplotlib")
     markers = read_markers(Path(options.markers)) if options.markers else []
-    timeline = build_timeline(read_results(options.results), markers=markers)
+    timeline = build_timeline(checked_results(options.results), markers=markers)
     write_timeline(timeline, out)
     if markers and not timeline.moments:
         video = f"{timeline.source}, which ends at {timeline.end_s:.1f} s"

@@ -180,9 +180,8 @@ def audience(
     tracks = []
     for video in videos:
         late = span_at(video.start_s, video.width_s) - span_at(begin_s, video.width_s)
-        for track in video.tracks:
-            aligned = replace(track, index=track.index - late)
-            tracks.append((aligned, round(width_s / video.width_s)))
+        spans = round(width_s / video.width_s)  # as many of its own make one here
+        tracks += [replace(track, index=(track.index - late) // spans) for track in video.tracks]
     everybody = together(tracks, len(labels))
     shown = np.column_stack([everybody.shown_s, everybody.uncertain_s])
     shown /= np.maximum(everybody.seen_s, 1e-12)[:, None]

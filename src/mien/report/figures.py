@@ -89,7 +89,7 @@ def _recording(material: Material, recording: Recording) -> dict[str, Any]:
 
 def _shown(tracks: Sequence[Track], labels: Sequence[str], *, timed: bool) -> dict[str, Any]:
     """What some faces of one recording showed, all together."""
-    whole = together([(track, 1) for track in tracks], len(labels))
+    whole = together(tracks, len(labels))
     shares = shares_of(whole, labels) if tracks else None
     return {
         "in_sight_s": whole.total_s,

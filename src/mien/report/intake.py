@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import ceil, isfinite, log2
+from math import ceil, log2
 from pathlib import Path
 from typing import Final
 
@@ -37,14 +37,13 @@ from mien.report.recording import (
     parts,
     span_at,
 )
-from mien.results import read_results
+from mien.results import checked_results
 from mien.types import QUALITY_REASONS, FaceResult, FrameResult
 
 SMALL_PX: Final = 24.0  # the shorter side of a face's box below which it is read worse
 TURNED_DEG: Final = 30.0  # yaw or pitch beyond which a face counts as turned away
 GAP_STEPS: Final = 4.0  # a step so many times the usual one is a break
 GAP_S: Final = 0.5  # and at least so long
-_LATEST_S: Final = 1e11  # some streams count from 1970
 _LOOK_AHEAD: Final = 100  # frames by which the usual step is known
 _MODELS: Final = 8  # of one recording, at most so many are named
 
@@ -63,8 +62,8 @@ def take_in(table: Path, markers: Sequence[Marker] = (), *, name: str = "") -> l
     begun: list[_Intake] = []
     under_way: dict[str, _Intake] = {}  # by source; one that is given twice is two recordings
     try:
-        for result in read_results(table):
-            source = str(result.source)
+        for result in checked_results(table):
+            source = result.source
             if source not in under_way or not result.follows(under_way[source].last):
                 concerned = [marker for marker in markers if marker.concerns(source)]
                 under_way[source] = _Intake(table, name or table.name, source, concerned)
@@ -112,7 +111,7 @@ class _Intake:
 
     def add(self, result: FrameResult) -> None:
         """Take one frame."""
-        self._check(result)
+        self._require_next(result)
         if not self.last:
             self._start_s = result.time_s
         self._quality.frames += 1
@@ -156,10 +155,8 @@ class _Intake:
             models=tuple(self._models),
         )
 
-    def _check(self, result: FrameResult) -> None:
+    def _require_next(self, result: FrameResult) -> None:
         where = f"{self._table}: frame {result.frame} of {self._source or 'its source'}"
-        if not 0 <= result.time_s < _LATEST_S:
-            raise SourceError(f"{where}: time_s is {result.time_s}. Expected seconds, at least 0")
         if self.last and result.time_s < self.last.time_s:
             raise SourceError(
                 f"{where}: is at {result.time_s:g} s, after one at {self.last.time_s:g} s. "
@@ -172,12 +169,6 @@ class _Intake:
                 raise SourceError(
                     f"{where}: has the classes {', '.join(labels)}, and frames before it "
                     f"{', '.join(self._labels)}. Expected the answers of one model"
-                )
-            good = all(isfinite(p) and 0 <= p <= 1 for p in face.probs.values())
-            if not good or face.expression not in face.probs or not all(map(isfinite, face.box)):
-                raise SourceError(
-                    f"{where}: a face's box, probabilities or expression cannot be. Expected "
-                    "numbers, 0 to 1 for each class. Analyse the source again"
                 )
 
     def _learn_step(self) -> None:

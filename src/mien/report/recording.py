@@ -214,7 +214,7 @@ class Recording:
 
     def together(self) -> Track:
         """All faces as one: sums over them in every span of time."""
-        return together([(track, 1) for track in self.tracks], len(self.labels))
+        return together(self.tracks, len(self.labels))
 
     def segments(self) -> list[Segment]:
         """Those of all faces, in order of time."""
@@ -227,28 +227,27 @@ def timed(recordings: Sequence[Recording]) -> list[Recording]:
     return [recording for recording in recordings if recording.is_video] or list(recordings)
 
 
-def together(tracks: Sequence[tuple[Track, int]], classes: int) -> Track:
-    """Sums over tracks, each with how many of its spans make one of the result's."""
+def together(tracks: Sequence[Track], classes: int) -> Track:
+    """Sums over tracks in every span of time."""
     if not tracks:
         nothing = np.zeros(0)
         grid = np.zeros((0, classes))
         return Track((), np.zeros(0, np.int64), nothing, nothing, grid, grid, ())
-    index = np.concatenate([track.index // spans for track, spans in tracks])
-    places, at = np.unique(index, return_inverse=True)
+    index, at = np.unique(np.concatenate([t.index for t in tracks]), return_inverse=True)
 
     def added(parts: Sequence[FloatArray]) -> FloatArray:
         values = np.concatenate(parts)
-        sums = np.zeros((len(places), *values.shape[1:]))
+        sums = np.zeros((len(index), *values.shape[1:]))
         np.add.at(sums, at, values)
         return sums
 
     return Track(
         (),
-        places,
-        added([track.seen_s for track, _ in tracks]),
-        added([track.uncertain_s for track, _ in tracks]),
-        added([track.shown_s for track, _ in tracks]),
-        added([track.probs_s for track, _ in tracks]),
+        index,
+        added([track.seen_s for track in tracks]),
+        added([track.uncertain_s for track in tracks]),
+        added([track.shown_s for track in tracks]),
+        added([track.probs_s for track in tracks]),
         (),
     )
 
@@ -259,7 +258,7 @@ def one_face(tracks: Sequence[Track]) -> Track:
         return tracks[0]
     segments = [segment for track in tracks for segment in track.segments]
     return replace(
-        together([(track, 1) for track in tracks], tracks[0].shown_s.shape[1]),
+        together(tracks, tracks[0].shown_s.shape[1]),
         numbers=tuple(number for track in tracks for number in track.numbers),
         segments=tuple(sorted(segments, key=lambda segment: segment.start_s)),
         person=tracks[0].person,

@@ -6,6 +6,7 @@ events, and the siblings `charts`, `contrasts`, `findings`, `material`, `page`, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -45,7 +46,7 @@ def _timeline(material: Material, recording: Recording, track: Track) -> Iterato
     spans, width_s = 1, recording.width_s
     while (span_s[1] - span_s[0]) / width_s > _POINTS:
         spans, width_s = 2 * spans, 2 * width_s
-    thin = together([(track, spans)], len(material.labels))
+    thin = together([replace(track, index=track.index // spans)], len(material.labels))
     times_s = thin.index.astype(np.float64) * width_s
     seen_s = np.maximum(thin.seen_s, 1e-12)
     probs, unsure = thin.probs_s / seen_s[:, None], thin.uncertain_s / seen_s

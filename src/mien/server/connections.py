@@ -1,4 +1,4 @@
-"""Sockets that stall are closed. May import uvicorn, h11 and its sibling refusals.
+"""Sockets that stall are closed. May import Starlette, uvicorn, h11 and its sibling refusals.
 
 uvicorn waits for ever for a request that does not come and for a reader that does not read. This
 protocol gives each of them a time, and refuses connections beyond a number.

@@ -17,8 +17,10 @@ import logging
 import math
 import struct
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Any, Final
 
@@ -149,13 +151,13 @@ class Live:
     def __init__(
         self, analyzer: Analyzer, workers: Workers, settings: Settings, meters: Meters
     ) -> None:
-        self._shared = (analyzer, settings, meters)
-        self._workers = workers
+        self._analyzer, self._workers = analyzer, workers
+        self._settings, self._meters = settings, meters
         self._connections = 0
 
     async def serve(self, socket: WebSocket) -> None:
         """Talk to one client until it goes."""
-        analyzer, settings, meters = self._shared
+        analyzer, settings, meters = self._analyzer, self._settings, self._meters
         await socket.accept()
         with suppress(WebSocketDisconnect, TimeoutError):
             if self._connections >= settings.max_live:
@@ -174,7 +176,8 @@ class Live:
                     "max_fps": settings.live_fps,
                 }
                 await _send(socket, hello)
-                await _Conversation(socket, self._workers, *self._shared).hold()
+                new_session = partial(Session, analyzer, settings, meters)
+                await _Conversation(socket, self._workers, settings, new_session).hold()
             finally:
                 self._connections -= 1
                 meters.live_connections.set(self._connections)
@@ -187,14 +190,12 @@ class _Conversation:
         self,
         socket: WebSocket,
         workers: Workers,
-        analyzer: Analyzer,
         settings: Settings,
-        meters: Meters,
+        new_session: Callable[[], Session],
     ) -> None:
         self._socket, self._workers = socket, workers
-        self._shared = (analyzer, settings, meters)
         self._fps, self._idle_s = settings.live_fps, settings.live_idle_s
-        self._session = Session(*self._shared)
+        self._new_session, self._session = new_session, new_session()
         self._arrived = asyncio.Event()
         self._speaking = asyncio.Lock()
 
@@ -241,7 +242,7 @@ class _Conversation:
         except (ValueError, TypeError, KeyError, RecursionError):
             raise ValueError('expected a JSON object with a "type"') from None
         if kind == "reset":
-            self._session = Session(*self._shared)
+            self._session = self._new_session()
             return {"type": "reset"}
         if kind == "baseline":
             return self._baseline(command.get("seconds", 3))

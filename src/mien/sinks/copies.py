@@ -35,8 +35,10 @@ class PictureSink(FileSink):
                 "folder (a name that ends in /), for a video a name that ends in .mp4"
             )
         picture = _required(image)
+        lossy = self.target.suffix.lower() in (".jpg", ".jpeg", ".webp")
+        settings: dict[str, Any] = {"quality": 92} if lossy else {}
         try:
-            _save_picture(picture, self._partial)
+            Image.fromarray(picture).save(self._partial, **settings)
         except ValueError as error:  # Pillow's, of a size that the format does not have
             raise self._failed(error) from error
         self._written = True
@@ -199,9 +201,3 @@ def _required(image: UInt8Array | None) -> UInt8Array:
     if image is None:
         raise ValueError("this sink draws: give `write` the annotated image")
     return image
-
-
-def _save_picture(image: UInt8Array, file: Path) -> None:
-    lossy = file.suffix.lower() in (".jpg", ".jpeg", ".webp")
-    settings: dict[str, Any] = {"quality": 92} if lossy else {}
-    Image.fromarray(image).save(file, **settings)

@@ -1,7 +1,7 @@
 // Drawings of a finished session, in SVG: probabilities over time, and shares as one bar.
 
 import { draw, make } from "./dom.js";
-import { colourOf, percent } from "./expressions.js";
+import { clock, colourOf, percent } from "./expressions.js";
 
 const WIDTH = 1000;
 const HEIGHT = 100;
@@ -45,6 +45,17 @@ function outline(from, step, floor, top) {
   const at = (i, height) => `${((from + i) * step).toFixed(1)},${(HEIGHT * (1 - height)).toFixed(2)}`;
   const edge = (heights) => heights.flatMap((height, i) => [at(i, height), at(i + 1, height)]);
   return [...edge(top), ...edge(floor).reverse()].join(" ");
+}
+
+/** Words below a drawing, from its left edge to its right. */
+export function axis(words) {
+  const spans = words.map((word) => make("span", {}, word));
+  return make("p", { class: "axis", "aria-hidden": "true" }, ...spans);
+}
+
+/** The same with times. */
+export function timeAxis(begin_s, end_s) {
+  return axis([0, 0.25, 0.5, 0.75, 1].map((part) => clock(begin_s + part * (end_s - begin_s))));
 }
 
 /** The shares of a session as one bar; what is uncertain is hatched. */

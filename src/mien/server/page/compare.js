@@ -2,7 +2,7 @@
 // dropped tables.
 
 import { request } from "./api.js";
-import { areas, legend, shareBar, shareText, swatch } from "./chart.js";
+import { areas, legend, shareBar, shareText, swatch, timeAxis } from "./chart.js";
 import { announce, button, get, make, notice } from "./dom.js";
 import { clock, percent } from "./expressions.js";
 import { takeDrops } from "./intake.js";
@@ -236,8 +236,7 @@ function timesOf(columns) {
     return make("div", { class: "time-row" }, make("p", {}, title),
       areas(meanCurve(curves), summary.labels, `${title} over time: ${shareText(summary)}`));
   });
-  const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => make("span", {}, clock(part * longest)));
-  return [...rows, make("p", { class: "axis", "aria-hidden": "true" }, ...ticks)];
+  return [...rows, timeAxis(0, longest)];
 }
 
 function figuresOf(columns, labels) {

@@ -1,7 +1,7 @@
 // The faces that a camera sees and has seen in the last minute: which one is chosen, and their strips.
 
 import { announce, make } from "./dom.js";
-import { legend } from "./chart.js";
+import { axis, legend } from "./chart.js";
 import { Strip } from "./strip.js";
 
 const PATIENCE_S = 1.5; // the chosen face may be out of sight for so long before another takes over
@@ -82,7 +82,10 @@ export class Crowd {
   /** A face's strip; null where all of them belong to faces in sight. */
   stripOf(number, now_s) {
     if (this.strips.has(number)) return this.strips.get(number).strip;
-    if (!this.strips.size) this.minute.replaceChildren(this.rows, axis(), legend(this.labels, "thin"));
+    if (!this.strips.size) {
+      const words = axis(["60 s ago", "45", "30", "15", "now"]);
+      this.minute.replaceChildren(this.rows, words, legend(this.labels, "thin"));
+    }
     if (this.strips.size >= MOST) {
       const last = ([, { strip }]) => strip.points.at(-1).t;
       const oldest = [...this.strips].reduce((a, b) => (last(b) < last(a) ? b : a));
@@ -147,12 +150,4 @@ export class Crowd {
     this.spoke_s = now;
     announce(face ? `Face ${face.track_id}: ${word}` : word);
   }
-}
-
-function axis() {
-  return make(
-    "p",
-    { class: "axis", "aria-hidden": "true" },
-    ...["60 s ago", "45", "30", "15", "now"].map((text) => make("span", {}, text)),
-  );
 }

@@ -1,7 +1,7 @@
 // A video with its faces: the picture, what the chosen face shows, and a timeline to jump along.
 
 import { Bars } from "./bars.js";
-import { areas, legend, shareText } from "./chart.js";
+import { areas, legend, shareText, timeAxis } from "./chart.js";
 import { make, notice } from "./dom.js";
 import { clock, colourOf, inkOn, labelsOf, percent } from "./expressions.js";
 import { drawFaces } from "./overlay.js";
@@ -108,14 +108,11 @@ export class Player {
     const segments = findSegments(this.results);
     const rows = this.faces.map(({ number, seen_s }) =>
       this.row(number, seen_s, segments.filter((segment) => segment.track_id === number)));
-    const length = this.end_s - this.begin_s;
-    const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) =>
-      make("span", {}, clock(this.begin_s + part * length)));
     if (!rows.length) return make("p", { class: "hint" }, "No face was found in this video.");
     return make("div", { class: "timeline" },
       make("p", { class: "hint" },
         "Press a stretch to jump to it; with the keyboard, arrow keys go from one to the next."),
-      ...rows, make("p", { class: "axis", "aria-hidden": "true" }, ...ticks), legend(this.labels));
+      ...rows, timeAxis(this.begin_s, this.end_s), legend(this.labels));
   }
 
   /** One face: its name, its probabilities over time, its segments as buttons. */
