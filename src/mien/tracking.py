@@ -1,7 +1,7 @@
 """Which face is which over time: `FaceTracker` gives every face of a video a number that it keeps,
 and steadies its box.
 
-May import numpy, and from mien: preprocess, types.
+May import numpy, and from mien: geometry, preprocess, types.
 
 Every track predicts where its face should be now (constant velocity), how large, and how it looks;
 a found face goes to the track that expects it most. A track that finds nothing waits a while, so
@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from mien.geometry import best_pairs
 from mien.preprocess import averaged
 from mien.types import Detections, Float32Array, UInt8Array
 
@@ -204,34 +205,20 @@ class FaceTracker:
         for known in sought:
             known.is_lost = True  # until it is found
         places, shapes = _places_and_shapes(faces)
-        costs = _costs(sought, places, looks, time_s)
-        owners: list[_Track | None] = [None] * len(faces)
-        taken = set()
-        # The surest pair first. Few faces compete for a track, and then their looks decide.
-        for flat in np.argsort(costs, axis=None):
-            row, face = divmod(int(flat), len(faces))
-            if not np.isfinite(costs[row, face]):
-                break
-            if row not in taken and owners[face] is None:
-                taken.add(row)
-                owners[face] = owner = sought[row]
-                score = float(faces.scores[face])
-                owner.learn(places[face], shapes[face], looks[face], score, time_s)
+        # Few faces compete for a track, and then their looks decide.
+        pairs = best_pairs(_costs(sought, places, looks, time_s))
+        owners = {face: sought[row] for row, face in pairs}
         tracks = []
-        for face, track in enumerate(owners):
+        for face, (place, shape, look) in enumerate(zip(places, shapes, looks, strict=True)):
+            score = float(faces.scores[face])
+            track = owners.get(face)
             if track is None:
-                track = _Track(
-                    self._next,
-                    place=places[face],
-                    velocity=np.zeros(3),
-                    shape=shapes[face],
-                    looks=looks[face],
-                    since_s=time_s,
-                    seen_s=time_s,
-                    score=float(faces.scores[face]),
-                )
+                velocity = np.zeros(3)
+                track = _Track(self._next, place, velocity, shape, look, time_s, time_s, score)
                 self._tracks.append(track)
                 self._next += 1
+            else:
+                track.learn(place, shape, look, score, time_s)
             tracks.append(track)
         if not tracks:
             return [], Detections.empty()
