@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.errors import ConfigError, SourceError
@@ -128,7 +128,7 @@ def test_a_track_keeps_its_person_a_little_longer_and_yields_to_the_right_one() 
     assert names == ["person-1", "anna"]
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.integers(0, 12), max_size=5, unique=True), max_size=12), st.data())
 def test_one_name_for_one_person_whatever_comes(
     pictures: list[list[int]], data: st.DataObject
