@@ -47,14 +47,10 @@ def test_strangers_are_counted_and_come_back() -> None:
 
 
 def test_the_threshold_is_a_distance() -> None:
-    people = People(same_person=0.5)
-    told(people, look(0))
-    assert told(people, look(0, 0.49)) == ["person-1"]
-    people = People(same_person=0.5)
-    told(people, look(0))
-    assert told(people, look(0, 0.51)) == ["person-2"]
-    with pytest.raises(ValueError, match="positive"):
-        People(same_person=0)
+    for away, name in ((SAME_PERSON - 0.01, "person-1"), (SAME_PERSON + 0.01, "person-2")):
+        people = People()
+        told(people, look(0))
+        assert told(people, look(0, away)) == [name]
 
 
 def test_one_person_stands_in_a_picture_once() -> None:

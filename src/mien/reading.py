@@ -58,12 +58,12 @@ class FaceReader:
         recognizer: Recognizer | None,
         times: StageTimes,
         *,
-        balanced: bool = False,
-        views: Views = "single",
-        explain: Explain = "",
-        shape: bool = False,
-        threads: int = 1,
-        device: str = "cpu",
+        balanced: bool,
+        views: Views,
+        explain: Explain,
+        shape: bool,
+        threads: int,
+        device: str,
     ) -> None:
         require_one_of("views", views, get_args(Views))
         require_one_of("explain", explain, get_args(Explain))

@@ -44,6 +44,8 @@ _VELOCITY_S: Final = 0.15
 _LOOKS_S: Final = 0.5
 _PLACE_S: Final = 0.06
 _SHAPE_S: Final = 0.25
+#: How long a track waits for a face that is out of sight.
+PATIENCE_S: Final = 1.5
 #: However seldom frames come, a face may be missed in one of them and keep its number. How seldom
 #: they come is the median of so many steps.
 _PATIENT_STEPS: Final = 2.2
@@ -119,17 +121,9 @@ class _Track:
 
 
 class FaceTracker:
-    """Follows the faces of one video. Call `update` with every frame's faces, in order of time.
+    """Follows the faces of one video. Call `update` with every frame's faces, in order of time."""
 
-    Args:
-        patience_s: how long a track waits for a face that is out of sight; longer where the frames
-            themselves come seldom.
-    """
-
-    def __init__(self, *, patience_s: float = 1.5) -> None:
-        if not patience_s >= 0:
-            raise ValueError(f"patience_s: expected a time, got {patience_s}")
-        self.patience_s = patience_s
+    def __init__(self) -> None:
         self._tracks: list[_Track] = []
         self._next = 1
         self._now_s = -np.inf
@@ -199,7 +193,7 @@ class FaceTracker:
             self._steps.append(time_s - self._now_s)
         self._now_s = time_s
         usual_s = median(self._steps) if self._steps else 0.0
-        patience_s = max(self.patience_s, _PATIENT_STEPS * usual_s)
+        patience_s = max(PATIENCE_S, _PATIENT_STEPS * usual_s)
         self._tracks = [t for t in self._tracks if time_s - t.seen_s <= patience_s]
         sought = [track for track in self._tracks if track.number not in coasting]
         for known in sought:

@@ -86,13 +86,9 @@ class People:
 
     Args:
         gallery: those who are known by name.
-        same_person: distance of descriptors up to which two faces are one person's.
     """
 
-    def __init__(self, gallery: Gallery | None = None, *, same_person: float = SAME_PERSON) -> None:
-        if not same_person > 0:
-            raise ValueError(f"same_person: expected a positive distance, got {same_person}")
-        self.same_person = same_person
+    def __init__(self, gallery: Gallery | None = None) -> None:
         rows = gallery.people.items() if gallery else ()
         self._known = [
             Person(name, True, {f"{name} {i}": seen[i : i + 1] for i in range(len(seen))})
@@ -129,7 +125,7 @@ class People:
         for row, face in enumerate(faces):
             for column, person in enumerate(everybody):
                 away = person.distance(face.views, here)
-                if away <= self.same_person + _LOYALTY * (person is face.person):
+                if away <= SAME_PERSON + _LOYALTY * (person is face.person):
                     distances[row, column] = away
         return distances
 
