@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import skimage
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from mien.models import METADATA_KEY, find_model
@@ -18,6 +19,10 @@ from mien.types import EXPRESSIONS, UInt8Array
 from tests.browsing import Server, Visit, launch, write_films
 
 REPOSITORY = Path(__file__).parents[1]
+
+# How long an example takes says how busy the machine is, and nothing of mien.
+settings.register_profile("mien", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mien")
 
 
 @pytest.fixture(scope="session")

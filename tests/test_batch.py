@@ -68,7 +68,7 @@ def test_a_batch_has_the_rows_of_analyze(tmp_path: Path, pictures: Path, inline:
     assert sum(row["faces"] for row in manifest) == 7
 
 
-@examples(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(drawing=st.data())
 def test_any_order_and_any_sharding_give_the_same_rows(
     drawing: st.DataObject,
@@ -87,7 +87,7 @@ def test_any_order_and_any_sharding_give_the_same_rows(
     assert (summary.totals.inputs, summary.totals.failed) == (9, 1)
 
 
-@examples(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(max_examples=6, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.integers(0, 3), max_size=4))
 def test_stopped_and_continued_anywhere(
     tmp_path_factory: pytest.TempPathFactory,

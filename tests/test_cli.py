@@ -22,6 +22,7 @@ import mien
 from mien.cli import main
 from mien.pipeline import Analyzer
 from mien.results import read_results
+from mien.sources import open_source
 from mien.types import RESULT_COLUMNS, FrameResult
 from tests.test_quality import masked
 from tests.test_sources import png_header, write_video
@@ -265,8 +266,6 @@ def test_a_video_and_its_annotated_copy(folder: Path, capsys: Capture) -> None:
     assert "2 frames, 0 faces" in err
     for stage in ("decode", "detect", "classify", "draw"):
         assert stage in err
-    from mien.sources import open_source
-
     with open_source(out) as source:
         assert [frame.time_s for frame in source] == pytest.approx([0.0, 0.5], abs=1e-3)
 
@@ -335,8 +334,6 @@ def test_interrupting_leaves_complete_files(tmp_path: Path, number: signal.Signa
     assert 0 < len(lines) < 600
     assert [json.loads(line)["frame"] for line in lines] == list(range(len(lines)))
     assert abs(parquet.read_table(tmp_path / "r.parquet").num_rows - len(lines)) <= 1
-    from mien.sources import open_source
-
     with open_source(tmp_path / "copy.mkv") as source:
         assert abs(sum(1 for _ in source) - len(lines)) <= 1
     assert not list(tmp_path.glob(".*.part.*"))

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.geometry import (
+    best_pairs,
     invert_transform,
     iou_matrix,
     non_maximum_suppression,
@@ -27,6 +28,14 @@ def test_iou_of_nothing() -> None:
 def test_suppression_keeps_the_best_of_each_cluster() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [50, 50, 60, 60]], float)
     assert non_maximum_suppression(boxes, np.array([0.5, 0.9, 0.7]), 0.3) == [1, 2]
+
+
+def test_pairs_by_hand() -> None:
+    """The cheapest goes first, though both together would cost less the other way round."""
+    costs = np.array([[1, 2, np.inf], [2, 9, np.inf]], float)
+    assert list(best_pairs(costs)) == [(0, 0), (1, 1)]
+    assert list(best_pairs(costs[:, 2:])) == []
+    assert list(best_pairs(np.zeros((2, 0)))) == list(best_pairs(np.zeros((0, 2)))) == []
 
 
 @given(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.errors import ConfigError, SourceError
@@ -47,14 +47,10 @@ def test_strangers_are_counted_and_come_back() -> None:
 
 
 def test_the_threshold_is_a_distance() -> None:
-    people = People(same_person=0.5)
-    told(people, look(0))
-    assert told(people, look(0, 0.49)) == ["person-1"]
-    people = People(same_person=0.5)
-    told(people, look(0))
-    assert told(people, look(0, 0.51)) == ["person-2"]
-    with pytest.raises(ValueError, match="positive"):
-        People(same_person=0)
+    for away, name in ((SAME_PERSON - 0.01, "person-1"), (SAME_PERSON + 0.01, "person-2")):
+        people = People()
+        told(people, look(0))
+        assert told(people, look(0, away)) == [name]
 
 
 def test_one_person_stands_in_a_picture_once() -> None:
@@ -128,7 +124,7 @@ def test_a_track_keeps_its_person_a_little_longer_and_yields_to_the_right_one() 
     assert names == ["person-1", "anna"]
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.integers(0, 12), max_size=5, unique=True), max_size=12), st.data())
 def test_one_name_for_one_person_whatever_comes(
     pictures: list[list[int]], data: st.DataObject

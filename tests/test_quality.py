@@ -24,6 +24,7 @@ from mien.types import (
     Detections,
     FaceQuality,
     FaceResult,
+    Float32Array,
     Frame,
     FrameResult,
     UInt8Array,
@@ -127,10 +128,21 @@ def test_an_altered_network_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
         quality.QualityGate()
 
 
-def test_many_at_once_are_as_one_by_one(analyzer: Analyzer, portrait: UInt8Array) -> None:
+def test_many_at_once_are_as_one_by_one(
+    analyzer: Analyzer, portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And looked at once: a network's call costs as much as some faces."""
+    looks, covers = list[int](), quality.QualityGate.covers
+
+    def counted(self: quality.QualityGate, crops: UInt8Array) -> Float32Array:
+        looks.append(len(crops))
+        return covers(self, crops)
+
+    monkeypatch.setattr(quality.QualityGate, "covers", counted)
     spoilt = [np.asarray(f(Image.fromarray(portrait)), np.uint8) for f in (blurred, burnt, masked)]
     frames = [Frame(image) for image in (portrait, *spoilt)]
     together = analyzer.classify_found([analyzer.find(frame) for frame in frames])
+    assert looks == [sum(len(result.faces) for result in together)]
     for frame, result in zip(frames, together, strict=True):
         alone = analyzer.analyze_frame(frame)
         assert [f.quality for f in result.faces] == [f.quality for f in alone.faces]

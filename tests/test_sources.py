@@ -5,6 +5,7 @@ import os
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -140,8 +141,6 @@ def test_arrays_and_frames() -> None:
 
 def png_header(width: int, height: int) -> bytes:
     """A PNG that only announces its size."""
-    import struct
-    import zlib
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         crc = struct.pack(">I", zlib.crc32(kind + body))
@@ -509,9 +508,10 @@ def test_folders_and_globs(tmp_path: Path) -> None:
     assert expand_source(f"{tmp_path}/*.jpg") == ([names[1]], [])
     assert expand_source(f"{tmp_path}/**/*.mp4") == ([names[2]], [])
     assert expand_source("missing.jpg") == (["missing.jpg"], [])
-    for argument, says in ((f"{tmp_path}/*.tiff", "matches no"), (f"{tmp_path}/sub/.hidden", "")):
-        _, errors = expand_source(argument)
-        assert all(says in str(error) for error in errors)
+    hidden = tmp_path / "sub/.hidden"  # where it is named itself, it counts
+    assert expand_source(str(hidden)) == ([str(hidden / "d.jpg")], [])
+    _, (error,) = expand_source(f"{tmp_path}/*.tiff")
+    assert "matches no" in str(error)
     (tmp_path / "bare").mkdir()
     _, (error,) = expand_source(str(tmp_path / "bare"))
     assert "holds no picture" in str(error)
@@ -521,8 +521,6 @@ def test_a_folder_that_cannot_be_listed_costs_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Root may list every folder, so the refusal is played."""
-    import os
-
     (tmp_path / "locked").mkdir()
     (tmp_path / "a.jpg").write_bytes(b"x")
     real = os.scandir
@@ -592,10 +590,3 @@ def test_avif_is_a_picture(tmp_path: Path) -> None:
     (tmp_path / "a.avif").write_bytes((tmp_path / "c").read_bytes()[:30])
     with pytest.raises(SourceError, match=r"a\.avif: (damaged|not a picture)"):
         read(tmp_path / "a.avif")
-
-
-def test_an_address_that_leads_nowhere() -> None:
-    """Nobody can copy it again."""
-    with pytest.raises(SourceError, match="Check the address") as caught:
-        open_source("http://127.0.0.1:9/x.jpg")
-    assert "convert it" not in str(caught.value)

@@ -19,7 +19,7 @@ from mien.errors import SourceError
 from mien.results import read_results
 from mien.sinks import open_sink
 from mien.timeline import build_timeline, write_timeline
-from mien.types import EXPRESSIONS, FaceIdentity, FaceResult, FrameResult
+from mien.types import EXPRESSIONS, FaceIdentity, FaceQuality, FaceResult, FrameResult
 from tests.test_events import CROWD, face, film, save
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
@@ -101,8 +101,10 @@ def test_json_in_other_layouts(tmp_path: Path) -> None:
 
 
 def test_tables_that_other_programs_saved_anew(tmp_path: Path) -> None:
-    doubt = replace(face(1, "sad", 0.4), uncertain=True, identity=FaceIdentity("Ada", None))
-    results = [replace(r, model="m@1") for r in film([doubt], [], [replace(doubt, track_id=2)])]
+    doubt = replace(face(1, "sad", 0.4), uncertain=True, quality=FaceQuality(0.75))
+    known = replace(doubt, track_id=2, identity=FaceIdentity("Ada", None))
+    unknown = replace(doubt, identity=FaceIdentity(None, None))
+    results = [replace(r, model="m@1") for r in film([unknown], [], [known])]
     with open_sink(tmp_path / "a.csv", identity=True) as sink, open_sink(tmp_path / "a.jsonl") as j:
         for result in results:
             sink.write(result)
@@ -123,6 +125,8 @@ def test_tables_that_other_programs_saved_anew(tmp_path: Path) -> None:
         assert [replace(r, faces=()) for r in read] == [replace(r, faces=()) for r in results], name
         assert [f.uncertain for r in read for f in r.faces] == [True, True], name
         assert [f.track_id for r in read for f in r.faces] == [1, 2], name
+        assert [f.quality for r in read for f in r.faces] == [FaceQuality(0.75)] * 2, name
+        assert [f.person for r in read for f in r.faces] == [None, "Ada"], name
     (tmp_path / "a.csv").write_text(text.replace("True", "yes"))
     with pytest.raises(SourceError, match="expected uncertain to be True or False, found yes"):
         list(read_results(tmp_path / "a.csv"))

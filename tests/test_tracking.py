@@ -59,7 +59,7 @@ def test_people_who_cross_keep_their_numbers(speed: float) -> None:
 
 
 def test_a_face_that_comes_back_in_time_keeps_its_number() -> None:
-    tracker = FaceTracker(patience_s=1.5)
+    tracker = FaceTracker()
     assert tracker.update(at((100, 100)), looks(ANNA), 0.0)[0] == [1]
     assert tracker.update(at(), looks(), 0.5)[0] == []
     assert tracker.update(at((110, 100)), looks(ANNA), 1.2)[0] == [1]

@@ -1,4 +1,4 @@
-"""From a detected face to an upright square crop. May import numpy, and from mien: types, geometry,
+"""From a detected face to an upright square crop. May import numpy, and from mien: types,
 preprocess.
 
 The crop rule has two numbers that travel in the `ModelSpec`: the side of the square in units of

@@ -132,28 +132,13 @@ class FaceDetector:
         """
         if not len(boxes):
             return Detections.empty(), []
-        blob = np.zeros((len(boxes), 3, self.REGION_PX, self.REGION_PX), np.float32)
-        places: list[tuple[float, float, float, float]] = []
-        for canvas, box in zip(blob, boxes, strict=True):
-            side = max(_REGION * float((box[2:] - box[:2]).max()), 8.0)
-            low = (box[:2] + box[2:] - side) / 2
-            left, top = (int(value) for value in np.floor(low).clip(0))
-            right = min(frame.width, int(np.ceil(low[0] + side)))
-            bottom = min(frame.height, int(np.ceil(low[1] + side)))
-            scale = self.REGION_PX / side
-            width = min(self.REGION_PX, round((right - left) * scale))
-            height = min(self.REGION_PX, round((bottom - top) * scale))
-            if width < 1 or height < 1:  # it has left the picture
-                places.append((0.0, 0.0, 1.0, 1.0))
-                continue
-            patch = resize(frame.image[top:bottom, left:right], width, height, fast=True)
-            canvas[:, :height, :width] = patch.transpose(2, 0, 1)
-            places.append((left, top, (right - left) / width, (bottom - top) / height))
-        heads = self._network.run(blob)
+        regions = np.zeros((len(boxes), 3, self.REGION_PX, self.REGION_PX), np.float32)
+        places = [_show(frame, *each) for each in zip(boxes, regions, strict=True)]
+        heat, log_size, offset, points = self._network.run(regions)
         found, owners = [], []
-        for i, (*corner, step_x, step_y) in enumerate(places):
-            faces = self._decode(heads[0][i, 0], heads[1][i], heads[2][i], heads[3][i])
-            faces = _mapped(faces, np.array([step_x, step_y]), np.array(corner), frame)
+        for i, (step, corner) in enumerate(places):
+            faces = self._decode(heat[i, 0], log_size[i], offset[i], points[i])
+            faces = _mapped(faces, step, corner, frame)
             overlap = iou_matrix(faces.boxes, boxes[i : i + 1])[:, 0]
             if len(faces) and overlap.max() >= _SAME_IOU:
                 found.append(faces.select([int(overlap.argmax())]))
@@ -204,6 +189,27 @@ class FaceDetector:
 def pixels(image: UInt8Array) -> Float32Array:
     """A picture `(H, W, 3)` as the network's input `(1, 3, H, W)`."""
     return np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
+
+
+def _show(frame: Frame, box: Float32Array, region: Float32Array) -> tuple[FloatArray, FloatArray]:
+    """Draw the surroundings of a face's box, xyxy, into the black `region (3, S, S)`.
+
+    Returns:
+        where they come from: `step` and `corner` of `_mapped`.
+    """
+    side = max(_REGION * float((box[2:] - box[:2]).max()), 8.0)
+    low = (box[:2] + box[2:] - side) / 2
+    left, top = (int(value) for value in np.floor(low).clip(0))
+    right = min(frame.width, int(np.ceil(low[0] + side)))
+    bottom = min(frame.height, int(np.ceil(low[1] + side)))
+    size_px = region.shape[1]
+    width = min(size_px, round((right - left) * (size_px / side)))
+    height = min(size_px, round((bottom - top) * (size_px / side)))
+    if width < 1 or height < 1:  # it has left the picture
+        return np.ones(2), np.zeros(2)
+    patch = resize(frame.image[top:bottom, left:right], width, height, fast=True)
+    region[:, :height, :width] = patch.transpose(2, 0, 1)
+    return np.array([right - left, bottom - top]) / [width, height], np.array([left, top], float)
 
 
 def _mapped(faces: Detections, step: FloatArray, corner: FloatArray, frame: Frame) -> Detections:

@@ -39,10 +39,10 @@ class FaceFinder:
         spec: ModelSpec,
         times: StageTimes,
         *,
-        min_score: float = 0.5,
-        detector_px: int | None = None,
-        threads: int = 1,
-        device: str = "cpu",
+        min_score: float,
+        detector_px: int | None,
+        threads: int,
+        device: str,
     ) -> None:
         self.detector = FaceDetector(
             long_side_px=detector_px or _STILL_LONG_SIDE_PX,

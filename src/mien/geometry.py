@@ -1,10 +1,12 @@
-"""Boxes, overlaps and similarity transforms in the plane. Imports numpy only.
+"""Boxes, overlaps, pairs and similarity transforms in the plane. Imports numpy only.
 
 Coordinates are pixels; x grows to the right, y downwards. A box is `xyxy`: its left,
 top, right and bottom edge. A transform is a `(2, 3)` matrix that maps (x, y, 1).
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,21 @@ def non_maximum_suppression(boxes: FloatArray, scores: FloatArray, iou: float) -
             keep.append(int(i))
             alive &= overlap[i] <= iou
     return keep
+
+
+def best_pairs(costs: FloatArray) -> Iterator[tuple[int, int]]:
+    """Rows and columns of `costs (N, M)` that go together, the cheapest pair first.
+
+    Each row and each column is in one pair at most; none costs infinitely much.
+    """
+    taken = np.zeros(costs.shape, bool)
+    for flat in np.argsort(costs, axis=None, kind="stable"):
+        row, column = divmod(int(flat), costs.shape[1])
+        if not np.isfinite(costs[row, column]):
+            return
+        if not taken[row, column]:
+            taken[row], taken[:, column] = True, True
+            yield row, column
 
 
 def similarity_transform(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import islice
 from typing import Literal, get_args
+
+import numpy as np
 
 from mien.alignment import crop_transforms
 from mien.answers import face_results
@@ -58,12 +61,12 @@ class FaceReader:
         recognizer: Recognizer | None,
         times: StageTimes,
         *,
-        balanced: bool = False,
-        views: Views = "single",
-        explain: Explain = "",
-        shape: bool = False,
-        threads: int = 1,
-        device: str = "cpu",
+        balanced: bool,
+        views: Views,
+        explain: Explain,
+        shape: bool,
+        threads: int,
+        device: str,
     ) -> None:
         require_one_of("views", views, get_args(Views))
         require_one_of("explain", explain, get_args(Explain))
@@ -120,22 +123,20 @@ class FaceReader:
 
         The answers are the same, without shape, identity and heat.
         """
+        if not pictures:
+            return []
         began = time.perf_counter()
-        together = [crop for _, crops in pictures for crop in crops]
-        predictions = self._classifier.predict(together, views=self._views)
+        faces = Detections.concatenate([found for found, _ in pictures])
+        crops = np.concatenate([cut for _, cut in pictures])
+        predictions = self._classifier.predict(crops, views=self._views)
         if self._balanced:
             predictions = self._classifier.balanced(predictions)
-        self._times.add("classify", began)
-        below = self._classifier.spec.uncertain_below
-        results, first = [], 0
-        for faces, crops in pictures:
-            part = predictions.part(first, first + len(faces))
-            first += len(faces)
-            nothing = [None] * len(faces)
-            rated = self._gate.rate(faces, crops)
-            found = face_results(faces, (), part, below, rated, nothing, nothing, nothing)
-            results.append(tuple(found))
-        return results
+        began = self._times.add("classify", began)
+        qualities = self._gate.rate(faces, crops)
+        self._times.add("quality", began)
+        below, nothing = self._classifier.spec.uncertain_below, [None] * len(faces)
+        results = face_results(faces, (), predictions, below, qualities, nothing, nothing, nothing)
+        return [tuple(islice(results, len(found))) for found, _ in pictures]
 
     def _over_time(
         self,

@@ -14,6 +14,7 @@ from typing import Any, Final, TextIO
 
 from mien.errors import ConfigError, SourceError
 from mien.types import (
+    EMPTY_CELLS,
     IDENTITY_COLUMNS,
     LANDMARK_NAMES,
     QUALITY_COLUMNS,
@@ -30,7 +31,6 @@ from mien.types import (
 __all__ = ["checked_results", "read_results", "to_pandas"]
 
 _SUFFIXES: Final = (".jsonl", ".json", ".csv", ".parquet")
-_EMPTY: Final = ("", None, "NA")  # a number that is absent: in text, in Parquet, as R writes it
 _TRUTHS: Final = {"true": True, "false": False}  # spreadsheets and R write TRUE, Python True
 _ROWS_AT_ONCE: Final = 8192  # of a Parquet file
 _LATEST_S: Final = 1e11  # some streams count from 1970
@@ -168,8 +168,8 @@ def _from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[FrameResult]:
             float(first["time_s"]),
             _whole(first["width"]),
             _whole(first["height"]),
-            tuple(_face(row) for row in lines if row["face"] not in _EMPTY),
-            first["model"] or None,
+            tuple(_face(row) for row in lines if row["face"] not in EMPTY_CELLS),
+            None if first["model"] in EMPTY_CELLS else first["model"],
         )
 
 
@@ -178,7 +178,7 @@ def _frames(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any
     for _, group in groupby(rows, key=lambda row: (row["source"], row["frame"])):
         lines: list[Mapping[str, Any]] = []
         for row in group:
-            if lines and (row["face"] in _EMPTY or _whole(row["face"]) == 0):
+            if lines and (row["face"] in EMPTY_CELLS or _whole(row["face"]) == 0):
                 yield lines
                 lines = []
             lines.append(row)
@@ -200,9 +200,9 @@ def _face(row: Mapping[str, Any]) -> FaceResult:
             for key, value in row.items()
             if key.startswith("prob_")
         },
-        track_id=_whole(row["track_id"]) if row["track_id"] not in _EMPTY else None,
-        quality=FaceQuality.from_row(row) if row[QUALITY_COLUMNS[0]] not in _EMPTY else None,
-        shape=FaceShape.from_row(row) if row.get(SHAPE_COLUMNS[0]) not in _EMPTY else None,
+        track_id=_whole(row["track_id"]) if row["track_id"] not in EMPTY_CELLS else None,
+        quality=FaceQuality.from_row(row) if row[QUALITY_COLUMNS[0]] not in EMPTY_CELLS else None,
+        shape=FaceShape.from_row(row) if row.get(SHAPE_COLUMNS[0]) not in EMPTY_CELLS else None,
         identity=FaceIdentity.from_row(row) if IDENTITY_COLUMNS[0] in row else None,
     )
 

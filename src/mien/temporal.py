@@ -169,7 +169,6 @@ class TemporalModel:
 
     Args:
         entry: the file.
-        threads: CPU threads.
         device: as of `mien.inference.Network`.
 
     Raises:
@@ -177,8 +176,8 @@ class TemporalModel:
         ConfigError: the device cannot be used.
     """
 
-    def __init__(self, entry: ModelEntry, *, threads: int = 1, device: str = "cpu") -> None:
-        self._network = Network(entry.read(), str(entry.path), threads=threads, device=device)
+    def __init__(self, entry: ModelEntry, *, device: str = "cpu") -> None:
+        self._network = Network(entry.read(), str(entry.path), device=device)
         self.path = entry.path
         self.spec = TemporalSpec.from_metadata(self._network.metadata, str(entry.path))
         classes, state = len(self.spec.labels), self.spec.state

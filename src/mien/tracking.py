@@ -1,7 +1,7 @@
 """Which face is which over time: `FaceTracker` gives every face of a video a number that it keeps,
 and steadies its box.
 
-May import numpy, and from mien: preprocess, types.
+May import numpy, and from mien: geometry, preprocess, types.
 
 Every track predicts where its face should be now (constant velocity), how large, and how it looks;
 a found face goes to the track that expects it most. A track that finds nothing waits a while, so
@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from mien.geometry import best_pairs
 from mien.preprocess import averaged
 from mien.types import Detections, Float32Array, UInt8Array
 
@@ -43,6 +44,8 @@ _VELOCITY_S: Final = 0.15
 _LOOKS_S: Final = 0.5
 _PLACE_S: Final = 0.06
 _SHAPE_S: Final = 0.25
+#: How long a track waits for a face that is out of sight.
+PATIENCE_S: Final = 1.5
 #: However seldom frames come, a face may be missed in one of them and keep its number. How seldom
 #: they come is the median of so many steps.
 _PATIENT_STEPS: Final = 2.2
@@ -118,17 +121,9 @@ class _Track:
 
 
 class FaceTracker:
-    """Follows the faces of one video. Call `update` with every frame's faces, in order of time.
+    """Follows the faces of one video. Call `update` with every frame's faces, in order of time."""
 
-    Args:
-        patience_s: how long a track waits for a face that is out of sight; longer where the frames
-            themselves come seldom.
-    """
-
-    def __init__(self, *, patience_s: float = 1.5) -> None:
-        if not patience_s >= 0:
-            raise ValueError(f"patience_s: expected a time, got {patience_s}")
-        self.patience_s = patience_s
+    def __init__(self) -> None:
         self._tracks: list[_Track] = []
         self._next = 1
         self._now_s = -np.inf
@@ -198,40 +193,26 @@ class FaceTracker:
             self._steps.append(time_s - self._now_s)
         self._now_s = time_s
         usual_s = median(self._steps) if self._steps else 0.0
-        patience_s = max(self.patience_s, _PATIENT_STEPS * usual_s)
+        patience_s = max(PATIENCE_S, _PATIENT_STEPS * usual_s)
         self._tracks = [t for t in self._tracks if time_s - t.seen_s <= patience_s]
         sought = [track for track in self._tracks if track.number not in coasting]
         for known in sought:
             known.is_lost = True  # until it is found
         places, shapes = _places_and_shapes(faces)
-        costs = _costs(sought, places, looks, time_s)
-        owners: list[_Track | None] = [None] * len(faces)
-        taken = set()
-        # The surest pair first. Few faces compete for a track, and then their looks decide.
-        for flat in np.argsort(costs, axis=None):
-            row, face = divmod(int(flat), len(faces))
-            if not np.isfinite(costs[row, face]):
-                break
-            if row not in taken and owners[face] is None:
-                taken.add(row)
-                owners[face] = owner = sought[row]
-                score = float(faces.scores[face])
-                owner.learn(places[face], shapes[face], looks[face], score, time_s)
+        # Few faces compete for a track, and then their looks decide.
+        pairs = best_pairs(_costs(sought, places, looks, time_s))
+        owners = {face: sought[row] for row, face in pairs}
         tracks = []
-        for face, track in enumerate(owners):
+        for face, (place, shape, look) in enumerate(zip(places, shapes, looks, strict=True)):
+            score = float(faces.scores[face])
+            track = owners.get(face)
             if track is None:
-                track = _Track(
-                    self._next,
-                    place=places[face],
-                    velocity=np.zeros(3),
-                    shape=shapes[face],
-                    looks=looks[face],
-                    since_s=time_s,
-                    seen_s=time_s,
-                    score=float(faces.scores[face]),
-                )
+                velocity = np.zeros(3)
+                track = _Track(self._next, place, velocity, shape, look, time_s, time_s, score)
                 self._tracks.append(track)
                 self._next += 1
+            else:
+                track.learn(place, shape, look, score, time_s)
             tracks.append(track)
         if not tracks:
             return [], Detections.empty()

@@ -1,6 +1,6 @@
 """From arguments to inputs: folders, globs, addresses and manifests.
 
-May import csv, arro3, and from mien: errors, types, sources, disk, remote.
+May import csv, arro3, and from mien: errors, sources, disk, remote.
 
 A manifest is a table with a column `path`. Its columns, `path` as it was written among them, are
 carried along into the results. A path in it is relative to the manifest's own folder.
@@ -19,8 +19,7 @@ from typing import Any, Final
 from mien.batch.disk import is_whole_parquet
 from mien.batch.remote import is_remote, list_remote, read_remote
 from mien.errors import ConfigError, MienError, SourceError
-from mien.sources import expand_source, is_live
-from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mien.sources import counts_in_folders, expand_source, is_live
 
 _MANIFESTS: Final = (".csv", ".parquet")
 _Named = tuple[str, Mapping[str, Any]]  # a path or an address as it is written, and its row
@@ -94,12 +93,7 @@ def _named(argument: str, listing: Listing) -> Iterator[_Named]:
         yield from rows
     elif is_remote(argument):
         files = list_remote(argument)
-        suffixes = PICTURE_SUFFIXES + VIDEO_SUFFIXES
-        for file in files:
-            name = file.rpartition("/")[2]
-            known = file.lower().endswith(suffixes)
-            if files == [argument] or (known and not name.startswith(".")):
-                yield file, {}
+        yield from ((f, {}) for f in files if files == [argument] or counts_in_folders(f))
     else:
         if is_live(argument):
             raise SourceError(f"{argument}: is live. `mien analyze` reads it; a batch takes files")

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import mien
 from mien.errors import ConfigError
 from mien.inference import check_device
-from mien.models import file_sha256, find_member, find_model, list_models
+from mien.models import file_sha256, find_member, list_models
 from mien.pipeline import Analyzer
 from mien.sources import MAX_PIXELS, Span
 from mien.types import SCHEMA_VERSION, Views, result_columns
@@ -169,7 +169,7 @@ class Job:
 def _decisive(settings: Settings, analyzer: Analyzer, device: str) -> dict[str, Any]:
     """All that answers depend on, as JSON holds it."""
     spec, temporal, span = analyzer.classifier.spec, analyzer.temporal, settings.span
-    entry = find_model(settings.model)
+    entry = analyzer.classifier.entry
     files = [entry.path, *(find_member(member, entry.path).path for member in spec.members)]
     chosen = {key: value for key, value in asdict(settings).items() if key not in _FREE}
     del chosen["span"]

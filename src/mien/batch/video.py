@@ -1,6 +1,6 @@
 """Long videos in parts: where to cut, and how to join what was found.
 
-May import av, and from mien: errors, types, geometry, sources.
+May import numpy, av, and from mien: errors, types, geometry, sources.
 
 A video is cut at key frames, where decoding can begin. Each part begins some seconds before the
 frames that count, so that by then tracker, temporal model and searches have settled. These seconds

@@ -1,4 +1,4 @@
-"""How often a crop is looked at, and how it lies each time. Imports types only."""
+"""How often a crop is looked at, and how it lies each time. Imports numpy and types."""
 
 from __future__ import annotations
 

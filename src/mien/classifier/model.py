@@ -1,6 +1,6 @@
 """One exported model, or a fusion of several, that classifies crops.
 
-Imports errors, types, preprocess, metrics, models, inference, and its siblings.
+Imports numpy, errors, types, preprocess, metrics, models, inference, and its siblings.
 """
 
 from __future__ import annotations
@@ -298,12 +298,9 @@ class ExpressionClassifier:
 
     def _predictions(self, answers: Sequence[_Answer]) -> Predictions:
         classes = len(self.spec.labels)
-        if not answers:
+        if not answers:  # nobody was shown
             nothing = np.zeros((0, classes), np.float32)
-            return Predictions(
-                nothing.astype(np.float64), nothing, np.zeros((0, 0), np.float32),
-                np.zeros(0, bool), self.spec.labels, None,
-            )  # fmt: skip
+            answers = [_Answer(nothing, nothing[:, :0], None)]
         logits = np.concatenate([answer.logits for answer in answers])
         if logits.shape[1:] != (classes,) or not np.isfinite(logits).all():
             raise ModelError(

@@ -1,4 +1,4 @@
-"""What a classifier says, and which of it is uncertain. Imports types only."""
+"""What a classifier says, and which of it is uncertain. Imports numpy and types."""
 
 from __future__ import annotations
 
@@ -52,18 +52,6 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.probs)
-
-    def part(self, start: int, end: int) -> Predictions:
-        """The answers from `start` up to `end`, without it."""
-        rows = slice(start, end)
-        return Predictions(
-            self.probs[rows],
-            self.logits[rows],
-            self.embeddings[rows],
-            self.uncertain[rows],
-            self.labels,
-            None if self.attention is None else self.attention[rows],
-        )
 
     @property
     def expressions(self) -> list[str]:

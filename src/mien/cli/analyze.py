@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mien.cli.exits import GOOD, PARTLY, UNUSABLE, counted, say
 from mien.cli.options import (
@@ -134,7 +134,6 @@ class _Tally:
 
 def run(options: argparse.Namespace) -> int:
     """Analyse every source; a bad one never costs the others their results."""
-    from mien.pipeline import Analyzer
     from mien.sources import expand_source
 
     arguments = analyzer_arguments(options)
@@ -151,30 +150,7 @@ def run(options: argparse.Namespace) -> int:
     if len(paths) > 1:
         require_room_for_all(options.out, len(paths))
     if paths:
-        with ExitStack() as stack:
-            analyzer = Analyzer(
-                **arguments,
-                baseline_s=options.baseline,
-                identity=options.identity,
-                gallery=options.gallery,
-                explain=options.explain,
-            )
-            if not options.quiet:
-                say_device(options, analyzer.device)
-            _say_who_is_known(options, analyzer)
-            sinks = [
-                stack.enter_context(analyzer.open_sink(out, overwrite=options.overwrite))
-                for out in options.out
-            ]
-            began = time.perf_counter()
-            try:
-                _analyze_all(options, analyzer, paths, sinks, tally)
-            except (KeyboardInterrupt, MienError):
-                if tally.failures:
-                    list_failures(options.out, tally.failures, overwrite=options.overwrite)
-                raise
-        if options.profile and tally.frames:
-            say(_profile(analyzer.times, time.perf_counter() - began))
+        _analyze(options, arguments, paths, tally)
     if options.out and tally.succeeded and not options.quiet:
         summary = f"{counted(tally.frames, 'frame')}, {counted(tally.faces, 'face')}"
         say(f"mien: {summary}: {', '.join(options.out)}")
@@ -205,6 +181,38 @@ def _check_explain(options: argparse.Namespace) -> None:
             f"{asked}: colours annotated copies, and no --out is one. Give a name with the suffix "
             "of a picture or video, or a folder that ends in /, or leave it out"
         )
+
+
+def _analyze(
+    options: argparse.Namespace, arguments: dict[str, Any], paths: Sequence[str], tally: _Tally
+) -> None:
+    """Open the analyzer, with these arguments, and the outputs; analyse every path into them."""
+    from mien.pipeline import Analyzer
+
+    with ExitStack() as stack:
+        analyzer = Analyzer(
+            **arguments,
+            baseline_s=options.baseline,
+            identity=options.identity,
+            gallery=options.gallery,
+            explain=options.explain,
+        )
+        if not options.quiet:
+            say_device(options, analyzer.device)
+        _say_who_is_known(options, analyzer)
+        sinks = [
+            stack.enter_context(analyzer.open_sink(out, overwrite=options.overwrite))
+            for out in options.out
+        ]
+        began = time.perf_counter()
+        try:
+            _analyze_all(options, analyzer, paths, sinks, tally)
+        except (KeyboardInterrupt, MienError):
+            if tally.failures:
+                list_failures(options.out, tally.failures, overwrite=options.overwrite)
+            raise
+    if options.profile and tally.frames:
+        say(_profile(analyzer.times, time.perf_counter() - began))
 
 
 def _analyze_all(

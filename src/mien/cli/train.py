@@ -57,10 +57,6 @@ def _train(options: argparse.Namespace) -> int:
     require_training()
     recipe = chosen_recipe(options)  # before torch is loaded: what is wrong is said at once
 
-    from mien.console import Progress
-    from mien.datasets.remarks import left_out, oblong
-    from mien.training.distributed import part_ways
-    from mien.training.fit import fit, make_fabric
     from mien.training.zoo import build_network, count_macs, count_parameters
 
     network = build_network(recipe.network, classes=len(recipe.data.classes))
@@ -73,15 +69,22 @@ def _train(options: argparse.Namespace) -> int:
     if options.dry_run:
         say(summary)
         print(json.dumps(recipe.to_dict(), indent=1))
-        return GOOD
+    else:
+        _fit(options, recipe, summary)
+    return GOOD
+
+
+def _fit(options: argparse.Namespace, recipe: Recipe, summary: str) -> None:
+    """Train, and show how it goes. Of several processes the first one speaks."""
+    from mien.console import Progress
+    from mien.training.distributed import part_ways
+    from mien.training.fit import fit, make_fabric
+
     train, validation = _rows(options.data, recipe)
     fabric = make_fabric(options.precision)
     leads = fabric.global_rank == 0
     if leads:
-        advice = "Of full pictures, `mien data crop` cuts the faces out"
-        remark(left_out(options.data, recipe.data.classes), oblong(options.data, advice))
-        if unknown := [n for i, n in enumerate(train.classes) if i not in train.labels]:
-            say(f"mien: {options.data}: no picture to learn from of {', '.join(unknown)}")
+        _say_rows(options.data, train)
     note = say if leads else _keep_silent
     note(f"{summary}, on {fabric.world_size} x {fabric.device.type}, {options.precision} precision")
     out = Path(options.out)
@@ -94,11 +97,7 @@ def _train(options: argparse.Namespace) -> int:
 
     def epoch(done: EpochReport) -> None:
         progress.close()
-        say(
-            f"epoch {done.epoch:3}/{done.epochs}  {done.size_px} px  loss {done.loss:.3f}  "
-            f"watched rows {done.accuracy:.2%}  {done.images_per_s:.0f} pictures/s  "
-            f"{done.wall_s:.0f} s"
-        )
+        _say_epoch(done)
         _draw(out)
 
     with progress:
@@ -116,7 +115,6 @@ def _train(options: argparse.Namespace) -> int:
         )
     part_ways()
     note(f"done: `mien export {options.out} --data {options.data} --out {recipe.name}.onnx`")
-    return GOOD
 
 
 def _rows(data: str, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
@@ -127,6 +125,24 @@ def _rows(data: str, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
         size_px=recipe.data.input_px,
         classes=recipe.data.classes,
         holdout=recipe.data.holdout,
+    )
+
+
+def _say_rows(data: str, train: FaceCrops) -> None:
+    """What of a set is not learned from, or does not fit."""
+    from mien.datasets.remarks import left_out, oblong
+
+    advice = "Of full pictures, `mien data crop` cuts the faces out"
+    remark(left_out(data, train.classes), oblong(data, advice))
+    if unknown := [n for i, n in enumerate(train.classes) if i not in train.labels]:
+        say(f"mien: {data}: no picture to learn from of {', '.join(unknown)}")
+
+
+def _say_epoch(done: EpochReport) -> None:
+    say(
+        f"epoch {done.epoch:3}/{done.epochs}  {done.size_px} px  loss {done.loss:.3f}  "
+        f"watched rows {done.accuracy:.2%}  {done.images_per_s:.0f} pictures/s  "
+        f"{done.wall_s:.0f} s"
     )
 
 

@@ -1,4 +1,5 @@
-"""Who has been met, and whose a new face is. May import numpy, and from mien: types, gallery.
+"""Who has been met, and whose a new face is. May import numpy, and from mien: geometry, types,
+gallery.
 
 A person is what is known of them: the descriptors of a gallery's pictures, or of the pictures and
 tracks in which a stranger was seen. A face belongs to the nearest person within a distance that was
@@ -9,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from mien.geometry import best_pairs
 from mien.identity.gallery import Gallery
 from mien.types import Float32Array
 
@@ -48,7 +51,7 @@ class Person:
     def distance(self, views: Float32Array, apart_from: Collection[Hashable]) -> float:
         """To the nearest picture or track, but for those of `apart_from`; infinite if none."""
         known = (rows for key, rows in self.seen.items() if key not in apart_from)
-        return min((distance(views, rows) for rows in known), default=float("inf"))
+        return min((distance(views, rows) for rows in known), default=inf)
 
 
 def distance(a: Float32Array, b: Float32Array) -> float:
@@ -83,13 +86,9 @@ class People:
 
     Args:
         gallery: those who are known by name.
-        same_person: distance of descriptors up to which two faces are one person's.
     """
 
-    def __init__(self, gallery: Gallery | None = None, *, same_person: float = SAME_PERSON) -> None:
-        if not same_person > 0:
-            raise ValueError(f"same_person: expected a positive distance, got {same_person}")
-        self.same_person = same_person
+    def __init__(self, gallery: Gallery | None = None) -> None:
         rows = gallery.people.items() if gallery else ()
         self._known = [
             Person(name, True, {f"{name} {i}": seen[i : i + 1] for i in range(len(seen))})
@@ -107,18 +106,11 @@ class People:
         """
         everybody = [*self._known, *self._strangers.values()]
         distances = self._distances(faces, everybody)
-        answers: list[tuple[Person | None, float]] = [(None, float("inf"))] * len(faces)
-        free_faces, taken = set(range(len(faces))), set[int]()
-        # The surest pair first.
-        for flat in np.argsort(distances, axis=None, kind="stable"):
-            face, number = divmod(int(flat), len(everybody))
-            limit = self.same_person + _LOYALTY * (everybody[number] is faces[face].person)
-            if face in free_faces and number not in taken and distances[face, number] <= limit:
-                free_faces.remove(face)
-                taken.add(number)
-                answers[face] = (everybody[number], float(distances[face, number]))
-        for number in sorted(free_faces):
-            answers[number] = (self._alone(faces[number]), float("inf"))
+        recognized = {
+            face: (everybody[number], float(distances[face, number]))
+            for face, number in best_pairs(distances)
+        }
+        answers = [recognized.get(i) or (self._alone(face), inf) for i, face in enumerate(faces)]
         for unnamed, (person, _) in zip(faces, answers, strict=True):
             self._remember(unnamed, person)
         return answers
@@ -126,10 +118,16 @@ class People:
     def _distances(
         self, faces: Sequence[Unnamed], everybody: Sequence[Person]
     ) -> npt.NDArray[np.float64]:
+        """Of each face from each person; infinite where it is too far away to be theirs."""
         # What is known of a person through a face of this frame says nothing about another one.
         here = {face.key for face in faces}
-        rows = [[person.distance(f.views, here) for person in everybody] for f in faces]
-        return np.array(rows).reshape(len(faces), len(everybody))
+        distances = np.full((len(faces), len(everybody)), inf)
+        for row, face in enumerate(faces):
+            for column, person in enumerate(everybody):
+                away = person.distance(face.views, here)
+                if away <= SAME_PERSON + _LOYALTY * (person is face.person):
+                    distances[row, column] = away
+        return distances
 
     def _alone(self, face: Unnamed) -> Person | None:
         """The person of a face that looks like nobody else's."""

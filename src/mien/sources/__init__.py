@@ -14,7 +14,7 @@ import numpy as np
 
 from mien.errors import SourceError
 from mien.picture import MAX_PIXELS, is_picture, read_picture
-from mien.sources.files import expand_source
+from mien.sources.files import counts_in_folders, expand_source
 from mien.sources.live import is_live, open_live, shown_name
 from mien.sources.source import Source, Span
 from mien.sources.video import open_video
@@ -24,6 +24,7 @@ __all__ = [
     "MAX_PIXELS",
     "Source",
     "Span",
+    "counts_in_folders",
     "expand_source",
     "first_frame",
     "is_live",

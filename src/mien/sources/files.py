@@ -56,11 +56,10 @@ def expand_source(argument: str) -> tuple[list[str], list[SourceError]]:
 
 
 def _known(files: list[str]) -> list[str]:
-    suffixes = PICTURE_SUFFIXES + VIDEO_SUFFIXES
-    return sorted(
-        file
-        for file in files
-        if file.lower().endswith(suffixes)
-        and not os.path.basename(file).startswith(".")
-        and os.path.isfile(file)
-    )
+    return sorted(file for file in files if counts_in_folders(file) and os.path.isfile(file))
+
+
+def counts_in_folders(file: str) -> bool:
+    """Whether a file is analysed with the folder that it lies in: by its suffix, unless hidden."""
+    known = file.lower().endswith(PICTURE_SUFFIXES + VIDEO_SUFFIXES)
+    return known and not os.path.basename(file).startswith(".")

@@ -67,47 +67,59 @@ def open_container(
     name: str, file: Any, max_pixels: int, **options: Any
 ) -> tuple[av.container.InputContainer, av.VideoStream]:
     """Open a container and choose its video stream; arguments and errors as of `open_video`."""
-    is_path = isinstance(file, str) and "://" not in file and "format" not in options
+    is_camera = "format" in options
+    is_path = isinstance(file, str) and "://" not in file and not is_camera
     try:
         # Named as a file: FFmpeg takes what stands before a colon for a protocol.
         opened = f"file:{file}" if is_path else file
         container = av.open(opened, metadata_errors="ignore", **options)
     except (av.error.FFmpegError, ValueError) as error:
-        if "format" in options:
-            raise SourceError(
-                f"{name}: no camera of this number can be opened ({reason(error)}). Check that it "
-                "is plugged in, that you may use it, and that no other program does"
-            ) from error
-        if "://" in name:
-            raise SourceError(
-                f"{name}: cannot be opened as a picture or a video ({reason(error)}). Check the "
-                "address, what it leads to, and that its server can be reached"
-            ) from error
-        raise SourceError(
-            f"{name}: neither a picture nor a video that can be read "
-            f"({reason(error)}). Copy it again if it is damaged or cut off; otherwise convert it"
-        ) from error
+        raise _not_opened(name, reason(error), is_camera=is_camera) from error
     try:
-        streams = [s for s in container.streams.video if not _is_cover(s)]
-        # FFmpeg reads text files as "tty" pictures of their letters.
-        if not streams or container.format.name == "tty":
-            kinds = ", ".join(sorted({s.type for s in container.streams})) or "none"
-            raise SourceError(
-                f"{name}: holds no video stream (streams: {kinds}). Give a file with pictures"
-            )
-        stream = streams[0]
-        codec = stream.codec_context
-        if not codec:  # there is no decoder of that name
-            raise SourceError(
-                f"{name}: its pictures are coded in a way that FFmpeg does not know. It may be "
-                "damaged; otherwise convert it"
-            )
-        shown_size = _shown_size(codec.width, codec.height, stream.sample_aspect_ratio)
-        require_pixels(name, *shown_size, max_pixels)
+        return container, _video_stream(container, name, max_pixels)
     except BaseException:
         container.close()
         raise
-    return container, stream
+
+
+def _not_opened(name: str, why: str, *, is_camera: bool) -> SourceError:
+    if is_camera:
+        return SourceError(
+            f"{name}: no camera of this number can be opened ({why}). Check that it is plugged in, "
+            "that you may use it, and that no other program does"
+        )
+    if "://" in name:
+        return SourceError(
+            f"{name}: cannot be opened as a picture or a video ({why}). Check the address, what it "
+            "leads to, and that its server can be reached"
+        )
+    return SourceError(
+        f"{name}: neither a picture nor a video that can be read ({why}). Copy it again if it is "
+        "damaged or cut off; otherwise convert it"
+    )
+
+
+def _video_stream(
+    container: av.container.InputContainer, name: str, max_pixels: int
+) -> av.VideoStream:
+    """The first stream that is a film. Refuses one that cannot be decoded or is too large."""
+    streams = [s for s in container.streams.video if not _is_cover(s)]
+    # FFmpeg reads text files as "tty" pictures of their letters.
+    if not streams or container.format.name == "tty":
+        kinds = ", ".join(sorted({s.type for s in container.streams})) or "none"
+        raise SourceError(
+            f"{name}: holds no video stream (streams: {kinds}). Give a file with pictures"
+        )
+    stream = streams[0]
+    codec = stream.codec_context
+    if not codec:  # there is no decoder of that name
+        raise SourceError(
+            f"{name}: its pictures are coded in a way that FFmpeg does not know. It may be "
+            "damaged; otherwise convert it"
+        )
+    shown_size = _shown_size(codec.width, codec.height, stream.sample_aspect_ratio)
+    require_pixels(name, *shown_size, max_pixels)
+    return stream
 
 
 def begins_s(container: av.container.InputContainer) -> float:

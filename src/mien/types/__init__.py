@@ -7,6 +7,7 @@ Shapes are checked when an object is made, so a mistake shows where it happens.
 
 from mien.types.faces import (
     DOUBTFUL,
+    EMPTY_CELLS,
     IDENTITY_COLUMNS,
     QUALITY_COLUMNS,
     QUALITY_REASONS,
@@ -36,6 +37,7 @@ from mien.types.results import RESULT_COLUMNS, FaceResult, FrameResult, result_c
 
 __all__ = [
     "DOUBTFUL",
+    "EMPTY_CELLS",
     "EXPRESSIONS",
     "FERPLUS_EXPRESSIONS",
     "IDENTITY_COLUMNS",

@@ -15,6 +15,9 @@ import numpy.typing as npt
 
 from mien.types.frames import Float32Array
 
+#: What a cell of a table holds where there is nothing: in text, in Parquet, as R writes it.
+EMPTY_CELLS: Final = ("", None, "NA")
+
 
 @dataclass(frozen=True)
 class FaceQuality:
@@ -52,7 +55,7 @@ class FaceQuality:
     def from_row(cls, row: Mapping[str, Any]) -> FaceQuality:
         """Read back what `to_row` gave, numbers or their text."""
         score, reasons = (row[column] for column in QUALITY_COLUMNS)
-        return cls(float(score), tuple((reasons or "").split()))
+        return cls(float(score), () if reasons in EMPTY_CELLS else tuple(reasons.split()))
 
 
 #: What can be wrong with a face, in the order in which it is said.
@@ -196,10 +199,11 @@ class FaceIdentity:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> FaceIdentity:
-        """Read back what `to_row` gave, or its text, in which nothing is empty."""
+        """Read back what `to_row` gave, or its text."""
         person, similarity = (row[column] for column in IDENTITY_COLUMNS)
-        unknown = similarity in ("", None, "NA")  # as R writes it
-        return cls(person or None, None if unknown else float(similarity))
+        if similarity in EMPTY_CELLS:
+            return cls(None if person in EMPTY_CELLS else person, None)
+        return cls(person or None, float(similarity))  # who may be called NA
 
 
 #: The columns of a face's identity in tables, where it was asked for.
