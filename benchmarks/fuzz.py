@@ -3,13 +3,14 @@
     python scripts/sample_portrait.py
     python benchmarks/fuzz.py --pictures 20000 --videos 2000
 
-Takes the sample portrait in every format that mien reads, and as PostScript, which nobody must run,
-short videos of it in several containers and codecs, and what lies in `--corpus`. Damages each copy
-in one of many ways (bits flipped, bytes overwritten, cut off, doubled, taken from another file,
-lengths made huge), and hands it to `Analyzer.stream` in another process, which goes on to the next
-one unless the answer was bad. Good answers are a result and a `MienError`. Bad
-are any other exception, a process that dies, more than 10 seconds, and more than 2 GB of memory;
-such files are kept in `--keep`. Every file follows from `--seed` and its number.
+Takes the sample portrait in every format that mien reads (of HEIF, which Pillow does not write, the
+tests' pictures), and as PostScript, which nobody must run, short videos of it in several containers
+and codecs, and what lies in `--corpus`. Damages each copy in one of many ways (bits flipped, bytes
+overwritten, cut off, doubled, taken from another file, lengths made huge), and hands it to
+`Analyzer.stream` in another process, which goes on to the next one unless the answer was bad. Good
+answers are a result and a `MienError`. Bad are any other exception, a process that dies, more than
+10 seconds, and more than 2 GB of memory; such files are kept in `--keep`. Every file follows from
+`--seed` and its number.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+TESTS = Path(__file__).parents[1] / "tests"
 LONGEST_S = 10.0
 MOST_MB = 2048.0
 PICTURES = (
@@ -125,6 +127,8 @@ def picture_corpus(portrait: Image.Image) -> dict[str, list[bytes]]:
             except (OSError, KeyError, ValueError):
                 continue  # this format does not know this mode
             found.setdefault(suffix, []).append(file.getvalue())
+    # Pillow writes no HEIF: in one piece, in six pictures, in tiles.
+    found[".heic"] = [file.read_bytes() for file in sorted(TESTS.glob("*.heic"))]
     return found
 
 
