@@ -97,6 +97,16 @@ def test_figures_by_hand(spec: ModelSpec) -> None:
     assert "deduplicated" in text
 
 
+def test_names_of_any_length_keep_their_columns(spec: ModelSpec) -> None:
+    long = "out-of-the-ordinary"
+    labels = (long, *spec.labels[1:])
+    answers = answers_of([0, 3], [0, 3], [0.9, 0.8])
+    text = format_evaluation(summarize(answers, replace(spec, labels=labels), data="x"))
+    lines = {line.split()[0]: line for line in text.splitlines() if line}
+    ends = [lines[name].index(" 1.000") for name in (long, "happy")]
+    assert ends[0] == ends[1]
+
+
 def test_training_duplicates_are_left_out() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
     labels = np.zeros(3, np.int64)

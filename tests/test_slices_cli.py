@@ -103,6 +103,7 @@ def test_pictures_on_the_command_line(
         (["--slices", "--folds", "subject", "--recipe", "x.toml"], "not with --slices"),
         (["--slices", "--pose", "front"], "--pose: not with --slices, which"),
         (["--slices", "--pipeline", "--split", "val"], "--split: not with --slices --pipeline"),
+        (["--slices", "--split", "held-out"], "--split held-out: not with --slices"),
         (["--slices", "--groups", "x.csv"], "--groups: not with --slices"),
         (["--slices", "--clips"], "--slices: not with --clips, which examines videos"),
         (["--clips", "--report", "x"], "--report: not with --clips"),

@@ -229,7 +229,7 @@ def _slices(options: argparse.Namespace) -> int:
     """Examine models on degraded pictures, print, and where it is asked for, write the report."""
     from mien.classifier import ExpressionClassifier
     from mien.console import Progress
-    from mien.datasets import EVERY_SPLIT, shows_lights
+    from mien.datasets import EVERY_SPLIT, HELD_OUT, shows_lights, split_name
     from mien.datasets.remarks import left_out
     from mien.slices import CropReader, PictureReader, describe, format_sliced, slice_set
     from mien.types import EXPRESSIONS
@@ -241,6 +241,9 @@ def _slices(options: argparse.Namespace) -> int:
     if light and (options.split != EVERY_SPLIT or options.sample is not None):
         raise ConfigError(f"{data}: faces under a moving light are examined together. "
                           "Leave out --split, --sample")  # fmt: skip
+    if split_name(options.split) == HELD_OUT:
+        raise ConfigError("--split held-out: not with --slices, whose models may have held out "
+                          "different rows. Leave it out")  # fmt: skip
     kind = PictureReader if options.pipeline else CropReader
     models = options.model or [None]
     classifiers = [ExpressionClassifier(m, threads=2) for m in models]

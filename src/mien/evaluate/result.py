@@ -110,16 +110,18 @@ def format_evaluation(evaluation: Evaluation) -> str:
     if e.missed:
         lines.append(f"no face found         {e.missed:7,}   (counted as wrong)")
     names = list(e.per_class)
+    wide = max([10, *(len(name) + 1 for name in names)])
     lines += [
         "",
-        f"{'':10}{'n':>6}{'precision':>11}{'recall':>8}{'F1':>7}   answered as",
+        f"{'':{wide}}{'n':>6}{'precision':>11}{'recall':>8}{'F1':>7}   answered as",
     ]
     columns = [*names, "none"][: len(e.confusion[0])]
-    lines.append(" " * 45 + "".join(f"{name[:5]:>6}" for name in columns))
+    lines.append(" " * (wide + 35) + "".join(f"{name[:5]:>6}" for name in columns))
     for name, row in zip(names, e.confusion, strict=True):
         c = e.per_class[name]
         lines.append(
-            f"{name:10}{int(c['n']):6,}{c['precision']:11.3f}{c['recall']:8.3f}{c['f1']:7.3f}   "
+            f"{name:{wide}}{int(c['n']):6,}{c['precision']:11.3f}{c['recall']:8.3f}{c['f1']:7.3f}"
+            + "   "
             + "".join(f"{count:6}" for count in row)
         )
     return "\n".join([*lines, *_by_group(e)])
