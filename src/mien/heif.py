@@ -34,7 +34,7 @@ class HeifError(ValueError):
 @dataclass
 class _Item:
     kind: bytes = b""
-    place: tuple[int, list[tuple[int, int]]] = (0, [])  # in the file (0) or its idat (1): extents
+    place: tuple[int, Sequence[tuple[int, int]]] = (0, ())  # in the file (0), its idat (1): extents
     properties: list[tuple[bytes, bytes]] = field(default_factory=list)  # in the order of use
     parts: list[int] = field(default_factory=list)  # of a grid: its tiles
 
@@ -218,7 +218,7 @@ class HeifPicture:
             for _ in range(reader.number(2)):
                 reader.take(of_index if version else 0)
                 extents.append((base + reader.number(of_offset), reader.number(of_length)))
-            item.place = (method, extents) if method < 2 else (0, [])  # 2: in another item
+            item.place = (method, extents) if method < 2 else (0, ())  # 2: in another item
 
     def _read_properties(self, boxes: dict[bytes, bytes]) -> None:
         known = list(_boxes(boxes.get(b"ipco", b"")))

@@ -108,7 +108,8 @@ def _video_stream(
     if not streams or container.format.name == "tty":
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "none"
         raise SourceError(
-            f"{name}: holds no video stream (streams: {kinds}). Give a file with pictures"
+            f"{name}: holds no video stream (streams: {kinds}). Give a file with pictures, or copy "
+            "it again if it is cut off"
         )
     stream = streams[0]
     codec = stream.codec_context
