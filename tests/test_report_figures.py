@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.companions import Marker, Member
@@ -95,7 +95,6 @@ def test_long_recordings_are_thinned(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 500), st.floats(0, 2)), max_size=40))
-@settings(deadline=None)
 def test_wider_spans_hold_the_same(added: list[tuple[float, float]]) -> None:
     spans = Spans(0.05)  # a frame lies in several
     for time_s, value in sorted(added):

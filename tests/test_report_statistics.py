@@ -4,7 +4,7 @@ from math import isnan, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -103,7 +103,6 @@ def test_intervals_hold_the_truth_though_frames_resemble_each_other() -> None:
 
 
 @given(st.lists(st.lists(st.floats(0, 1), min_size=2, max_size=2), min_size=1, max_size=30))
-@settings(deadline=None)
 def test_shares_lie_within_their_intervals(rows: list[list[float]]) -> None:
     estimates, looks = shares_over_time(np.array(rows), np.ones(len(rows)))
     assert 0 < looks <= len(rows)
@@ -133,7 +132,6 @@ def test_students_quantiles(freedom: int) -> None:
 
 
 @given(values)
-@settings(deadline=None)
 def test_means_have_students_interval(given_values: list[float]) -> None:
     array = np.array(given_values)
     found = mean_interval(array)
@@ -154,7 +152,6 @@ def test_effects_by_hand() -> None:
 
 
 @given(values, values)
-@settings(deadline=None)
 def test_effects_turn_around_with_the_groups(one: list[float], other: list[float]) -> None:
     a, b = np.array(one), np.array(other)
     assert cliffs_delta(a, b) == -cliffs_delta(b, a)

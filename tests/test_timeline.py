@@ -45,7 +45,6 @@ def faces(draw: st.DrawFn) -> FaceResult:
 @given(st.lists(st.tuples(st.sampled_from(["a,b\n.jpg", "ü.mp4"]), st.lists(faces(), max_size=3))))
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_what_is_written_is_read_back(
