@@ -23,7 +23,8 @@ from mien.cli import main
 from mien.pipeline import Analyzer
 from mien.results import read_results
 from mien.sources import open_source
-from mien.types import RESULT_COLUMNS, FrameResult
+from mien.types import RESULT_COLUMNS, FrameResult, UInt8Array
+from tests.films import write_film
 from tests.test_quality import masked
 from tests.test_sources import png_header, write_video
 
@@ -264,15 +265,28 @@ def test_a_video_and_its_annotated_copy(folder: Path, capsys: Capture) -> None:
     stdout, err = capsys.readouterr()
     assert stdout == ""  # a row for each frame would drown the terminal
     assert "2 frames, 0 faces" in err
+    assert "c.mp4: no face found" in err
     for stage in ("decode", "detect", "classify", "draw"):
         assert stage in err
     with open_source(out) as source:
         assert [frame.time_s for frame in source] == pytest.approx([0.0, 0.5], abs=1e-3)
 
 
+def test_what_a_video_showed_is_said(tmp_path: Path, portrait: UInt8Array, capsys: Capture) -> None:
+    """Also of one that is cut off."""
+    film, cut = tmp_path / "film.mkv", tmp_path / "cut.mkv"
+    write_film(film, [portrait] * 12, fps=3, codec="ffv1")
+    cut.write_bytes(film.read_bytes()[: film.stat().st_size * 2 // 3])
+    assert main(["analyze", str(film), str(cut), "--out", str(tmp_path / "a.csv")]) == 3
+    said = capsys.readouterr().err
+    frames = dict(re.findall(r"(\w+)\.mkv: face 1, in (\d+) of \2 frames: happy 100%", said))
+    assert set(frames) == {"film", "cut"}
+    assert 0 < int(frames["cut"]) < int(frames["film"]) == 12
+
+
 def test_quiet_is_quiet(folder: Path, capsys: Capture) -> None:
-    arguments = ["analyze", str(folder / "a.png"), "--out", str(folder / "r.csv"), "--quiet"]
-    assert main(arguments) == 0
+    sources = [str(folder / "a.png"), str(folder / "c.mp4")]
+    assert main(["analyze", *sources, "--out", str(folder / "r.csv"), "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from mien import console
 from mien.cli import main
-from mien.console import Progress, table_head, table_rows
+from mien.console import FaceTally, Progress, table_head, table_rows
 from mien.errors import SinkError
 from mien.pipeline import Analyzer
 from mien.sources import Source
-from mien.types import EXPRESSIONS, FaceQuality, FaceResult, Frame, FrameResult
+from mien.types import EXPRESSIONS, FaceIdentity, FaceQuality, FaceResult, Frame, FrameResult
 
 
 class Terminal(io.StringIO):
@@ -41,6 +41,29 @@ def test_the_table_names_face_time_and_doubt() -> None:
     assert "no face found" in second
     assert first.endswith("90%")
     assert third.endswith("90%  (small, turned)")
+
+
+def test_the_tally_of_a_video_counts_each_face_in_the_frames_that_show_it() -> None:
+    probs = dict.fromkeys(EXPRESSIONS, 1 / 7)
+    box, landmarks = (1.0, 2.0, 3.0, 4.0), ((0.0, 0.0),) * 5
+    neutral = FaceResult(box, 0.9, landmarks, "neutral", 0.8, False, probs, track_id=1)
+    happy = replace(neutral, expression="happy")
+    unsure = replace(happy, uncertain=True, track_id=2, identity=FaceIdentity("Ada", 0.9))
+    tally = FaceTally()
+    assert tally.lines() == []  # nothing was read
+    tally.count(FrameResult("v.mp4", 0, 0.0, 9, 9))
+    assert tally.lines() == ["no face found"]
+    for i, faces in enumerate([(neutral,), (neutral, unsure), (happy, unsure), (neutral,)]):
+        tally.count(FrameResult("v.mp4", i + 1, i / 9, 9, 9, faces))
+    assert tally.lines() == [
+        "face 1, in 4 of 5 frames: neutral 75%, happy 25%",
+        "face 2 (Ada), in 2 of 5 frames: uncertain 100%",
+    ]
+    for number in range(3, 8):
+        tally.count(FrameResult("v.mp4", 9, 9.0, 9, 9, (replace(happy, track_id=number),)))
+    *_, last_face, rest = tally.lines()
+    assert last_face == "face 5, in 1 of 10 frames: happy 100%"
+    assert rest == "2 more faces, in no more frames than these"
 
 
 def test_the_bar_shows_rate_and_what_is_left() -> None:

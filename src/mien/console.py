@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import PurePath
@@ -18,6 +19,7 @@ from mien.types import FrameResult
 _SILENT_S = 2.0  # a bar for work that ends sooner would only flicker
 _REFRESH_S = 0.1
 _BAR_CHARS = 24
+_MOST_FACES = 5  # of a video, those seen longest
 
 #: What the mark behind an expression means; to stand below a table that has one.
 UNCERTAIN_NOTE = (
@@ -53,6 +55,42 @@ def table_rows(result: FrameResult, *, is_video: bool, identity: bool = False) -
             + (f"{face.score:<8.0%}  {face.person or '-'}" if identity else f"{face.score:.0%}")
             + (f"  ({', '.join(wrong)})" if wrong else "")
         )
+
+
+class FaceTally:
+    """What the faces of one video showed, in how many of its frames."""
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._answers: dict[int, Counter[str]] = defaultdict(Counter)  # by track
+        self._people: dict[int, str] = {}
+
+    def count(self, result: FrameResult) -> None:
+        """Take the next frame."""
+        self._frames += 1
+        for face in result.faces:
+            if face.track_id is not None:
+                answer = "uncertain" if face.uncertain else face.expression
+                self._answers[face.track_id][answer] += 1
+                if face.person:
+                    self._people[face.track_id] = face.person
+
+    def lines(self) -> list[str]:
+        """A line for each face, those in most frames first, and one for all that are left out."""
+        if self._frames and not self._answers:
+            return ["no face found"]
+        tracks = sorted(self._answers.items(), key=lambda item: -item[1].total())
+        lines = [self._line(track, answers) for track, answers in tracks[:_MOST_FACES]]
+        more = len(tracks) - _MOST_FACES
+        if more > 0:
+            lines.append(f"{more:,} more face{'' if more == 1 else 's'}, in no more frames than these")
+        return lines
+
+    def _line(self, track: int, answers: Counter[str]) -> str:
+        seen = answers.total()
+        shares = ", ".join(f"{name} {n / seen:.0%}" for name, n in answers.most_common())
+        whose = f" ({self._people[track]})" if track in self._people else ""
+        return f"face {track}{whose}, in {seen:,} of {self._frames:,} frames: {shares}"
 
 
 def stage_lines(stage_ms: Mapping[str, float]) -> list[str]:

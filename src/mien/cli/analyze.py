@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -232,8 +232,7 @@ def _analyze_all(
         outputs = _Outputs(options, analyzer, sinks, progress)
         for number, path in enumerate(paths):
             try:
-                with analyzer.open(path) as source:
-                    outputs.begin(path, source)
+                with analyzer.open(path) as source, outputs.about(path, source):
                     for frame, result in analyzer.run(source):
                         outputs.write(frame, result)
                         tally.count(result)
@@ -254,7 +253,8 @@ def _analyze_all(
 
 
 class _Outputs:
-    """Where results go: into files, and onto stdout as JSON Lines or as a table.
+    """Where results go: into files, and onto stdout as JSON Lines or as a table. What a video came
+    to is said on stderr, where nobody asked for JSON Lines.
 
     Attributes:
         doubts: whether the table holds the mark of an uncertain answer.
@@ -277,17 +277,30 @@ class _Outputs:
         self._escapes = not stdout_has_all_letters()
         self._is_video = self._headed = self.doubts = False
 
-    def begin(self, path: str, source: Source) -> None:
-        """What comes next is of this source."""
-        self._is_video = source.is_video
+    @contextmanager
+    def about(self, path: str, source: Source) -> Iterator[None]:
+        """What comes is of this source. At its end, also an early one, say what a video came to:
+        files may hold thousands of rows, or none where a face stays neutral.
+        """
+        from mien.console import FaceTally
+
+        self._faces, self._is_video = FaceTally(), source.is_video
         if self._draws and self._is_video and not (self._quiet or os.path.isfile(path)):
             self._progress.close()
             say(f"mien: {source.name}: its annotated copy is silent. Sound is copied from files")
+        try:
+            yield
+        finally:
+            if self._is_video and not (self._quiet or self._as_json):
+                self._progress.close()
+                for line in self._faces.lines():
+                    say(f"mien: {source.name}: {line}")
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         """Write and show a frame's result, and draw it where a copy is wanted."""
         from mien.sinks import to_json
 
+        self._faces.count(result)
         if self._sinks:
             began = time.perf_counter()
             drawn = self._drawn(frame, result) if self._draws else None
