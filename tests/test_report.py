@@ -488,7 +488,7 @@ def test_a_bad_table_costs_the_others_nothing(
     assert main(["report", str(good), "--out", out, "--overwrite"]) == 0
     assert main(["report", str(good), "--out", str(tmp_path / "r.pdf")]) == 2
     assert main(["report", str(good), "--out", str(tmp_path / "no" / "r.html")]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    assert "no/r.html: there is no folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

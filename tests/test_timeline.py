@@ -191,7 +191,7 @@ def test_long_films_are_thinned_and_gaps_stay_gaps() -> None:
 
 
 def test_what_cannot_be_drawn() -> None:
-    with pytest.raises(SourceError, match="needs a video's results"):
+    with pytest.raises(SourceError, match="A timeline needs the results of a video with a face"):
         build_timeline(film([face(None, "happy", 0.9)]))
     with pytest.raises(SourceError, match="shows one video"):
         build_timeline([*film(*CROWD), *film(*CROWD, source="w.mp4")])
@@ -215,7 +215,7 @@ def test_the_page_holds_everything_and_nothing_else(tmp_path: Path) -> None:
     assert len(re.findall(r"<svg[^<>]*>", page)) == page.count("</svg>") == 4
     assert page.count("<polygon") == 14
     assert page.count("<rect") == 3
-    assert "face 2, 0.8 s in sight: neutral 50%, sad 37%" in page
+    assert "face 2, 0.8 s in sight; in segments: neutral 50%, sad 37%" in page
 
 
 def test_a_name_that_is_no_text_has_a_mark_on_the_page(tmp_path: Path) -> None:
