@@ -79,6 +79,21 @@ def test_a_pictures_copy(
     assert (copies[False] == annotate(portrait, faces)).all()
 
 
+def test_a_copy_without_faces_names_nobody(
+    analyzer: Analyzer, portrait_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people, out = tmp_path / "people", tmp_path / "copy.png"
+    people.mkdir()
+    shutil.copy(portrait_file, people / f"ada{portrait_file.suffix}")
+    command = ["analyze", str(portrait_file), "--out", str(out), "--gallery", str(people), "--json"]
+    assert main([*command, "--anonymize"]) == 0
+    (face,) = json.loads(capsys.readouterr().out)["faces"]
+    assert face["identity"]["person"] == "ada"
+    picture = np.asarray(Image.open(portrait_file).convert("RGB"))
+    faces = analyzer.analyze_frame(Frame(picture)).faces
+    assert (np.asarray(Image.open(out)) == annotate(anonymize(picture, faces), faces)).all()
+
+
 def test_a_videos_copy(clip: Path, seen: Seen, tmp_path: Path) -> None:
     for flags, faces in (([], [1, 1, 1]), (["--anonymize"], [0, 0, 0])):
         out = tmp_path / f"copy{len(flags)}.mp4"

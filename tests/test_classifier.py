@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -88,3 +88,15 @@ def test_a_slip_of_the_pen_is_no_default() -> None:
         Recorder().predict(dot()[None], views="fip")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="classes: expected one of '', 'ferplus'"):
         ExpressionClassifier(classes="affectnet")  # type: ignore[arg-type]
+
+
+def test_a_crop_alone_and_pixels_of_another_kind_are_refused() -> None:
+    """The rows of a crop would pass for crops, and shares for nearly black pixels."""
+    classifier = ExpressionClassifier()
+    for crop in (dot(), np.stack([dot()] * 3, 2)):
+        with pytest.raises(ValueError, match=r"crops: expected several, got one .* give \[crop\]"):
+            classifier.predict(crop)
+        assert len(classifier.predict([crop]).probs) == 1
+        shares: Any = crop / 255
+        with pytest.raises(ValueError, match=r"dtype uint8 .* got float64"):
+            classifier.predict([shares])

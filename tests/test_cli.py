@@ -159,6 +159,18 @@ def test_one_line_for_a_mistake(
     assert says in err
 
 
+def test_a_file_that_passes_for_an_option_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "b.jpg").rename("-session.jpg")
+    with pytest.raises(SystemExit) as stopped:
+        main(["analyze", "-session.jpg"])
+    assert stopped.value.code == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == "mien: -session.jpg: a file whose name begins with -. Write ./-session.jpg"
+
+
 @pytest.mark.parametrize(
     "verb", [["data", "info"], ["data", "check"], ["evaluate", "--pipeline", "--data"]]
 )

@@ -57,13 +57,25 @@ def test_the_tally_of_a_video_counts_each_face_in_the_frames_that_show_it() -> N
         tally.count(FrameResult("v.mp4", i + 1, i / 9, 9, 9, faces))
     assert tally.lines() == [
         "face 1, in 4 of 5 frames: neutral 75%, happy 25%",
-        "face 2 (Ada), in 2 of 5 frames: uncertain 100%",
+        "Ada, in 2 of 5 frames: uncertain 100%",
     ]
     for number in range(3, 8):
         tally.count(FrameResult("v.mp4", 9, 9.0, 9, 9, (replace(happy, track_id=number),)))
     *_, last_face, rest = tally.lines()
     assert last_face == "face 5, in 1 of 10 frames: happy 100%"
     assert rest == "2 more faces, in no more frames than these"
+
+
+def test_the_tally_takes_a_person_who_comes_back_for_one_and_no_moment_for_nothing() -> None:
+    probs = dict.fromkeys(EXPRESSIONS, 1 / 7)
+    sad = FaceResult((1.0, 2.0, 3.0, 4.0), 0.9, ((0.0, 0.0),) * 5, "sad", 0.8, False, probs)
+    tally = FaceTally()
+    for i in range(300):
+        whose = FaceIdentity("Ada" if i > 20 else None, None)  # nobody, until enough was seen
+        shown = "happy" if i == 200 else "sad"
+        face = replace(sad, expression=shown, track_id=1 + i // 150, identity=whose)
+        tally.count(FrameResult("v.mp4", i, i / 25, 9, 9, (face,)))
+    assert tally.lines() == ["Ada, in 300 of 300 frames: sad >99%, happy <1%"]
 
 
 def test_the_bar_shows_rate_and_what_is_left() -> None:

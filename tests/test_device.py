@@ -119,6 +119,12 @@ def test_without_a_word_it_is_the_cpu(runtime: Runtime, model: bytes) -> None:
     assert runtime.asked == {CPU}
 
 
+@pytest.mark.parametrize("threads", [0, -1])
+def test_no_threads_are_not_all_of_them(threads: int, model: bytes) -> None:
+    with pytest.raises(ValueError, match="threads: expected at least 1"):
+        Network(model, "m.onnx", threads=threads)
+
+
 @pytest.mark.parametrize("device", ["", "gpu", "CUDA", "cuda:", "cuda:x", "openvino:npu", "cpu:0"])
 def test_names_that_are_none(device: str, model: bytes) -> None:
     with pytest.raises(ConfigError, match=r"expected cpu, cuda, cuda:N, openvino, .* or auto"):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from mien.cli import main
-from mien.companions import Member, read_groups, read_markers
+from mien.companions import Marker, Member, read_groups, read_markers
 from mien.errors import ConfigError, SourceError
 from mien.report import VIEWS, write_report
 from mien.report.intake import take_in
@@ -488,7 +488,7 @@ def test_a_bad_table_costs_the_others_nothing(
     assert main(["report", str(good), "--out", out, "--overwrite"]) == 0
     assert main(["report", str(good), "--out", str(tmp_path / "r.pdf")]) == 2
     assert main(["report", str(good), "--out", str(tmp_path / "no" / "r.html")]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    assert "no/r.html: there is no folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -499,6 +499,8 @@ def test_a_bad_table_costs_the_others_nothing(
         ("time_s,label\nnan,a\n", "line 2: time_s is 'nan'"),
         ("time_s,label\n1,\n", "line 2"),
         ("", "found none"),
+        ("time_s,label\n2,4,a\n", "line 2: has more cells than there are columns"),
+        ('time_s,label\n"2,4",a\n', "line 2: time_s is '2,4'"),
     ],
 )
 def test_markers_that_are_none(tmp_path: Path, text: str, says: str) -> None:
@@ -509,10 +511,21 @@ def test_markers_that_are_none(tmp_path: Path, text: str, says: str) -> None:
         read_markers(tmp_path / "nowhere.csv")
 
 
+def test_markers_as_spreadsheets_write_them_where_a_comma_begins_fractions(tmp_path: Path) -> None:
+    file = tmp_path / "m.csv"
+    file.write_bytes("\ufefftime_s;label;source\r\n2,4;ein, zwei;v.mp4\r\n13;drei;;\r\n".encode())
+    assert read_markers(file) == [Marker(2.4, "ein, zwei", "v.mp4"), Marker(13.0, "drei")]
+    file.write_bytes("time_s;label\r\n2,4;zwölf\r\n".encode("cp1252"))
+    with pytest.raises(ConfigError, match=r"not in UTF-8.* save it as “CSV UTF-8”"):
+        read_markers(file)
+
+
 def test_groups_as_spreadsheets_write_them(tmp_path: Path) -> None:
     file = tmp_path / "g.csv"
     file.write_bytes("\ufeffSource, Group,date\nv.mp4, ä ,2026-03-01\n,,\n".encode())
     assert read_groups(file) == [Member("v.mp4", "ä", "", date(2026, 3, 1))]
+    file.write_text("source;group\nv.mp4;a, b\n")
+    assert read_groups(file) == [Member("v.mp4", "a, b")]
     file.write_text("source,date\nv.mp4,1.3.2026\n")
     with pytest.raises(ConfigError, match="Expected YYYY-MM-DD"):
         read_groups(file)

@@ -4,6 +4,8 @@ import io
 import json
 import select
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -249,6 +251,21 @@ def test_a_wrong_content_type(
     assert answer.status_code == status
     assert [*answer.json()] == ["error"]
     assert list((data / "videos").iterdir()) == []
+
+
+def test_what_is_wrong_with_a_request_is_said_to_its_client_alone() -> None:
+    """In a process of its own: pytest hears what is logged, and would keep it from stderr."""
+    code = """
+import io
+from mien.server.uploads import FormParserError, _Multipart
+try:
+    _Multipart(b"x", io.BytesIO, 1).write(b"no boundary in here")
+except FormParserError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "boundary" in done.stdout
+    assert done.stderr == ""
 
 
 def test_a_path_as_a_files_name(client: httpx.Client, portrait_file: Path) -> None:

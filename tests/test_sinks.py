@@ -293,6 +293,19 @@ def test_an_interrupted_run_leaves_a_readable_file(tmp_path: Path, name: str) ->
         assert len(pd.read_csv(target)) == 2
 
 
+@pytest.mark.parametrize("name", ["r.jsonl", "r.csv", "r.parquet", "r.vtt"])
+def test_what_comes_after_the_end_replaces_nothing(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+    sink = open_sink(tmp_path / name, overwrite=True)
+    sink.close()
+    with pytest.raises(ValueError, match="this sink is closed"):
+        sink.write(RESULTS[0])
+    sink.close()
+    assert (tmp_path / name).read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
 def test_nothing_written_leaves_nothing(tmp_path: Path) -> None:
     for name in ("r.jsonl", "r.parquet", "r.png"):
         with open_sink(tmp_path / name):

@@ -19,7 +19,14 @@ from mien.errors import SourceError
 from mien.results import read_results
 from mien.sinks import open_sink
 from mien.timeline import build_timeline, write_timeline
-from mien.types import EXPRESSIONS, FaceIdentity, FaceQuality, FaceResult, FrameResult
+from mien.types import (
+    EXPRESSIONS,
+    TEXT_COLUMNS,
+    FaceIdentity,
+    FaceQuality,
+    FaceResult,
+    FrameResult,
+)
 from tests.test_events import CROWD, face, film, save
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
@@ -131,6 +138,27 @@ def test_tables_that_other_programs_saved_anew(tmp_path: Path) -> None:
         list(read_results(tmp_path / "a.csv"))
 
 
+def test_tables_as_spreadsheets_save_them_where_a_comma_begins_fractions(tmp_path: Path) -> None:
+    """Semicolons between columns, and truths in the user's language."""
+    doubt = replace(face(1, "sad", 0.4), uncertain=True, quality=FaceQuality(0.25, ("small",)))
+    results = [replace(r, model="m@1.5") for r in film([doubt], [], [face(1, "happy", 0.75)])]
+    save(tmp_path / "a.csv", results)
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    for row in rows:
+        row |= {name: row[name].replace(".", ",") for name in row if name not in TEXT_COLUMNS}
+        row["uncertain"] = {"True": "WAHR", "False": "FALSCH", "": ""}[row["uncertain"]]
+    german = tmp_path / "german.csv"
+    for coded in ("utf-8-sig", "cp1252"):
+        with german.open("w", encoding=coded, newline="") as file:
+            sheet = csv.DictWriter(file, rows[0], delimiter=";")
+            sheet.writeheader()
+            sheet.writerows(rows)
+        assert list(read_results(german)) == list(read_results(tmp_path / "a.csv"))
+    german.write_bytes(german.read_bytes().replace(b"v.mp4", b"M\xfcller.mp4"))
+    with pytest.raises(SourceError, match=r"not results of .* in UTF-8 .* as “CSV UTF-8”"):
+        list(read_results(german))
+
+
 def test_damaged_parquet_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     save(file, film(*CROWD))
@@ -163,7 +191,7 @@ def test_long_films_are_thinned_and_gaps_stay_gaps() -> None:
 
 
 def test_what_cannot_be_drawn() -> None:
-    with pytest.raises(SourceError, match="needs a video's results"):
+    with pytest.raises(SourceError, match="A timeline needs the results of a video with a face"):
         build_timeline(film([face(None, "happy", 0.9)]))
     with pytest.raises(SourceError, match="shows one video"):
         build_timeline([*film(*CROWD), *film(*CROWD, source="w.mp4")])
@@ -187,7 +215,7 @@ def test_the_page_holds_everything_and_nothing_else(tmp_path: Path) -> None:
     assert len(re.findall(r"<svg[^<>]*>", page)) == page.count("</svg>") == 4
     assert page.count("<polygon") == 14
     assert page.count("<rect") == 3
-    assert "face 2, 0.8 s in sight: neutral 50%, sad 37%" in page
+    assert "face 2, 0.8 s in sight; in segments: neutral 50%, sad 37%" in page
 
 
 def test_a_name_that_is_no_text_has_a_mark_on_the_page(tmp_path: Path) -> None:

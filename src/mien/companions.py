@@ -1,5 +1,5 @@
 """Small tables that a user writes beside the results: markers and groups. May import csv, and from
-mien: errors.
+mien: csv_tables, errors.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import date
 from math import isfinite
 from pathlib import Path
 
+from mien.csv_tables import csv_rows
 from mien.errors import ConfigError
 
 
@@ -62,7 +63,7 @@ def read_markers(file: Path) -> list[Marker]:
         ConfigError: no such file, other columns, or a time that is none.
     """
     markers = []
-    for line, row in _rows(file, ("time_s", "label"), ("source",)):
+    for line, row in _rows(file, ("time_s", "label"), ("source",), numbers=("time_s",)):
         try:
             time_s = float(row["time_s"])
         except ValueError:
@@ -102,26 +103,37 @@ def read_groups(file: Path) -> list[Member]:
 
 
 def _rows(
-    file: Path, needed: Sequence[str], known: Sequence[str]
+    file: Path, needed: Sequence[str], known: Sequence[str], numbers: Sequence[str] = ()
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line numbers and values, stripped; columns that are not there are empty."""
+    """Line numbers and values, stripped; columns that are not there are empty. `numbers` have a
+    point before their fraction.
+    """
     expected = f"columns {', '.join(needed)}, and perhaps {', '.join(known)}"
     try:
         # Spreadsheets put a mark before the first column's name.
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.DictReader(stream, restval="")
+            rows, has_commas = csv_rows(stream)
             columns = [(name or "").strip().lower() for name in rows.fieldnames or ()]
             if not set(needed) <= set(columns):
                 found = ", ".join(columns) or "none"
                 raise ConfigError(f"{file}: expected {expected}; found {found[:200]}")
             rows.fieldnames = columns
             for row in rows:
-                values = {name: (row.get(name) or "").strip() for name in (*needed, *known)}
+                values = {name: row.get(name, "").strip() for name in (*needed, *known)}
+                if any(row.get(None, ())):  # a comma in a text, or in a number, has split it
+                    raise ConfigError(
+                        f"{file}: line {rows.line_num}: has more cells than there are columns. "
+                        "Expected quotation marks around what holds a comma"
+                    )
+                if has_commas:
+                    values |= {name: values[name].replace(",", ".") for name in numbers}
                 if any(values.values()):
                     yield rows.line_num, values
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}). Check the path") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{file}: not a CSV file in UTF-8 ({error}). Expected {expected}"
+            f"{file}: not in UTF-8 ({error}). In a spreadsheet save it as “CSV UTF-8”"
         ) from error
+    except csv.Error as error:
+        raise ConfigError(f"{file}: not a CSV file ({error}). Expected {expected}") from error

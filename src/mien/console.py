@@ -58,12 +58,14 @@ def table_rows(result: FrameResult, *, is_video: bool, identity: bool = False) -
 
 
 class FaceTally:
-    """What the faces of one video showed, in how many of its frames."""
+    """What the faces of one video showed, in how many of its frames. All faces of one name are one,
+    as in reports.
+    """
 
     def __init__(self) -> None:
         self._frames = 0
         self._answers: dict[int, Counter[str]] = defaultdict(Counter)  # by track
-        self._people: dict[int, str] = {}
+        self._people: dict[int, str] = {}  # by track; the latest name corrects those before
 
     def count(self, result: FrameResult) -> None:
         """Take the next frame."""
@@ -79,18 +81,28 @@ class FaceTally:
         """A line for each face, those in most frames first, and one for all that are left out."""
         if self._frames and not self._answers:
             return ["no face found"]
-        tracks = sorted(self._answers.items(), key=lambda item: -item[1].total())
-        lines = [self._line(track, answers) for track, answers in tracks[:_MOST_FACES]]
-        more = len(tracks) - _MOST_FACES
+        named: dict[str, Counter[str]] = defaultdict(Counter)
+        for track, answers in self._answers.items():
+            named[self._people.get(track, f"face {track}")] += answers
+        faces = sorted(named.items(), key=lambda item: -item[1].total())
+        lines = [self._line(name, answers) for name, answers in faces[:_MOST_FACES]]
+        more = len(faces) - _MOST_FACES
         if more > 0:
-            lines.append(f"{more:,} more face{'' if more == 1 else 's'}, in no more frames than these")
+            others = f"{more:,} more face{'' if more == 1 else 's'}"
+            lines.append(f"{others}, in no more frames than these")
         return lines
 
-    def _line(self, track: int, answers: Counter[str]) -> str:
+    def _line(self, face: str, answers: Counter[str]) -> str:
         seen = answers.total()
-        shares = ", ".join(f"{name} {n / seen:.0%}" for name, n in answers.most_common())
-        whose = f" ({self._people[track]})" if track in self._people else ""
-        return f"face {track}{whose}, in {seen:,} of {self._frames:,} frames: {shares}"
+        shares = ", ".join(f"{name} {_percent(n / seen)}" for name, n in answers.most_common())
+        return f"{face}, in {seen:,} of {self._frames:,} frames: {shares}"
+
+
+def _percent(share: float) -> str:
+    """A share that is more than nothing; it is only 100% where it is all."""
+    if share < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
 def stage_lines(stage_ms: Mapping[str, float]) -> list[str]:

@@ -89,9 +89,12 @@ class Network:
     Raises:
         ModelError: not a usable ONNX model.
         ConfigError: no such device, or it cannot be used here.
+        ValueError: fewer threads than one, for which ONNX Runtime would take all cores.
     """
 
     def __init__(self, data: bytes, name: str, *, threads: int = 1, device: str = "cpu") -> None:
+        if threads < 1:
+            raise ValueError(f"threads: expected at least 1, got {threads}")
         check_device(device)
         self._name = name
         self.device = _best(data, name) if device == "auto" else device

@@ -35,10 +35,12 @@ def to_gray(image: UInt8Array) -> UInt8Array:
     """RGB `(H, W, 3)` or grey `(H, W)` to grey `(H, W)`, `uint8`, ITU-R BT.601 luma.
 
     Raises:
-        ValueError: another shape, or no pixels.
+        ValueError: another shape, other numbers, or no pixels.
     """
     if image.size == 0:
         raise ValueError(f"expected an image with pixels, got {image.shape}")
+    if image.dtype != np.uint8:
+        raise ValueError(f"expected an image of dtype uint8 (0 to 255), got {image.dtype}")
     if image.ndim == 2:
         return image
     if image.ndim == 3 and image.shape[2] == 3:

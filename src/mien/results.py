@@ -1,5 +1,5 @@
 """Results read back from the files that sinks wrote, and as a data frame. May import csv, json,
-pyarrow inside a function (the extra `parquet`), and from mien: errors, types.
+pyarrow inside a function (the extra `parquet`), and from mien: csv_tables, errors, types.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from mien.csv_tables import csv_rows
 from mien.errors import ConfigError, SourceError
 from mien.types import (
     EMPTY_CELLS,
@@ -20,6 +21,7 @@ from mien.types import (
     QUALITY_COLUMNS,
     SCHEMA_VERSION,
     SHAPE_COLUMNS,
+    TEXT_COLUMNS,
     FaceIdentity,
     FaceQuality,
     FaceResult,
@@ -31,7 +33,9 @@ from mien.types import (
 __all__ = ["checked_results", "read_results", "to_pandas"]
 
 _SUFFIXES: Final = (".jsonl", ".json", ".csv", ".parquet")
-_TRUTHS: Final = {"true": True, "false": False}  # spreadsheets and R write TRUE, Python True
+#: As programs write them: R and spreadsheets in capitals, these also in their user's language.
+_TRUE: Final = ("true", "wahr", "vrai", "vero", "verdadero", "verdadeiro", "waar")
+_FALSE: Final = ("false", "falsch", "faux", "falso", "onwaar")
 _ROWS_AT_ONCE: Final = 8192  # of a Parquet file
 _LATEST_S: Final = 1e11  # some streams count from 1970
 
@@ -59,12 +63,17 @@ def read_results(path: str | Path) -> Iterator[FrameResult]:
         # Spreadsheets put a mark before the first column's name.
         with path.open(encoding="utf-8-sig", newline="") as file:
             if suffix == ".csv":
-                yield from _from_rows(csv.DictReader(file))
+                yield from _from_rows(_csv_rows(file))
             else:
                 objects = _json_array(file) if suffix == ".json" else map(json.loads, file)
                 yield from map(_from_object, objects)
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror}). Check the path") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"{path}: not results of `mien analyze` in UTF-8 ({error}). Save the table anew, in a "
+            "spreadsheet as “CSV UTF-8”, or analyse the source again"
+        ) from error
     except (
         ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError, csv.Error,
     ) as error:  # fmt: skip
@@ -157,6 +166,16 @@ def _json_array(file: TextIO) -> Iterator[Any]:
     yield from json.load(file)
 
 
+def _csv_rows(file: TextIO) -> Iterator[Mapping[str, Any]]:
+    """The rows of a table, numbers with a point before their fraction."""
+    rows, has_commas = csv_rows(file)
+    for row in rows:
+        if has_commas:
+            numbers = (name for name in row if name is not None and name not in TEXT_COLUMNS)
+            row |= {name: row[name].replace(",", ".") for name in numbers}
+        yield row
+
+
 def _from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[FrameResult]:
     """One result for the rows of each frame, which follow each other."""
     for lines in _frames(rows):
@@ -217,10 +236,10 @@ def _whole(value: Any) -> int:
 
 def _truth(value: Any) -> bool:
     """Whether; nothing else will do, since a wrong guess would make sure answers of unsure ones."""
-    try:
-        return _TRUTHS[str(value).lower()]
-    except KeyError as error:
-        raise ValueError(f"expected uncertain to be True or False, found {value}") from error
+    word = str(value).lower()
+    if word not in (*_TRUE, *_FALSE):
+        raise ValueError(f"expected uncertain to be True or False, found {value}")
+    return word in _TRUE
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:

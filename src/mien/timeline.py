@@ -122,7 +122,8 @@ def build_timeline(results: Iterable[FrameResult], *, markers: Sequence[Marker] 
     source = first.source if first else ""
     if not (first and last and seen):
         raise SourceError(
-            f"{source or 'results'}: no face over time. A timeline needs a video's results"
+            f"{source or 'results'}: no face in a video's frames, and so nothing to draw over "
+            "time. A timeline needs the results of a video with a face"
         )
     faces = [
         _face_timeline(number, rows, segments[number], finder.reach_s, people.get(number))
@@ -222,7 +223,7 @@ def _title(face: FaceTimeline) -> str:
     shares = sorted(face.shares().items(), key=lambda item: -item[1])
     shown = ", ".join(f"{name} {share:.0%}" for name, share in shares if share >= 0.005)
     whose = f"{face.person} (face {face.track_id})" if face.person else f"face {face.track_id}"
-    return f"{whose}, {face.seen_s:.1f} s in sight" + (f": {shown}" if shown else "")
+    return f"{whose}, {face.seen_s:.1f} s in sight" + (f"; in segments: {shown}" if shown else "")
 
 
 _STYLE: Final = """

@@ -165,9 +165,13 @@ class ExpressionClassifier:
             One answer per crop, in order. The same crop gets the same answer in any batch.
 
         Raises:
-            ValueError: other views than these.
+            ValueError: other views than these, one crop instead of several, or other pixels than
+                `uint8`.
         """
         require_one_of("views", views, tuple(LOOKS))
+        if isinstance(crops, np.ndarray) and (crops.ndim == 2 or crops.shape[2:] == (3,)):
+            # Its rows would pass for crops.
+            raise ValueError(f"crops: expected several, got one {crops.shape}: give [crop]")
         gray = [to_gray(np.asarray(crop)) for crop in crops]
         answers = []
         for start in range(0, len(gray), _BATCH):

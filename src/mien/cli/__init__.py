@@ -39,7 +39,7 @@ from mien.errors import MienError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (see `mien.cli.exits`)."""
-    options = build_parser().parse_args(arguments)
+    options = _parsed(sys.argv[1:] if arguments is None else arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         code = run(options)
@@ -68,6 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("mien: interrupted; results so far are complete and readable")
         return INTERRUPTED
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options. A file that passes for one, and is missing among the files, is named."""
+    try:
+        return build_parser().parse_args(arguments)
+    except SystemExit as stopped:
+        if stopped.code:
+            for argument in arguments:
+                if argument.startswith("-") and os.path.isfile(argument):
+                    say(f"mien: {argument}: a file whose name begins with -. Write ./{argument}")
+        raise
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -272,6 +272,7 @@ class _Outputs:
         self._analyzer, self._sinks, self._progress = analyzer, sinks, progress
         self._hider = FaceHider(analyzer.detector) if options.anonymize else None
         self._draws = any(sink.needs_image for sink in sinks)
+        self._named = bool(options.gallery)
         self._quiet = options.quiet
         self._as_json = options.json or not (sys.stdout.isatty() or sinks)
         self._escapes = not stdout_has_all_letters()
@@ -317,7 +318,10 @@ class _Outputs:
         from mien.annotate import annotate
 
         image = self._hider.hide(frame, result.faces) if self._hider else frame.image
-        return annotate(image, result.faces)
+        faces = result.faces
+        if self._hider and self._named:  # a gallery's name would say what the face no longer does
+            faces = tuple(replace(face, identity=None) for face in faces)
+        return annotate(image, faces)
 
     def _show(self, result: FrameResult) -> None:
         """Rows of the table, the first ones under its head."""

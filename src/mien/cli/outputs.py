@@ -23,6 +23,16 @@ def require_new(out: Path, *, overwrite: bool) -> None:
         raise ConfigError(f"--out {out}: is already there. Choose another name, or use --overwrite")
 
 
+def require_folder(out: Path) -> None:
+    """Refuse an output into a folder that is not there, before the work is done.
+
+    Raises:
+        SinkError: it is not.
+    """
+    if not os.path.isdir(out.parent):
+        raise SinkError(f"{out}: there is no folder {out.parent}. Create it first")
+
+
 def spare_sources(outs: Sequence[str], paths: Sequence[str]) -> None:
     """Refuse outputs that would replace what is analysed: nobody could undo it.
 

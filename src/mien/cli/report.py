@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mien.cli.exits import GOOD, PARTLY, say
 from mien.cli.options import add_markers, add_overwrite
-from mien.cli.outputs import require_new, spare_sources
+from mien.cli.outputs import require_folder, require_new, spare_sources
 from mien.errors import ConfigError
 
 
@@ -74,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
         if out.suffix.lower() not in (".html", ".htm", ".json"):
             raise ConfigError(f"--out {out}: expected .html, or .json for the figures")
         require_new(out, overwrite=options.overwrite)
+        require_folder(out)
     spare_sources(options.out, options.table)
     outcome = write_report(
         [Path(table) for table in options.table],

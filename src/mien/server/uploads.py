@@ -9,6 +9,7 @@ goes where it belongs as it comes, and a body that is too large ends when it bec
 from __future__ import annotations
 
 import asyncio
+import logging
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ _FIELD: Final = "file"
 _LONGEST_NAME: Final = 200
 _STALL_S: Final = 20.0
 _RAW: Final = ("image/", "video/", "application/octet-stream", "binary/octet-stream")
+
+# It would say on stderr what is wrong with a client's request; the client is told.
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())
 
 _HOW: Final = (
     "Send multipart/form-data with a field `file`, or the file's bytes as image/…, video/… or "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from mien.sinks.tables import TableSink
-from mien.types import EXPRESSIONS, FrameResult, UInt8Array, result_columns
+from mien.types import EXPRESSIONS, TEXT_COLUMNS, FrameResult, UInt8Array, result_columns
 from mien.whole import sync_names
 
 #: Of a Parquet file: bounds the memory of whoever reads it.
@@ -93,7 +93,7 @@ def result_fields(
     from arro3.core import DataType, Field
 
     def kind(column: str) -> Any:
-        if column in ("schema", "source", "expression", "person", "quality_reasons", "model"):
+        if column in TEXT_COLUMNS:
             return DataType.string()
         if column in ("frame", "width", "height", "face", "track_id"):
             return DataType.int64()

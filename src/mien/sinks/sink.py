@@ -31,7 +31,8 @@ class Sink(ABC):
 
         Raises:
             SinkError: the disk is full, the folder vanished, or the sink cannot take it.
-            ValueError: a table was opened for other classes; it will not get its name.
+            ValueError: a table was opened for other classes; it will not get its name. Or a file's
+                sink is closed: another result would replace what it holds.
         """
 
     @abstractmethod
@@ -61,10 +62,12 @@ class FileSink(Sink):
         self.target = target
         self.labels, self.shape, self.identity = labels, shape, identity
         self._partial = partial_of(target)
-        self._opened = self._broken = False
+        self._opened = self._broken = self._closed = False
 
     def write(self, result: FrameResult, image: UInt8Array | None = None) -> None:
         """See `Sink.write`."""
+        if self._closed:
+            raise ValueError(f"{self.target}: this sink is closed. Open another one")
         try:
             if not self._opened:
                 self._open()
@@ -78,6 +81,7 @@ class FileSink(Sink):
 
     def close(self) -> None:
         """See `Sink.close`."""
+        self._closed = True
         if not self._opened:
             return
         self._opened = False

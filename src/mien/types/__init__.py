@@ -33,7 +33,14 @@ from mien.types.frames import (
     Views,
     require_one_of,
 )
-from mien.types.results import RESULT_COLUMNS, FaceResult, FrameResult, result_columns, to_pandas
+from mien.types.results import (
+    RESULT_COLUMNS,
+    TEXT_COLUMNS,
+    FaceResult,
+    FrameResult,
+    result_columns,
+    to_pandas,
+)
 
 __all__ = [
     "DOUBTFUL",
@@ -48,6 +55,7 @@ __all__ = [
     "RESULT_COLUMNS",
     "SCHEMA_VERSION",
     "SHAPE_COLUMNS",
+    "TEXT_COLUMNS",
     "VIDEO_SUFFIXES",
     "WRITTEN_PICTURES",
     "Detections",

@@ -114,6 +114,9 @@ def result_columns(
     )
 
 
+#: Columns of text; `uncertain` holds truths, and all others hold numbers.
+TEXT_COLUMNS: Final = ("schema", "source", "expression", "person", "quality_reasons", "model")
+
 #: The columns with the seven expressions of FER2013.
 RESULT_COLUMNS: Final[tuple[str, ...]] = result_columns()
 
