@@ -35,8 +35,13 @@ def to_gray(image: UInt8Array) -> UInt8Array:
     """RGB `(H, W, 3)` or grey `(H, W)` to grey `(H, W)`, `uint8`, ITU-R BT.601 luma.
 
     Raises:
-        ValueError: another shape, or no pixels.
+        ValueError: other numbers, another shape, or no pixels.
     """
+    if image.dtype != np.uint8:
+        raise ValueError(
+            f"expected an image of uint8, 0 to 255, got {image.dtype}: scale and round it, such as "
+            "(255 * image).round().astype(np.uint8) from 0..1"
+        )
     if image.size == 0:
         raise ValueError(f"expected an image with pixels, got {image.shape}")
     if image.ndim == 2:

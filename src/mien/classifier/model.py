@@ -165,7 +165,7 @@ class ExpressionClassifier:
             One answer per crop, in order. The same crop gets the same answer in any batch.
 
         Raises:
-            ValueError: other views than these.
+            ValueError: other views than these, or crops of other numbers or shapes.
         """
         require_one_of("views", views, tuple(LOOKS))
         gray = [to_gray(np.asarray(crop)) for crop in crops]
