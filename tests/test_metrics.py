@@ -120,9 +120,27 @@ def test_paired_difference_by_hand() -> None:
     second = np.array([1, 1, 1, 1, 1, 0, 0, 0], float)
     mean, low, high = paired_difference(first, second)
     assert mean == pytest.approx(1 / 8)
-    # Two rows gained and one lost: variance 3/8 - 1/64.
-    assert (high - low) / 2 == pytest.approx(1.959964 * np.sqrt((3 / 8 - 1 / 64) / 8))
-    assert low < 0 < high
+    # Two rows gained and one lost, and one more of each: 5 of 10, variance 5/10 - 1/100.
+    assert (high + low) / 2 == pytest.approx(1 / 10)
+    assert (high - low) / 2 == pytest.approx(1.959964 * np.sqrt((5 / 10 - 1 / 100) / 10))
+
+
+def test_a_paired_difference_is_as_sure_as_mcnemars_test() -> None:
+    """Both call a difference one from about the same number of rows on, also where few differ."""
+
+    def gains(lost: int, gained: int, n: int = 300) -> tuple[bool, bool]:
+        row = np.arange(n)
+        first, second = row < lost, (row >= lost) & (row < lost + gained)
+        low = paired_difference(first.astype(float), second.astype(float))[1]
+        return low > 0, mcnemar_p(first, second) < 0.05
+
+    for lost in (0, 1, 2, 5):
+        called = [gains(lost, lost + more) for more in range(1, 20)]
+        by_interval, by_test = zip(*called, strict=True)
+        assert abs(by_interval.index(True) - by_test.index(True)) <= 1
+    mean, low, high = paired_difference(np.ones(300), np.ones(300))
+    assert mean == 0
+    assert low == -high == pytest.approx(-0.009, abs=0.0005)  # the next row may differ
 
 
 def test_the_difference_of_two_shares_agrees_with_its_paper() -> None:
