@@ -210,10 +210,13 @@ def _calibrating_rows(
 
 def _compare(options: argparse.Namespace) -> int:
     from mien.comparison import compare, format_comparison
+    from mien.datasets.remarks import left_out
     from mien.evaluate import learned_too
     from mien.models import find_model
 
     comparison = compare(options.model, options.data, views=options.views, note=say)
-    remark(*(learned_too(options.data, find_model(model).spec()) for model in options.model))
+    specs = [find_model(model).spec() for model in options.model]
+    remark(left_out(options.data, specs[0].labels))
+    remark(*(learned_too(options.data, spec) for spec in specs))
     print(json.dumps(comparison.to_dict()) if options.json else format_comparison(comparison))
     return GOOD
