@@ -14,6 +14,7 @@ from mien.metrics import (
     confusion_matrix,
     expected_calibration_error,
     fit_temperature,
+    interval_over_people,
     log_softmax,
     macro_f1,
     mcnemar_p,
@@ -141,6 +142,36 @@ def test_a_paired_difference_is_as_sure_as_mcnemars_test() -> None:
     mean, low, high = paired_difference(np.ones(300), np.ones(300))
     assert mean == 0
     assert low == -high == pytest.approx(-0.009, abs=0.0005)  # the next row may differ
+
+
+def test_copies_of_a_persons_picture_say_nothing_new() -> None:
+    right = np.random.default_rng(0).random(200) < 0.8
+    people = [f"S{i}" for i in range(200)]
+    once = interval_over_people(right, people)
+    assert once == pytest.approx(accuracy_interval(int(right.sum()), 200), abs=0.001)
+    assert interval_over_people(np.repeat(right, 3), people_of(people, 3)) == pytest.approx(once)
+    every = interval_over_people(np.ones(600, bool), people_of(people, 3))
+    assert every == pytest.approx(accuracy_interval(200, 200), abs=0.001)
+
+
+def test_an_interval_over_people_holds_for_other_people() -> None:
+    """Of 300 samples of 12 people, each with a skill of their own, about 95% hold the truth."""
+    rng = np.random.default_rng(0)
+    people = people_of([f"S{i}" for i in range(12)], 20)
+    holds = {"people": 0, "pictures": 0}
+    for _ in range(300):
+        right = rng.random(240) < np.repeat(rng.beta(3.5, 1.5, 12), 20)  # 0.7 on average
+        low, high = interval_over_people(right, people)
+        holds["people"] += low < 0.7 < high
+        low, high = accuracy_interval(int(right.sum()), 240)
+        holds["pictures"] += low < 0.7 < high
+    assert 279 <= holds["people"] <= 294
+    assert holds["pictures"] < 240
+
+
+def people_of(people: list[str], pictures: int) -> list[str]:
+    """Whom that many pictures of each show."""
+    return [person for person in people for _ in range(pictures)]
 
 
 def test_the_difference_of_two_shares_agrees_with_its_paper() -> None:
