@@ -201,6 +201,9 @@ def test_wrong_input_is_refused() -> None:
         network_input(np.zeros((1, 4, 4), np.uint8), background="beach")
     with pytest.raises(ValueError, match="shape"):
         to_gray(np.zeros((4, 4, 4), np.uint8))
+    for other in (np.float32, np.uint16, bool):  # 0..1 would come out as 0 and 1, silently
+        with pytest.raises(ValueError, match="expected an image of uint8, 0 to 255"):
+            to_gray(np.ones((4, 4), other))
 
 
 def test_resize_leaves_a_fitting_crop_alone() -> None:

@@ -98,5 +98,5 @@ def test_a_crop_alone_and_pixels_of_another_kind_are_refused() -> None:
             classifier.predict(crop)
         assert len(classifier.predict([crop]).probs) == 1
         shares: Any = crop / 255
-        with pytest.raises(ValueError, match=r"dtype uint8 .* got float64"):
+        with pytest.raises(ValueError, match=r"uint8, .* got float64"):
             classifier.predict([shares])

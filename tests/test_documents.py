@@ -11,12 +11,14 @@ from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
 import mien
 from mien.card import model_card
+from mien.classifier import ExpressionClassifier
 from mien.cli import build_parser
 from mien.evaluate import Evaluation
 from mien.models import file_sha256, find_model
@@ -50,6 +52,21 @@ def test_commands_parse(document: Path) -> None:
             if line.startswith("mien ") and "…" not in line:
                 # Exits with an error where a word is unknown.
                 parser.parse_args(shlex.split(line, comments=True)[1:])
+
+
+def test_a_file_answers_without_mien_as_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(find_model("mien-s").path, tmp_path / "mine.onnx")
+    monkeypatch.chdir(tmp_path)
+    crops = np.random.default_rng(0).integers(0, 256, (3, 44, 44)).astype(np.uint8)
+    crops[2] = 90  # a blank one
+    (code,) = blocks((REPOSITORY / "docs/training.md").read_text("utf-8"), "python")
+    shown: dict[str, Any] = {"crops": crops}
+    exec(compile(code, "docs/training.md", "exec"), shown)
+    expected = ExpressionClassifier("mine.onnx").predict(crops)
+    assert shown["probs"] == pytest.approx(expected.probs, abs=1e-5)
+    assert shown["uncertain"].tolist() == expected.uncertain.tolist()
 
 
 def test_make_targets_exist() -> None:

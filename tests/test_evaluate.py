@@ -125,6 +125,22 @@ def test_crops_are_answered_as_the_classifier_answers() -> None:
         assert (answers.correct == (answers.predicted == data.labels)).all()
 
 
+def test_pictures_of_one_person_are_not_independent(spec: ModelSpec) -> None:
+    """Where every person is read wholly rightly or wholly wrongly, each counts as one."""
+    answers = answers_of([3] * 80, [3] * 60 + [4] * 20, [0.9] * 80)
+    four_each = tuple(f"S{i // 4}" for i in range(80))
+    found = summarize(replace(answers, groups=four_each), spec, data="x")
+    assert found.by_person["people"] == 20
+    low, high = found.by_person["accuracy_ci95"]
+    assert low < found.accuracy_ci95[0] - 0.1
+    assert high > found.accuracy_ci95[1] + 0.05
+    assert f"{low:.2%} to {high:.2%}, over 20 people" in format_evaluation(found)
+    assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    everybody = tuple(map(str, range(80)))
+    for groups in ((), ("",) * 80, (*four_each[:79], ""), ("S1",) * 80, everybody):
+        assert summarize(replace(answers, groups=groups), spec, data="x").by_person == {}
+
+
 def test_a_face_that_is_not_found_is_wrong(
     analyzer: Analyzer, portrait_file: Path, tmp_path: Path, spec: ModelSpec
 ) -> None:

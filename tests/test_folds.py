@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mien.datasets import FaceCrops
-from mien.errors import ConfigError
+from mien.errors import ConfigError, DatasetError
 from mien.training.folds import cross_validate
 from tests.lessons import KilledError, drawn, saved, tiny
 
@@ -46,6 +46,13 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "--recipe: goes with --folds only" in capsys.readouterr().err
     assert main([*arguments[:3], *two]) == 2
     assert "--set: goes with --folds only" in capsys.readouterr().err
+
+
+def test_pictures_of_nobody_known_are_named(tmp_path: Path) -> None:
+    folder = of_subjects(drawn(28), 12, tmp_path / "data")
+    next((folder / "happy").glob("*.png")).rename(folder / "happy" / "smile.png")
+    with pytest.raises(DatasetError, match=r": 1 of 28 pictures do not say .*smile\.png\. Call"):
+        cross_validate(tiny(), folder, tmp_path / "runs")
 
 
 def test_folds_that_were_killed_go_on(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_pairs_of_models_stand_in_half_a_square() -> None:
 def test_a_broken_picture_does_not_cost_its_split_in_silence(tmp_path: Path) -> None:
     write_splits(tmp_path, 7)
     (tmp_path / "val" / "happy" / "broken.png").write_text("no picture")
-    with pytest.raises(DatasetError, match=r"broken\.png: not a picture"):
+    with pytest.raises(DatasetError, match=r"broken\.png: not a picture.* `mien data check`"):
         compare(["mien-s"], tmp_path)
 
 

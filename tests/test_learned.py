@@ -60,18 +60,39 @@ def test_they_are_not_examined_in_silence(mine: Path, model: Path, capsys: Captu
     assert "--split held-out` takes the 7" in said.err
     assert main([*of_all, str(model), "--split", "held-out"]) == 0
     said = capsys.readouterr()
-    assert (json.loads(said.out)["n"], json.loads(said.out)["split"]) == (7, "held-out")
+    figures = json.loads(said.out)
+    assert (figures["n"], figures["split"], figures["deduplicated_n"]) == (7, "held-out", 7)
     assert said.err == ""
     assert main([*of_all, "mien-s"]) == 0
     assert "learned" not in capsys.readouterr().err
     assert main([*of_all, "mien-s", "--split", "held-out"]) == 2
     assert "mien-s has held out none of its rows" in capsys.readouterr().err
+    (mine / "glad").mkdir()
+    (mine / "glad" / "a.png").write_bytes(next(mine.rglob("*.png")).read_bytes())
     assert main(["compare", str(model), "mien-s", "--data", str(mine)]) == 0
-    assert capsys.readouterr().err.count("has learned from") == 1
+    said = capsys.readouterr()
+    assert said.err.count("has learned from") == 1
+    assert "left out, as none of the classes" in said.err
+
+
+def test_a_model_is_quantized_on_the_set_of_its_run(
+    mine: Path, model: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = str(tmp_path / "small.onnx")
+    assert main(["quantize", str(model), "--data", str(mine), "--out", out]) == 0
+    said = capsys.readouterr().err
+    assert "21 Training rows show the ranges" in said
+    assert f"{out}: held out, n = 7: " in said
+    assert main(["quantize", "mien-s", "--data", str(mine), "--out", out]) == 2  # of another set
+    assert "no picture of the split 'Training' (folders train, val" in capsys.readouterr().err
 
 
 def test_they_calibrate_nothing(mine: Path, model: Path, tmp_path: Path, capsys: Capture) -> None:
     command = ["calibrate", str(model), "--data", str(mine), "--out", str(tmp_path / "new.onnx")]
+    (mine / "glad").mkdir()
+    (mine / "glad" / "a.png").write_bytes(next(mine.rglob("*.png")).read_bytes())
     for words, n in (([], 7), (["--split", "held-out"], 7), (["--split", "all"], 28)):
         assert main([*command, *words]) == 0
-        assert f"n = {n}: " in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert f"n = {n}: " in said
+        assert "surprise, neutral: glad (1)" in said

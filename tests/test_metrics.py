@@ -14,6 +14,7 @@ from mien.metrics import (
     confusion_matrix,
     expected_calibration_error,
     fit_temperature,
+    interval_over_people,
     log_softmax,
     macro_f1,
     mcnemar_p,
@@ -120,9 +121,57 @@ def test_paired_difference_by_hand() -> None:
     second = np.array([1, 1, 1, 1, 1, 0, 0, 0], float)
     mean, low, high = paired_difference(first, second)
     assert mean == pytest.approx(1 / 8)
-    # Two rows gained and one lost: variance 3/8 - 1/64.
-    assert (high - low) / 2 == pytest.approx(1.959964 * np.sqrt((3 / 8 - 1 / 64) / 8))
-    assert low < 0 < high
+    # Two rows gained and one lost, and one more of each: 5 of 10, variance 5/10 - 1/100.
+    assert (high + low) / 2 == pytest.approx(1 / 10)
+    assert (high - low) / 2 == pytest.approx(1.959964 * np.sqrt((5 / 10 - 1 / 100) / 10))
+
+
+def test_a_paired_difference_is_as_sure_as_mcnemars_test() -> None:
+    """Both call a difference one from about the same number of rows on, also where few differ."""
+
+    def gains(lost: int, gained: int, n: int = 300) -> tuple[bool, bool]:
+        row = np.arange(n)
+        first, second = row < lost, (row >= lost) & (row < lost + gained)
+        low = paired_difference(first.astype(float), second.astype(float))[1]
+        return low > 0, mcnemar_p(first, second) < 0.05
+
+    for lost in (0, 1, 2, 5):
+        called = [gains(lost, lost + more) for more in range(1, 20)]
+        by_interval, by_test = zip(*called, strict=True)
+        assert abs(by_interval.index(True) - by_test.index(True)) <= 1
+    mean, low, high = paired_difference(np.ones(300), np.ones(300))
+    assert mean == 0
+    assert low == -high == pytest.approx(-0.009, abs=0.0005)  # the next row may differ
+
+
+def test_copies_of_a_persons_picture_say_nothing_new() -> None:
+    right = np.random.default_rng(0).random(200) < 0.8
+    people = [f"S{i}" for i in range(200)]
+    once = interval_over_people(right, people)
+    assert once == pytest.approx(accuracy_interval(int(right.sum()), 200), abs=0.001)
+    assert interval_over_people(np.repeat(right, 3), people_of(people, 3)) == pytest.approx(once)
+    every = interval_over_people(np.ones(600, bool), people_of(people, 3))
+    assert every == pytest.approx(accuracy_interval(200, 200), abs=0.001)
+
+
+def test_an_interval_over_people_holds_for_other_people() -> None:
+    """Of 300 samples of 12 people, each with a skill of their own, about 95% hold the truth."""
+    rng = np.random.default_rng(0)
+    people = people_of([f"S{i}" for i in range(12)], 20)
+    holds = {"people": 0, "pictures": 0}
+    for _ in range(300):
+        right = rng.random(240) < np.repeat(rng.beta(3.5, 1.5, 12), 20)  # 0.7 on average
+        low, high = interval_over_people(right, people)
+        holds["people"] += low < 0.7 < high
+        low, high = accuracy_interval(int(right.sum()), 240)
+        holds["pictures"] += low < 0.7 < high
+    assert 279 <= holds["people"] <= 294
+    assert holds["pictures"] < 240
+
+
+def people_of(people: list[str], pictures: int) -> list[str]:
+    """Whom that many pictures of each show."""
+    return [person for person in people for _ in range(pictures)]
 
 
 def test_the_difference_of_two_shares_agrees_with_its_paper() -> None:

@@ -49,13 +49,13 @@ def test_recipe_mistakes_are_named(tmp_path: Path) -> None:
         load_recipe(file)
     for line, says in (
         ("widths = ['a', 2, 3, 4]", r"network\.widths: expected int, found 'a'"),
-        ("widths = 32", r"network\.widths: expected tuple, found 32"),
+        ("widths = 32", r"network\.widths: expected a list, found 32"),
     ):
         file.write_text(f"name = 'x'\n[network]\n{line}\n")
         with pytest.raises(ConfigError, match=says):
             load_recipe(file)
     for line, says in (
-        ("resolutions = [[0.5, 32], 1.0]", r"fit\.resolutions: expected tuple, found 1\.0"),
+        ("resolutions = [[0.5, 32], 1.0]", r"fit\.resolutions: expected a list, found 1\.0"),
         ("resolutions = [[0.5, 32, 4]]", r"fit\.resolutions: expected 2 values"),
         ("batch = 0", r"fit\.batch: expected at least 1, found 0"),
         ("epochs = -1", r"fit\.epochs: expected at least 1, found -1"),
@@ -86,6 +86,11 @@ def test_overrides(tmp_path: Path) -> None:
     assert larger.data.input_px == 96
     with pytest.raises(ConfigError, match=r"section\.key=value"):
         load_recipe(file, ["fit.epochs"])
+    with pytest.raises(ConfigError, match="A shell takes quotes away"):
+        load_recipe(file, ["data.classes=[bored, focused]"])
+    for classes in ("[]", "['bored']", "['bored', 'bored']"):
+        with pytest.raises(ConfigError, match=r"data\.classes: expected at least two, each once"):
+            load_recipe(file, [f"data.classes={classes}"])
 
 
 @pytest.mark.parametrize(

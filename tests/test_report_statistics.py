@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mien.metrics import share_interval
+from mien.metrics import share_interval, student_quantile
 from mien.report.recording import FloatArray
 from mien.report.statistics import (
     cliffs_delta,
@@ -18,7 +18,6 @@ from mien.report.statistics import (
     mean_interval,
     shares_over_time,
     shares_over_units,
-    student_quantile,
     trend,
 )
 

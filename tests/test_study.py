@@ -11,7 +11,7 @@ import pytest
 from mien.classifier import ExpressionClassifier
 from mien.cli import main
 from mien.datasets import load_training
-from mien.errors import ConfigError, DivergedError
+from mien.errors import ConfigError, DivergedError, ModelError
 from mien.evaluate import summarize
 from mien.slices import SLICES
 from mien.study import StudyResult, Trial, format_study, load_study, read_result
@@ -124,6 +124,7 @@ def test_what_was_interrupted_goes_on(folder: Path, tmp_path: Path) -> None:
     [
         ('name = "small"', "", "lacks `name`"),
         ("seeds = [0, 1]", "seeds = [0.5]", "expected whole numbers"),
+        ("seeds = [0, 1]", "seeds = [1, 1]", "expected whole numbers, each once"),
         ("seeds = [0, 1]", "sheep = 3", "unknown key 'sheep'"),
         ("seeds = [0, 1]", "slices = -1", "slices: expected a number of rows, 0 or more"),
         ("seeds = [0, 1]", 'slices = "all"', "slices: expected int"),
@@ -150,10 +151,25 @@ def test_a_wrong_variant_is_found_before_anything_is_trained(tmp_path: Path) -> 
         (tmp_path / "s.toml").write_text(changed)
         with pytest.raises(ConfigError, match=r"too fast: data\.\w+ is not that of as it is"):
             run_study(load_study(tmp_path / "s.toml"), tmp_path / "no data", tmp_path / "out")
+    for start, error, message in (
+        ("init=mien-m", ModelError, "mien-m is a fusion, which has no network to train"),
+        ("init=mien-s", ConfigError, r"fit\.resolutions is that of the model to start from"),
+    ):
+        own = f'{start}", "fit.resolutions=[[1.0, 48]]'
+        (tmp_path / "s.toml").write_text(STUDY.replace("fit.learning_rate=1e30", own))
+        with pytest.raises(error, match=message):
+            run_study(load_study(tmp_path / "s.toml"), tmp_path / "no data", tmp_path / "out")
     wrong = 'network.name=transfer", "fit.muon_rate=0.02'  # Muon has nothing to move there
     (tmp_path / "s.toml").write_text(STUDY.replace("fit.learning_rate=1e30", wrong))
     with pytest.raises(ConfigError, match=r"too fast: fit\.muon_rate: expected 0"):
         run_study(load_study(tmp_path / "s.toml"), tmp_path / "no data", tmp_path / "out")
+
+
+def test_a_variant_may_have_any_name(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(RECIPE)
+    (tmp_path / "s.toml").write_text(STUDY.replace('"longer"', "'twice as \"long\", ü'"))
+    names = {recipe.name for _, _, recipe in load_study(tmp_path / "s.toml").trials()}
+    assert 'twice as "long", ü' in names
 
 
 def test_a_broken_result_is_named(tmp_path: Path) -> None:
@@ -255,6 +271,10 @@ def test_a_study_from_before_a_key_was_introduced_is_finished(tmp_path: Path) ->
     assert [figures.name for figures in trial.sliced.slices] == [part.name for part in SLICES]
     assert {level.n for figures in trial.sliced.slices for level in figures.levels} == {7}
     assert StudyResult.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    next((tmp_path / "crops" / "val").rglob("*.png")).unlink()  # and with other rows to judge by
+    fewer = run_study(study, tmp_path / "crops", tmp_path / "runs", threads=1, note=lines.append)
+    assert not any("epoch" in line for line in lines)
+    assert len(fewer.trials[0].correct) == 13
     mean = sum(level.right for level in trial.sliced.slices[0].levels[1:]) / 21
     head, _, row, _, note = format_study(found).splitlines()[-5:]
     assert head.startswith("| variant | as it is | blur | JPEG | resolution | brightness |")

@@ -37,10 +37,13 @@ def to_gray(image: UInt8Array) -> UInt8Array:
     Raises:
         ValueError: another shape, other numbers, or no pixels.
     """
+    if image.dtype != np.uint8:
+        raise ValueError(
+            f"expected an image of uint8, 0 to 255, got {image.dtype}: scale and round it, such as "
+            "(255 * image).round().astype(np.uint8) from 0..1"
+        )
     if image.size == 0:
         raise ValueError(f"expected an image with pixels, got {image.shape}")
-    if image.dtype != np.uint8:
-        raise ValueError(f"expected an image of dtype uint8 (0 to 255), got {image.dtype}")
     if image.ndim == 2:
         return image
     if image.ndim == 3 and image.shape[2] == 3:

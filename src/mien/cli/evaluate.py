@@ -317,17 +317,16 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
     # Votes are for rows of the seven, whatever the eight classes are that people chose.
     labels = EXPRESSIONS if options.classes else classifier.spec.labels
     size = classifier.spec.input_px
+    known = None
     if split_name(options.split) == HELD_OUT:
-        _, data = held_out(options.data, classifier.entry.spec())
+        known, data = held_out(options.data, classifier.entry.spec())
     else:
         data = load_crops(options.data, options.split, size_px=size, classes=labels)
     _say_crops(options, labels, [classifier])
     if options.classes:
         data = data.by_votes()
-    fresh = None
     if options.train_data:
         known = load_crops(options.train_data, "Training", size_px=size, classes=labels)
-        fresh = data.unseen(known)
     answers = answer_crops(classifier, data, views=options.views, balanced=balanced)
     return answers, summarize(
         answers,
@@ -336,7 +335,7 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
         split=options.split,
         views=options.views,
         balanced=balanced,
-        fresh=fresh,
+        fresh=None if known is None else data.unseen(known),
     )
 
 

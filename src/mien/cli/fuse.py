@@ -47,7 +47,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     quantize = verbs.add_parser("quantize", help="round a model's numbers to 8 bits")
     add = quantize.add_argument
     add("model", help="name or file")
-    add_data(quantize, "set with Training and PublicTest rows")
+    add_data(quantize, "set with Training and PublicTest rows, or that the model learned from")
     add_model_out(quantize)
     add("--name", metavar="NAME", help="what it is called (MODEL-int8)")
     quantize.set_defaults(run=_quantize)
@@ -83,13 +83,19 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _rows(data: str, specs: Sequence[ModelSpec]) -> tuple[FaceCrops, FaceCrops]:
     """A set's Training rows of the first model's classes, and the PublicTest rows to calibrate on.
 
-    They are as large as the model wants that wants the largest.
+    They are as large as the model wants that wants the largest. Of the set without a split that a
+    single model learned from, they are those of its run.
     """
     from mien.datasets import load_crops
+    from mien.evaluate import rows_of_run
 
-    classes, size = specs[0].labels, max(spec.input_px for spec in specs)
-    training = load_crops(data, "Training", size_px=size, classes=classes)
-    watched = load_crops(data, "PublicTest", size_px=size, classes=classes)
+    own = rows_of_run(data, specs[0]) if len(specs) == 1 else None
+    if own:
+        training, watched = own
+    else:
+        classes, size = specs[0].labels, max(spec.input_px for spec in specs)
+        training = load_crops(data, "Training", size_px=size, classes=classes)
+        watched = load_crops(data, "PublicTest", size_px=size, classes=classes)
     return training, rows_to_calibrate(watched, training)
 
 
@@ -136,7 +142,7 @@ def _quantize(options: argparse.Namespace) -> int:
     )
     figures = spec.metrics
     say(
-        f"{options.out}: PublicTest, n = {figures['calibration_n']:,}: "
+        f"{options.out}: {fresh.split}, n = {figures['calibration_n']:,}: "
         f"{figures['calibration_accuracy']:.2%} "
         f"(was {figures['original_accuracy']:.2%}), same answer {figures['same_answers']:.1%}"
     )
@@ -146,11 +152,13 @@ def _quantize(options: argparse.Namespace) -> int:
 def _calibrate(options: argparse.Namespace) -> int:
     require_training()
     from mien.datasets import EVERY_SPLIT
+    from mien.datasets.remarks import left_out
     from mien.models import find_model
     from mien.training.calibration import class_shares
     from mien.training.recalibrate import recalibrate
 
     rows, training = _calibrating_rows(options, find_model(options.model).spec())
+    remark(left_out(options.data, rows.classes, rows.split))
     shares = None
     if training is not None:
         shares = class_shares(training.labels, len(training.classes))
@@ -210,10 +218,13 @@ def _calibrating_rows(
 
 def _compare(options: argparse.Namespace) -> int:
     from mien.comparison import compare, format_comparison
+    from mien.datasets.remarks import left_out
     from mien.evaluate import learned_too
     from mien.models import find_model
 
     comparison = compare(options.model, options.data, views=options.views, note=say)
-    remark(*(learned_too(options.data, find_model(model).spec()) for model in options.model))
+    specs = [find_model(model).spec() for model in options.model]
+    remark(left_out(options.data, specs[0].labels))
+    remark(*(learned_too(options.data, spec) for spec in specs))
     print(json.dumps(comparison.to_dict()) if options.json else format_comparison(comparison))
     return GOOD

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from math import inf
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from mien.cli.exits import say
@@ -277,7 +276,6 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
             from decides.
         ModelError: no such model.
     """
-    from mien.models import find_model
     from mien.training.recipe import load_recipe
 
     init = [f"init={options.init}"] if options.init else []
@@ -286,15 +284,6 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
     recipe = load_recipe(options.recipe or "fine-tune", [*options.override, *init])
     if not recipe.init:
         return recipe
-    from mien.training.initial import of_the_same_network  # which loads torch
+    from mien.training.initial import as_started  # which loads torch
 
-    chosen = of_the_same_network(recipe, find_model(recipe.init))
-    for change in options.override:
-        key = change.partition("=")[0].strip()
-        theirs = attrgetter(key)(chosen)
-        if theirs != attrgetter(key)(recipe):
-            raise ConfigError(
-                f"--set {change}: {key} is that of the model to start from ({recipe.init}): "
-                f"{theirs}. Leave it out, or start from fresh weights"
-            )
-    return chosen
+    return as_started(recipe, options.override)

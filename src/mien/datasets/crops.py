@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -159,21 +159,32 @@ def load_crops(
             split and those classes.
     """
     split = split_name(split)
-    shown = (
-        (row, row.gray())
-        for row in read_rows(path)
-        if split in (EVERY_SPLIT, row.split) and row.expression in classes
-    )
-    crops = gather(shown, classes, size_px)
+    crops = gather(_shown(path, split, classes), classes, size_px)
     if not len(crops):
         where = {EVERY_SPLIT: "", NO_SPLIT: " outside of val and test"}.get(
-            split, f" of the split {split!r} (`{EVERY_SPLIT}` takes every split)"
+            split,
+            f" of the split {split!r} (folders train, val and test above the classes name it)",
         )
         raise DatasetError(
             f"{path}: no picture{where} of the classes {', '.join(classes)}. "
             "`mien data info` shows what there is"
         )
     return replace(crops, split=split)
+
+
+def _shown(
+    path: str | Path, split: str, classes: Sequence[str]
+) -> Iterator[tuple[Row, UInt8Array]]:
+    """The rows of a split and of these classes, each with its picture."""
+    for row in read_rows(path):
+        if split in (EVERY_SPLIT, row.split) and row.expression in classes:
+            try:
+                yield row, row.gray()
+            except DatasetError as error:
+                raise DatasetError(
+                    f"{error}; or take it out of the set. `mien data check` names all that are "
+                    "unreadable"
+                ) from error
 
 
 def gather(

@@ -5,8 +5,10 @@ and what lies below them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import compress
 from math import inf
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,7 @@ from mien.metrics import (
     accuracy_interval,
     confusion_matrix,
     expected_calibration_error,
+    interval_over_people,
     macro_f1,
     negative_log_likelihood,
     precision_recall_f1,
@@ -42,6 +45,7 @@ class LabelledFaces:
         names: N names for messages.
         found: `bool (N,)`, whether a face was found; where not, the crop is black.
         turned: `float32 (N,)`, as of `turn_of`; 0 where nobody looked.
+        groups: N persons or sessions that they show, empty texts where unknown; may be left out.
     """
 
     labels: npt.NDArray[np.int64]
@@ -49,6 +53,7 @@ class LabelledFaces:
     names: tuple[str, ...]
     found: npt.NDArray[np.bool_]
     turned: npt.NDArray[np.float32]
+    groups: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,7 +62,9 @@ class LabelledFaces:
     def of(cls, data: FaceCrops) -> LabelledFaces:
         """A set of crops, which were all found and do not say how they are turned."""
         found, turned = np.ones(len(data), bool), np.zeros(len(data), np.float32)
-        return LabelledFaces(data.labels, data.images, data.names, found, turned)
+        return LabelledFaces(
+            data.labels, data.images, data.names, found, turned, groups=data.groups
+        )
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,8 @@ def cut_faces(
             turned[i] = turn_of(picture, seen.faces.select([largest]))
     labels = np.array([picture.label for picture in pictures], np.int64)
     names = tuple(str(picture.path) for picture in pictures)
-    return LabelledFaces(labels, crops, names, found, turned)
+    groups = tuple(picture.group for picture in pictures)
+    return LabelledFaces(labels, crops, names, found, turned, groups=groups)
 
 
 def turn_of(picture: LabelledPicture, face: Detections | None) -> float:
@@ -205,9 +213,10 @@ def of_pose(answers: Answers, pose: Pose) -> Answers:
     return Answers(
         labels=answers.labels[kept],
         crops=answers.crops[kept],
-        names=tuple(name for name, keep in zip(answers.names, kept, strict=True) if keep),
+        names=tuple(compress(answers.names, kept)),
         found=answers.found[kept],
         turned=answers.turned[kept],
+        groups=tuple(compress(answers.groups, kept)),
         probs=answers.probs[kept],
         doubtful=None if answers.doubtful is None else answers.doubtful[kept],
     )
@@ -255,6 +264,7 @@ def summarize(
         n=len(answers),
         accuracy=float(correct.mean()),
         accuracy_ci95=accuracy_interval(int(correct.sum()), len(answers)),
+        by_person=_by_person(answers),
         macro_f1=macro_f1(confusion),
         per_class=per_class,
         confusion=confusion.tolist(),
@@ -278,3 +288,12 @@ def summarize(
         expect="balanced" if balanced else "",
         classes="ferplus" if spec.labels == FERPLUS_EXPRESSIONS else "",
     )
+
+
+def _by_person(answers: Answers) -> dict[str, Any]:
+    """The interval over people, where all pictures say whom they show, and several show one."""
+    people = len({*answers.groups})
+    if "" in answers.groups or not 2 <= people < len(answers):
+        return {}
+    interval = interval_over_people(answers.correct, answers.groups)
+    return {"people": people, "accuracy_ci95": list(interval)}

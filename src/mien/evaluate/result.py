@@ -38,6 +38,9 @@ class Evaluation:
         pose: which faces of the full pictures count: `all`, seen from the `front`, or `turned`.
         expect: `balanced` where all classes were taken for equally likely.
         classes: `ferplus` where the answers and the truth are in FER+'s classes.
+        by_person: where all pictures say whom they show, and some show the same, the number of
+            `people` (of sessions, where a set's names say those) and `accuracy_ci95` for others
+            like them: pictures of one person are no independent ones. Else empty.
         groups, group_gap: where groups were asked for (`mien.groups`), for each its `group`, `n`,
             `accuracy` and `accuracy_ci95`; and of the `best` and the `worst` of them the `gap` with
             `gap_ci95`, empty where there are not two.
@@ -68,6 +71,7 @@ class Evaluation:
     gated: bool = False
     expect: str = ""
     classes: str = ""
+    by_person: dict[str, Any] = field(default_factory=dict)
     groups: list[dict[str, Any]] = field(default_factory=list)
     group_gap: dict[str, Any] = field(default_factory=dict)
 
@@ -96,6 +100,7 @@ def format_evaluation(evaluation: Evaluation) -> str:
         + (", all classes taken for equally likely" if e.expect else ""),
         "",
         f"accuracy              {e.accuracy:7.2%}   95% interval {low:.2%} to {high:.2%}",
+        *_by_person(e),
         f"macro F1              {e.macro_f1:7.3f}",
         f"calibration error     {figure(e.ece, '7.3f')}   negative log-likelihood "
         f"{figure(e.nll, '.3f')}",
@@ -125,6 +130,15 @@ def format_evaluation(evaluation: Evaluation) -> str:
             + "".join(f"{count:6}" for count in row)
         )
     return "\n".join([*lines, *_by_group(e)])
+
+
+def _by_person(e: Evaluation) -> list[str]:
+    """A line on the people shown, where they are known."""
+    if not e.by_person:
+        return []
+    low, high = e.by_person["accuracy_ci95"]
+    told = f"95% interval {low:.2%} to {high:.2%}, over {e.by_person['people']:,} people"
+    return [f"{'':32}{told}, as file names tell them"]
 
 
 def _by_group(e: Evaluation) -> list[str]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from math import atan, cos, inf, pi, sin, sqrt
+from math import inf, sqrt
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from mien.metrics import Z95, share_interval
+from mien.metrics import Z95, share_interval, student_quantile
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -131,31 +130,6 @@ def mean_interval(values: FloatArray, most: int | None = None) -> Estimate:
         return Estimate(mean)
     reach = student_quantile(n - 1) * float(values.std(ddof=1)) / sqrt(n)
     return Estimate(mean, mean - reach, mean + reach)
-
-
-@lru_cache
-def student_quantile(freedom: int) -> float:
-    """The two-sided 95% quantile of Student's distribution, by bisection."""
-    if freedom > 1000:  # 1.962 and less
-        return Z95
-    low, high = Z95, 13.0  # that of one degree of freedom is 12.71
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _student_inside(middle, freedom) < 0.95 else (low, middle)
-    return (low + high) / 2
-
-
-def _student_inside(t: float, freedom: int) -> float:
-    """P(|T| < t), by the sums for whole numbers (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
-    angle = atan(t / sqrt(freedom))
-    odd = freedom % 2
-    term, total = (cos(angle), 0.0) if odd else (1.0, 0.0)
-    for k in range(odd, freedom - 1, 2):
-        total += term
-        term *= cos(angle) ** 2 * (k + 1) / (k + 2)
-    if odd:
-        return 2 / pi * (angle + sin(angle) * total)
-    return sin(angle) * total
 
 
 def hedges_g(first: FloatArray, second: FloatArray) -> float:

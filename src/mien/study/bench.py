@@ -23,6 +23,7 @@ from mien.training.checkpoint import CHECKPOINT, LOG, read_log
 from mien.training.data import usable_rows
 from mien.training.export import export, load_trained
 from mien.training.fit import fit, make_fabric
+from mien.training.initial import as_started
 from mien.training.optimizer import make_optimizer
 from mien.training.recipe import Recipe, recipe_from_dict
 from mien.training.zoo import build_network, count_macs
@@ -63,7 +64,10 @@ def run_study(
             anything is trained.
         DatasetError: a set cannot be read.
     """
-    trials = list(study.trials())
+    trials = [
+        (variant, seed, as_started(recipe, [*study.set, *variant.set]))
+        for variant, seed, recipe in study.trials()
+    ]
     first, _, reference = trials[0]
     for variant, _, recipe in trials:
         if (pictures or study.slices) and recipe.data.classes != EXPRESSIONS:
@@ -98,6 +102,7 @@ class _TrialKey:
 
     recipe: Recipe
     data: str
+    watched: str
     pictures: tuple[str, ...]
     slices: int
 
@@ -108,7 +113,7 @@ class _TrialKey:
     def from_dict(cls, values: dict[str, Any], where: str) -> _TrialKey:
         recipe = recipe_from_dict(values["recipe"], where)
         pictures, slices = tuple(values["pictures"]), values.get("slices", 0)
-        return cls(recipe, values["data"], pictures, slices)
+        return cls(recipe, values["data"], values.get("watched", ""), pictures, slices)
 
 
 @dataclass
@@ -130,7 +135,7 @@ class _Bench:
         run = self.out / f"{variant.folder}-{seed}"
         train, watched = self._training(recipe)
         names = tuple(path.resolve().name for path in self.pictures)
-        key = _TrialKey(recipe, train.fingerprint(), names, self.slices)
+        key = _TrialKey(recipe, train.fingerprint(), watched.fingerprint(), names, self.slices)
         saved = run / _TRIAL
         if saved.is_file():
             record = json.loads(saved.read_text(encoding="utf-8"))

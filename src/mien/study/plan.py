@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,8 @@ class Study:
         """Every run: variants within seeds, so that a study cut short still compares."""
         for seed in self.seeds:
             for variant in self.variants:
-                changes = [*self.set, *variant.set, f"fit.seed={seed}", f'name="{variant.name}"']
+                name = json.dumps(variant.name, ensure_ascii=False)  # as in TOML
+                changes = [*self.set, *variant.set, f"fit.seed={seed}", f"name={name}"]
                 yield variant, seed, load_recipe(self.recipe, changes)
 
 
@@ -83,8 +85,8 @@ def load_study(path: str | Path) -> Study:
                 f"{variant.folder}-…. Let their names differ in a letter or a digit"
             )
     seeds = table.get("seeds", [0])
-    if not seeds or not all(type(seed) is int for seed in seeds):
-        raise ConfigError(f"{path}: seeds: expected whole numbers, found {seeds}")
+    if not seeds or not all(type(seed) is int for seed in seeds) or len({*seeds}) < len(seeds):
+        raise ConfigError(f"{path}: seeds: expected whole numbers, each once, found {seeds}")
     slices = table.get("slices", 0)
     if slices < 0:
         raise ConfigError(f"{path}: slices: expected a number of rows, 0 or more, found {slices}")

@@ -109,6 +109,7 @@ def _face_crops(data: str | Path, recipe: Recipe, note: Note) -> FaceCrops:
         note(f"no face found in {lost} pictures; they are left out")
     if not len(crops):
         raise DatasetError(f"{data}: no picture of the classes {', '.join(classes)}")
+    _require_subjects(data, crops)
     note(f"{len(crops)} faces of {len(set(crops.groups))} subjects")
     _require_no_shared_pictures(crops)
     return crops
@@ -120,6 +121,17 @@ def _cut_face(row: Row, recipe: Recipe, detector: FaceDetector) -> UInt8Array | 
     return cut_largest(
         frame, detector, scale=rule.crop_scale, upright=rule.crop_upright, size_px=size
     )
+
+
+def _require_subjects(data: str | Path, crops: FaceCrops) -> None:
+    """Of whom nobody knows who it is, nobody knows into which fold to put them."""
+    unknown = [name for name, group in zip(crops.names, crops.groups, strict=True) if not group]
+    if unknown:
+        raise DatasetError(
+            f"{data}: folds by subject: {len(unknown):,} of {len(crops):,} pictures do not say "
+            f"whom they show, such as {unknown[0]}. Call files like 12_3.png, the third of person "
+            "12, or leave them out"
+        )
 
 
 def _require_no_shared_pictures(crops: FaceCrops) -> None:

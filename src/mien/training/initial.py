@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 import torch
 from torch import Tensor
 
 from mien.errors import ConfigError, ModelError
-from mien.models import ModelEntry
+from mien.models import ModelEntry, find_model
 from mien.training.recipe import Recipe, recipe_from_dict
 from mien.training.zoo import ExpressionNetwork
 
@@ -75,10 +76,36 @@ def load_weights(
     if missing:
         raise ModelError(
             f"{entry.path}: is another network than the recipe's: it lacks {missing[0]} and "
-            f"{len(missing) - 1} more. `mien models show {entry.name} --json` shows its recipe"
+            f"{len(missing) - 1} more. Of a model with numbers of 8 bits, start from the one that "
+            f"it was made of; of others, `mien models show {entry.name} --json` shows the recipe"
         )
     network.load_state_dict(state)
     return [name for name in fresh if name not in counters]
+
+
+def as_started(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+    """The recipe as it is trained: with what the model decides that it starts from, if any.
+
+    Args:
+        recipe: as it was written.
+        changes: what was asked to be changed in it, as of `load_recipe`.
+
+    Raises:
+        ConfigError: a change that the model decides.
+        ModelError: no such model, or as of `of_the_same_network`.
+    """
+    if not recipe.init:
+        return recipe
+    chosen = of_the_same_network(recipe, find_model(recipe.init))
+    for change in changes:
+        key = change.partition("=")[0].strip()
+        theirs = attrgetter(key)(chosen)
+        if theirs != attrgetter(key)(recipe):
+            raise ConfigError(
+                f"--set {change}: {key} is that of the model to start from ({recipe.init}): "
+                f"{theirs}. Leave it out, or start from fresh weights"
+            )
+    return chosen
 
 
 def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
@@ -90,9 +117,15 @@ def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
     for this recipe to say.
 
     Raises:
-        ModelError: the model does not say.
+        ModelError: the model does not say, or is a fusion, which has no network of its own.
     """
     spec = entry.spec()
+    if spec.members:
+        members = ", ".join(member.name for member in spec.members)
+        raise ModelError(
+            f"{entry.path}: {spec.name} is a fusion, which has no network to train. Start from one "
+            f"of its members: {members}"
+        )
     try:
         theirs = recipe_from_dict(spec.recipe, str(entry.path))
     except ConfigError as error:

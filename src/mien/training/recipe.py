@@ -210,8 +210,13 @@ class Recipe:
             raise ConfigError("augment.scale_min: expected at most augment.scale_max")
         if len(self.network.widths) != len(self.network.depths):
             raise ConfigError("network.widths and network.depths: expected equal lengths")
-        if not self.network.widths or not self.data.classes:
-            raise ConfigError("network.widths and data.classes: expected at least one each")
+        if not self.network.widths:
+            raise ConfigError("network.widths: expected at least one")
+        classes = self.data.classes
+        if len(classes) < 2 or len({*classes}) < len(classes):
+            raise ConfigError(
+                f"data.classes: expected at least two, each once, found {list(classes)}"
+            )
         fold = self.data.left_out
         if fold and not (len(fold) == 2 and 0 <= fold[0] < fold[1]):
             raise ConfigError(f"data.left_out: expected [fold, folds], found {list(fold)}")
@@ -330,8 +335,13 @@ def _override(table: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: expected section.key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError as error:
         value = text.strip()  # a bare word is a string: nobody wants to quote twice in a shell
+        if value.startswith("["):
+            raise ConfigError(
+                f"--set {override}: not a list in TOML ({error}). A shell takes quotes away: put "
+                'the whole in single ones, such as --set \'data.classes=["bored", "focused"]\''
+            ) from error
     *sections, name = key.strip().split(".")
     for section in sections:
         table = table.setdefault(section, {})
@@ -370,5 +380,6 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     kind = get_origin(hint) or hint
     if type(value) is not kind:
-        raise ConfigError(f"{where}: expected {kind.__name__}, found {value!r}")
+        called = "a list" if kind is tuple else kind.__name__
+        raise ConfigError(f"{where}: expected {called}, found {value!r}")
     return value
