@@ -164,7 +164,7 @@ def write_films(folder: Path, portrait: UInt8Array) -> None:
         for view in [*views, *views[::-1]]:
             Image.fromarray(view).save(file, "JPEG", quality=90)
     away = np.full_like(views[0], 90)
-    write_film(folder / "clip.mp4", [*views[:24], *[away] * 12, *views[24:]], fps=12)
+    write_film(folder / "clip.mp4", [*views[:12], *[away] * 12, *views[12:24]], fps=12)
 
 
 #: Text that stands out too little from what is behind it: WCAG 2, 1.4.3.

@@ -2,9 +2,15 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+# What tests train is tiny: threads that share it wait for each other longer than they compute, and
+# much longer where the machine has other work. Torch and numpy read this when they are loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import onnx
@@ -23,6 +29,20 @@ REPOSITORY = Path(__file__).parents[1]
 # How long an example takes says how busy the machine is, and nothing of mien.
 settings.register_profile("mien", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("mien")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _operators() -> Iterator[None]:
+    """Torch's exporter compiles its 500 operators anew for every file, which is half of its time:
+    here it does so once. They depend on nothing.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if "torch" in sys.modules:  # else nothing is exported
+            from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+            compiled = staticmethod(cache(ONNXRegistry.from_torchlib))
+            patch.setattr(ONNXRegistry, "from_torchlib", compiled)
+        yield
 
 
 @pytest.fixture(scope="session")

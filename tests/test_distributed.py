@@ -47,11 +47,15 @@ def test_synced_statistics_equal_plain_ones_for_one_process(tmp_path: Path) -> N
         dist.destroy_process_group()
 
 
-def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The same recipe by the command line, alone and under torchrun: the same weights."""
     import os
     import subprocess
     import sys
+
+    from mien.cli import main
 
     data, recipe = tmp_path / "data", tmp_path / "r.toml"
     write_splits(data, 42)
@@ -60,15 +64,18 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
         "[data]\ninput_px = 48\naligned_share = 0.0\n[augment]\nmixup = 0.5\n"
         "[fit]\nepochs = 2\nbatch = 14\nlearning_rate = 0.02\nresolutions = [[1.0, 48]]\n"
     )
+    arguments = ["train", str(recipe), "--data", str(data), "--precision", "32-true", "--out"]
+    assert main([*arguments, str(tmp_path / "one")]) == 0
+    said = [capsys.readouterr().err]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["-m", "mien.cli", *arguments, str(tmp_path / "two")]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said.append(done.stderr)
+    assert [text.count("epoch   2/2") for text in said] == [1, 1]  # only the first process speaks
     weights = []
-    for launcher in ([], ["-m", "torch.distributed.run", "--nproc-per-node", "2"]):
-        out = tmp_path / f"out{len(launcher)}"
-        command = [sys.executable, *launcher, "-m", "mien.cli", "train", str(recipe)]
-        command += ["--data", str(data), "--out", str(out), "--precision", "32-true"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr.count("epoch   2/2") == 1  # only the first process speaks
+    for out in (tmp_path / "one", tmp_path / "two"):
         assert (out / "curves.png").is_file()
         _, network, _, _ = load_trained(out)
         weights.append(network.state_dict())

@@ -41,6 +41,7 @@ from tests.films import write_film
 __all__ = ["inline", "own", "pictures", "truth"]  # fixtures
 
 OUTPUTS = ["r.jsonl", "r.json", "r.csv", "r.parquet", "p.png", "v.mp4", "v.mkv", "v.webm"]
+SIDE = 64
 
 
 def fill(target: Path, frames: int) -> None:
@@ -49,8 +50,8 @@ def fill(target: Path, frames: int) -> None:
     count = 1 if target.suffix == ".png" else frames
     with open_sink(target, overwrite=True) as sink:
         for i in range(count):
-            image = noise.integers(0, 256, (128, 128, 3), np.uint8)
-            sink.write(FrameResult("clip.mp4", i, i / 25, 128, 128), image)
+            image = noise.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+            sink.write(FrameResult("clip.mp4", i, i / 25, SIDE, SIDE), image)
 
 
 # A full disk, a folder that takes nothing, a folder that is gone.
@@ -60,29 +61,44 @@ import resource, sys
 from pathlib import Path
 from mien.errors import SinkError
 from tests.test_faults import fill
-target = Path(sys.argv[1])
-fill(target.with_name("ample" + target.suffix), 60)  # loads all that is needed
+targets = [Path(name) for name in sys.argv[1:]]
+for target in targets:
+    fill(target.with_name("ample" + target.suffix), 3)  # loads all that is needed
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-try:
-    fill(target, 3000 if target.suffix in (".json", ".jsonl", ".csv", ".parquet") else 60)
-except SinkError as error:
-    print(error)
+for target in targets:
+    try:
+        fill(target, 3000 if target.suffix in (".json", ".jsonl", ".csv", ".parquet") else 60)
+    except SinkError as error:
+        print(error)
 """
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
-def test_an_output_for_which_there_is_no_room(tmp_path: Path, name: str) -> None:
-    """The system ends every write beyond 4,096 bytes: one line, and no file that looks whole."""
+@pytest.fixture(scope="module")
+def short_of_space(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], str]:
+    """A folder for which the system has ended every write beyond 4,096 bytes, in one process for
+    all kinds of outputs; the lines that it said, and what it complained of.
+    """
+    folder = tmp_path_factory.mktemp("full")
     done = subprocess.run(
-        [sys.executable, "-c", SHORT_OF_SPACE, str(tmp_path / name)],
+        [sys.executable, "-c", SHORT_OF_SPACE, *(str(folder / name) for name in OUTPUTS)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stderr == ""
-    assert f"{name}: cannot be written (File too large)" in done.stdout
-    assert done.stdout.count("\n") == 1
-    assert not (tmp_path / name).exists()
+    return folder, done.stdout.splitlines(), done.stderr
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_an_output_for_which_there_is_no_room(
+    short_of_space: tuple[Path, list[str], str], name: str
+) -> None:
+    """One line, and no file that looks whole."""
+    folder, lines, complaints = short_of_space
+    assert complaints == ""
+    (line,) = (line for line in lines if f"{folder / name}: " in line)
+    assert "cannot be written (File too large)" in line
+    assert len(lines) == len(OUTPUTS)
+    assert not (folder / name).exists()
 
 
 def test_a_gap_is_never_closed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,8 +487,8 @@ def test_a_model_that_wants_other_files(
 
 KILLED = """
 import os, signal, sys
-from pathlib import Path
-from tests.test_faults import FrameResult, open_sink
+from mien.sinks import open_sink
+from mien.types import FrameResult
 sink = open_sink(sys.argv[1])
 for i in range(5000):
     sink.write(FrameResult("clip.mp4", i, i / 25, 128, 128))

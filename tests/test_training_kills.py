@@ -32,13 +32,17 @@ learning_rate = 0.02
 resolutions = [[1.0, 48]]
 """
 
-#: `mien train` that ends as a power cut would end it: nothing is tidied up, nothing flushed.
+MOMENTS = ["epoch", "checkpoint", "after"]
+
+#: `mien train`s that end as a power cut would end them: nothing is tidied up, nothing flushed. Each
+#: is a process of its own, that of a fork after the imports, which take longer than the training.
 DOOMED = """
 import io, itertools, os, signal, sys
 from pathlib import Path
+import matplotlib.figure
 import torch
-from mien.cli import main
-from mien.training import fit
+from mien.training import fit, tensorboard
+from tests.test_training_kills import train
 
 make_batch, save, batches = fit.make_batch, torch.save, itertools.count(1)
 save_checkpoint = fit.save_checkpoint
@@ -64,44 +68,59 @@ def after_a_checkpoint(*arguments, **more):
     if arguments[3] == 2:
         die()
 
-moment = sys.argv.pop(1)
-if moment == "epoch":
-    fit.make_batch = in_an_epoch
-elif moment == "checkpoint":
-    torch.save = in_a_checkpoint
-else:
-    fit.save_checkpoint = after_a_checkpoint
-main(sys.argv[1:])
+def doom(moment):
+    if moment == "epoch":
+        fit.make_batch = in_an_epoch
+    elif moment == "checkpoint":
+        torch.save = in_a_checkpoint
+    else:
+        fit.save_checkpoint = after_a_checkpoint
+
+for moment in sys.argv[2:]:
+    process = os.fork()
+    if process == 0:
+        doom(moment)
+        os._exit(train(Path(sys.argv[1]), moment))
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 """
 
 
-@pytest.mark.parametrize("moment", ["epoch", "checkpoint", "after"])
-def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, moment: str) -> None:
-    """Killed within the second epoch, while half of its checkpoint is written, or after that."""
-    write_splits(tmp_path / "data", 42)
-    (tmp_path / "r.toml").write_text(RECIPE)
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
+def train(folder: Path, out: str, *options: str) -> int:
+    """Train by the recipe and on the data in a folder, into another in it."""
+    arguments = ["train", str(folder / "r.toml"), "--data", str(folder / "data")]
+    arguments += ["--threads", "1", "--precision", "32-true", "--out", str(folder / out)]
+    return main([*arguments, *options])
 
-    def train(out: Path) -> list[str]:
-        arguments = ["train", str(tmp_path / "r.toml"), "--data", str(tmp_path / "data")]
-        return [*arguments, "--out", str(out), "--threads", "1", "--precision", "32-true"]
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a killed run for each moment, and one that nothing interrupted: `whole`."""
+    folder = tmp_path_factory.mktemp("runs")
+    write_splits(folder / "data", 42)
+    (folder / "r.toml").write_text(RECIPE)
     done = subprocess.run(
-        [sys.executable, "-c", DOOMED, moment, *train(broken)],
+        [sys.executable, "-c", DOOMED, str(folder), *MOMENTS],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert done.stdout.split() == [str(-signal.SIGKILL)] * len(MOMENTS), done.stderr
+    assert train(folder, "whole") == 0
+    return folder
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_and_resumed_equals_uninterrupted(runs: Path, moment: str) -> None:
+    """Killed within the second epoch, while half of its checkpoint is written, or after that."""
+    broken = runs / moment
     assert torch.load(broken / "checkpoint.pt", weights_only=True)["epoch"] == 1 + (
         moment == "after"
     )
     assert (broken / ".checkpoint.part.pt").exists() == (moment == "checkpoint")
-    assert main([*train(broken), "--resume"]) == 0
-    assert main(train(whole)) == 0
+    assert train(runs, moment, "--resume") == 0
     assert [row.epoch for row in read_log(broken / "log.csv")] == [1, 2, 3]
     assert not (broken / ".checkpoint.part.pt").exists()
-    resumed, uninterrupted = (load_trained(out)[1].state_dict() for out in (broken, whole))
+    resumed, uninterrupted = (load_trained(out)[1].state_dict() for out in (broken, runs / "whole"))
     for name, value in uninterrupted.items():
         assert torch.equal(value, resumed[name]), name
