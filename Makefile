@@ -7,8 +7,9 @@ PYTHON ?= python3
 demo: .venv/ready
 	@.venv/bin/mien demo --out demo --overwrite
 
+# Two processes, each a file at a time: tests of one file share what is costly to set up.
 test: .venv-dev/ready
-	.venv-dev/bin/python -m pytest -q
+	.venv-dev/bin/python -m pytest -q -n 2 --dist loadfile
 
 check: .venv-dev/ready
 	.venv-dev/bin/ruff format --check .
