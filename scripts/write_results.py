@@ -60,8 +60,8 @@ _WHAT = {
     "mien-s-int8": "the default in 8 bits, for speed",
     "mien-sgd": "the default's network, trained by SGD instead of Muon",
     "mien-v": "the default's network, taught by votes and harder pictures",
-    "resnet18": "the starting point's ResNet18",
-    "vgg19": "the starting point's VGG19",
+    "resnet18": "the ResNet18 that mien began with, trained anew",
+    "vgg19": "the VGG19 that mien began with, trained anew",
 }
 
 

@@ -1,6 +1,7 @@
 """What must stay true of the whole house: exports, import cost, settings, no word of elsewhere."""
 
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,24 @@ def test_the_runtime_needs_no_torch_and_no_pandas(portrait_file: Path) -> None:
     )
     assert {"onnxruntime", "numpy"} <= loaded
     assert not loaded & {"torch", "pandas", "matplotlib", "onnx", "sklearn", "scipy"}
+
+
+def test_onnx_runtime_is_silenced_before_it_is_loaded() -> None:
+    """Its official builds report their use unless they are told not to before that."""
+    script = """if True:
+        import os, sys
+        class Watch:
+            def find_spec(name, *_):
+                if name == "onnxruntime":
+                    print(os.environ.get("ORT_DISABLE_TELEMETRY"))
+        sys.meta_path.insert(0, Watch)
+        import mien.training.quantize
+    """
+    free = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=free
+    )
+    assert done.stdout.split() == ["1"]
 
 
 def test_every_module_says_what_it_is_for() -> None:

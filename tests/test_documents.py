@@ -6,6 +6,7 @@ import runpy
 import shlex
 import shutil
 import sys
+import tomllib
 from argparse import ArgumentParser
 from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
@@ -44,14 +45,25 @@ def script(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document", [*DOCUMENTS, REPOSITORY / "CONTRIBUTING.md"], ids=lambda path: path.name
+)
 def test_commands_parse(document: Path) -> None:
     parser = build_parser()
     for block in blocks(document.read_text("utf-8"), ""):
         for line in block.replace("\\\n", " ").splitlines():
             if line.startswith("mien ") and "…" not in line:
                 # Exits with an error where a word is unknown.
-                parser.parse_args(shlex.split(line, comments=True)[1:])
+                parser.parse_args(shlex.split(line.split(" > ")[0], comments=True)[1:])
+
+
+def test_rooms_import_as_the_linter_holds_it() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    held = [{room.strip().removeprefix("mien.") for room in layer.split("|")} for layer in layers]
+    text = (REPOSITORY / "docs" / "architecture.md").read_text("utf-8")
+    said = text.split("## Who may import whom")[1].split(". ")[0]
+    assert [set(re.findall(r"\w+", rooms)) for rooms in said.split("<")] == held[::-1]
 
 
 def test_a_file_answers_without_mien_as_with_it(

@@ -15,6 +15,7 @@ import numpy as np
 from mien.evaluate import Evaluation, figure
 from mien.models import ModelSpec
 
+#: The 63%: labels that agree with `FaceCrops.by_votes`. No command prints it.
 _USE = """\
 ## Intended use
 
@@ -35,8 +36,9 @@ An expression is not an emotion: the model reads what a face shows, not what a p
 ## Limits
 
 - FER2013's labels are disputed: the majority of ten later annotators (FER+) agrees with them on
-  64% of the pictures. A figure on FER2013 therefore says how far a model shares the habits of
-  those labels, not how often it is right about a face.
+  63% of the 31,942 Training and PublicTest pictures in which it sees an expression. A figure on
+  FER2013 therefore says how far a model shares the habits of those labels, not how often it is
+  right about a face.
 - Disgust is rare in the training data (436 of 28,709 pictures); fear and sad are often confused
   with each other and with neutral.
 - The pictures come from a web search of 2013. They carry no record of age, skin colour or origin:

@@ -1,5 +1,5 @@
-"""Opens networks for ONNX Runtime: the one room that imports it, and that knows on which devices it
-can compute. From mien: errors only.
+"""Opens networks for ONNX Runtime: the first room that imports it, and the only one that knows on
+which devices it can compute. From mien: errors only.
 
 Official builds of ONNX Runtime report their use to Microsoft unless they are told not to before
 they start (its Privacy.md, since 1.29 on Linux and macOS too). Faces are nobody else's business, so

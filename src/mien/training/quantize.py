@@ -21,13 +21,12 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
-from onnxruntime import quantization
 
 import mien
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
+from mien.inference import RUNTIME
 from mien.models import ModelSpec, require_classes
 from mien.training.calibration import calibrate, calibrate_votes_of, calibrated
 from mien.training.export import current_commit, drop_idle_biases, save_model
@@ -90,7 +89,7 @@ def quantize(
         name=name or f"{spec.name}-int8",
         quantized_from=original.entry.digest,
         commit=current_commit(),
-        made_with=f"mien {mien.__version__}, onnxruntime {onnxruntime.__version__}",
+        made_with=f"mien {mien.__version__}, onnxruntime {RUNTIME[1]}",
     )
     before = original.predict(list(calibration.images))
     with tempfile.TemporaryDirectory() as folder:  # what is not calibrated never gets the name
@@ -125,6 +124,8 @@ def round_network(
         percentile: of the activations that fit the range; None for all that were shown.
     """
     import onnx
+    import onnxruntime  # only now: mien.inference has to silence its reports first
+    from onnxruntime import quantization
 
     model = onnx.load_model_from_string(data)
     drop_idle_biases(model)
@@ -174,8 +175,8 @@ def _exact(graph: Any) -> list[str]:
     ]
 
 
-class _Shown(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """Inputs for the quantizer."""
+class _Shown:
+    """Inputs for the quantizer: a `CalibrationDataReader` by what it can do."""
 
     def __init__(self, name: str, shown: Sequence[npt.NDArray[np.float32]]) -> None:
         self._batches = iter([{name: batch} for batch in shown])
