@@ -419,6 +419,21 @@ def test_who_comes_back_keeps_the_baseline_of_before(seconds: float) -> None:
     assert baseline.correct([2], laugh, 10.1)[0, 3] < expected[0][0, 3] / 2
 
 
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_who_was_away_for_long_has_the_baseline_of_before(seconds: float) -> None:
+    baseline, resting, sad = Baseline(EXPRESSIONS, seconds), probs_of(sad=0.5), probs_of(sad=3.0)
+    baseline.learn(1.0)
+    for i in range(20):
+        baseline.correct([1], resting, i / 10)
+        baseline.recognize([1], ["Ada"])
+    expected = baseline.correct([1], sad, 2.0)
+    for i in range(3):
+        found = baseline.correct([2], sad, 2 * MEMORY_S + i / 10)
+        baseline.recognize([2], ["Ada"])
+    assert found == pytest.approx(expected)
+
+
+
 def test_a_baseline_needs_a_neutral_class_and_time() -> None:
     with pytest.raises(ValueError, match="class neutral"):
         Baseline(("bored", "focused"))
