@@ -167,7 +167,7 @@ def readable_spec(file: str, kind: str, again: str) -> Iterator[None]:
     """Turn what can go wrong in reading a spec into a `ModelError` that says how to go on."""
     try:
         yield
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ModelError(
             f"{file}: its {kind} cannot be read ({error}). It may come from another version of "
             f"mien: {again}"
