@@ -43,6 +43,7 @@ def test_it_is_read_upright_under_any_name(tmp_path: Path) -> None:
 def test_one_that_is_too_large_is_refused_before_it_is_decoded() -> None:
     with pytest.raises(SourceError, match=r"x\.heic: 64 x 64 pixels, more than the limit of 4,000"):
         read(PHONE.read_bytes(), max_pixels=4000)
+    assert read(PHONE.read_bytes(), max_pixels=10**30).shape == (60, 40, 3)
 
 
 def test_damage_is_said_and_nothing_else_happens() -> None:
