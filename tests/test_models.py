@@ -212,9 +212,7 @@ def test_a_file_is_read_once_for_all_that_it_says(monkeypatch: pytest.MonkeyPatc
     assert read == [entry.path]
 
 
-def test_a_description_is_refused_in_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_description_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "any.onnx").write_bytes(b"\xff" * 20)
     with pytest.raises(ModelError, match=r"any\.onnx: not a readable ONNX model"):
         find_model(tmp_path / "any.onnx").spec()

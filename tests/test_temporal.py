@@ -433,7 +433,6 @@ def test_who_was_away_for_long_has_the_baseline_of_before(seconds: float) -> Non
     assert found == pytest.approx(expected)
 
 
-
 def test_a_baseline_needs_a_neutral_class_and_time() -> None:
     with pytest.raises(ValueError, match="class neutral"):
         Baseline(("bored", "focused"))

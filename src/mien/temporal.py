@@ -300,7 +300,7 @@ class Baseline:
         for number, person in zip(numbers, people, strict=True):
             if person in self._people:
                 resting = self._known[number] = self._people[person]
-                resting.seen_s = self._now_s  # else it would be forgotten: they may have been long away
+                resting.seen_s = self._now_s  # else who was long away would be forgotten again
             elif person is not None and number in self._known:
                 self._people[person] = self._known[number]
 
