@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 import torch
@@ -399,6 +400,17 @@ def test_a_baseline_that_is_asked_for_waits_for_a_face() -> None:
     baseline.correct([4], resting, 3.5)
     assert (baseline.learning, baseline.tracks) == (False, (4,))
     assert baseline.correct([4], resting, 4.0).argmax() == NEUTRAL
+
+
+@pytest.mark.parametrize("logits", [np.full((1, 7), np.nan), np.zeros((2, 7))])
+def test_answers_over_time_that_are_none_are_refused(
+    monkeypatch: pytest.MonkeyPatch, logits: npt.NDArray[np.float64]
+) -> None:
+    model = TemporalModel(find_model("mien-s-temporal"))
+    state = np.zeros((1, model.spec.state), np.float32)
+    monkeypatch.setattr(model._network, "run", lambda *_: [logits, state])
+    with pytest.raises(ModelError, match="does not answer with 7 finite numbers"):
+        model.update([1], probs_of(sad=1.0), np.zeros((1, model.features), np.float32), 0.0)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
