@@ -100,6 +100,7 @@ def test_strangers_are_refused(tmp_path: Path) -> None:
         ({"labels": ["a", "b", "c"], "class_shares": []}, r"'logits' to be float\[n,3\]"),
         ({"labels": ["a"] * 7}, "different names"),
         ({"labels": []}, "different names"),
+        ({"labels": list(range(7))}, "labels: expected names"),
         ({"class_shares": [0.5, 0.5]}, "one for each of 7"),
         ({"class_shares": [math.nan] * 7}, "class_shares: expected 0 to 1, got nan"),
         ({"input_px": -1}, "input_px: expected 1 to 1024, got -1"),
