@@ -213,6 +213,15 @@ def test_resize_leaves_a_fitting_crop_alone() -> None:
     assert resize_crop(np.zeros((30, 60), np.uint8), 48).shape == (48, 48)
 
 
+def test_a_crop_that_is_not_square_shrinks_as_far_as_each_side_needs() -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (440, 44), np.uint8)
+    tall = resize_crop(noise, 44)
+    wide = resize_crop(np.ascontiguousarray(noise.T), 44)
+    assert np.abs(tall.astype(int) - wide.T).max() <= 1
+    # Ten rows have become one: averages of eight and more have a third of the contrast.
+    assert tall.std() < noise.std() / 2.5
+
+
 @pytest.mark.parametrize("size", [(13, 20), (96, 60), (48, 24)])
 def test_resizing_agrees_with_opencv(portrait: UInt8Array, size: tuple[int, int]) -> None:
     image = portrait[80:160, 190:264][:48, :48]

@@ -336,8 +336,8 @@ def test_subtitles(tmp_path: Path) -> None:
 
 
 def test_classes_of_ones_own_are_no_tags_in_subtitles(tmp_path: Path) -> None:
-    for name, shown in (("a.vtt", "1: &lt;i&gt;--&gt; 90%"), ("a.srt", "1: <i>-> 90%")):
-        save(tmp_path / name, film(*[[face(1, "<i>-->", 0.9)]] * 5))
+    for name, shown in (("a.vtt", "1: &lt;i&gt;--&gt; so 90%"), ("a.srt", "1: <i>-> so 90%")):
+        save(tmp_path / name, film(*[[face(1, "<i>-->\n\nso", 0.9)]] * 5))
         text = (tmp_path / name).read_text()
         assert shown in text.splitlines()
         assert text.count("-->") == 1  # the cue's own

@@ -1,5 +1,7 @@
 """Boxes and transforms against values worked out by hand, and against their inverses."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -28,6 +30,21 @@ def test_iou_of_nothing() -> None:
 def test_suppression_keeps_the_best_of_each_cluster() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [50, 50, 60, 60]], float)
     assert non_maximum_suppression(boxes, np.array([0.5, 0.9, 0.7]), 0.3) == [1, 2]
+
+
+def test_suppression_of_many_boxes_takes_little_memory() -> None:
+    """A low threshold makes candidates of nearly all places of a picture."""
+    at = np.arange(4000) % 20 * 50.0
+    boxes = np.stack([at, at, at + 40, at + 40], 1).astype(np.float32)
+    scores = np.linspace(1, 0.5, len(boxes), dtype=np.float32)
+    tracemalloc.start()
+    try:
+        kept = non_maximum_suppression(boxes, scores, 0.3)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept == list(range(20))
+    assert most < 4_000_000  # all overlaps are 64 million bytes
 
 
 def test_pairs_by_hand() -> None:

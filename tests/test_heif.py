@@ -43,6 +43,7 @@ def test_it_is_read_upright_under_any_name(tmp_path: Path) -> None:
 def test_one_that_is_too_large_is_refused_before_it_is_decoded() -> None:
     with pytest.raises(SourceError, match=r"x\.heic: 64 x 64 pixels, more than the limit of 4,000"):
         read(PHONE.read_bytes(), max_pixels=4000)
+    assert read(PHONE.read_bytes(), max_pixels=10**30).shape == (60, 40, 3)
 
 
 def test_damage_is_said_and_nothing_else_happens() -> None:
@@ -185,3 +186,43 @@ def test_a_damaged_tile_is_not_passed_over(tiles: list[tuple[bytes, bytes]]) -> 
 def test_a_small_file_does_not_become_a_large_one(tiles: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(SourceError, match="its parts overlap"):
         read(heif(tiles, 2, 3, (192, 128), extents=500))
+
+
+def test_an_index_does_not_grow_in_memory() -> None:
+    """Of extents without offset and length, 65,535 lie in no byte."""
+    items = range(1, 4)
+    kinds = [full(b"infe", struct.pack(">HH", i, 0), b"hvc1", b"\0", version=2) for i in items]
+    places = [struct.pack(">HHH", i, 0, 65535) for i in items]
+    data = box(b"ftyp", b"heic\0\0\0\0mif1heic") + full(
+        b"meta",
+        full(b"pitm", struct.pack(">H", 1)),
+        full(b"iinf", struct.pack(">H", len(kinds)), *kinds),
+        full(b"iloc", b"\0\0", struct.pack(">H", len(kinds)), *places),
+        box(b"iprp", box(b"ipco"), full(b"ipma", bytes(4))),
+    )
+    with pytest.raises(SourceError, match="its index is not read"):
+        read(data)
+    begin = data.index(b"iprp") - 4
+    much = box(b"iprp", box(b"ipco", bytes(8) + bytes(1 << 21)))
+    end = struct.unpack_from(">I", data, begin)[0] + begin
+    meta = data.index(b"meta") - 4
+    longer = struct.pack(">I", len(data) - meta + len(much) - (end - begin))
+    with pytest.raises(SourceError, match="its index is too large"):
+        read(data[:meta] + longer + data[meta + 4 : begin] + much)
+
+
+def test_tiles_that_are_too_large_end_with_the_first(tiles: list[tuple[bytes, bytes]]) -> None:
+    """A tile of 64 x 64 where one of 4 x 4 was announced; of those after it nothing is decoded."""
+    data, setup = tiles[0]
+    broken = (bytes(len(data)), setup)
+    with pytest.raises(SourceError, match="do not make up the picture"):
+        read(heif([tiles[0], *[broken] * 63], 8, 8, (32, 32)))
+
+
+def test_one_that_is_larger_than_it_says_is_refused() -> None:
+    data = PHONE.read_bytes()
+    says = struct.pack(">II", 64, 64)
+    assert data.count(says) == 1
+    lies = data.replace(says, struct.pack(">II", 32, 32))
+    with pytest.raises(SourceError, match="larger than its header says"):
+        read(lies, max_pixels=2000)

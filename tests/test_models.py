@@ -100,6 +100,7 @@ def test_strangers_are_refused(tmp_path: Path) -> None:
         ({"labels": ["a", "b", "c"], "class_shares": []}, r"'logits' to be float\[n,3\]"),
         ({"labels": ["a"] * 7}, "different names"),
         ({"labels": []}, "different names"),
+        ({"labels": list(range(7))}, "labels: expected names"),
         ({"class_shares": [0.5, 0.5]}, "one for each of 7"),
         ({"class_shares": [math.nan] * 7}, "class_shares: expected 0 to 1, got nan"),
         ({"input_px": -1}, "input_px: expected 1 to 1024, got -1"),
@@ -212,12 +213,17 @@ def test_a_file_is_read_once_for_all_that_it_says(monkeypatch: pytest.MonkeyPatc
     assert read == [entry.path]
 
 
-def test_a_description_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_description_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "any.onnx").write_bytes(b"\xff" * 20)
     with pytest.raises(ModelError, match=r"any\.onnx: not a readable ONNX model"):
         find_model(tmp_path / "any.onnx").spec()
     with pytest.raises(ModelError, match=r"gone\.onnx: model 'gone' cannot be read \(No such"):
         find_model(tmp_path / "gone.onnx").spec()
+    monkeypatch.setattr(registry, "read_metadata", lambda path: {METADATA_KEY: "[" * 100_000})
+    deep = ModelEntry("deep", tmp_path / "deep.onnx", None)
+    with pytest.raises(ModelError, match=r"deep\.onnx: its ModelSpec cannot be read \("):
+        deep.spec()
+    assert (deep.terms, deep.members) == ("", ())
 
 
 @given(st.binary())

@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import threading
+import tracemalloc
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -479,11 +480,30 @@ def test_a_video_that_grows_on_the_way_is_held_to_the_limit(tmp_path: Path) -> N
     shapes: list[tuple[int, ...]] = []
     with (
         pytest.raises(SourceError, match=r"v\.webm: 640 x 640 pixels, more than the limit"),
-        open_source(tmp_path / "v.webm", max_pixels=64 * 64) as source,
+        open_source(tmp_path / "v.webm", max_pixels=320 * 320) as source,
     ):
         shapes.extend(frame.image.shape for frame in source)
     assert shapes == [(64, 64, 3)]
-    assert len(list(open_source(tmp_path / "v.webm"))) == 2
+    with (  # a hundred times as large: it is not even decoded
+        pytest.raises(SourceError, match=r"v\.webm: damaged or cut off after frame 1"),
+        open_source(tmp_path / "v.webm", max_pixels=64 * 64, threads=1) as source,
+    ):
+        shapes.extend(frame.image.shape for frame in source)
+    assert shapes == [(64, 64, 3)] * 2
+    assert len(list(open_source(tmp_path / "v.webm", max_pixels=10**30))) == 2
+
+
+def test_16_bits_a_pixel_take_no_more_memory_than_the_picture(tmp_path: Path) -> None:
+    """A hundred kilobytes may be 50 million pixels."""
+    Image.fromarray(np.full((1500, 1500), 30_000, np.uint16)).save(tmp_path / "x.png")
+    tracemalloc.start()
+    try:
+        image = read(tmp_path / "x.png")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (image == round(30_000 / 257)).all()
+    assert most < 3 * image.nbytes
 
 
 def test_audio_alone_is_no_video(tmp_path: Path) -> None:

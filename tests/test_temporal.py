@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 import torch
@@ -401,6 +402,17 @@ def test_a_baseline_that_is_asked_for_waits_for_a_face() -> None:
     assert baseline.correct([4], resting, 4.0).argmax() == NEUTRAL
 
 
+@pytest.mark.parametrize("logits", [np.full((1, 7), np.nan), np.zeros((2, 7))])
+def test_answers_over_time_that_are_none_are_refused(
+    monkeypatch: pytest.MonkeyPatch, logits: npt.NDArray[np.float64]
+) -> None:
+    model = TemporalModel(find_model("mien-s-temporal"))
+    state = np.zeros((1, model.spec.state), np.float32)
+    monkeypatch.setattr(model._network, "run", lambda *_: [logits, state])
+    with pytest.raises(ModelError, match="does not answer with 7 finite numbers"):
+        model.update([1], probs_of(sad=1.0), np.zeros((1, model.features), np.float32), 0.0)
+
+
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
 def test_who_comes_back_keeps_the_baseline_of_before(seconds: float) -> None:
     """Under another number, and laughing: a laugh is no resting face."""
@@ -417,6 +429,20 @@ def test_who_comes_back_keeps_the_baseline_of_before(seconds: float) -> None:
     assert baseline.correct([2], resting, 10.0) == pytest.approx(expected[1])
     baseline.learn(1.0)  # what was known is forgotten, of everybody
     assert baseline.correct([2], laugh, 10.1)[0, 3] < expected[0][0, 3] / 2
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_who_was_away_for_long_has_the_baseline_of_before(seconds: float) -> None:
+    baseline, resting, sad = Baseline(EXPRESSIONS, seconds), probs_of(sad=0.5), probs_of(sad=3.0)
+    baseline.learn(1.0)
+    for i in range(20):
+        baseline.correct([1], resting, i / 10)
+        baseline.recognize([1], ["Ada"])
+    expected = baseline.correct([1], sad, 2.0)
+    for i in range(3):
+        found = baseline.correct([2], sad, 2 * MEMORY_S + i / 10)
+        baseline.recognize([2], ["Ada"])
+    assert found == pytest.approx(expected)
 
 
 def test_a_baseline_needs_a_neutral_class_and_time() -> None:

@@ -31,13 +31,13 @@ def iou_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
 
 def non_maximum_suppression(boxes: FloatArray, scores: FloatArray, iou: float) -> list[int]:
     """Indices of the boxes to keep, best score first; drops overlaps above `iou` (0..1)."""
-    overlap = iou_matrix(boxes, boxes)
     keep: list[int] = []
     alive = np.ones(len(scores), bool)
     for i in np.argsort(-scores, kind="stable"):
         if alive[i]:
             keep.append(int(i))
-            alive &= overlap[i] <= iou
+            # One row at a time: all overlaps of tens of thousands of boxes would fill the memory.
+            alive &= iou_matrix(boxes[i : i + 1], boxes)[0] <= iou
     return keep
 
 

@@ -24,6 +24,9 @@ HEIF_BRANDS: Final = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftypheis", b"ftyp
 
 _MOST_TILES: Final = 4096  # of a grid; 100 million pixels in tiles of 512 x 512 are 400
 _TILE_PIXELS: Final = 4096 * 4096  # of a tile, which may reach beyond the picture
+_FFMPEG_MOST: Final = 2**31 - 1  # pixels; it takes no higher limit
+#: Bytes of each box of the index; of the most tiles, they are half a million.
+_LARGEST_INDEX: Final = 1 << 21
 _UNITS: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
@@ -94,6 +97,8 @@ class HeifPicture:
         boxes = dict(_boxes(meta[4:]))
         if missing := {b"pitm", b"iinf", b"iloc", b"iprp"} - boxes.keys():
             raise HeifError(f"it lacks {', '.join(sorted(name.decode() for name in missing))}")
+        if any(len(body) > _LARGEST_INDEX for kind, body in boxes.items() if kind != b"idat"):
+            raise HeifError("its index is too large")
         self._inline = boxes.get(b"idat", b"")
         self._read_kinds(boxes[b"iinf"])
         self._read_places(boxes[b"iloc"])
@@ -115,7 +120,9 @@ class HeifPicture:
             HeifError: what it consists of is not read here, damaged, or does not fit together.
         """
         if self.kind == "hvc1":
-            (image,) = self._decode([self._item], max_pixels)
+            ((_, image),) = self._decode([self._item], max_pixels)
+            if image.shape[0] * image.shape[1] > max_pixels:
+                raise HeifError("it is larger than its header says")
         elif self.kind == "grid":
             image = self._joined(max_pixels)
         else:
@@ -133,21 +140,26 @@ class HeifPicture:
             raise HeifError("its tiles do not make up the picture")
         if len(tiles) > _MOST_TILES or any(tile.kind != b"hvc1" for tile in tiles):
             raise HeifError("a grid of such tiles is not read")
-        images = self._decode(tiles, max_pixels)
-        tall, wide = images[0].shape[:2]
-        # Those at the right and lower edge may reach beyond it; none is missing or too many.
-        if -(-width // wide) != columns or -(-height // tall) != rows:
-            raise HeifError("its tiles do not make up the picture")
-        whole = np.empty((tall * rows, wide * columns, 3), np.uint8)
-        for i, image in enumerate(images):
-            if image.shape != images[0].shape:
+        whole = np.empty((0, 0, 3), np.uint8)
+        for i, image in self._decode(tiles, max_pixels):
+            tall, wide = image.shape[:2]
+            # Those at the right and lower edge may reach beyond it; none is missing or too many.
+            if -(-width // wide) != columns or -(-height // tall) != rows:
+                raise HeifError("its tiles do not make up the picture")
+            shape = tall * rows, wide * columns, 3
+            if not whole.size:
+                whole = np.empty(shape, np.uint8)
+            elif whole.shape != shape:
                 raise HeifError("its tiles differ in size")
             top, left = i // columns * tall, i % columns * wide
             whole[top : top + tall, left : left + wide] = image
         return whole[:height, :width]
 
-    def _decode(self, items: Sequence[_Item], max_pixels: int) -> list[_Picture]:
-        """HEVC pictures, all with the parameters of the first."""
+    def _decode(self, items: Sequence[_Item], max_pixels: int) -> Iterator[tuple[int, _Picture]]:
+        """HEVC pictures, all with the parameters of the first, each with its number.
+
+        One by one: the first tile of thousands tells whether all of them together are too large.
+        """
         import av
         from av.codec.context import CodecContext
 
@@ -159,8 +171,9 @@ class HeifPicture:
         decoder = CodecContext.create("hevc", "r")
         assert isinstance(decoder, av.VideoCodecContext)
         decoder.extradata = setup
-        decoder.options = {"max_pixels": str(max(max_pixels, _TILE_PIXELS))}
-        found: dict[int, _Picture] = {}
+        most = min(max(max_pixels, _TILE_PIXELS), _FFMPEG_MOST)
+        decoder.options = {"max_pixels": str(most)}
+        found: set[int] = set()
         try:
             for i, item in enumerate([*items, None]):
                 packet = None
@@ -168,13 +181,13 @@ class HeifPicture:
                     packet = av.Packet(self._content(item))
                     packet.pts = i
                 for frame in decoder.decode(packet):
-                    if frame.pts is not None:
-                        found[frame.pts] = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                    if frame.pts is not None and frame.pts not in found:
+                        found.add(frame.pts)
+                        yield frame.pts, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
         except av.FFmpegError as error:
             raise HeifError(f"its pixels cannot be decoded: {error.strerror}") from error
         if len(found) < len(items):
             raise HeifError(f"{len(items) - len(found)} of its {len(items)} parts are damaged")
-        return [found[i] for i in range(len(items))]
 
     def _content(self, item: _Item) -> bytes:
         method, extents = item.place
@@ -207,7 +220,8 @@ class HeifPicture:
         version, _ = reader.version()
         sizes = reader.number(2)
         of_offset, of_length, of_base, of_index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
-        if not {of_offset, of_length, of_base} <= {0, 4, 8} or version > 2:
+        # Without lengths, thousands of extents would take no room in the file, but much in memory.
+        if not {of_offset, of_base} <= {0, 4, 8} or of_length not in (4, 8) or version > 2:
             raise HeifError("its index is not read")
         for _ in range(reader.number(2 if version < 2 else 4)):
             item = self._items.get(reader.number(2 if version < 2 else 4), _Item())
@@ -226,6 +240,7 @@ class HeifPicture:
         version, flags = reader.version()
         for _ in range(reader.number(4)):
             item = self._items.get(reader.number(2 if version == 0 else 4), _Item())
+            item.properties = []  # an item is named once: else it could be turned a million times
             for _ in range(reader.number(1)):
                 index = reader.number(2) & 0x7FFF if flags & 1 else reader.number(1) & 0x7F
                 if index > len(known):

@@ -116,7 +116,8 @@ def read_picture(
         require_pixels(name, *picture.size, max_pixels)
         try:
             with _SILENCE:
-                return _rgb(ImageOps.exif_transpose(picture))
+                ImageOps.exif_transpose(picture, in_place=True)  # else one upright is copied
+                return _rgb(picture)
         except MemoryError as error:
             width, height = picture.size
             raise SourceError(
@@ -225,17 +226,22 @@ def _rgb(picture: Image.Image) -> UInt8Array:
         # Transparent pixels hold arbitrary colours; over white is how viewers show them.
         white = Image.new("RGBA", colour.size, "white")
         picture = Image.alpha_composite(white, colour)
-    return np.asarray(picture.convert("RGB"), np.uint8)
+    if picture.mode != "RGB":  # of one that has it, a copy would be made
+        picture = picture.convert("RGB")
+    return np.asarray(picture, np.uint8)
 
 
 def _eight_bits(deep: npt.NDArray[Any]) -> UInt8Array:
     """Any numeric picture to `uint8`: by the range of its type, or 0..1 for real numbers."""
     if deep.dtype == np.uint8:
         return deep
-    values = deep.astype(np.float64)
-    top = float(np.nanmax(values, initial=0.0))
+    top = float(np.nanmax(deep, initial=0.0))
     if deep.dtype.kind == "f":
         full = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else 65535.0
     else:
         full = 255.0 if deep.dtype.itemsize > 2 and top <= 255 else 65535.0
-    return np.nan_to_num(values * (255.0 / full)).clip(0, 255).round().astype(np.uint8)
+    flat = np.empty(deep.shape, np.uint8)
+    for row, values in zip(flat, deep, strict=True):  # all at once would fill the memory
+        scaled = np.nan_to_num(values.astype(np.float64) * (255.0 / full))
+        row[:] = scaled.clip(0, 255).round()
+    return flat

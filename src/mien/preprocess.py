@@ -108,10 +108,11 @@ def sample(image: UInt8Array, transform: npt.NDArray[np.float64], size_px: int) 
             whole coordinates.
         size_px: side of the square.
     """
-    step = float(np.hypot(*transform[:, 0]))
-    if step > _MAX_SHRINK:
+    steps = np.hypot(transform[:, 0], transform[:, 1])  # in x and y: crops need not be square
+    if steps.max() > _MAX_SHRINK:
         old = np.array(image.shape[::-1], np.float64)
-        new = np.maximum(np.round(old / (step / 1.25)), 1).astype(int)
+        shrunk = np.where(steps > _MAX_SHRINK, old / (steps / 1.25), old)
+        new = np.maximum(np.round(shrunk), 1).astype(int)
         image = resize(image, int(new[0]), int(new[1]))
         ratio = new / old
         transform = transform * ratio[:, None]

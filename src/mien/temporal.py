@@ -213,7 +213,7 @@ class TemporalModel:
         embeddings: npt.NDArray[np.float32],
         time_s: float,
     ) -> Float64Array:
-        """See `OverTime.update`."""
+        """See `OverTime.update`. Raises `ModelError` where the network answers with no numbers."""
         if not numbers:
             return probs
         self._known = {n: k for n, k in self._known.items() if time_s - k[0] <= MEMORY_S}
@@ -229,6 +229,11 @@ class TemporalModel:
             },
             ["logits", "next_state"],
         )
+        if logits.shape != probs.shape or not np.isfinite(logits).all():
+            raise ModelError(
+                f"{self.path}: its network does not answer with {probs.shape[1]} finite numbers "
+                "for each face. Make one with `mien train-temporal`, or copy the file again"
+            )
         for number, state in zip(numbers, states, strict=True):
             self._known[number] = (time_s, state)
         return softmax(logits)
@@ -299,7 +304,8 @@ class Baseline:
         """
         for number, person in zip(numbers, people, strict=True):
             if person in self._people:
-                self._known[number] = self._people[person]
+                resting = self._known[number] = self._people[person]
+                resting.seen_s = self._now_s  # else who was long away would be forgotten again
             elif person is not None and number in self._known:
                 self._people[person] = self._known[number]
 

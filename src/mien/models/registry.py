@@ -99,7 +99,7 @@ class ModelEntry:
         key = TEMPORAL_METADATA_KEY if self.is_temporal else METADATA_KEY
         try:
             return str(json.loads(self._said[key])["licence"])
-        except (LookupError, ValueError, TypeError):
+        except (LookupError, ValueError, TypeError, RecursionError):
             return ""
 
     @property

@@ -100,6 +100,8 @@ class ModelSpec:
         for name, value, least, most in ranges:
             if not least <= value <= most:  # nor is it, of what is no number
                 raise ValueError(f"{name}: expected {least:g} to {most:g}, got {value}")
+        if not all(isinstance(label, str) for label in self.labels):
+            raise ValueError(f"labels: expected names, got {self.labels}")
         if len(set(self.labels)) != len(self.labels) or not self.labels:
             raise ValueError(f"labels: expected classes of different names, got {self.labels}")
         if self.class_shares and len(self.class_shares) != len(self.labels):
@@ -167,7 +169,7 @@ def readable_spec(file: str, kind: str, again: str) -> Iterator[None]:
     """Turn what can go wrong in reading a spec into a `ModelError` that says how to go on."""
     try:
         yield
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ModelError(
             f"{file}: its {kind} cannot be read ({error}). It may come from another version of "
             f"mien: {again}"

@@ -93,7 +93,8 @@ class WebVttSink(SegmentSink):
             _subtitle_time(time_s, self._mark) for time_s in (segment.start_s, segment.end_s)
         )
         whose = segment.person or segment.track_id
-        text = self._shown(f"{whose}: {segment.expression} {segment.mean:.0%}")
+        # On one line, whatever people are called: an empty line would end the cue.
+        text = self._shown(" ".join(f"{whose}: {segment.expression} {segment.mean:.0%}".split()))
         return f"{self._number()}{begin} --> {end}\n{text}\n\n"
 
     def _shown(self, text: str) -> str:

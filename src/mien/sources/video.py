@@ -31,6 +31,10 @@ _BACK_AT_FIRST_S: Final = 2.0
 _BACK_TIMES: Final = 4.0
 #: Seconds are sums of floats.
 _ROUNDING_S: Final = 1e-6
+#: A picture larger than the limit is refused once it is decoded, since a header may say nothing of
+#: it; one so many times as large is not decoded, since many of them might be held at a time.
+_GROWTH_MOST: Final = 4
+_FFMPEG_MOST: Final = 2**31 - 1  # it takes no higher limit
 #: FFmpeg's mark of formats whose frames carry no times (AVFMT_NOTIMESTAMPS).
 _NO_TIMES: Final = 0x80
 
@@ -54,6 +58,8 @@ def open_video(
     container, stream = open_container(name, file, max_pixels, **options)
     stream.thread_type = "AUTO"
     stream.codec_context.thread_count = threads
+    most = min(_GROWTH_MOST * max_pixels, _FFMPEG_MOST)
+    stream.codec_context.options = {"max_pixels": str(most)}
     return Source(
         name,
         _video_frames(container, stream, span, Shown(stream, name, max_pixels)),
