@@ -1,6 +1,6 @@
-"""What a batch asks of a disk: files that appear whole, whether they still are, and locks.
+"""What a batch asks of a disk: files that appear whole, and whether they still are.
 
-May import fcntl (where there is one), and from mien: errors, whole.
+May import from mien: errors, whole.
 """
 
 from __future__ import annotations
@@ -80,25 +80,3 @@ def is_whole_parquet(file: IO[bytes]) -> bool:
     file.seek(-8, os.SEEK_END)
     footer, ends = file.read(4), file.read(4) == _PARQUET
     return ends and int.from_bytes(footer, "little") + 12 <= size
-
-
-def lock(file: IO[bytes], *, shared: bool = False, wait: bool = False) -> bool:
-    """Lock a file until it is closed, alone or with others; says whether it was free.
-
-    What was held before is given up. Where files cannot be locked, they are always free.
-
-    Args:
-        file: open.
-        shared: with everybody else who shares it.
-        wait: until it is free.
-    """
-    try:
-        import fcntl
-
-        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):  # some network file systems have no locks
-        pass
-    return True
