@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 from uuid import uuid4
@@ -48,7 +48,8 @@ def durable(target: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise unwritable(target, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that was made read-only refuses even what is not there
+            temporary.unlink()
 
 
 def unwritable(target: Path, error: OSError) -> SinkError:
