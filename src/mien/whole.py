@@ -20,19 +20,23 @@ def whole(target: Path) -> Iterator[Path]:
     """A name to write under, beside the target's, which it gets when the block ends.
 
     Where the block fails, what it wrote is deleted, and what was there before stays. A kill
-    leaves `.NAME.part.SUFFIX`, which the next attempt replaces.
+    leaves `.NAME.part.SUFFIX`, which the next attempt replaces. Whoever else writes the same file
+    at this time is waited for.
 
     Raises:
-        OSError: it cannot be renamed.
+        OSError: it cannot be made or renamed, or the block wrote nothing.
     """
     partial = partial_of(target)
-    try:
-        yield partial
-        partial.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
+    with claimed(partial, wait=True):
+        try:
+            yield partial
+            if not partial.stat().st_size:
+                raise FileNotFoundError(errno.ENOENT, "nothing was written", str(partial))
+            partial.replace(target)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink()
+            raise
 
 
 def partial_of(target: Path) -> Path:
@@ -62,14 +66,18 @@ def sync_names(folder: Path) -> None:
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[None]:
-    """Whoever else claims this file meanwhile, here or in another process, is refused.
+def claimed(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """A file that is nobody else's meanwhile, here or in another process.
 
     It is made where it is not there, and may be written, renamed or removed within the block.
-    Where files cannot be locked, nobody is refused.
+    Where files cannot be locked, it may be others' as well.
+
+    Args:
+        path: its name.
+        wait: until whoever has claimed it is done.
 
     Raises:
-        BlockingIOError: somebody else has claimed it.
+        BlockingIOError: somebody else has claimed it, and is not waited for.
         OSError: it cannot be made.
     """
     try:
@@ -79,7 +87,7 @@ def claimed(path: Path) -> Iterator[None]:
         return
     while True:
         with path.open("ab") as file:
-            if not lock(file):
+            if not lock(file, wait=wait):
                 raise BlockingIOError(errno.EWOULDBLOCK, "somebody else is writing it", str(path))
             if not _is_named(file, path):  # whoever had it has renamed it before it was locked here
                 continue
