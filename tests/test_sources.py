@@ -249,6 +249,8 @@ def test_missing_and_folder(tmp_path: Path) -> None:
         open_source(tmp_path)
     with pytest.raises(SourceError, match=r"read \(File name too long"):
         open_source("a" * 300)
+    with pytest.raises(SourceError, match=r"read \(embedded null byte"):
+        open_source("a\0.jpg")
 
 
 def write_still(path: Path, image: UInt8Array, pixels: str) -> None:
