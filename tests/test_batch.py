@@ -217,6 +217,21 @@ def test_a_full_disk_while_a_table_is_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_disk_that_becomes_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Linux makes one that is damaged: nothing can be removed there any more either."""
+
+    def read_only(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "open", read_only)
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with (
+        pytest.raises(SinkError, match=r"/x: cannot be written \(Read-only.*same command"),
+        durable(tmp_path / "x"),
+    ):
+        pass
+
+
 def test_other_settings_are_refused(tmp_path: Path, pictures: Path, inline: list[int]) -> None:
     out = tmp_path / "out"
     batch([str(pictures)], out)
@@ -287,7 +302,7 @@ def test_failures_are_tried_again_when_asked_for(
     shutil.copy(own / "100.png", own / "broken.jpg")
     assert batch([str(own)], out, part_size=3).totals.failed == 1
     summary = batch([str(own)], out, part_size=3, retry_failed=True)
-    assert (summary.totals.inputs, summary.totals.failed) == (9, 0)
+    assert (summary.before, summary.totals.inputs, summary.totals.failed) == (8, 9, 0)
     assert not listed(out / "failures.jsonl")
     assert len({row["source"] for row in rows(out)}) == len(rows(out)) == 9
     with pytest.raises(ConfigError, match="without shards"):

@@ -88,6 +88,31 @@ def test_damaged_parquet_manifests(
     assert "panicked" not in capfd.readouterr().err
 
 
+def test_one_path_in_two_rows_of_manifests(tmp_path: Path) -> None:
+    """However it is written there; what the rows say of it must be the same, and no number is."""
+    table = {"path": ["a.png", "./a.png"], "age": [float("nan")] * 2}
+    pq.write_table(pa.table(table), tmp_path / "list.parquet")
+    (only,) = list_inputs([str(tmp_path / "list.parquet")]).inputs
+    assert (only.path, only.values["path"]) == (str(tmp_path / "a.png"), "a.png")
+    (tmp_path / "list.csv").write_text("path,age\na.png,1\n./a.png,2\n")
+    with pytest.raises(ConfigError, match=r"/a\.png stands there.*with other values"):
+        list_inputs([str(tmp_path / "list.csv")])
+
+
+def test_odd_parquet_manifests(tmp_path: Path) -> None:
+    file = tmp_path / "list.parquet"
+    twice = pa.Table.from_arrays([pa.array(["a.png"])] * 3, names=["path", "who", "who"])
+    pq.write_table(twice, file)
+    with pytest.raises(ConfigError, match="two columns are called 'who'"):
+        list_inputs([str(file)])
+    when = pa.array([0], pa.timestamp("ms", "Nowhere/Atall"))
+    pq.write_table(pa.table({"path": ["a.png"], "when": when}), file)
+    with pytest.raises(ConfigError, match=r"not a Parquet file that can be read.*Nowhere"):
+        list_inputs([str(file)])
+    pq.write_table(pa.table({"path": [b"a.png"]}), file)  # as some write text
+    assert [each.path for each in list_inputs([str(file)]).inputs] == [str(tmp_path / "a.png")]
+
+
 def test_each_input_once(tmp_path: Path, own: Path) -> None:
     (own / "list.csv").write_text("path,who\n100.png,me\n")
     listing = list_inputs([str(own), f"{own}/../own", str(own / "*.png"), str(own / "list.csv")])

@@ -346,9 +346,9 @@ def test_interrupting_leaves_complete_files(tmp_path: Path, number: signal.Signa
     outs = [tmp_path / "r.jsonl", tmp_path / "r.parquet", tmp_path / "copy.mkv"]
     arguments = [part for out in outs for part in ("--out", str(out))]
     process = run("analyze", str(tmp_path / "long.mp4"), *arguments)
-    started = tmp_path / ".r.part.jsonl"  # appears with the first result
+    started = tmp_path / ".r.part"  # Parquet's, which appears with the first result
     for _ in range(600):
-        if started.is_file():
+        if started.is_dir():
             break
         time.sleep(0.02)
     time.sleep(0.3)
@@ -382,8 +382,9 @@ def test_a_copy_without_sound_is_announced(
 def test_interrupting_an_idle_pipe(tmp_path: Path) -> None:
     """The pipe stays open and says nothing more: what it said is complete, and soon."""
     write_video(tmp_path / "v.ts", [i / 10 for i in range(60)])
+    outs = [f"--out={tmp_path / name}" for name in ("r.jsonl", "r.parquet")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mien.cli", "analyze", "-", "--out", str(tmp_path / "r.jsonl")],
+        [sys.executable, "-m", "mien.cli", "analyze", "-", *outs],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -391,7 +392,7 @@ def test_interrupting_an_idle_pipe(tmp_path: Path) -> None:
     process.stdin.write((tmp_path / "v.ts").read_bytes())
     process.stdin.flush()
     for _ in range(600):
-        if (tmp_path / ".r.part.jsonl").is_file():
+        if (tmp_path / ".r.part").is_dir():  # with the first result
             break
         time.sleep(0.02)
     time.sleep(0.3)

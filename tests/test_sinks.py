@@ -20,7 +20,7 @@ from pyarrow import parquet
 
 from mien.errors import SinkError
 from mien.results import read_results, to_pandas
-from mien.sinks import open_sink, to_json
+from mien.sinks import Sink, open_sink, to_json
 from mien.sinks.tables import JsonLinesSink
 from mien.sources import open_source
 from mien.types import (
@@ -193,6 +193,76 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert sorted(file.name for file in tmp_path.iterdir()) == [".r.part-1", "r.parquet"]
     kept = parquet.read_table(tmp_path / ".r.part-1")
     assert kept["frame"].to_pylist() == list(range(4096))
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", "r.csv", "r.parquet", "r.segments.csv", "r.png"])
+def test_two_never_write_one_file_at_once(tmp_path: Path, name: str) -> None:
+    """Both would write under the same name until they end, and what one wrote would be lost."""
+    target = tmp_path / name
+    with open_sink(target) as sink:
+        sink.write(RESULTS[0], SHADE)
+        for overwrite in (False, True):
+            with pytest.raises(SinkError, match=rf"{name}: is being written by another run"):
+                open_sink(target, overwrite=overwrite)
+        program = f"from mien import open_sink; open_sink({str(target)!r})"
+        other = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        )
+        assert "is being written by another run" in other.stderr
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    with pytest.raises(SinkError, match="is already there"):
+        open_sink(target)
+    with open_sink(target, overwrite=True) as sink:  # it is nobody's any more
+        sink.write(RESULTS[0], SHADE)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_what_another_run_has_just_finished_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not there when this run looked, and is when its turn comes."""
+    exists, looks = os.path.exists, list[str]()
+
+    def finished_meanwhile(path: str) -> bool:
+        looks.append(path)
+        there = exists(path)
+        if len(looks) == 1:
+            (tmp_path / "r.jsonl").write_text("another run's")
+        return there
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os.path, "exists", finished_meanwhile)
+        with pytest.raises(SinkError, match="is already there"):
+            open_sink(tmp_path / "r.jsonl")
+    assert (tmp_path / "r.jsonl").read_text() == "another run's"
+    assert [file.name for file in tmp_path.iterdir()] == ["r.jsonl"]
+
+
+def test_a_sink_without_results_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".old.part.jsonl").write_text("of a killed run")
+    for name in ("new.jsonl", "old.jsonl"):
+        open_sink(tmp_path / name).close()
+    assert [file.name for file in tmp_path.iterdir()] == [".old.part.jsonl"]
+
+
+def test_a_parquet_file_that_two_runs_write_in_turn(tmp_path: Path) -> None:
+    """The first removes its groups when the second may have begun its own, under the same name."""
+    first = open_sink(tmp_path / "r.parquet")
+    first.write(RESULTS[0])
+    tidy = first._tidy  # type: ignore[attr-defined]
+
+    def begin_another() -> None:
+        second.append(open_sink(tmp_path / "r.parquet", overwrite=True))
+        for i in range(2048):
+            second[0].write(FrameResult("v", i, i / 30, 64, 48))
+        tidy()
+
+    second: list[Sink] = []
+    first._tidy = begin_another  # type: ignore[attr-defined]
+    first.close()
+    second[0].close()
+    assert parquet.read_table(tmp_path / "r.parquet").num_rows == 2048
+    assert [file.name for file in tmp_path.iterdir()] == ["r.parquet"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the names of open files")

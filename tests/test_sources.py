@@ -18,7 +18,7 @@ import pytest
 from PIL import EpsImagePlugin, Image, features
 
 from mien.errors import SourceError
-from mien.picture import is_picture, looks_like_picture
+from mien.picture import is_picture, looks_like_picture, read_picture
 from mien.sources import Span, expand_source, is_video, open_source
 from mien.sources.video import reason
 from mien.types import Frame, UInt8Array
@@ -232,6 +232,17 @@ def test_bad_files_say_why(tmp_path: Path, name: str, content: bytes, says: str)
     assert "\n" not in str(caught.value)
 
 
+def test_the_decoder_itself_says_why_a_file_cannot_be_read(tmp_path: Path) -> None:
+    """Data sets, batches and the server hand it files that nobody has opened before."""
+    (tmp_path / "empty.jpg").touch()
+    for empty in (tmp_path / "empty.jpg", io.BytesIO()):
+        with pytest.raises(SourceError, match=r"^x: is empty \(0 bytes\)"):
+            read_picture(empty, "x")
+    for missing in (tmp_path / "nowhere.jpg", tmp_path):
+        with pytest.raises(SourceError, match=r"^x: cannot be read \("):
+            read_picture(missing, "x")
+
+
 def test_missing_and_folder(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="No such file"):
         open_source(tmp_path / "nowhere.jpg")
@@ -239,6 +250,8 @@ def test_missing_and_folder(tmp_path: Path) -> None:
         open_source(tmp_path)
     with pytest.raises(SourceError, match=r"read \(File name too long"):
         open_source("a" * 300)
+    with pytest.raises(SourceError, match=r"read \(embedded null byte"):
+        open_source("a\0.jpg")
 
 
 def write_still(path: Path, image: UInt8Array, pixels: str) -> None:

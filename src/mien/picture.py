@@ -85,8 +85,13 @@ def read_picture(
         max_pixels: refuse a picture whose header announces more, before decoding.
 
     Raises:
-        SourceError: not a picture, damaged, or too large.
+        SourceError: not a picture, empty, damaged, too large, or a path that cannot be opened.
     """
+    try:
+        if not _start(file):
+            raise SourceError(f"{name}: is empty (0 bytes). Copy or download it again")
+    except OSError as error:
+        raise SourceError(f"{name}: cannot be read ({error.strerror}). Check the path") from error
     if (heif := _open_heif(file, name)) is not None:
         require_pixels(name, heif.width, heif.height, max_pixels)
         try:

@@ -1,13 +1,13 @@
-"""What a batch asks of a disk: files that appear whole, whether they still are, and locks.
+"""What a batch asks of a disk: files that appear whole, and whether they still are.
 
-May import fcntl (where there is one), and from mien: errors, whole.
+May import from mien: errors, whole.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 from uuid import uuid4
@@ -48,7 +48,8 @@ def durable(target: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise unwritable(target, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that was made read-only refuses even what is not there
+            temporary.unlink()
 
 
 def unwritable(target: Path, error: OSError) -> SinkError:
@@ -80,25 +81,3 @@ def is_whole_parquet(file: IO[bytes]) -> bool:
     file.seek(-8, os.SEEK_END)
     footer, ends = file.read(4), file.read(4) == _PARQUET
     return ends and int.from_bytes(footer, "little") + 12 <= size
-
-
-def lock(file: IO[bytes], *, shared: bool = False, wait: bool = False) -> bool:
-    """Lock a file until it is closed, alone or with others; says whether it was free.
-
-    What was held before is given up. Where files cannot be locked, they are always free.
-
-    Args:
-        file: open.
-        shared: with everybody else who shares it.
-        wait: until it is free.
-    """
-    try:
-        import fcntl
-
-        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):  # some network file systems have no locks
-        pass
-    return True

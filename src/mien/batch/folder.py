@@ -1,6 +1,6 @@
 """The folder of a batch: what is planned, what is done, and what is under way.
 
-May import from mien: errors, disk, settings, plan, inputs.
+May import from mien: errors, whole, disk, settings, plan, inputs.
 
     results/part-000012.parquet   what is done; nothing else says so
     manifest.jsonl, failures.jsonl   read out of those
@@ -26,11 +26,12 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
-from mien.batch.disk import TEMPORARY, durable, lock, unwritable
+from mien.batch.disk import TEMPORARY, durable, unwritable
 from mien.batch.inputs import Input
 from mien.batch.plan import Part, plan_parts, read_plan, write_plan
 from mien.batch.settings import Job
 from mien.errors import ConfigError, SinkError
+from mien.whole import lock
 
 
 class BatchFolder:

@@ -68,16 +68,21 @@ def list_inputs(arguments: Sequence[str]) -> Listing:
             for name, values in _named(argument, listing):
                 path = name if is_remote(name) else os.path.abspath(name)
                 before = known.get(path)
-                if values and before and dict(values) != dict(before):
+                if values and before and _said(values) != _said(before):
                     raise ConfigError(
                         f"{argument}: {path} stands there, or in another manifest, with other "
                         "values as well. Expected one row for each path"
                     )
-                known[path] = values or before or {}
+                known[path] = before or values
         except SourceError as error:
             listing.failures.append((argument, error))
     listing.inputs += [Input(path, values) for path, values in known.items()]
     return listing
+
+
+def _said(values: Mapping[str, Any]) -> dict[str, str]:
+    """What a row says about its path, however that is written; what is no number equals itself."""
+    return {column: repr(value) for column, value in values.items() if column != "path"}
 
 
 def _named(argument: str, listing: Listing) -> Iterator[_Named]:
@@ -135,13 +140,17 @@ def _csv_table(name: str, data: bytes) -> tuple[dict[str, str], list[dict[str, A
         rows = list(reader)
     except (csv.Error, UnicodeDecodeError) as error:
         raise ConfigError(f"{name}: not a CSV file in UTF-8 ({error})") from error
-    twice = next((column for column in names if names.count(column) > 1), None)
-    if twice is not None:
-        raise ConfigError(f"{name}: two columns are called {twice!r}. Rename one")
+    _require_different(name, names)
     for number, row in enumerate(rows, 1):
         if None in row:
             raise ConfigError(f"{name}: row {number} has more fields than the first line")
     return dict.fromkeys(names, "string"), rows
+
+
+def _require_different(name: str, columns: Sequence[str]) -> None:
+    twice = next((column for column in columns if columns.count(column) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{name}: two columns are called {twice!r}. Rename one")
 
 
 def _parquet_table(name: str, data: bytes) -> tuple[dict[str, str], list[dict[str, Any]]]:
@@ -151,20 +160,28 @@ def _parquet_table(name: str, data: bytes) -> tuple[dict[str, str], list[dict[st
 
     try:
         table = read_parquet(io.BytesIO(data)).read_all()
+        kinds = {column: _kind(table.schema.field(column).type) for column in table.schema.names}
+        values = {column: table.column(column).to_pylist() for column in kinds}
     except BaseException as error:  # the library panics on damaged files
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise ConfigError(f"{name}: not a Parquet file that can be read") from error
-    kinds = {column: _kind(table.schema.field(column).type) for column in table.schema.names}
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConfigError(f"{name}: not a Parquet file that can be read ({reason})") from error
+    _require_different(name, table.schema.names)
     columns = {
         column: [
-            value if value is None or kind != "string" else str(value)
-            for value in table.column(column).to_pylist()
+            value if value is None or kinds[column] != "string" else _text(value)
+            for value in values[column]
         ]
-        for column, kind in kinds.items()
+        for column in kinds
     }
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return kinds, rows
+
+
+def _text(value: Any) -> str:
+    """A value as text. Some programs write text as bytes, and do not say that it is text."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def _kind(arrow_type: Any) -> str:

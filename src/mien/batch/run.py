@@ -142,14 +142,16 @@ def run_batch(
 
         tidy()  # of what a killed run has left
         missing = [part for part in mine if not is_whole(folder.partition(part.number))]
-        total = sum(len(part.inputs) for part in mine)
-        before = total - sum(len(part.inputs) for part in missing)
+        left = {each.path for part in missing for each in part.inputs}
+        # What failed and was planned again is in two parts, and counts once.
+        before = len({each.path for part in mine for each in part.inputs} - left)
+        total = before + len(left)
         schedule = Schedule(missing)
         order = Order(settings.settled(), str(folder.path))
         try:
             _run(engine, schedule, order, lambda done: on_progress(before + done, total))
         except BaseException:
-            with suppress(SinkError):  # why it stopped is what matters
+            with suppress(SinkError, OSError):  # why it stopped is what matters
                 tidy()
             raise
         totals = tidy()

@@ -162,7 +162,8 @@ def open_sink(
         identity: whether tables get columns for whose faces they are.
 
     Raises:
-        SinkError: unknown suffix, no such folder to write into, or the file is already there.
+        SinkError: unknown suffix, no such folder to write into, the file is already there, or
+            another sink is writing it now.
     """
     name = os.fspath(path)
     target = Path(name)
@@ -175,11 +176,21 @@ def open_sink(
             f"{name}: the suffix {suffix or '(none)'!r} is not known. Known: {' '.join(_KINDS)}, "
             "or a name that ends in / for a folder of annotated copies"
         )
-    if os.path.exists(target) and not overwrite:
-        raise SinkError(f"{name}: is already there. Choose another name, or use --overwrite")
+    _require_new(target, overwrite=overwrite)
     if not os.path.isdir(target.parent):
         raise SinkError(f"{name}: there is no folder {target.parent}. Create it first")
-    return _KINDS[suffix](target, labels, shape=shape, identity=identity)
+    sink = _KINDS[suffix](target, labels, shape=shape, identity=identity)
+    try:
+        _require_new(target, overwrite=overwrite)  # by whoever was writing it until now
+    except SinkError:
+        sink.close()
+        raise
+    return sink
+
+
+def _require_new(target: Path, *, overwrite: bool) -> None:
+    if os.path.exists(target) and not overwrite:
+        raise SinkError(f"{target}: is already there. Choose another name, or use --overwrite")
 
 
 def holds_one_source(path: str | os.PathLike[str]) -> bool:

@@ -28,10 +28,7 @@ class ParquetSink(TableSink):
     of Parquet take as one table. A run that finds such a folder keeps it as `.NAME.part-1/`, ….
     """
 
-    _is_whole = False
-
     def _open(self) -> None:
-        self._is_whole = False
         self._fields = result_fields(self.labels, shape=self.shape, identity=self.identity)
         self._rows: list[dict[str, Any]] = []
         self._groups: list[Path] = []
@@ -48,7 +45,7 @@ class ParquetSink(TableSink):
         rows, self._rows = self._rows, []
         group = self._folder / f"{len(self._groups):06}.parquet"
         unfinished = group.with_suffix(".unfinished")
-        self._complete([_batch(rows, self._fields)], unfinished)
+        self._save([_batch(rows, self._fields)], unfinished)
         unfinished.replace(group)
         sync_names(self._folder)
         self._groups.append(group)
@@ -59,16 +56,14 @@ class ParquetSink(TableSink):
         if self._rows:
             self._flush()
         batches = (batch for group in self._groups for batch in read_parquet(str(group)))
-        self._complete(batches, self._partial)
-        self._is_whole = True
+        self._save(batches, self._partial)
+        # Once the whole has its name, the folder's may be that of another run's.
+        self._folder = _set_aside(self._folder)
 
-    def close(self) -> None:
-        """See `Sink.close`. The groups go once the whole has its name."""
-        super().close()
-        if self._is_whole:
-            shutil.rmtree(self._folder, ignore_errors=True)
+    def _tidy(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _complete(self, batches: Iterable[Any], path: Path) -> None:
+    def _save(self, batches: Iterable[Any], path: Path) -> None:
         with path.open("wb") as file:
             _write_batches(file, self._fields, batches)
             file.flush()
@@ -77,13 +72,18 @@ class ParquetSink(TableSink):
 
 def _keep(folder: Path) -> None:
     """Set aside the rows that a killed run left: nobody may have seen them yet."""
-    if not any(folder.glob("*.parquet")):
+    if any(folder.glob("*.parquet")):
+        _set_aside(folder)
+    else:
         shutil.rmtree(folder, ignore_errors=True)
-        return
+
+
+def _set_aside(folder: Path) -> Path:
+    """Give a folder the first name of `.NAME.part-1`, … that is not taken."""
     number = 1
-    while (kept := folder.with_name(f"{folder.name}-{number}")).exists():
+    while (aside := folder.with_name(f"{folder.name}-{number}")).exists():
         number += 1
-    folder.rename(kept)
+    return folder.rename(aside)
 
 
 def result_fields(

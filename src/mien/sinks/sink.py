@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from mien.errors import SinkError
 from mien.types import EXPRESSIONS, FrameResult, UInt8Array
-from mien.whole import partial_of
+from mien.whole import claimed, partial_of
 
 
 class Sink(ABC):
@@ -47,7 +47,13 @@ class Sink(ABC):
 
 
 class FileSink(Sink):
-    """A sink with one target file, written under another name until it is complete."""
+    """A sink with one target file, written under another name until it is complete.
+
+    From the beginning that name is this sink's alone: what two wrote there would be mixed.
+
+    Raises:
+        SinkError: another sink has the same target now, or the folder cannot be written.
+    """
 
     _errors: tuple[type[Exception], ...] = (OSError,)  #: what writing fails with
 
@@ -63,6 +69,16 @@ class FileSink(Sink):
         self.labels, self.shape, self.identity = labels, shape, identity
         self._partial = partial_of(target)
         self._opened = self._broken = self._closed = False
+        self._claim = ExitStack()
+        try:
+            self._claim.enter_context(claimed(self._partial))
+        except BlockingIOError as error:
+            raise SinkError(
+                f"{target}: is being written by another run. Wait for its end, or choose another "
+                "name"
+            ) from error
+        except OSError as error:
+            raise self._failed(error) from error
 
     def write(self, result: FrameResult, image: UInt8Array | None = None) -> None:
         """See `Sink.write`."""
@@ -81,19 +97,29 @@ class FileSink(Sink):
 
     def close(self) -> None:
         """See `Sink.close`."""
-        self._closed = True
-        if not self._opened:
+        if self._closed:
             return
-        self._opened = False
-        if self._broken:  # there may be a gap in what is written: it never gets the target's name
+        self._closed = True
+        with self._claim:
+            if not self._opened or self._broken:
+                self._give_up()
+                return
+            try:
+                self._close()
+                self._partial.replace(self.target)
+            except self._errors as error:
+                raise self._failed(error) from error
+            self._tidy()
+
+    def _give_up(self) -> None:
+        """There may be a gap in what is written: it never gets the target's name."""
+        if self._opened:
             with suppress(*self._errors):
                 self._close()
-            return
-        try:
-            self._close()
-            self._partial.replace(self.target)
-        except self._errors as error:
-            raise self._failed(error) from error
+                self._tidy()
+        with suppress(OSError):
+            if not self._partial.stat().st_size:  # as it was claimed
+                self._partial.unlink()
 
     def _failed(self, error: BaseException) -> SinkError:
         self._broken = True
@@ -113,3 +139,6 @@ class FileSink(Sink):
     @abstractmethod
     def _close(self) -> None:
         """Complete the partial file."""
+
+    def _tidy(self) -> None:
+        """Remove what nobody needs once the file is complete. Its name may be another's again."""

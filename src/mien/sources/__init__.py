@@ -77,8 +77,9 @@ def open_source(
     try:
         with open(file, "rb") as opened:
             empty = not opened.read(1)
-    except OSError as error:
-        raise SourceError(f"{name}: cannot be read ({error.strerror}). Check the path") from error
+    except (OSError, ValueError) as error:  # a manifest's path may hold the character 0
+        why = getattr(error, "strerror", None) or error
+        raise SourceError(f"{name}: cannot be read ({why}). Check the path") from error
     if empty:
         raise SourceError(f"{name}: is empty (0 bytes). Copy or download it again")
     if is_video(file):
