@@ -128,6 +128,16 @@ def test_a_run_from_before_a_key_was_introduced_goes_on(tmp_path: Path) -> None:
         fit(tiny(epochs=1, muon_rate=0.1), drawn(20), drawn(7), tmp_path, resume=True)
 
 
+def test_a_run_begun_anew_forgets_the_best_of_another(tmp_path: Path) -> None:
+    data = drawn(14)
+    fit(tiny(epochs=1, select="best"), data, data, tmp_path)
+    (tmp_path / "checkpoint.pt").unlink()
+    small_first = tiny(epochs=2, select="best", resolutions=[[0.5, 32], [1.0, 48]], seed=1)
+    with pytest.raises(KilledError):
+        fit(small_first, data, data, tmp_path, report=die)
+    assert not (tmp_path / "best.pt").exists()  # no epoch of the last size yet
+
+
 def test_only_epochs_of_the_exported_size_can_be_the_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
