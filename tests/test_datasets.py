@@ -354,6 +354,7 @@ def test_the_nearest_folder_within_the_set_names_the_split(tmp_path: Path, name:
 def test_clips(tmp_path: Path) -> None:
     names = {
         "1001_DFA_ANG_XX.flv": (0, "1001"),
+        "1040_ITH_SAD_X.flv": (4, "1040"),  # as it is called there
         "mead_W036_level_3_happy_007.mp4": (3, "W036"),
         "mead_M003_level_1_contempt_015.mp4": None,
         "Sadness/mine.avi": (4, ""),
@@ -407,6 +408,9 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         load_crops(csv, "all")
     csv.write_text("emotion,pixels,Usage\n1,0 1 2,Training\n")
     with pytest.raises(DatasetError, match=r"x\.csv:1: not a square"):
+        load_crops(csv, "all")
+    csv.write_text("emotion,pixels,Usage\n1,,Training\n")
+    with pytest.raises(DatasetError, match=r"x\.csv:1: not a square grey picture .*no pixels"):
         load_crops(csv, "all")
     csv.write_text("emotion,pixels,Usage\n1\n")  # cut off
     with pytest.raises(DatasetError, match=r"x\.csv:1: not a square"):
