@@ -92,6 +92,10 @@ def test_votes(tmp_path: Path) -> None:
     assert crops.votes is not None
     assert crops.votes[0].tolist() == list(range(10))
     assert load_crops(write_parquet(tmp_path / "b.parquet", votes=False), "all").votes is None
+    nobody = parquet.read_table(tmp_path / "a.parquet").slice(3)
+    parquet.write_table(nobody, tmp_path / "c.parquet")
+    unvoted = load_crops(tmp_path / "c.parquet", "all")
+    assert (len(unvoted), unvoted.votes) == (1, None)
 
 
 def test_a_folder_per_class_with_other_names(tmp_path: Path) -> None:
