@@ -92,6 +92,10 @@ def test_votes(tmp_path: Path) -> None:
     assert crops.votes is not None
     assert crops.votes[0].tolist() == list(range(10))
     assert load_crops(write_parquet(tmp_path / "b.parquet", votes=False), "all").votes is None
+    nobody = parquet.read_table(tmp_path / "a.parquet").slice(3)
+    parquet.write_table(nobody, tmp_path / "c.parquet")
+    unvoted = load_crops(tmp_path / "c.parquet", "all")
+    assert (len(unvoted), unvoted.votes) == (1, None)
 
 
 def test_a_folder_per_class_with_other_names(tmp_path: Path) -> None:
@@ -354,6 +358,7 @@ def test_the_nearest_folder_within_the_set_names_the_split(tmp_path: Path, name:
 def test_clips(tmp_path: Path) -> None:
     names = {
         "1001_DFA_ANG_XX.flv": (0, "1001"),
+        "1040_ITH_SAD_X.flv": (4, "1040"),  # as it is called there
         "mead_W036_level_3_happy_007.mp4": (3, "W036"),
         "mead_M003_level_1_contempt_015.mp4": None,
         "Sadness/mine.avi": (4, ""),
@@ -407,6 +412,9 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         load_crops(csv, "all")
     csv.write_text("emotion,pixels,Usage\n1,0 1 2,Training\n")
     with pytest.raises(DatasetError, match=r"x\.csv:1: not a square"):
+        load_crops(csv, "all")
+    csv.write_text("emotion,pixels,Usage\n1,,Training\n")
+    with pytest.raises(DatasetError, match=r"x\.csv:1: not a square grey picture .*no pixels"):
         load_crops(csv, "all")
     csv.write_text("emotion,pixels,Usage\n1\n")  # cut off
     with pytest.raises(DatasetError, match=r"x\.csv:1: not a square"):

@@ -11,7 +11,8 @@ from lightning_fabric import Fabric
 from mien.errors import ConfigError
 from mien.training.distributed import my_rows, processes, sync_batch_norms
 from mien.training.export import load_trained
-from mien.training.fit import make_fabric
+from mien.training.fit import _require_rows_for_all, make_fabric
+from mien.training.recipe import NetworkRecipe
 from mien.training.zoo import build_network
 from tests.lessons import tiny, write_splits
 
@@ -21,6 +22,24 @@ def test_every_row_has_one_process(n: int, processes: int) -> None:
     parts = [range(n)[my_rows(n, rank, processes)] for rank in range(processes)]
     assert [row for part in parts for row in part] == list(range(n))
     assert all(part.start % 2 == 0 for part in parts if part)  # pairs stay together
+
+
+@given(batch=st.integers(1, 40), processes=st.integers(1, 9))
+def test_batches_too_small_for_all_processes_are_refused(batch: int, processes: int) -> None:
+    shared = [my_rows(batch, rank, processes) for rank in range(processes)]
+    if all(part.stop > part.start for part in shared):
+        _require_rows_for_all(batch, processes)
+    else:
+        with pytest.raises(ConfigError, match=r"fit\.batch: expected batches of at least"):
+            _require_rows_for_all(batch, processes)
+
+
+def test_frozen_features_stay_frozen_where_statistics_are_synced() -> None:
+    network = build_network(NetworkRecipe(widths=(4,), depths=(1,), frozen=True))
+    learning = {name: weight.requires_grad for name, weight in network.named_parameters()}
+    sync_batch_norms(network)
+    assert {n: weight.requires_grad for n, weight in network.named_parameters()} == learning
+    assert not any(weight.requires_grad for weight in network.features.parameters())
 
 
 def test_synced_statistics_equal_plain_ones_for_one_process(tmp_path: Path) -> None:

@@ -50,6 +50,19 @@ def test_export_agrees_with_torch(tmp_path: Path) -> None:
     assert mirrored.logits == pytest.approx(classifier.predict(data.images, views="flip").logits)
 
 
+def test_half_precision_keeps_running_averages(tmp_path: Path) -> None:
+    """Which float16 may not be able to hold, and which are not rounded when it is calibrated."""
+    data, recipe = drawn(14), tiny()
+    recipe = replace(recipe, network=replace(recipe.network, widths=(4, 1024)))
+    network = build_network(recipe.network).eval()
+    dict(network.named_buffers())["features.5.running_var"].fill_(1e5)
+    file = tmp_path / "half.onnx"
+    export(recipe, network, data, file, data_sha256="", half=True)
+    logits = ExpressionClassifier(file).predict(data.images).logits
+    expected = predict_logits(_rounded(network), data.images, recipe, 48).numpy()
+    assert logits == pytest.approx(expected, abs=1e-4)
+
+
 @pytest.mark.parametrize("name", ["mien_vgg", "mien_attention", "mien_pooling"])
 def test_half_precision_storage(tmp_path: Path, name: str) -> None:
     data = drawn(20)

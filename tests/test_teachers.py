@@ -1,6 +1,6 @@
 """Soft targets: what other models think of the training rows, and which rows they may be asked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def test_only_teachers_that_have_not_seen_a_row_are_asked(
     file.write_bytes(find_model().path.read_bytes())
     answers = {str(file): honest}
 
-    def unseen(_recipe: object, train: FaceCrops) -> np.ndarray:
+    def unseen(_spec: object, train: FaceCrops, _note: object) -> np.ndarray:
         return answers[calls.pop(0)] if calls else np.zeros(len(train), bool)
 
     asked: list[int] = []
@@ -102,17 +102,32 @@ def test_only_teachers_that_have_not_seen_a_row_are_asked(
     opinions([str(file), "mien-s"], data, tmp_path)
     # The first answers for its own fold, both for the rest.
     assert asked == [12] * 4 + [int((~honest).sum())] * 4
+    asked.clear()
+    answers[str(file)], calls = np.ones(12, bool), [str(file)]
+    said: list[str] = []
+    opinions([str(file), "mien-s"], data, tmp_path / "all", said.append)
+    assert asked == [12] * 4  # of no row is the second asked
+    assert any("is not asked" in line for line in said)
 
 
 def test_a_model_says_which_rows_it_has_not_seen() -> None:
-    data = rows(40)
-    assert not teachers._unseen({}, data).any()
-    assert not teachers._unseen({"data": {"left_out": []}}, data).any()
-    unseen = teachers._unseen({"data": {"left_out": [1, 4]}}, data)
-    assert (unseen == (fold_numbers(data, 4) == 1)).all()
-    started = {"data": {"left_out": [1, 4]}, "init": "mien-s"}  # which knows that fold
-    assert not teachers._unseen(started, data).any()
-    assert (teachers._unseen({**started, "init": ""}, data) == unseen).all()
+    data, said = rows(40), list[str]()
+    published = replace(find_model().spec(), data_sha256=data.fingerprint())
+
+    def unseen(recipe: Mapping[str, object], train: FaceCrops = data) -> np.ndarray:
+        return teachers._unseen(replace(published, recipe=recipe), train, said.append)
+
+    assert not unseen({}).any()
+    assert not unseen({"data": {"left_out": []}}).any()
+    without = {"data": {"left_out": [1, 4]}}
+    assert (unseen(without) == (fold_numbers(data, 4) == 1)).all()
+    assert not unseen({**without, "init": "mien-s"}).any()  # which knows that fold
+    assert (unseen({**without, "init": ""}) == unseen(without)).all()
+    assert not said
+    larger = replace(data, images=data.images.repeat(2, 1).repeat(2, 2))
+    assert (fold_numbers(larger, 4) != fold_numbers(data, 4)).any()
+    assert not unseen(without, larger).any()  # nobody can tell
+    assert "crops of another size" in said[0]
 
 
 def test_targets_lean_towards_the_opinions(tmp_path: Path) -> None:

@@ -165,6 +165,13 @@ def test_it_learns_to_be_calmer_and_better_than_smoothing(
     assert metrics["temporal_changes_per_s"] < metrics["single_changes_per_s"] / 3
 
 
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 11])
+def test_a_training_may_be_short(bank: FaceBank, steps: int) -> None:
+    short = TemporalRecipe(name="t", memory=2, look=2, frames=4, steps=steps, batch=2)
+    network, _ = train_temporal(short, bank, NEUTRAL)
+    assert all(torch.isfinite(weights).all() for weights in network.parameters())
+
+
 def test_training_follows_from_its_seed(bank: FaceBank) -> None:
     short = TemporalRecipe(name="t", memory=4, look=2, frames=10, steps=3, batch=4)
     (a, _), (b, _) = (train_temporal(short, bank, NEUTRAL) for _ in range(2))

@@ -98,10 +98,15 @@ def test_rows_that_are_no_face_are_left_out(tmp_path: Path) -> None:
         fit(tiny(), data, data, tmp_path)
 
 
-def test_the_benchmark_measures_what_it_says() -> None:
+def test_the_benchmark_measures_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mien.training.benchmark import benchmark_training, format_speed
 
-    speed = benchmark_training(tiny(), steps=2, rounds=2, precision="32-true")
+    monkeypatch.chdir(tmp_path)
+    taught = tiny(teachers=["mien-s"])  # who is not asked about made-up pictures
+    speed = benchmark_training(taught, steps=2, rounds=2, precision="32-true")
+    assert not any(tmp_path.iterdir())
     assert speed.macs == count_macs(build_network(tiny().network), 48)
     assert speed.whole < speed.bare * 1.5
     assert speed.gmacs == pytest.approx(speed.whole * speed.macs * 3 / 1e9)
@@ -126,6 +131,16 @@ def test_a_run_from_before_a_key_was_introduced_goes_on(tmp_path: Path) -> None:
     fit(recipe, drawn(20), drawn(7), tmp_path, resume=True)
     with pytest.raises(ConfigError, match="another recipe"):
         fit(tiny(epochs=1, muon_rate=0.1), drawn(20), drawn(7), tmp_path, resume=True)
+
+
+def test_a_run_begun_anew_forgets_the_best_of_another(tmp_path: Path) -> None:
+    data = drawn(14)
+    fit(tiny(epochs=1, select="best"), data, data, tmp_path)
+    (tmp_path / "checkpoint.pt").unlink()
+    small_first = tiny(epochs=2, select="best", resolutions=[[0.5, 32], [1.0, 48]], seed=1)
+    with pytest.raises(KilledError):
+        fit(small_first, data, data, tmp_path, report=die)
+    assert not (tmp_path / "best.pt").exists()  # no epoch of the last size yet
 
 
 def test_only_epochs_of_the_exported_size_can_be_the_best(

@@ -72,15 +72,16 @@ class FaceCrops:
     def by_votes(self) -> FaceCrops:
         """The rows as FER+ labels them: each with the class that most of its ten voters chose.
 
-        Rows whose most votes say `unknown` or `not a face` are left out; of equal counts, the first
-        in FER+'s order wins.
+        Rows that nobody voted for, or whose most votes say `unknown` or `not a face`, are left out;
+        of equal counts, the first in FER+'s order wins.
 
         Raises:
             DatasetError: the set has no votes.
         """
-        chosen = self._known_votes().argmax(1)
+        votes = self._known_votes()
+        chosen = votes.argmax(1)
         voted = replace(self, labels=chosen.astype(np.int64), classes=FERPLUS_EXPRESSIONS)
-        return voted.select(chosen < len(FERPLUS_EXPRESSIONS))
+        return voted.select(votes.any(1) & (chosen < len(FERPLUS_EXPRESSIONS)))
 
     def _known_votes(self) -> UInt8Array:
         if self.votes is None:
@@ -209,7 +210,7 @@ def gather(
     return FaceCrops(
         stack(images),
         np.array(labels, np.int64),
-        np.array(votes, np.uint8) if votes and len(votes) == len(images) else None,
+        np.array(votes, np.uint8) if len(votes) == len(images) and any(map(any, votes)) else None,
         tuple(names),
         tuple(groups),
         tuple(classes),

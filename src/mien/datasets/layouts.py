@@ -159,6 +159,8 @@ def _fer2013_csv(path: Path) -> Iterator[Row]:
             try:
                 pixels = np.array(row[header["pixels"]].split(), np.uint8)
                 side = int(np.sqrt(len(pixels)))
+                if not side:
+                    raise ValueError("it has no pixels")
                 image = pixels.reshape(side, side)
                 label = int(row[header["emotion"]])
             except (AttributeError, TypeError, ValueError, OverflowError) as error:

@@ -17,7 +17,8 @@ from mien.types import EXPRESSIONS, VIDEO_SUFFIXES
 _CREMAD: Final = {
     "ANG": "angry", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"
 }  # fmt: skip
-_CREMAD_NAME: Final = re.compile(r"(\d{4})_[A-Z]{3}_(ANG|DIS|FEA|HAP|NEU|SAD)_[A-Z]{2}")
+#: The last letters are the intensity; of one clip, 1040_ITH_SAD_X, there is only one.
+_CREMAD_NAME: Final = re.compile(r"(\d{4})_[A-Z]{3}_(ANG|DIS|FEA|HAP|NEU|SAD)_[A-Z]{1,2}")
 #: MEAD's clips with their path in the name (Wang et al., "MEAD", ECCV 2020).
 _MEAD_NAME: Final = re.compile(r"mead_([MW]\d{3})_level_\d_([a-z]+)_\d+")
 

@@ -125,8 +125,8 @@ class VoteCalibration:
     metrics: dict[str, float]
 
 
-def calibrate_votes(shares: FloatArray, logits: FloatArray) -> VoteCalibration:
-    """Temperature and threshold of the FER+ head.
+def calibrate_votes(shares: FloatArray, logits: FloatArray) -> VoteCalibration | None:
+    """Temperature and threshold of the FER+ head; None where nobody voted.
 
     The temperature makes the votes most likely; an answer is right when it is the class that most
     people voted for.
@@ -136,6 +136,8 @@ def calibrate_votes(shares: FloatArray, logits: FloatArray) -> VoteCalibration:
         logits: `float (N, 8)`.
     """
     voted = shares.sum(1) > 0
+    if not voted.any():
+        return None
     truth, said = np.asarray(shares[voted], np.float64), np.asarray(logits[voted], np.float64)
     temperature = fit_temperature(truth, said)
     probs, majority = softmax(said, temperature), truth.argmax(1)

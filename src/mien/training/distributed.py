@@ -92,11 +92,15 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
 
 
 def sync_batch_norms(network: nn.Module) -> None:
-    """Replace every `BatchNorm2d` in place, keeping its weights and statistics."""
+    """Replace every `BatchNorm2d` in place, keeping its weights, its statistics, and whether it
+    learns.
+    """
     for name, child in network.named_children():
         if type(child) is nn.BatchNorm2d:
             synced = SyncedBatchNorm2d(child.num_features, child.eps, child.momentum)
             synced.load_state_dict(child.state_dict())
+            for mine, theirs in zip(synced.parameters(), child.parameters(), strict=True):
+                mine.requires_grad_(theirs.requires_grad)
             setattr(network, name, synced)
         else:
             sync_batch_norms(child)

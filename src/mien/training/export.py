@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -180,7 +180,7 @@ def write_onnx(
     if offsets is not None:
         add_offsets(model, offsets)
     if half:
-        _store_half(model)
+        _store_half(model, {name for name, _ in exported.named_parameters()})
     save_model(model, spec, file)
 
 
@@ -266,14 +266,17 @@ def _rounded(network: ExpressionNetwork) -> ExpressionNetwork:
     return copy
 
 
-def _store_half(model: Any) -> None:
-    """Replace large float32 weights by float16 ones and a cast, which the runtime does once."""
+def _store_half(model: Any, learned: Collection[str]) -> None:
+    """Replace large float32 weights by float16 ones and a cast, which the runtime does once.
+
+    Only what was learned: running averages may lie far outside of what float16 can hold.
+    """
     import onnx
     from onnx import numpy_helper
 
     casts = []
     for weights in model.graph.initializer:
-        if weights.data_type != onnx.TensorProto.FLOAT:
+        if weights.data_type != onnx.TensorProto.FLOAT or weights.name not in learned:
             continue
         values = numpy_helper.to_array(weights)
         if values.size < _HALF_FROM:

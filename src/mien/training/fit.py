@@ -117,7 +117,8 @@ def fit(
 
     Raises:
         ConfigError: `out` holds a run and `resume` was not asked for, the checkpoint belongs to
-            another recipe, or all that is to be frozen is fresh.
+            another recipe, all that is to be frozen is fresh, or there are more processes than
+            pairs of rows in a batch.
         DivergedError: the loss became infinite or NaN.
         DatasetError: nothing is left to train on, or the checkpoint belongs to other data.
     """
@@ -131,6 +132,7 @@ def fit(
     rows = _rows_of_every_process(fabric, recipe, train, cache or out, note)
     fitting = recipe.fit
     steps = steps_per_epoch(len(rows), fitting.batch)
+    _require_rows_for_all(len(rows) // steps, fabric.world_size)
     bare, average = _start(fabric, recipe, rows.classes, note)
     first, best = 0, -1.0
     state = load_checkpoint(out / CHECKPOINT, recipe, fingerprint) if resume else None
@@ -144,6 +146,8 @@ def fit(
         optimizer.load_state_dict(state["optimizer"])
         if state.get("precision"):  # empty in all precisions but one
             fabric._precision.load_state_dict(state["precision"])
+    elif leads:
+        (out / BEST).unlink(missing_ok=True)  # of a run whose checkpoint was taken away
     log = Log(out / LOG, first) if leads else None
     told, cpu_told = time.monotonic(), time.process_time()
 
@@ -248,6 +252,15 @@ def _rows_of_every_process(
     if fabric.global_rank != 0:
         rows = training_rows(recipe, train, cache, lambda text: None)
     return rows
+
+
+def _require_rows_for_all(batch: int, processes: int) -> None:
+    """Refuse batches of which a process would get nothing: rows are shared in pairs."""
+    if batch < 2 * processes - 1:
+        raise ConfigError(
+            f"fit.batch: expected batches of at least {2 * processes - 1} rows for {processes} "
+            f"processes, found {batch}. Choose a larger batch, or fewer processes"
+        )
 
 
 def _start(

@@ -11,9 +11,9 @@ have not learned from it, as far as there are any.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ import torch
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.metrics import log_softmax
-from mien.models import file_sha256, require_classes
+from mien.models import ModelSpec, file_sha256, require_classes
 from mien.training.augment import varied_views
 from mien.training.recipe import AugmentRecipe
 from mien.types import Float32Array
@@ -32,7 +32,10 @@ _VIEWS: Final = 4  # of each row: on the plain picture a teacher is surer than i
 
 
 def fold_numbers(train: FaceCrops, folds: int) -> npt.NDArray[np.int64]:
-    """The fold of each row `(N,)`, by its pixels: identical pictures are never torn apart."""
+    """The fold of each row `(N,)`, by its pixels: identical pictures are never torn apart.
+
+    Crops of another size are other pixels, and are dealt anew.
+    """
     return np.array([int.from_bytes(digest[:8]) % folds for digest in train.pixel_hashes()])
 
 
@@ -63,7 +66,7 @@ def opinions(
     if file.is_file():
         with np.load(file, allow_pickle=False) as saved:
             return np.asarray(saved["probs"], np.float32)
-    fresh = np.stack([_unseen(model.spec.recipe, train) for model in models])
+    fresh = np.stack([_unseen(model.spec, train, note) for model in models])
     asked = np.where(fresh.any(0), fresh, True)
     note(
         f"asking {len(models)} teachers about {len(train):,} rows, {fresh.any(0).mean():.1%} of "
@@ -72,6 +75,9 @@ def opinions(
     total = np.zeros((len(train), len(train.classes)))
     for model, mine in zip(models, asked, strict=True):
         rows = np.nonzero(mine)[0]
+        if not len(rows):
+            note(f"  {model.spec.name} is not asked: of every row there is one that knows less")
+            continue
         images = torch.from_numpy(train.images[rows])
         for views in varied_views(images, _VIEWS, AugmentRecipe().calmed(), seed=0):
             logits = model.predict(views.numpy(), views="flip").logits
@@ -85,13 +91,22 @@ def opinions(
     return probs.astype(np.float32)
 
 
-def _unseen(recipe: Mapping[str, Any], train: FaceCrops) -> npt.NDArray[np.bool_]:
+def _unseen(
+    spec: ModelSpec, train: FaceCrops, note: Callable[[str], None]
+) -> npt.NDArray[np.bool_]:
     """Which rows a model was trained without, `(N,)`.
 
-    Where it started from another model, none: that one may have learned from all of them.
+    Where it started from another model, none: that one may have learned from all of them. Where it
+    learned from other rows, none either: those were dealt into other folds.
     """
-    left_out = recipe.get("data", {}).get("left_out", ())
-    if not left_out or recipe.get("init"):
+    left_out = spec.recipe.get("data", {}).get("left_out", ())
+    if not left_out or spec.recipe.get("init"):
+        return np.zeros(len(train), bool)
+    if spec.data_sha256 != train.fingerprint():
+        note(
+            f"{spec.name}: its fold was left out of other rows, or of crops of another size: it "
+            "counts as having learned from all of these"
+        )
         return np.zeros(len(train), bool)
     fold, folds = left_out
     return np.asarray(fold_numbers(train, folds) == fold)

@@ -56,8 +56,10 @@ def train_temporal(
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
     )
+    # Of ten steps or fewer a tenth is none, which torch would divide by.
+    warmup = 0.1 if recipe.steps > 10 else 0.0
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, recipe.steps, pct_start=0.1
+        optimizer, recipe.learning_rate, recipe.steps, pct_start=warmup
     )
     network.train()
     for step in range(recipe.steps):
