@@ -223,6 +223,14 @@ def test_a_name_that_is_no_text_has_a_mark_on_the_page(tmp_path: Path) -> None:
     assert "<h1>?.mp4</h1>" in (tmp_path / "t.html").read_text("utf-8")
 
 
+def test_a_page_shows_no_token_of_an_address(tmp_path: Path) -> None:
+    results = film(*CROWD, source="https://example.org/a/live.m3u8?token=secret")
+    write_timeline(build_timeline(results), tmp_path / "t.html")
+    page = (tmp_path / "t.html").read_text("utf-8")
+    assert "<h1>live.m3u8</h1>" in page
+    assert "secret" not in page
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_faces_have_their_names(tmp_path: Path, suffix: str) -> None:
     """A name is corrected by what comes later; who was never recognized keeps a number."""

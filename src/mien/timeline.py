@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from mien import plots
 from mien.annotate import css_colours
-from mien.companions import Marker
+from mien.companions import Marker, last_part
 from mien.errors import SinkError, SourceError
 from mien.events import Segment, SegmentFinder
 from mien.plain_page import plain_page
@@ -201,7 +201,7 @@ def write_timeline(timeline: Timeline, file: Path) -> None:
 
 def _write(timeline: Timeline, file: Path) -> None:
     if file.suffix.lower() in (".html", ".htm"):
-        title = Path(timeline.source).name or "results"
+        title = last_part(timeline.source) or "results"
         with whole(file) as partial:
             partial.write_bytes(plain_page(title, _body(timeline), style=_STYLE))
         return
@@ -253,12 +253,15 @@ for (const [i, face] of data.faces.entries()) {
     face.t.forEach((v, k) => {
       if (v !== null && (best < 0 || Math.abs(v - t) < Math.abs(face.t[best] - t))) best = k;
     });
-    const far = best < 0 || Math.abs(face.t[best] - t) > Math.max(0.5, lasts / 200);
+    // Between two points of one stretch it is in sight, however rare points are.
+    const next = face.t.findIndex((v) => v !== null && v >= t);
+    const inside = next > 0 && face.t[next - 1] !== null;
+    const near = best >= 0 && Math.abs(face.t[best] - t) <= Math.max(0.5, lasts / 200);
     line.setAttribute("x1", x * 1000); line.setAttribute("x2", x * 1000);
     line.style.display = "";
-    say.textContent = t.toFixed(2) + " s: " + (far ? "not in sight" : data.labels
+    say.textContent = t.toFixed(2) + " s: " + (inside || near ? data.labels
       .map((name, k) => [name, face.p[best][k]]).sort((a, b) => b[1] - a[1]).slice(0, 3)
-      .map(([name, p]) => name + " " + Math.round(100 * p) + "%").join(", "));
+      .map(([name, p]) => name + " " + Math.round(100 * p) + "%").join(", ") : "not in sight");
   };
   let at = 0;
   svg.addEventListener("pointermove", (event) => {
