@@ -131,6 +131,25 @@ def test_a_paused_camera_gives_up_its_place_and_takes_it_again(
     server.stop()
 
 
+def test_a_server_that_falls_silent_is_no_answer_and_is_called_again(visit: Visit) -> None:
+    """A dead network closes no socket: the last answer must not stand over a moving picture."""
+    tab = visit.open()
+    # Four times as fast, so that nobody waits for long.
+    tab.evaluate(
+        "() => { const wait = setTimeout; window.setTimeout = (act, ms) => wait(act, ms / 4); }"
+    )
+    start_camera(tab)
+    tab.evaluate("WebSocket.prototype.send = () => {}")
+    until(
+        tab,
+        "document.getElementById('reading').innerText.includes('No answer')"
+        " && !document.getElementById('live-note').innerText",
+    )
+    tab.get_by_text("The server has not answered for 20 seconds").wait_for()
+    tab.get_by_role("button", name="Try now").wait_for()
+    visit.end()
+
+
 def test_another_camera_can_be_chosen(driver: Any, server: Server) -> None:
     two = launch(driver, "--use-fake-device-for-media-stream=device-count=2")
     visit = Visit(two, server.url)

@@ -17,14 +17,21 @@ import numpy as np
 import pytest
 
 import mien
-from mien.annotate import annotate, anonymize
+from mien.annotate import COLOURS, UNKNOWN_COLOUR, annotate, anonymize
 from mien.classifier import ExpressionClassifier
 from mien.errors import SourceError
 from mien.models import file_sha256, find_model
 from mien.pipeline import Analyzer
 from mien.results import read_results
 from mien.sources import Source
-from mien.types import EXPRESSIONS, RESULT_COLUMNS, Frame, FrameResult, UInt8Array
+from mien.types import (
+    EXPRESSIONS,
+    RESULT_COLUMNS,
+    FaceResult,
+    Frame,
+    FrameResult,
+    UInt8Array,
+)
 
 
 def test_the_portrait_smiles(portrait_file: Path) -> None:
@@ -264,6 +271,25 @@ def test_annotation_draws_on_a_copy(analyzer: Analyzer, portrait: UInt8Array) ->
     assert not changed[y + h // 3 : y + h // 2, x + w // 3 : x + w // 2].any()  # not the face
     assert not changed[400:, 400:].any()
     assert (annotate(portrait, []) == portrait).all()
+
+
+@pytest.mark.parametrize("expression", [*EXPRESSIONS, "bored"])
+def test_tags_can_be_read_on_every_colour(expression: str) -> None:
+    """At least 4.5 to 1 (WCAG 2.2, AA)."""
+
+    def luminance(pixel: UInt8Array) -> float:
+        c = pixel / 255
+        linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+        return float(linear @ (0.2126, 0.7152, 0.0722))
+
+    box = (20.0, 60.0, 90.0, 90.0)
+    face = FaceResult(box, 0.9, ((0.0, 0.0),) * 5, expression, 0.9, False, {expression: 0.9})
+    drawn = annotate(np.full((200, 300, 3), 128, np.uint8), [face])
+    pixels = drawn[50:58, 20:80].reshape(-1, 3)  # within the tag, which sits on the box
+    ground = np.array(COLOURS.get(expression, UNKNOWN_COLOUR))
+    ink = pixels[np.abs(pixels.astype(int) - ground).sum(1).argmax()]
+    dark, bright = sorted((luminance(ground), luminance(ink)))
+    assert (bright + 0.05) / (dark + 0.05) >= 4.5
 
 
 def test_an_anonymous_face_is_a_few_squares(analyzer: Analyzer, portrait: UInt8Array) -> None:

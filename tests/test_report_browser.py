@@ -11,8 +11,9 @@ import pytest
 
 from mien.pipeline import Analyzer
 from mien.report import write_report
+from mien.timeline import build_timeline, write_timeline
 from mien.types import EXPRESSIONS
-from tests.test_events import save
+from tests.test_events import face, film, save
 from tests.test_report import Page
 from tests.test_report_figures import smile
 
@@ -179,4 +180,20 @@ def test_prints_without_cut_charts(browser: Any, report: Path, tmp_path: Path) -
         "[...document.querySelectorAll('figure, tr')].map(e => getComputedStyle(e).breakInside)"
     )
     assert set(breaks) == {"avoid"}
+    page.close()
+
+
+def test_a_timeline_of_rare_frames_says_what_it_draws(browser: Any, tmp_path: Path) -> None:
+    """Frames every two seconds, and a face that is out of sight from 12 s to 24 s."""
+    seen, nobody = [face(1, "happy", 0.9)], ()
+    results = film(*[seen] * 7, *[nobody] * 5, *[seen] * 9, fps=0.5)
+    write_timeline(build_timeline(results), tmp_path / "t.html")
+    page = browser.new_page()
+    page.goto((tmp_path / "t.html").as_uri())
+    box = page.locator("#face0").bounding_box()
+    for time_s, sees in ((3.0, True), (11.2, True), (18.0, False), (33.0, True)):
+        page.mouse.move(box["x"] + box["width"] * time_s / 40, box["y"] + 9)
+        said = page.inner_text("#say0")
+        assert ("happy 90%" in said) == sees, said
+        assert ("not in sight" in said) != sees, said
     page.close()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
@@ -17,6 +18,7 @@ from pyarrow import parquet
 from mien.cli import main
 from mien.following import Following
 from mien.pipeline import Analyzer
+from mien.server import job_runner
 from mien.server.job_runner import FILES
 from mien.server.jobs import UPLOAD, Jobs
 from mien.sinks import open_sink
@@ -376,6 +378,30 @@ def test_results_expire(tmp_path: Path) -> None:
     assert {job.id for job in jobs.newest(10)} == {kept, waiting}
     assert {folder.name for folder in jobs.folder.iterdir()} == {kept, waiting}
     jobs.close()
+
+
+def test_results_expire_while_a_video_is_worked_on(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One video may take hours: others' results are not kept for longer meanwhile."""
+    monkeypatch.setattr(job_runner, "_SWEEP_EVERY_S", 0.05)
+    analyzer = Held()
+    with running(analyzer, tmp_path, keep_hours=1e-4) as client:
+        long = send(client, clip)
+        analyzer.entered.wait()
+        other = send(client, clip)
+        assert client.post(f"/v1/videos/{other['id']}/cancel").json()["state"] == "cancelled"
+        Event().wait(0.5)
+        analyzer.go.set()
+        analyzer.go.clear()  # one frame, and the next one waits
+        end_s = time.monotonic() + 20
+        try:
+            while client.get(f"/v1/videos/{other['id']}").status_code != 404:
+                assert time.monotonic() < end_s
+                Event().wait(0.05)
+            assert client.get(f"/v1/videos/{long['id']}").json()["state"] == "running"
+        finally:
+            analyzer.go.set()
 
 
 def test_ten_thousand_videos_are_listed_page_by_page(analyzer: Analyzer, tmp_path: Path) -> None:

@@ -190,6 +190,16 @@ def test_long_films_are_thinned_and_gaps_stay_gaps() -> None:
     assert [s.expression for s in shown.segments] == ["happy", "sad"]
 
 
+def test_segments_take_no_more_than_the_time_in_sight() -> None:
+    """A camera that begins slowly: what is bridged then is in sight, as later it would not be."""
+    times_s = [0.0, 1.0, 2.0, 3.0, 4.0, *(5 + 0.04 * i for i in range(105))]
+    results = film(*[[face(1, "happy", 0.9)]] * len(times_s))
+    slow = [replace(result, time_s=time_s) for result, time_s in zip(results, times_s, strict=True)]
+    (shown,) = build_timeline(slow).faces
+    assert shown.seen_s == pytest.approx(times_s[-1])
+    assert shown.shares() == pytest.approx({"happy": 1.0})
+
+
 def test_what_cannot_be_drawn() -> None:
     with pytest.raises(SourceError, match="A timeline needs the results of a video with a face"):
         build_timeline(film([face(None, "happy", 0.9)]))
@@ -221,6 +231,14 @@ def test_the_page_holds_everything_and_nothing_else(tmp_path: Path) -> None:
 def test_a_name_that_is_no_text_has_a_mark_on_the_page(tmp_path: Path) -> None:
     write_timeline(build_timeline(film(*CROWD, source="\udc80.mp4")), tmp_path / "t.html")
     assert "<h1>?.mp4</h1>" in (tmp_path / "t.html").read_text("utf-8")
+
+
+def test_a_page_shows_no_token_of_an_address(tmp_path: Path) -> None:
+    results = film(*CROWD, source="https://example.org/a/live.m3u8?token=secret")
+    write_timeline(build_timeline(results), tmp_path / "t.html")
+    page = (tmp_path / "t.html").read_text("utf-8")
+    assert "<h1>live.m3u8</h1>" in page
+    assert "secret" not in page
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -34,7 +34,7 @@ COLOURS: Final[dict[str, tuple[int, int, int]]] = {
 UNKNOWN_COLOUR: Final = (230, 159, 0)
 _INK: Final = (20, 20, 20)
 _PAPER: Final = (255, 255, 255)
-_DARK: Final = 360  # sum of red, green and blue below which a tag is written in white
+_DARK: Final = 0.179  # luminance below which white is read better than ink (WCAG 2.2)
 _TEXT_PX: Final = (11, 40)  # smallest and largest font
 _BARS_FROM_PX: Final = 100  # faces at least this high get a bar for every class
 _WARM: Final = (255, 80, 0)
@@ -196,7 +196,14 @@ def _tag(
     x = max(0, min(corner[0], image.shape[1] - width))
     y = corner[1] - height if corner[1] >= height else corner[1]
     _fill(image, x, y, width, height, colour)
-    _blend(image, x, y, mask, _INK if sum(colour) > _DARK else _PAPER)
+    _blend(image, x, y, mask, _ink_on(colour))
+
+
+def _ink_on(colour: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Ink or white, whichever is read better on a colour; as `inkOn` of the server's page."""
+    values = np.array(colour) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return _INK if linear @ (0.2126, 0.7152, 0.0722) > _DARK else _PAPER
 
 
 class _Rectangle(NamedTuple):

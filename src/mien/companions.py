@@ -56,6 +56,14 @@ def names(given: str, source: str) -> bool:
     return given == source or given == source.replace("\\", "/").rpartition("/")[2]
 
 
+def last_part(source: str) -> str:
+    """What pages call a source: folders, passwords and tokens are nobody's business. Or empty."""
+    is_url = "://" in source
+    whole = source.partition("?")[0] if is_url else source.replace("\\", "/")
+    last = whole.rstrip("/").rpartition("/")[2]
+    return last.rpartition("@")[2] if is_url else last
+
+
 def read_markers(file: Path) -> list[Marker]:
     """Markers out of a CSV file with the columns time_s, label and perhaps source.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from mien import plots
 from mien.annotate import css_colours
-from mien.companions import Marker
+from mien.companions import Marker, last_part
 from mien.errors import SinkError, SourceError
 from mien.events import Segment, SegmentFinder
 from mien.plain_page import plain_page
@@ -85,6 +85,23 @@ class Timeline:
         return (time_s - self.start_s) / max(self.end_s - self.start_s, 1e-9)
 
 
+@dataclass
+class _Seen:
+    """The looks at one face: their times, its probabilities, and with which of them it came into
+    sight: what the segments bridge, as far as the recording's steps were known then, is no gap.
+    """
+
+    times_s: list[float] = field(default_factory=list)
+    probs: list[list[float]] = field(default_factory=list)
+    begins: list[int] = field(default_factory=list)
+
+    def add(self, time_s: float, probs: list[float], reach_s: float) -> None:
+        if not self.times_s or time_s - self.times_s[-1] > reach_s:
+            self.begins.append(len(self.times_s))
+        self.times_s.append(time_s)
+        self.probs.append(probs)
+
+
 def build_timeline(results: Iterable[FrameResult], *, markers: Sequence[Marker] = ()) -> Timeline:
     """The timeline of one video's results.
 
@@ -96,7 +113,7 @@ def build_timeline(results: Iterable[FrameResult], *, markers: Sequence[Marker] 
             several models, or not in order of time.
     """
     finder = SegmentFinder()
-    seen: dict[int, list[tuple[float, list[float]]]] = defaultdict(list)
+    seen: dict[int, _Seen] = defaultdict(_Seen)
     segments: dict[int, list[Segment]] = defaultdict(list)
     people: dict[int, str] = {}
     labels: tuple[str, ...] = ()
@@ -111,12 +128,13 @@ def build_timeline(results: Iterable[FrameResult], *, markers: Sequence[Marker] 
                     f"{', '.join(face.probs)}, and frames before it {', '.join(labels)}. Expected "
                     "the answers of one model"
                 )
-            if face.track_id is not None:
-                seen[face.track_id].append((result.time_s, list(face.probs.values())))
-                if face.person:
-                    people[face.track_id] = face.person
         for segment in finder.update(result):
             segments[segment.track_id].append(segment)
+        for face in result.faces:
+            if face.track_id is not None:
+                seen[face.track_id].add(result.time_s, list(face.probs.values()), finder.reach_s)
+                if face.person:
+                    people[face.track_id] = face.person
     for segment in finder.finish():
         segments[segment.track_id].append(segment)
     source = first.source if first else ""
@@ -126,8 +144,8 @@ def build_timeline(results: Iterable[FrameResult], *, markers: Sequence[Marker] 
             "time. A timeline needs the results of a video with a face"
         )
     faces = [
-        _face_timeline(number, rows, segments[number], finder.reach_s, people.get(number))
-        for number, rows in seen.items()
+        _face_timeline(number, looks, segments[number], people.get(number))
+        for number, looks in seen.items()
     ]
     faces.sort(key=lambda face: -face.seen_s)
     start_s, end_s = first.time_s, last.time_s
@@ -160,19 +178,13 @@ def _moments(markers: Iterable[Marker]) -> tuple[tuple[float, str], ...]:
 
 
 def _face_timeline(
-    number: int,
-    rows: Sequence[tuple[float, list[float]]],
-    segments: Sequence[Segment],
-    gap_s: float,
-    person: str | None,
+    number: int, seen: _Seen, segments: Sequence[Segment], person: str | None
 ) -> FaceTimeline:
-    times = np.array([time_s for time_s, _ in rows])
-    probs = np.array([values for _, values in rows])
-    steps = np.diff(times)
-    seen_s = float(steps[steps <= gap_s].sum())
+    times, probs = np.array(seen.times_s), np.array(seen.probs)
     size = -(-len(times) // _POINTS)
     # Points average over frames, but never over a gap. That becomes a point without values.
-    ends = [0, *(np.nonzero(steps > gap_s)[0] + 1), len(times)]
+    ends = [*seen.begins, len(times)]
+    seen_s = float(sum(times[end - 1] - times[begin] for begin, end in pairwise(ends)))
     starts = np.concatenate([np.arange(*stretch, size) for stretch in pairwise(ends)])
     counts = np.diff([*starts, len(times)])
     times = np.add.reduceat(times, starts) / counts
@@ -201,7 +213,7 @@ def write_timeline(timeline: Timeline, file: Path) -> None:
 
 def _write(timeline: Timeline, file: Path) -> None:
     if file.suffix.lower() in (".html", ".htm"):
-        title = Path(timeline.source).name or "results"
+        title = last_part(timeline.source) or "results"
         with whole(file) as partial:
             partial.write_bytes(plain_page(title, _body(timeline), style=_STYLE))
         return
@@ -253,12 +265,15 @@ for (const [i, face] of data.faces.entries()) {
     face.t.forEach((v, k) => {
       if (v !== null && (best < 0 || Math.abs(v - t) < Math.abs(face.t[best] - t))) best = k;
     });
-    const far = best < 0 || Math.abs(face.t[best] - t) > Math.max(0.5, lasts / 200);
+    // Between two points of one stretch it is in sight, however rare points are.
+    const next = face.t.findIndex((v) => v !== null && v >= t);
+    const inside = next > 0 && face.t[next - 1] !== null;
+    const near = best >= 0 && Math.abs(face.t[best] - t) <= Math.max(0.5, lasts / 200);
     line.setAttribute("x1", x * 1000); line.setAttribute("x2", x * 1000);
     line.style.display = "";
-    say.textContent = t.toFixed(2) + " s: " + (far ? "not in sight" : data.labels
+    say.textContent = t.toFixed(2) + " s: " + (inside || near ? data.labels
       .map((name, k) => [name, face.p[best][k]]).sort((a, b) => b[1] - a[1]).slice(0, 3)
-      .map(([name, p]) => name + " " + Math.round(100 * p) + "%").join(", "));
+      .map(([name, p]) => name + " " + Math.round(100 * p) + "%").join(", ") : "not in sight");
   };
   let at = 0;
   svg.addEventListener("pointermove", (event) => {

@@ -1,5 +1,5 @@
-"""What a report knows of one recording: sums over short spans of time. May import numpy, events,
-types.
+"""What a report knows of one recording: sums over short spans of time. May import numpy, from
+mien companions, events, types.
 
 A recording of any length becomes a few thousand spans for each face: `Spans` makes them wider as
 time goes on. Everything a report says is made of these sums, of segments and of counts. What holds
@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from mien.companions import last_part
 from mien.events import Segment
 from mien.types import QUALITY_REASONS
 
@@ -206,11 +207,8 @@ class Recording:
 
     @property
     def name(self) -> str:
-        """The source's last part: folders, passwords and tokens are nobody's business."""
-        is_url = "://" in self.source
-        whole = self.source.partition("?")[0] if is_url else self.source.replace("\\", "/")
-        last = whole.rstrip("/").rpartition("/")[2]
-        return (last.rpartition("@")[2] if is_url else last) or "unnamed"
+        """The source's last part."""
+        return last_part(self.source) or "unnamed"
 
     def together(self) -> Track:
         """All faces as one: sums over them in every span of time."""

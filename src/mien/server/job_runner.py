@@ -88,6 +88,7 @@ class JobRunner:
         self._running: Job | None = None
         self._unwritten: OSError | None = None  # why the end of the one that runs is not noted yet
         self._cancelled = self._unwanted = self._closing = self._hurry = False
+        self._swept = -inf  # when what had expired was removed, by `time.monotonic`
         self._thread = threading.Thread(target=self._run, name="mien-videos", daemon=True)
         self._thread.start()
 
@@ -133,17 +134,21 @@ class JobRunner:
         self._thread.join()
 
     def _run(self) -> None:
-        swept = -inf
         while not self._closing:
             job = self._begin()
             if job is not None:
                 self._finish(job)
-            if time.monotonic() - swept > _SWEEP_EVERY_S:
-                swept = time.monotonic()
-                try:
-                    self._jobs.remove_expired()
-                except OSError as failure:
-                    _LOG.error(_NOT_WRITTEN, failure)
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what has expired, now and then: also during a video, which may last hours."""
+        if time.monotonic() - self._swept <= _SWEEP_EVERY_S:
+            return
+        self._swept = time.monotonic()
+        try:
+            self._jobs.remove_expired()
+        except OSError as failure:
+            _LOG.error(_NOT_WRITTEN, failure)
 
     def _begin(self) -> Job | None:
         """The job that has waited longest; where there is none, wait until one may have come."""
@@ -170,6 +175,7 @@ class JobRunner:
             # now, there may be later. A server that ends meanwhile begins the job again.
             while not self._noted(job, state, error) and not self._closing:
                 self._changed.notify_all()
+                self._sweep()  # which may make room
                 self._changed.wait(_RETRY_S)
             self._running = self._unwritten = None
             self._changed.notify_all()
@@ -288,5 +294,6 @@ class JobRunner:
                 share = count / (frame.index + 1)
                 total = source.frame_count and round(source.frame_count * share)
                 self._jobs.progress(job, count, total)
+                self._sweep()
                 noted = time.monotonic()
         self._jobs.progress(job, count, count if job.fps else source.frame_count)

@@ -6,6 +6,7 @@ const IN_FLIGHT = 2; // frames on their way at once: one is worked on while the 
 const IDLE = 4408; // the close code for a client that sends nothing
 const FIRST_WAIT_S = 1;
 const LONGEST_WAIT_S = 16;
+const SILENT_S = 20; // without an answer to what was sent: a dead network closes no socket for minutes
 
 /**
  * Calls `on.hello(message)`, `on.result(message, latency_ms)`, `on.said(message)` for everything
@@ -31,7 +32,7 @@ export class LiveConnection {
     try {
       await ensureAccess();
     } catch (error) {
-      if (attempt !== this.attempts) return;
+      if (this.closed || attempt !== this.attempts) return;
       if (error.status === 401) this.on.denied(error.message);
       else this.lose(error.status ? error.message : "The server does not answer.");
       return;
@@ -61,6 +62,7 @@ export class LiveConnection {
     new DataView(message.buffer).setFloat64(0, time_s, true);
     message.set(new Uint8Array(jpeg), 8);
     this.sent.set(time_s, taken);
+    if (this.sent.size === 1) this.watch();
     this.socket.send(message);
   }
 
@@ -73,6 +75,7 @@ export class LiveConnection {
     this.closed = true;
     this.ready = false;
     clearTimeout(this.timer);
+    clearTimeout(this.watching);
     this.socket?.close();
   }
 
@@ -91,6 +94,21 @@ export class LiveConnection {
     } else {
       this.on.said(message);
     }
+    this.watch();
+  }
+
+  /** From now on wait for an answer, if there is one to come, but not for ever. */
+  watch() {
+    clearTimeout(this.watching);
+    if (this.sent.size) this.watching = setTimeout(() => this.abandon(), 1000 * SILENT_S);
+  }
+
+  /** Nothing comes from this socket any more, though nobody has closed it. */
+  abandon() {
+    const { socket } = this;
+    this.socket = null; // what it still says counts no longer
+    socket.close();
+    this.lose(`The server has not answered for ${SILENT_S} seconds.`);
   }
 
   /** Milliseconds that a frame took. Those before it, which the server left out, are done too. */
@@ -104,10 +122,16 @@ export class LiveConnection {
 
   sleep() {
     this.ready = false;
-    this.sent.clear();
+    this.forget();
     if (this.closed) return;
     this.asleep = true;
     this.on.slept();
+  }
+
+  /** Wait for no answer: none will come. */
+  forget() {
+    this.sent.clear();
+    clearTimeout(this.watching);
   }
 
   /** There is something to send again. */
@@ -119,7 +143,7 @@ export class LiveConnection {
 
   lose(reason) {
     this.ready = false;
-    this.sent.clear();
+    this.forget();
     if (this.closed) return;
     this.on.lost(this.wait_s, reason);
     this.timer = setTimeout(() => this.open(), 1000 * this.wait_s);

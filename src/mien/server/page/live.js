@@ -13,6 +13,7 @@ import { startRecordings } from "./recordings.js";
 
 const BASELINE_S = 3;
 const TELL_MS = 2000; // for so long it stands there that a baseline is set
+const HOLD_MS = 3000; // an answer holds until the next one, but not longer than this (as in strips)
 const BLINK_S = 0.5; // a face may be missed for so long before its figures go
 const REFUSED = { baseline: "No baseline was set", frame: "The server refused a frame" };
 const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
@@ -145,6 +146,7 @@ class Live {
     this.turn += 1;
     this.rest();
     if (this.recording) this.record();
+    clearTimeout(this.holding);
     this.pump?.stop();
     this.connection?.close();
     closeCamera(this.stream);
@@ -178,6 +180,7 @@ class Live {
   }
 
   hello(message) {
+    clearTimeout(this.holding);
     this.note();
     get("model").textContent = message.model;
     for (const id of ["baseline", "record"]) get(id).disabled = false;
@@ -194,7 +197,21 @@ class Live {
     this.crowd.see(message.result);
     this.countDown(message.result);
     this.draw();
+    this.hold();
     if (this.recording) this.recordings.tick(this.recording);
+  }
+
+  /** Let the newest answer hold for a while. The picture goes on where answers stall. */
+  hold() {
+    clearTimeout(this.holding);
+    this.holding = setTimeout(() => this.pump?.paused || this.unanswered(), HOLD_MS);
+  }
+
+  /** What was answered last says nothing about the picture that is shown now. */
+  unanswered() {
+    this.frame = null;
+    this.draw();
+    this.bars.show(null, "", "No answer");
   }
 
   /** Draw the newest answer: boxes, and the figures of the chosen face. */
@@ -226,9 +243,7 @@ class Live {
   }
 
   lost(seconds, reason) {
-    this.frame = null;
-    this.draw();
-    this.bars.show(null, "", "No answer");
+    this.unanswered();
     this.endSession();
     const text = `${reason || "The connection broke off."} Trying again in ${seconds} s.`;
     const now = button("Try now", () => this.connection?.open());
@@ -254,6 +269,7 @@ class Live {
     this.pump.paused = !this.pump.paused;
     if (this.pump.paused) get("camera").pause();
     else get("camera").play();
+    if (!this.pump.paused) this.hold();
     this.press("pause", this.pump.paused, this.pump.paused ? "Go on" : "Pause");
     announce(this.pump.paused ? "Paused" : "Going on");
   }
