@@ -11,9 +11,10 @@ import pytest
 
 from mien.cli import main
 from mien.report import write_report
-from mien.report.material import interval, number, percent, points
+from mien.report.material import interval, number, points
 from mien.report.statistics import Estimate
 from mien.types import EXPRESSIONS, FaceIdentity
+from mien.wording import percent
 from tests.test_events import face, film, save
 from tests.test_report import Page
 from tests.test_report_figures import HAPPY, NEUTRAL, SAD, smile, unsure

@@ -1,4 +1,4 @@
-"""What a terminal shows: a table of results and a progress bar. Imports types only.
+"""What a terminal shows: a table of results and a progress bar. Imports types and wording.
 
 Nothing here prints: the table is text, and the bar writes to the stream it is given.
 """
@@ -15,6 +15,7 @@ from pathlib import PurePath
 from typing import Self, TextIO
 
 from mien.types import FrameResult
+from mien.wording import counted, percent
 
 _SILENT_S = 2.0  # a bar for work that ends sooner would only flicker
 _REFRESH_S = 0.1
@@ -88,21 +89,13 @@ class FaceTally:
         lines = [self._line(name, answers) for name, answers in faces[:_MOST_FACES]]
         more = len(faces) - _MOST_FACES
         if more > 0:
-            others = f"{more:,} more face{'' if more == 1 else 's'}"
-            lines.append(f"{others}, in no more frames than these")
+            lines.append(f"{counted(more, 'more face')}, in no more frames than these")
         return lines
 
     def _line(self, face: str, answers: Counter[str]) -> str:
         seen = answers.total()
-        shares = ", ".join(f"{name} {_percent(n / seen)}" for name, n in answers.most_common())
-        return f"{face}, in {seen:,} of {self._frames:,} frames: {shares}"
-
-
-def _percent(share: float) -> str:
-    """A share that is more than nothing; it is only 100% where it is all."""
-    if share < 0.005:
-        return "<1%"
-    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
+        shares = ", ".join(f"{name} {percent(n / seen)}" for name, n in answers.most_common())
+        return f"{face}, in {seen:,} of {counted(self._frames, 'frame')}: {shares}"
 
 
 def stage_lines(stage_ms: Mapping[str, float]) -> list[str]:

@@ -24,7 +24,7 @@ HEIF_BRANDS: Final = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftypheis", b"ftyp
 
 _MOST_TILES: Final = 4096  # of a grid; 100 million pixels in tiles of 512 x 512 are 400
 _TILE_PIXELS: Final = 4096 * 4096  # of a tile, which may reach beyond the picture
-_FFMPEG_MOST: Final = 2**31 - 1  # pixels; it takes no higher limit
+FFMPEG_MOST: Final = 2**31 - 1  # pixels; it takes no higher limit
 #: Bytes of each box of the index; of the most tiles, they are half a million.
 _LARGEST_INDEX: Final = 1 << 21
 _UNITS: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
@@ -171,7 +171,7 @@ class HeifPicture:
         decoder = CodecContext.create("hevc", "r")
         assert isinstance(decoder, av.VideoCodecContext)
         decoder.extradata = setup
-        most = min(max(max_pixels, _TILE_PIXELS), _FFMPEG_MOST)
+        most = min(max(max_pixels, _TILE_PIXELS), FFMPEG_MOST)
         decoder.options = {"max_pixels": str(most)}
         found: set[int] = set()
         try:

@@ -87,11 +87,7 @@ def read_picture(
     Raises:
         SourceError: not a picture, empty, damaged, too large, or a path that cannot be opened.
     """
-    try:
-        if not _start(file):
-            raise SourceError(f"{name}: is empty (0 bytes). Copy or download it again")
-    except OSError as error:
-        raise SourceError(f"{name}: cannot be read ({error.strerror}). Check the path") from error
+    require_content(file, name)
     if (heif := _open_heif(file, name)) is not None:
         require_pixels(name, heif.width, heif.height, max_pixels)
         try:
@@ -212,6 +208,19 @@ def _start(file: str | Path | BinaryIO) -> bytes:
             return opened.read(12)
     file.seek(0)
     return file.read(12)
+
+
+def require_content(file: str | Path | BinaryIO, name: str) -> None:
+    """Raise `SourceError` where a file cannot be opened, or holds nothing."""
+    try:
+        empty = not _start(file)
+    except (OSError, ValueError) as error:  # a manifest's path may hold the character 0
+        if not isinstance(file, str | Path) and isinstance(error, ValueError):
+            raise  # it is closed, by whoever gave it
+        why = getattr(error, "strerror", None) or error
+        raise SourceError(f"{name}: cannot be read ({why}). Check the path") from error
+    if empty:
+        raise SourceError(f"{name}: is empty (0 bytes). Copy or download it again")
 
 
 def require_pixels(name: str, width: int, height: int, max_pixels: int) -> None:

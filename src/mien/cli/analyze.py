@@ -13,7 +13,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.cli.exits import GOOD, PARTLY, UNUSABLE, counted, say
+from mien.cli.exits import GOOD, PARTLY, UNUSABLE, say
 from mien.cli.options import (
     add_analysis,
     add_json,
@@ -26,6 +26,7 @@ from mien.cli.options import (
 from mien.cli.outputs import list_failures, require_room_for_all, spare_sources
 from mien.cli.streams import leave_stdout, stdout_has_all_letters
 from mien.errors import ConfigError, MienError, SourceError
+from mien.wording import counted
 
 if TYPE_CHECKING:
     from mien.console import Progress

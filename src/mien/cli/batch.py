@@ -6,9 +6,10 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from mien.cli.exits import GOOD, PARTLY, UNUSABLE, counted, say
+from mien.cli.exits import GOOD, PARTLY, UNUSABLE, say
 from mien.cli.options import add_analysis, add_quiet, analyzer_arguments, require
 from mien.errors import ConfigError
+from mien.wording import counted
 
 if TYPE_CHECKING:
     from mien.batch import Shard

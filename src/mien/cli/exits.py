@@ -34,11 +34,6 @@ def remark(*texts: str) -> None:
         say(f"mien: {text}")
 
 
-def counted(number: int, thing: str) -> str:
-    """A number with its noun: `1 frame`, `2,000 frames`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 def require_extra(extra: str, *packages: str) -> None:
     """Refuse politely where an optional part of mien is not installed.
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-from mien.cli.exits import counted, say
+from mien.cli.exits import say
 from mien.errors import ConfigError, SinkError
 from mien.whole import whole
+from mien.wording import counted
 
 
 def require_new(out: Path, *, overwrite: bool) -> None:
@@ -21,16 +22,6 @@ def require_new(out: Path, *, overwrite: bool) -> None:
     """
     if os.path.exists(out) and not overwrite:
         raise ConfigError(f"--out {out}: is already there. Choose another name, or use --overwrite")
-
-
-def require_folder(out: Path) -> None:
-    """Refuse an output into a folder that is not there, before the work is done.
-
-    Raises:
-        SinkError: it is not.
-    """
-    if not os.path.isdir(out.parent):
-        raise SinkError(f"{out}: there is no folder {out.parent}. Create it first")
 
 
 def spare_sources(outs: Sequence[str], paths: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mien.cli.exits import GOOD, PARTLY, say
 from mien.cli.options import add_markers, add_overwrite
-from mien.cli.outputs import require_folder, require_new, spare_sources
+from mien.cli.outputs import require_new, spare_sources
 from mien.errors import ConfigError
 
 
@@ -68,6 +68,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write what was asked for; a bad table never costs the others their report."""
     from mien.report import write_report
+    from mien.sinks import require_folder
 
     outs = [Path(out) for out in options.out]
     for out in outs:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.cli.exits import GOOD, counted, remark, require_training, say
+from mien.cli.exits import GOOD, remark, require_training, say
 from mien.cli.options import (
     add_changes,
     add_data,
@@ -19,6 +19,7 @@ from mien.cli.options import (
     rows_to_calibrate,
 )
 from mien.errors import ConfigError, DatasetError
+from mien.wording import counted
 
 if TYPE_CHECKING:
     from mien.datasets import FaceCrops

@@ -1,5 +1,5 @@
-"""What can be set side by side: moments, groups, sessions, as sections. Imports numpy, and the
-siblings `charts`, `contrasts`, `findings`, `material`, `page`, `reactions`, `recording`,
+"""What can be set side by side: moments, groups, sessions, as sections. Imports numpy, wording, and
+the siblings `charts`, `contrasts`, `findings`, `material`, `page`, `reactions`, `recording`,
 `statistics` and `words`.
 """
 
@@ -26,12 +26,9 @@ from mien.report.findings import meaning, summed, units_of
 from mien.report.material import (
     CROWD,
     FEW,
-    NOTHING,
     Material,
-    counted,
     interval,
     number,
-    percent,
     points,
     units,
 )
@@ -39,6 +36,7 @@ from mien.report.page import Html, folded, quiet, section, table, tag, with_ends
 from mien.report.reactions import AFTER_S, Reaction, reactions
 from mien.report.recording import OFFSETS_S, STEP_S
 from mien.report.statistics import Estimate
+from mien.wording import NOTHING, counted, percent
 
 _LABELS: Final = 12  # markers' labels with a chart
 _SILENT: Final = 20  # and such as say nothing

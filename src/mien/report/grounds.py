@@ -1,5 +1,6 @@
 """What a report stands on: the quality of the recordings, the method and its limits. Imports the
-siblings `charts`, `findings`, `intake`, `material`, `page`, `recording` and `words`, and types.
+siblings `charts`, `findings`, `intake`, `material`, `page`, `recording` and `words`; types and
+wording.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from typing import Final
 from mien.report.charts import clock, legend, plot, strip
 from mien.report.findings import total_quality
 from mien.report.intake import GAP_S, GAP_STEPS, SMALL_PX, TURNED_DEG
-from mien.report.material import Material, counted, percent
+from mien.report.material import Material
 from mien.report.page import Html, quiet, section, table, tag
 from mien.report.recording import Quality
 from mien.report.words import LIMITS, METHOD, NO_MODEL, NO_SHAPE
 from mien.types import QUALITY_REASONS
+from mien.wording import counted, percent
 
 _ROWS: Final = 60
 

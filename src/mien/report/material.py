@@ -1,5 +1,5 @@
 """What every section of a report is written from, and how figures are written. Imports from mien
-companions, and the siblings `recording`, `statistics`, `thumbnails` and `views`.
+companions, wording, and the siblings `recording`, `statistics`, `thumbnails` and `views`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from mien.report.recording import Recording, Track, timed
 from mien.report.statistics import Estimate
 from mien.report.thumbnails import Thumbnail
 from mien.report.views import View
-
-#: Stands where there is no figure.
-NOTHING: Final = "\u2013"
+from mien.wording import NOTHING, counted
 
 FEW: Final = 10  # units, below which they say little about others
 CROWD: Final = 5  # people, below which a mean may describe one of them
@@ -97,17 +95,6 @@ class Material:
         return face if len(self.recordings) == 1 else f"{name}, {face}"
 
 
-def percent(value: float) -> str:
-    """A share; it is only 0% or 100% where it is nothing or all."""
-    if isnan(value):
-        return NOTHING
-    if 0 < value < 0.005:
-        return "<1%"
-    if 0.995 <= value < 1 - 1e-9:
-        return ">99%"
-    return f"{100 * value:.0f}%"
-
-
 def interval(estimate: Estimate, *, bare: bool = False) -> str:
     """A share's interval, `33% to 49%`."""
     if isnan(estimate.low):
@@ -131,11 +118,6 @@ def number(estimate: Estimate) -> str:
         return NOTHING
     ends = "" if isnan(estimate.low) else f" ({estimate.low:+.2f} to {estimate.high:+.2f})"
     return f"{estimate.value:+.2f}{ends}"
-
-
-def counted(n: int, thing: str, things: str = "") -> str:
-    """`1 recording`, `2 recordings`."""
-    return f"{n:,} {thing}" if n == 1 else f"{n:,} {things or thing + 's'}"
 
 
 def units(n: int, unit: str) -> str:

@@ -1,5 +1,6 @@
 """What was shown, all in all: how much of each expression, when most, and after which. Imports from
-mien events, and the siblings `charts`, `findings`, `material`, `page`, `recording` and `words`.
+mien events, wording, and the siblings `charts`, `findings`, `material`, `page`, `recording` and
+`words`.
 
 Each function writes one section of the page, and nothing where there is nothing to say.
 """
@@ -25,18 +26,16 @@ from mien.report.findings import (
 )
 from mien.report.material import (
     FEW,
-    NOTHING,
     Material,
-    counted,
     interval,
     length,
     listed,
-    percent,
     units,
 )
 from mien.report.page import Html, join, quiet, section, table, tag, with_ends
 from mien.report.recording import Recording
 from mien.report.words import NOT_FEELINGS, PICTURES_APART, SHARES, SURE, TRANSITIONS
+from mien.wording import NOTHING, counted, percent
 
 _ROWS: Final = 40  # faces in a table
 _MOMENTS: Final = 20  # strongest ones in a table

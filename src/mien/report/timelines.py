@@ -1,6 +1,6 @@
 """What was shown over time: by single faces, and by everybody together. Imports numpy, from mien
-events, and the siblings `charts`, `contrasts`, `findings`, `material`, `page`, `recording` and
-`words`.
+events, wording, and the siblings `charts`, `contrasts`, `findings`, `material`, `page`, `recording`
+and `words`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from mien.events import Segment
 from mien.report.charts import SHARES, clock, legend, plot, stacked_areas, strip, time_axis
 from mien.report.contrasts import Audience, audience
 from mien.report.findings import NEUTRAL, shares_of
-from mien.report.material import CROWD, Material, counted, interval, length, percent
+from mien.report.material import CROWD, Material, interval, length
 from mien.report.page import Html, folded, quiet, section, table, tag
 from mien.report.recording import FloatArray, Recording, Track, together
 from mien.report.words import MOMENTS, NO_AUDIENCE, TIMELINES
+from mien.wording import counted, percent
 
 _POINTS: Final = 240  # of a curve over time, and rows of its table
 _FACES: Final = 8  # with a timeline of their own

@@ -1,5 +1,5 @@
 """Builds a report out of tables: `write_report`. Imports the siblings, and from mien: annotate,
-companions, errors, types, whole.
+companions, errors, types, whole, wording.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from mien.report import comparisons, grounds, sections, timelines, words
 from mien.report.figures import figures_of
 from mien.report.findings import member_of
 from mien.report.intake import take_in
-from mien.report.material import Material, counted
+from mien.report.material import Material
 from mien.report.page import Html, document, join, tag
 from mien.report.recording import Recording, timed
 from mien.report.thumbnails import Thumbnail, cut_out, find_videos
 from mien.report.views import VIEWS, View
 from mien.types import EXPRESSIONS
 from mien.whole import whole
+from mien.wording import counted
 
 Faces = Literal["show", "blur", "hide"]
 

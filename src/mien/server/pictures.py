@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mien.errors import SourceError
-from mien.picture import looks_like_picture, read_picture
+from mien.picture import looks_like_picture, read_picture, require_content
 from mien.pipeline import Analyzer, Found
 from mien.server.meters import Meters
 from mien.server.refusals import Refusal, too_late
@@ -122,8 +122,7 @@ class Pictures:
 
     def _find(self, name: str, data: bytes) -> Found:
         said = name or "picture"
-        if not data:
-            raise SourceError(f"{said}: is empty (0 bytes). Copy or download it again")
+        require_content(io.BytesIO(data), said)
         if not looks_like_picture(data):
             raise SourceError(
                 f"{said}: not a picture. Expected JPEG, PNG, WebP, AVIF, HEIF, BMP or TIFF"

@@ -177,8 +177,7 @@ def open_sink(
             "or a name that ends in / for a folder of annotated copies"
         )
     _require_new(target, overwrite=overwrite)
-    if not os.path.isdir(target.parent):
-        raise SinkError(f"{name}: there is no folder {target.parent}. Create it first")
+    require_folder(target)
     sink = _KINDS[suffix](target, labels, shape=shape, identity=identity)
     try:
         _require_new(target, overwrite=overwrite)  # by whoever was writing it until now
@@ -186,6 +185,12 @@ def open_sink(
         sink.close()
         raise
     return sink
+
+
+def require_folder(target: Path) -> None:
+    """Raise `SinkError` where the folder of an output is not there."""
+    if not os.path.isdir(target.parent):
+        raise SinkError(f"{target}: there is no folder {target.parent}. Create it first")
 
 
 def _require_new(target: Path, *, overwrite: bool) -> None:

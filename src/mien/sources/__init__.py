@@ -1,4 +1,4 @@
-"""Where frames come from. May import numpy, av, and from mien: errors, types, picture.
+"""Where frames come from. May import numpy, av, and from mien: errors, types, picture, heif.
 
 `source.py` says what a source is, `video.py` reads files, `live.py` cameras, network streams and
 standard input, and `files.py` finds what a folder or a glob holds.
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.errors import SourceError
-from mien.picture import MAX_PIXELS, is_picture, read_picture
+from mien.picture import MAX_PIXELS, is_picture, read_picture, require_content
 from mien.sources.files import counts_in_folders, expand_source
 from mien.sources.live import is_live, open_live, shown_name
 from mien.sources.source import Source, Span
@@ -74,14 +74,7 @@ def open_source(
         return open_live(name, max_pixels, span)
     if os.path.isdir(file):
         raise SourceError(f"{name}: is a folder. `mien analyze` takes folders; here give one file")
-    try:
-        with open(file, "rb") as opened:
-            empty = not opened.read(1)
-    except (OSError, ValueError) as error:  # a manifest's path may hold the character 0
-        why = getattr(error, "strerror", None) or error
-        raise SourceError(f"{name}: cannot be read ({why}). Check the path") from error
-    if empty:
-        raise SourceError(f"{name}: is empty (0 bytes). Copy or download it again")
+    require_content(file, name)
     if is_video(file):
         return open_video(name, file, max_pixels, span, threads=threads)
     return Source(name, _picture_frames(file, name, max_pixels), is_video=False, frame_count=1)

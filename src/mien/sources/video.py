@@ -1,6 +1,6 @@
 """Videos in files: FFmpeg through PyAV, with the timestamps that the container gives.
 
-Imports numpy, av, errors, types, picture and the sibling source.
+Imports numpy, av, errors, types, picture, heif and the sibling source.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
 from mien.errors import SourceError
+from mien.heif import FFMPEG_MOST
 from mien.picture import require_pixels
 from mien.sources.source import Source, Span
 from mien.types import Frame, UInt8Array
@@ -34,7 +35,6 @@ _ROUNDING_S: Final = 1e-6
 #: A picture larger than the limit is refused once it is decoded, since a header may say nothing of
 #: it; one so many times as large is not decoded, since many of them might be held at a time.
 _GROWTH_MOST: Final = 4
-_FFMPEG_MOST: Final = 2**31 - 1  # it takes no higher limit
 #: FFmpeg's mark of formats whose frames carry no times (AVFMT_NOTIMESTAMPS).
 _NO_TIMES: Final = 0x80
 
@@ -58,7 +58,7 @@ def open_video(
     container, stream = open_container(name, file, max_pixels, **options)
     stream.thread_type = "AUTO"
     stream.codec_context.thread_count = threads
-    most = min(_GROWTH_MOST * max_pixels, _FFMPEG_MOST)
+    most = min(_GROWTH_MOST * max_pixels, FFMPEG_MOST)
     stream.codec_context.options = {"max_pixels": str(most)}
     return Source(
         name,

@@ -1,0 +1,25 @@
+"""How numbers are written for readers, on terminals and in reports. Imports nothing from mien."""
+
+from __future__ import annotations
+
+from math import isnan
+from typing import Final
+
+#: Stands where there is no figure.
+NOTHING: Final = "\u2013"
+
+
+def counted(number: int, thing: str, things: str = "") -> str:
+    """A number with its noun: `1 frame`, `2,000 frames`, `2 people`."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def percent(share: float) -> str:
+    """A share; it is only 0% or 100% where it is nothing or all."""
+    if isnan(share):
+        return NOTHING
+    if 0 < share < 0.005:
+        return "<1%"
+    if 0.995 <= share < 1 - 1e-9:
+        return ">99%"
+    return f"{100 * share:.0f}%"
