@@ -1,5 +1,6 @@
 """What a network is shown in training: framed, varied, mixed, and preprocessed as in use."""
 
+import io
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,19 @@ import pytest
 import torch
 from PIL import Image
 
-from mien.preprocess import network_input, resize_crop
-from mien.training.augment import draw_variations, mix_neighbours, vary
-from mien.training.data import augmented_samples, batch_rows, network_pixels, training_rows
+from mien.preprocess import gaussian_blur, network_input, resize_crop
+from mien.training.augment import Variations, draw_variations, mix_neighbours, vary
+from mien.training.data import (
+    augmented_samples,
+    batch_rows,
+    make_batch,
+    network_pixels,
+    standardized,
+    training_rows,
+)
 from mien.training.distributed import my_rows
 from mien.training.framing import whole_picture
+from mien.training.jpeg import compress
 from mien.training.recipe import AugmentRecipe, recipe_from_dict
 from mien.types import UInt8Array
 from tests.lessons import STILL, drawn, tiny
@@ -121,6 +130,79 @@ def test_every_degradation_shows_and_spares_the_rest(kind: str) -> None:
     assert 8 <= touched <= 32
 
 
+@pytest.mark.parametrize("size_px", [32, 44])
+@pytest.mark.parametrize("quality", [15, 49, 50, 69])
+def test_jpeg_loses_what_pillow_loses(portrait: UInt8Array, size_px: int, quality: int) -> None:
+    face = Image.fromarray(portrait).convert("L").crop((160, 40, 300, 180))
+    plain = np.array(face.resize((size_px, size_px)), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(plain).save(file, "jpeg", quality=quality)
+    expected = np.asarray(Image.open(file)).astype(float)
+    crop = torch.from_numpy(plain).float()[None, None]
+    found = compress(crop, torch.tensor([quality]))[0, 0].numpy()
+    # A frequency that lies between two steps is now and then rounded the other way.
+    assert np.abs(found - expected).mean() < 0.1 * np.abs(expected - plain).mean()
+    assert found.min() >= 0
+    assert found.max() <= 255
+
+
+def still(n: int, size_px: int) -> Variations:
+    return draw_variations(n, size_px, AugmentRecipe(**STILL), torch.Generator())
+
+
+def test_blur_and_lost_resolution_are_those_of_single_pictures() -> None:
+    """Done at once to some crops of a batch: as if each had been taken alone."""
+    images = torch.from_numpy(drawn(4).images)
+    whole = torch.from_numpy(whole_picture(4))
+    sigma = torch.tensor([0.0, 0.5, 1.4, 0.0])
+    small = torch.tensor([0, 0, 20, 14])
+    dice = replace(still(4, 48), blur_sigma=sigma, small_px=small)
+    found = vary(images, whole, 48, dice)[:, 0]
+    assert (found[0] - images[0].float()).abs().max() < 0.1
+    for row in (1, 2, 3):
+        expected = images[row].float()
+        if sigma[row]:
+            expected = torch.from_numpy(gaussian_blur(expected.numpy(), float(sigma[row])))
+        if px := int(small[row]):
+            coarse = torch.nn.functional.interpolate(expected[None, None], (px, px), mode="area")
+            expected = torch.nn.functional.interpolate(coarse, (48, 48), mode="bilinear")[0, 0]
+        assert (found[row] - expected).abs().max() < 0.1
+
+
+def test_batches_are_made_where_the_rows_lie(tmp_path: Path) -> None:
+    """On `meta`, which computes nothing but refuses to mix with what lies on the CPU."""
+    augment = {"turn_deg": 20, "blur": 0.5, "jpeg": 0.5, "occlude": 0.5, "mixup": 0.5}
+    recipe = recipe_from_dict(
+        {
+            "name": "x",
+            "data": {"aligned_share": 0.0},
+            "augment": augment,
+            "fit": {"ferplus_share": 0.2},
+        }
+    )
+    data = replace(drawn(60), votes=np.ones((60, 10), np.uint8))
+    rows = training_rows(recipe, data, tmp_path, lambda text: None).to(torch.device("meta"))
+    n = len(rows)
+    dice = draw_variations(n, 40, recipe.augment, torch.Generator().manual_seed(0))
+    framed = torch.arange(n) % 2 == 0
+    batch = make_batch(rows, torch.arange(n), framed, 40, dice, recipe)
+    assert [tuple(value.shape) for value in batch if value is not None] == [
+        (n, 1, 40, 40),
+        (n, 7),
+        (n, 8),
+    ]
+    assert all(value is not None and value.device.type == "meta" for value in batch)
+
+
+def test_an_accelerator_standardizes_as_inference_does() -> None:
+    data = drawn(7)
+    data.images[3] = 90  # flat
+    crops = torch.from_numpy(data.images)[:, None].float()
+    assert torch.allclose(
+        standardized(crops), torch.from_numpy(network_input(data.images)), atol=1e-5
+    )
+
+
 def test_samples_are_what_the_network_sees(portrait: UInt8Array) -> None:
     def shown(images: UInt8Array, augment: dict[str, Any], **data: object) -> UInt8Array:
         recipe = recipe_from_dict(
@@ -172,9 +254,8 @@ def test_a_turned_head_moves_its_middle_and_keeps_what_is_beside_it() -> None:
     """A line down the middle of a cylinder of radius r goes to r * sin(turn)."""
     image = torch.zeros((1, 48, 48), dtype=torch.uint8)
     image[:, :, 23:25] = 255
-    still = draw_variations(1, 48, AugmentRecipe(**STILL), torch.Generator())
     for degrees in (-40, 20, 40):
-        dice = replace(still, turn=torch.tensor([math.radians(degrees)]))
+        dice = replace(still(1, 48), turn=torch.tensor([math.radians(degrees)]))
         out = vary(image, torch.from_numpy(whole_picture(1)), 48, dice)[0, 0]
         weights = out.sum(0)
         middle = float((weights * ((torch.arange(48) + 0.5) / 24 - 1)).sum() / weights.sum())

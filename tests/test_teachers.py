@@ -7,18 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from onnxruntime import InferenceSession
 from PIL import Image
 
 from mien.classifier import ExpressionClassifier, Predictions
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError, ModelError
 from mien.models import find_model
+from mien.preprocess import network_input
 from mien.training import teachers
 from mien.training.augment import draw_variations, varied_views
-from mien.training.data import make_batch, training_rows
+from mien.training.data import Batch, make_batch, training_rows
+from mien.training.fit import fit
 from mien.training.recipe import AugmentRecipe, Recipe, recipe_from_dict
-from mien.training.teachers import fold_numbers, opinions
+from mien.training.teachers import fold_numbers, make_panel, opinions
 from mien.types import EXPRESSIONS, UInt8Array, Views
+from tests.lessons import tiny
 
 Crops = UInt8Array | Sequence[UInt8Array]
 
@@ -145,6 +150,84 @@ def test_targets_lean_towards_the_opinions(tmp_path: Path) -> None:
     assert torch.allclose(batch.targets, expected)
     with pytest.raises(ConfigError, match="teacher_weight"):
         recipe(fit={"teacher_weight": 1.5})
+
+
+def test_a_panel_looks_at_what_the_network_is_shown(portrait_file: Path) -> None:
+    """The same answers as the model file's own, at its own size and enlarged to it."""
+    face = Image.open(portrait_file).convert("L").crop((180, 60, 270, 180))
+    data, taught = rows(3), recipe(fit={"teachers": ["mien-s", "mien-v"], "teachers_see": "views"})
+    panel = make_panel(taught, data, np.ones(3, bool), torch.device("cpu"))
+    models = [ExpressionClassifier(name) for name in ("mien-s", "mien-v")]
+    shown = [np.asarray(face.resize((px, px)), np.uint8) for px in (44, 32)]
+    for view in shown:
+        pixels = torch.from_numpy(network_input(view[None]))
+        found = panel.opinions(pixels, torch.tensor([2]))
+        large = F.interpolate(pixels, 44, mode="bilinear") if len(view) < 44 else pixels
+        expected = np.zeros(7)
+        for model in models:
+            logits = _raw_logits(model, large)
+            expected += torch.from_numpy(logits / model.spec.temperature).softmax(0).numpy() / 2
+        assert found.shape == (1, 7)
+        assert found[0].numpy() == pytest.approx(expected, abs=2e-3)
+        assert EXPRESSIONS[int(found[0].argmax())] == "happy"
+
+
+def _raw_logits(model: ExpressionClassifier, pixels: torch.Tensor) -> np.ndarray:
+    session = InferenceSession(model.entry.path.read_bytes())
+    logits = session.run(["logits"], {"pixels": pixels.numpy()})[0][0]
+    return np.asarray(logits, np.float64)
+
+
+def test_of_each_row_a_panel_asks_those_that_have_not_seen_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = rows(40)
+    honest = fold_numbers(data, 2) == 0
+    answers = [honest, np.zeros(40, bool)]
+    monkeypatch.setattr(teachers, "_unseen", lambda *_: answers.pop(0))
+    taught = recipe(fit={"teachers": ["mien-s", "mien-v"], "teachers_see": "views"})
+    usable = np.arange(40) > 4
+    panel = make_panel(taught, data, usable, torch.device("cpu"))
+    assert panel.asked.shape == (2, 35)
+    assert (panel.asked[0].numpy() == (honest | ~honest)[usable]).all()
+    assert (panel.asked[1].numpy() == ~honest[usable]).all()
+    seen: list[int] = []
+    for network in panel.networks:
+        network.register_forward_hook(lambda _module, inputs, _out: seen.append(len(inputs[0])))
+    chosen = torch.tensor([0, 3, 3, 30])
+    found = panel.opinions(torch.zeros(4, 1, 44, 44), chosen)
+    assert found.sum(1).tolist() == pytest.approx([1.0] * 4, abs=1e-5)
+    others = int((~honest[usable])[chosen.numpy()].sum())
+    assert seen == ([4, others] if others else [4])
+    assert not found.requires_grad
+
+
+def test_a_panel_refuses_what_cannot_look_at_the_same_views() -> None:
+    def panel(*names: str, **data: object) -> None:
+        fit: dict[str, object] = {"teachers": list(names), "teachers_see": "views"}
+        make_panel(recipe(fit=fit, data=data), rows(3), np.ones(3, bool), torch.device("cpu"))
+
+    with pytest.raises(ConfigError, match=r"data\.illumination: expected clahe.*found none"):
+        panel("mien-s", illumination="clahe")
+    with pytest.raises(ModelError, match="is a fusion"):
+        panel("mien-m")
+    with pytest.raises(ConfigError, match=r"teachers_see: expected rows or views"):
+        recipe(fit={"teachers_see": "faces"})
+
+
+def test_a_network_learns_from_a_panel(tmp_path: Path) -> None:
+    """With nothing but the panel's opinions it comes to agree with the panel, not the labels."""
+    data = rows(70)
+    taught = tiny(
+        epochs=2, teachers=["mien-s"], teachers_see="views", teacher_weight=1.0, label_smoothing=0.0
+    )
+    said: list[str] = []
+    fit(taught, data, data, tmp_path, note=said.append)
+    assert any("asking 1 teachers about 70 rows, 0.0%" in line for line in said)
+    batch = Batch(torch.zeros(2, 1, 8, 8), torch.eye(2), None)
+    opinions = torch.full((2, 2), 0.5)
+    assert torch.equal(batch.taught(opinions, 1.0).targets, opinions)
+    assert torch.allclose(batch.taught(opinions, 0.5).targets, torch.eye(2) / 2 + 0.25)
 
 
 def test_views_differ_and_follow_from_their_seed() -> None:

@@ -22,7 +22,7 @@ BACKGROUNDS: Final = ("keep", "oval")
 
 #: Contrast (standard deviation, grey levels of 255) below which a crop counts as flat. Without
 #: this floor an empty crop's noise would be blown up to full contrast.
-_FLAT_CONTRAST: Final = 8.0
+FLAT_CONTRAST: Final = 8.0
 #: How far a picture may be shrunk in one bilinear step.
 _MAX_SHRINK: Final = 2.0
 _FAST_GAP: Final = 1.1  # what a fast shrinking leaves to the weights that fade out
@@ -201,7 +201,7 @@ def network_input(
     else:
         centre = pixels.mean(axis=(1, 2), keepdims=True)
         spread = pixels.std(axis=(1, 2), keepdims=True)
-        pixels = (pixels - centre) / np.maximum(spread, np.float32(_FLAT_CONTRAST))
+        pixels = (pixels - centre) / np.maximum(spread, np.float32(FLAT_CONTRAST))
     return pixels[:, None]
 
 

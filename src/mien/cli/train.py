@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from mien.datasets import FaceCrops
     from mien.training.checkpoint import EpochReport
     from mien.training.recipe import Recipe
+
+
+_DRAW_EVERY_S = 10.0  # the learning curves: on an accelerator an epoch is as fast as a drawing
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -80,6 +85,7 @@ def _fit(options: argparse.Namespace, recipe: Recipe, summary: str) -> None:
     from mien.console import Progress
     from mien.training.distributed import part_ways
     from mien.training.fit import fit, make_fabric
+    from mien.training.tensorboard import write_tensorboard
 
     train, validation = _rows(options.data, recipe)
     fabric = make_fabric(options.precision)
@@ -96,10 +102,16 @@ def _fit(options: argparse.Namespace, recipe: Recipe, summary: str) -> None:
             progress.restart(steps)
         progress.update(done, steps)
 
+    drawn = -math.inf
+
     def epoch(done: EpochReport) -> None:
+        nonlocal drawn
         progress.close()
         _say_epoch(done)
-        _draw(out)
+        write_tensorboard(done, out / "tensorboard")
+        if done.epoch == done.epochs or time.monotonic() - drawn > _DRAW_EVERY_S:
+            _draw(out)
+            drawn = time.monotonic()
 
     with progress:
         fit(
@@ -152,10 +164,9 @@ def _keep_silent(_text: str) -> None:
 
 
 def _draw(out: Path) -> None:
-    """The learning curves, as a picture and for TensorBoard, after every epoch."""
+    """The learning curves, as a picture."""
     from mien.plots import learning_curves
     from mien.training.checkpoint import LOG, read_log
-    from mien.training.tensorboard import write_tensorboard
 
     epochs = read_log(out / LOG)
     learning_curves(
@@ -164,7 +175,6 @@ def _draw(out: Path) -> None:
         [row.accuracy for row in epochs],
         out / "curves.png",
     )
-    write_tensorboard(epochs[-1], out / "tensorboard")
 
 
 def _export(options: argparse.Namespace) -> int:

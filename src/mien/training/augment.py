@@ -1,26 +1,25 @@
-"""Vary a whole batch at once on its way into the network. Imports torch, Pillow, preprocess, and
-its siblings occluders and recipe.
+"""Vary a whole batch at once on its way into the network. Imports torch and its siblings jpeg,
+occluders and recipe.
 
 In two steps. `draw_variations` throws all dice for a batch; `vary` applies them. Several processes
 that share a batch throw the same dice and each apply only their rows, so that how many there are
 does not change what is learned. Geometry (framing, turned heads, flip, rotation, scale, shift) is
-one resampling.
+one resampling. Dice always lie on the CPU: so all devices throw the same, and what is to be done is
+known without waiting for an accelerator. The pictures may lie anywhere, and are varied there.
 """
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Generator, Tensor
 
-from mien.preprocess import gaussian_blur
+from mien.training.jpeg import compress
 from mien.training.occluders import draw_occluders, occlude
 from mien.training.recipe import AugmentRecipe
 
@@ -108,9 +107,9 @@ def vary(images: Tensor, framings: Tensor, size_px: int, variations: Variations)
     """Grey `uint8 (B, H, W)` to varied `float32 (B, 1, size_px, size_px)` in 0..255.
 
     Args:
-        images: pictures as they lie in the data set.
+        images: pictures as they lie in the data set, on any device.
         framings: `(B, 2, 3)`, where each crop lies in its picture, in normalised coordinates
-            (-1..1 from edge to edge, as in `torch.nn.functional.affine_grid`).
+            (-1..1 from edge to edge, as in `torch.nn.functional.affine_grid`); on the same device.
         size_px: side of the crops to be made.
         variations: the dice. Mixing is not applied here: it concerns the labels too.
     """
@@ -131,8 +130,15 @@ def mix_neighbours(values: Tensor, weights: Tensor) -> Tensor:
     even = len(values) - len(values) % 2
     partner = values.clone()
     partner[0:even:2], partner[1:even:2] = values[1:even:2], values[0:even:2]
-    weight = weights.view(-1, *[1] * (values.ndim - 1)).to(values.dtype)
+    weight = sent(weights, values.device).view(-1, *[1] * (values.ndim - 1)).to(values.dtype)
     return values * (1 - weight) + partner * weight
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Values from the CPU on a device, without waiting for what the device is still doing."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 def varied_views(images: Tensor, views: int, recipe: AugmentRecipe, seed: int) -> Iterator[Tensor]:
@@ -194,10 +200,10 @@ def _draw_mix(n: int, recipe: AugmentRecipe, generator: Generator) -> Tensor:
 
 
 def _resample(images: Tensor, framings: Tensor, size_px: int, variations: Variations) -> Tensor:
-    size = [len(images), 1, size_px, size_px]
-    grid = F.affine_grid(variations.geometry, size, align_corners=False)
+    size, device = [len(images), 1, size_px, size_px], images.device
+    grid = F.affine_grid(sent(variations.geometry, device), size, align_corners=False)
     if variations.turn.any():
-        grid = _turn_heads(grid, variations.turn)
+        grid = _turn_heads(grid, sent(variations.turn, device))
     places = grid.flatten(1, 2) @ framings[:, :, :2].mT + framings[:, None, :, 2]
     grid = places.view(grid.shape)
     pixels = images[:, None].float()
@@ -221,7 +227,7 @@ def _turn_heads(grid: Tensor, turn: Tensor) -> Tensor:
 
 
 def _relight(crops: Tensor, tone: Tensor) -> Tensor:
-    gamma, gain, shift = (column.view(-1, 1, 1, 1) for column in tone.unbind(1))
+    gamma, gain, shift = sent(tone, crops.device)[:, :, None, None, None].unbind(1)
     crops = 255 * (crops.clamp(0, 255) / 255).pow(gamma)
     middle = crops.mean(dim=(2, 3), keepdim=True)
     return ((crops - middle) * gain + middle + shift).clamp(0, 255)
@@ -230,34 +236,54 @@ def _relight(crops: Tensor, tone: Tensor) -> Tensor:
 def _degrade(crops: Tensor, variations: Variations) -> Tensor:
     """Blur, sharpen, lose resolution, compress: what cameras and FER2013's own history do."""
     size_px = crops.shape[-1]
-    amount = variations.sharpness.view(-1, 1, 1, 1)
+    amount = sent(variations.sharpness, crops.device).view(-1, 1, 1, 1)
     blurred = F.avg_pool2d(F.pad(crops, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     crops = (crops + amount * (crops - blurred)).clamp(0, 255)
-    for row in variations.blur_sigma.nonzero()[:, 0].tolist():
-        sigma = float(variations.blur_sigma[row])
-        soft = gaussian_blur(crops[row, 0].numpy(), sigma)
-        crops[row, 0] = torch.from_numpy(soft)
-    for small in set(variations.small_px.tolist()):
-        if not 0 < small < size_px:
-            continue
-        chosen = variations.small_px == small
-        shrunk = F.interpolate(crops[chosen], size=(small, small), mode="area")
-        crops[chosen] = F.interpolate(
-            shrunk, size=(size_px, size_px), mode="bilinear", align_corners=False
-        )
-    for row in variations.jpeg_quality.nonzero()[:, 0].tolist():
-        file = io.BytesIO()
-        picture = Image.fromarray(crops[row, 0].round().to(torch.uint8).numpy())
-        picture.save(file, "jpeg", quality=int(variations.jpeg_quality[row]))
-        crops[row, 0] = torch.from_numpy(np.array(Image.open(file))).float()
+    sigma, small, quality = variations.blur_sigma, variations.small_px, variations.jpeg_quality
+    if len(blurred_rows := sigma.nonzero()[:, 0]):
+        _soften(crops, blurred_rows, _blurring(sigma[blurred_rows], size_px))
+    if len(small_rows := ((small > 0) & (small < size_px)).nonzero()[:, 0]):
+        along = [_coarsening(int(px), size_px) for px in small[small_rows]]
+        _soften(crops, small_rows, torch.stack(along))
+    if len(packed_rows := quality.nonzero()[:, 0]):
+        rows = sent(packed_rows, crops.device)
+        crops[rows] = compress(crops[rows], quality[packed_rows])
     return crops
+
+
+def _soften(crops: Tensor, chosen: Tensor, matrices: Tensor) -> None:
+    """Change some crops in place, each along both axes by its own matrix: `(B', S, S)`."""
+    rows, along = sent(chosen, crops.device), sent(matrices, crops.device)[:, None]
+    crops[rows] = along @ crops[rows] @ along.mT
+
+
+def _blurring(sigma_px: Tensor, size_px: int) -> Tensor:
+    """Matrices `(B, S, S)` that blur a column of pixels by Gaussians, mirrored at its ends."""
+    place, last = torch.arange(size_px), size_px - 1
+    sigma = sigma_px.view(-1, 1, 1)
+    weights = torch.zeros(len(sigma), size_px, size_px)
+    for mirrored, counts in (
+        (place, place >= 0),
+        (-place, place > 0),
+        (2 * last - place, place < last),
+    ):
+        weights += (-0.5 * ((place[:, None] - mirrored) / sigma) ** 2).exp() * counts
+    return weights / weights.sum(2, keepdim=True)
+
+
+@lru_cache(maxsize=256)
+def _coarsening(small_px: int, size_px: int) -> Tensor:
+    """The matrix `(S, S)` that shrinks a column of pixels by averages and enlarges it again."""
+    each = F.interpolate(torch.eye(size_px)[None], size=small_px, mode="area")
+    return F.interpolate(each, size=size_px, mode="linear", align_corners=False)[0].T
 
 
 def _erase(crops: Tensor, variations: Variations) -> Tensor:
     size_px = crops.shape[-1]
-    centre, half = variations.erased[:, :2], variations.erased[:, 2:]
-    position = (torch.arange(size_px) + 0.5) / size_px
+    erased = sent(variations.erased, crops.device)
+    centre, half = erased[:, :2], erased[:, 2:]
+    position = (torch.arange(size_px, device=crops.device) + 0.5) / size_px
     # (B, S, xy): whether a column or row lies inside.
     inside = (position[None, :, None] - centre[:, None]).abs() < half[:, None]
     mask = (inside[:, :, 1, None] & inside[:, None, :, 0])[:, None]
-    return torch.where(mask, variations.noise, crops)
+    return torch.where(mask, sent(variations.noise, crops.device), crops)

@@ -22,10 +22,10 @@ from mien.datasets import FaceCrops
 from mien.training.augment import draw_variations
 from mien.training.checkpoint import EpochReport
 from mien.training.data import Batch, make_batch, training_rows
-from mien.training.fit import batch_loss, channels_last, fit, make_fabric, matrix_dtype
+from mien.training.fit import batch_loss, fit, make_fabric, matrix_dtype
 from mien.training.optimizer import make_optimizer
 from mien.training.recipe import Recipe
-from mien.training.zoo import build_network, count_macs
+from mien.training.zoo import build_network, channels_last, count_macs
 
 _PRODUCT = 2048  # rows and columns of the matrices of the yardstick
 #: Forward, and backward through weights and through inputs: each is as much work as the other.

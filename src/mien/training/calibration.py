@@ -36,7 +36,7 @@ from mien.models import ModelSpec, find_model
 ANSWER_ACCURACY: Final = 0.85
 
 _STRENGTHS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)  # how much of the shares is taken back
-_OFFSETS: Final = "class_offsets"  # name of the weights in the model file
+OFFSETS: Final = "class_offsets"  # name of the weights in the model file
 
 
 @dataclass(frozen=True)
@@ -194,9 +194,9 @@ def add_offsets(model: Any, offsets: FloatArray) -> None:
     if not np.any(offsets):
         return
     for weights in model.graph.initializer:
-        if weights.name == _OFFSETS:
+        if weights.name == OFFSETS:
             total = numpy_helper.to_array(weights) + np.asarray(offsets, np.float32)
-            weights.CopyFrom(numpy_helper.from_array(total, _OFFSETS))
+            weights.CopyFrom(numpy_helper.from_array(total, OFFSETS))
             return
     before = "logits_before_offsets"
     for node in model.graph.node:
@@ -205,5 +205,5 @@ def add_offsets(model: Any, offsets: FloatArray) -> None:
                 if name == "logits":
                     values[i] = before
     values = np.asarray(offsets, np.float32)
-    model.graph.initializer.append(numpy_helper.from_array(values, _OFFSETS))
-    model.graph.node.append(helper.make_node("Add", [before, _OFFSETS], ["logits"]))
+    model.graph.initializer.append(numpy_helper.from_array(values, OFFSETS))
+    model.graph.node.append(helper.make_node("Add", [before, OFFSETS], ["logits"]))

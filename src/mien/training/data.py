@@ -7,25 +7,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from mien.datasets import NOT_A_FACE, FaceCrops
 from mien.errors import DatasetError
-from mien.preprocess import network_input
-from mien.training.augment import Variations, draw_variations, mix_neighbours, vary
+from mien.preprocess import FLAT_CONTRAST, network_input
+from mien.training.augment import Variations, draw_variations, mix_neighbours, sent, vary
 from mien.training.framing import detected_framings, whole_picture
 from mien.training.recipe import Recipe
 from mien.training.teachers import fold_numbers, opinions
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, UInt8Array
 
+_USUAL = ("standardize", "none", "keep")  # what `standardized` does
 _VOTES_OF_EXPRESSIONS = [FERPLUS_EXPRESSIONS.index(name) for name in EXPRESSIONS]
 
 
@@ -42,10 +44,14 @@ class Batch(NamedTuple):
     targets: Tensor
     votes: Tensor | None
 
+    def taught(self, opinions: Tensor, weight: float) -> Batch:
+        """The same with a share of the targets taken from opinions `(B, K)`."""
+        return self._replace(targets=self.targets.lerp(opinions, weight))
+
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """N rows in memory, on the CPU.
+    """N rows in memory, all on one device.
 
     Attributes:
         images: `uint8 (N, H, W)`.
@@ -66,6 +72,14 @@ class TrainingRows:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def to(self, device: torch.device) -> TrainingRows:
+        """The same rows on a device."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {
+            name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
 
 def usable_rows(recipe: Recipe, train: FaceCrops) -> npt.NDArray[np.bool_]:
@@ -109,7 +123,7 @@ def training_rows(
     if train.votes is not None:
         votes = torch.from_numpy(train.vote_shares()[usable])
     thought = None
-    if recipe.fit.teachers:
+    if recipe.fit.teachers and recipe.fit.teachers_see == "rows":
         thought = torch.from_numpy(opinions(recipe.fit.teachers, train, cache, note)[usable])
     return TrainingRows(
         torch.from_numpy(train.images[usable]),
@@ -137,8 +151,9 @@ def batch_rows(
     """
     n = len(rows)
     if balance:
-        counts = torch.bincount(rows.labels, minlength=rows.classes).double()
-        weights = counts.clamp(min=1).pow(-balance)[rows.labels]
+        labels = rows.labels.cpu()
+        counts = torch.bincount(labels, minlength=rows.classes).double()
+        weights = counts.clamp(min=1).pow(-balance)[labels]
         order = torch.multinomial(weights, n, replacement=True, generator=generator)
     else:
         order = torch.randperm(n, generator=generator)
@@ -153,21 +168,24 @@ def make_batch(
     variations: Variations,
     recipe: Recipe,
 ) -> Batch:
-    """Cut, vary and preprocess the chosen rows.
+    """Cut, vary and preprocess the chosen rows, on their device.
 
     Args:
         rows: the set.
-        chosen: `(B,)` row numbers.
+        chosen: `(B,)` row numbers, on the CPU as all that is drawn.
         framed: `bool (B,)`, which of them to cut by the detector's rule.
         size_px: side of the crops.
         variations: dice for exactly these rows.
         recipe: preprocessing and label smoothing.
     """
-    framing = torch.where(framed.view(-1, 1, 1), rows.framings[chosen], torch.eye(2, 3))
+    device = rows.images.device
+    chosen, framed = sent(chosen, device), sent(framed, device)
+    whole = torch.eye(2, 3, device=device)
+    framing = torch.where(framed.view(-1, 1, 1), rows.framings[chosen], whole)
     crops = vary(rows.images[chosen], framing, size_px, variations)
     smoothing = recipe.fit.label_smoothing
-    targets = torch.full((len(chosen), rows.classes), smoothing / rows.classes)
-    targets[torch.arange(len(chosen)), rows.labels[chosen]] += 1 - smoothing
+    targets = F.one_hot(rows.labels[chosen], rows.classes) * (1 - smoothing)
+    targets = targets + smoothing / rows.classes
     if rows.opinions is not None:
         targets = targets.lerp(rows.opinions[chosen], recipe.fit.teacher_weight)
     votes = None if rows.votes is None else rows.votes[chosen]
@@ -218,12 +236,27 @@ def _voted(votes: Tensor, otherwise: Tensor) -> Tensor:
 
 
 def network_pixels(crops: Tensor, recipe: Recipe) -> Tensor:
-    """Crops `(B, 1, S, S)` in 0..255 through the preprocessing that inference uses."""
-    rounded = crops[:, 0].round().to(torch.uint8).numpy()
-    pixels = network_input(
-        rounded,
-        normalization=recipe.data.normalization,
-        illumination=recipe.data.illumination,
-        background=recipe.data.background,
-    )
-    return torch.from_numpy(pixels).contiguous(memory_format=torch.channels_last)
+    """Crops `(B, 1, S, S)` in 0..255 through the preprocessing that inference uses.
+
+    Off the CPU, what nearly all recipes ask for is computed in place; the rest takes the way over
+    the CPU.
+    """
+    rule, rounded = recipe.data, crops.round()
+    usual = (rule.normalization, rule.illumination, rule.background) == _USUAL
+    if usual and crops.device.type != "cpu":
+        pixels = standardized(rounded)
+    else:
+        found = network_input(
+            rounded[:, 0].to(torch.uint8).cpu().numpy(),
+            normalization=rule.normalization,
+            illumination=rule.illumination,
+            background=rule.background,
+        )
+        pixels = torch.from_numpy(found).to(crops.device)
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def standardized(crops: Tensor) -> Tensor:
+    """`network_input` with `standardize` alone, for crops `(B, 1, S, S)` on any device."""
+    spread, centre = torch.std_mean(crops, (2, 3), correction=0, keepdim=True)
+    return (crops - centre) / spread.clamp(min=FLAT_CONTRAST)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +43,14 @@ from mien.training.data import (
     network_pixels,
     steps_per_epoch,
     training_rows,
+    usable_rows,
 )
 from mien.training.distributed import my_rows, processes, sync_batch_norms
 from mien.training.initial import load_weights
 from mien.training.optimizer import make_optimizer
 from mien.training.recipe import FitRecipe, Recipe
-from mien.training.zoo import ExpressionNetwork, Output, build_network
+from mien.training.teachers import make_panel
+from mien.training.zoo import ExpressionNetwork, Output, build_network, channels_last
 from mien.types import UInt8Array
 
 _CHECK_EVERY = 50  # steps between two looks at the loss: a look waits for the accelerator
@@ -129,7 +132,10 @@ def fit(
     leads = fabric.global_rank == 0
     out.mkdir(parents=True, exist_ok=True)
     fingerprint = train.fingerprint()
-    rows = _rows_of_every_process(fabric, recipe, train, cache or out, note)
+    rows = _rows_of_every_process(fabric, recipe, train, cache or out, note).to(fabric.device)
+    panel = None
+    if recipe.fit.teachers and recipe.fit.teachers_see == "views":
+        panel = make_panel(recipe, train, usable_rows(recipe, train), fabric.device, note)
     fitting = recipe.fit
     steps = steps_per_epoch(len(rows), fitting.batch)
     _require_rows_for_all(len(rows) // steps, fabric.world_size)
@@ -150,6 +156,7 @@ def fit(
         (out / BEST).unlink(missing_ok=True)  # of a run whose checkpoint was taken away
     log = Log(out / LOG, first) if leads else None
     told, cpu_told = time.monotonic(), time.process_time()
+    watched = validation
 
     for epoch in range(first, fitting.epochs):
         began = time.monotonic()
@@ -157,6 +164,7 @@ def fit(
         # Dropout draws from the global generator, differently in every process.
         torch.manual_seed((fitting.seed * 100_003 + epoch) * 1009 + fabric.global_rank)
         size_px = _resolution(fitting, epoch)
+        watched = _at_size(watched, validation, size_px)
         calm = (epoch + 0.5) / fitting.epochs > 1 - recipe.augment.calm
         augmentation = recipe.augment.calmed() if calm else recipe.augment
         network.train()
@@ -171,11 +179,14 @@ def fit(
             batch = make_batch(
                 rows, chosen[mine], framed[mine], size_px, variations.rows(mine), recipe
             )
+            if panel is not None:
+                with fabric.autocast():
+                    opinions = panel.opinions(batch.pixels, chosen[mine])
+                batch = batch.taught(opinions, fitting.teacher_weight)
             age = epoch * steps + step
             rate = _learning_rate(fitting, age, steps * fitting.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            batch = Batch(*fabric.to_device(batch))
             # Gradients are averaged over processes: each weighs by its share of the batch.
             loss = batch_loss(network, batch, fitting) * (fabric.world_size / n)
             optimizer.zero_grad(set_to_none=True)
@@ -190,7 +201,7 @@ def fit(
         trained_s = time.monotonic() - began
         if leads:
             with fabric.autocast():
-                accuracy = _accuracy(average, validation, recipe, size_px)
+                accuracy = _accuracy(average, watched, recipe, size_px)
             # Only epochs of the size that is exported compare with one another.
             if size_px == fitting.last_px and accuracy > best:
                 best = accuracy
@@ -336,14 +347,6 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
     )
 
 
-def channels_last(network: ExpressionNetwork) -> ExpressionNetwork:
-    """The same network with its filters laid out as convolutions want them."""
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return network
-
-
 @torch.inference_mode()
 def predict_outputs(
     network: ExpressionNetwork, images: UInt8Array, recipe: Recipe, size_px: int
@@ -368,6 +371,14 @@ def predict_logits(
 ) -> Tensor:
     """Its expression logits `(N, K)` alone."""
     return predict_outputs(network, images, recipe, size_px).expression
+
+
+def _at_size(watched: FaceCrops, validation: FaceCrops, size_px: int) -> FaceCrops:
+    """The rows to watch at the size that is trained at: made anew when that changes."""
+    if watched.images.shape[1] == size_px:
+        return watched
+    images = np.stack([resize_crop(image, size_px) for image in validation.images])
+    return replace(validation, images=images)
 
 
 def _accuracy(network: ExpressionNetwork, data: FaceCrops, recipe: Recipe, size_px: int) -> float:

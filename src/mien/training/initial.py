@@ -43,18 +43,7 @@ def load_weights(
     Raises:
         ModelError: not a model of the same network.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx import numpy_helper
-
-    try:
-        model = onnx.load_model_from_string(entry.read())
-    except DecodeError as error:
-        raise ModelError(f"{entry.path}: not a readable ONNX model") from error
-    found: dict[str, Tensor] = {}
-    for weights in model.graph.initializer:
-        name = weights.name.removeprefix(_PREFIX).removesuffix(_HALF)
-        found[name] = torch.from_numpy(numpy_helper.to_array(weights).copy()).float()
+    found = weights_of(entry)
     known = entry.spec().labels
     shared = [(i, known.index(name)) for i, name in enumerate(classes) if name in known]
     state = network.state_dict()
@@ -81,6 +70,28 @@ def load_weights(
         )
     network.load_state_dict(state)
     return [name for name in fresh if name not in counters]
+
+
+def weights_of(entry: ModelEntry) -> dict[str, Tensor]:
+    """All numbers in a model file as float32: the network's by their names in it.
+
+    Raises:
+        ModelError: not an ONNX model.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+    from onnx import numpy_helper
+
+    try:
+        model = onnx.load_model_from_string(entry.read())
+    except DecodeError as error:
+        raise ModelError(f"{entry.path}: not a readable ONNX model") from error
+    return {
+        weights.name.removeprefix(_PREFIX).removesuffix(_HALF): torch.from_numpy(
+            numpy_helper.to_array(weights).copy()
+        ).float()
+        for weights in model.graph.initializer
+    }
 
 
 def as_started(recipe: Recipe, changes: Sequence[str]) -> Recipe:

@@ -26,17 +26,18 @@ def draw_occluders(n: int, chance: float, generator: Generator) -> Tensor:
 
 
 def occlude(crops: Tensor, dice: Tensor) -> Tensor:
-    """Cover crops `float32 (B, 1, S, S)` in 0..255 by what their dice say."""
+    """Cover crops `float32 (B, 1, S, S)` in 0..255, on any device, by what their dice say."""
     chosen = dice[:, _KIND].nonzero()[:, 0]
     if not len(chosen):
         return crops
-    rows = dice[chosen]
+    device = crops.device
+    rows, chosen = dice[chosen].to(device), chosen.to(device)
     size_px = crops.shape[-1]
-    position = (torch.arange(size_px) + 0.5) / size_px
+    position = (torch.arange(size_px, device=device) + 0.5) / size_px
     x, y = position.view(1, 1, -1), position.view(1, -1, 1)
     shapes = torch.stack([draw(x, y, rows[:, _FIRST:]) for draw in (_glasses, _mask, _hand)])
     kind = rows[:, _KIND].long() - 1
-    cover = shapes[kind, torch.arange(len(rows))][:, None]
+    cover = shapes[kind, torch.arange(len(rows), device=device)][:, None]
     grey = rows[:, _GREY].view(-1, 1, 1, 1)
     covered = crops.clone()
     covered[chosen] = crops[chosen] * (1 - cover) + grey * cover

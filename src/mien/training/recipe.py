@@ -166,6 +166,7 @@ class FitRecipe:
     ferplus_share: float = 0.0  # share of the targets that is taken from FER+ votes
     teachers: tuple[str, ...] = ()  # models whose opinions are learned from too
     teacher_weight: float = 0.5  # their share of the targets, where there are teachers
+    teachers_see: str = "rows"  # rows: each picture, before the run; views: all that is shown of it
     resolutions: tuple[tuple[float, int], ...] = ((0.45, 32), (0.85, 40), (1.0, 44))
     select: str = "last"  # epoch to export: the last, or the best on PublicTest
     seed: int = 0
@@ -224,6 +225,10 @@ class Recipe:
             raise ConfigError("fit.ferplus_share: only of use where data.classes are the seven")
         if self.fit.select not in ("last", "best"):
             raise ConfigError(f"fit.select: expected last or best, found {self.fit.select!r}")
+        if self.fit.teachers_see not in ("rows", "views"):
+            raise ConfigError(
+                f"fit.teachers_see: expected rows or views, found {self.fit.teachers_see!r}"
+            )
         shares = [share for share, _ in self.fit.resolutions]
         small = any(px < 16 for _, px in self.fit.resolutions)
         if not shares or shares != sorted(shares) or shares[-1] != 1.0 or small:

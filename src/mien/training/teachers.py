@@ -1,5 +1,5 @@
 """What other models think of the training rows: soft targets. Imports torch, the classifier, and
-its siblings augment and recipe.
+its siblings augment, calibration, initial, recipe and zoo.
 
 A teacher's opinion of a picture says more than its label (Hinton, Vinyals & Dean, "Distilling the
 Knowledge in a Neural Network", 2015), most of all where labels are disputed. A teacher that has
@@ -12,19 +12,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
+from mien.errors import ConfigError
 from mien.metrics import log_softmax
-from mien.models import ModelSpec, file_sha256, require_classes
-from mien.training.augment import varied_views
-from mien.training.recipe import AugmentRecipe
+from mien.models import ModelEntry, ModelSpec, file_sha256, find_model, require_classes
+from mien.training.augment import sent, varied_views
+from mien.training.calibration import OFFSETS
+from mien.training.initial import load_weights, of_the_same_network, weights_of
+from mien.training.recipe import AugmentRecipe, Recipe
+from mien.training.zoo import ExpressionNetwork, Output, build_network, channels_last
 from mien.types import Float32Array
 from mien.whole import whole
 
@@ -66,12 +73,7 @@ def opinions(
     if file.is_file():
         with np.load(file, allow_pickle=False) as saved:
             return np.asarray(saved["probs"], np.float32)
-    fresh = np.stack([_unseen(model.spec, train, note) for model in models])
-    asked = np.where(fresh.any(0), fresh, True)
-    note(
-        f"asking {len(models)} teachers about {len(train):,} rows, {fresh.any(0).mean():.1%} of "
-        "which some have not learned from (kept for later runs)"
-    )
+    asked = _asked([model.spec for model in models], train, note)
     total = np.zeros((len(train), len(train.classes)))
     for model, mine in zip(models, asked, strict=True):
         rows = np.nonzero(mine)[0]
@@ -89,6 +91,96 @@ def opinions(
     with whole(file) as partial:
         np.savez_compressed(partial, probs=probs)
     return probs.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """M teachers that look at what a network is shown while it learns, on its device.
+
+    Attributes:
+        networks: in eval mode.
+        specs: what they say about themselves.
+        asked: `bool (M, N)` on the CPU, whom to ask about which of the rows that are learned from.
+    """
+
+    networks: tuple[ExpressionNetwork, ...]
+    specs: tuple[ModelSpec, ...]
+    asked: Tensor
+
+    @torch.no_grad()
+    def opinions(self, pixels: Tensor, rows: Tensor) -> Tensor:
+        """Probabilities `float32 (B, K)`: the mean over those who are asked.
+
+        Args:
+            pixels: `(B, 1, S, S)`, what the network is shown; a teacher sees it at its own size.
+            rows: `(B,)` on the CPU, which rows it shows.
+        """
+        asked = self.asked[:, rows]
+        total = torch.zeros(len(rows), len(self.specs[0].labels), device=pixels.device)
+        for network, spec, mine in zip(self.networks, self.specs, asked, strict=True):
+            views = sent(mine.nonzero()[:, 0], pixels.device)
+            if not len(views):
+                continue
+            shown = pixels[views]
+            if shown.shape[-1] != spec.input_px:
+                shown = F.interpolate(shown, size=spec.input_px, mode="bilinear")
+            shown = shown.contiguous(memory_format=torch.channels_last)
+            logits = Output(*network(shown)).expression.float()
+            total.index_add_(0, views, (logits / spec.temperature).softmax(1))
+        return total / sent(asked.sum(0), pixels.device)[:, None]
+
+
+def make_panel(
+    recipe: Recipe,
+    train: FaceCrops,
+    usable: npt.NDArray[np.bool_],
+    device: torch.device,
+    note: Callable[[str], None] = lambda text: None,
+) -> Panel:
+    """The recipe's teachers, to be asked about views of the usable rows of `train`.
+
+    Raises:
+        ConfigError: a teacher has other classes, or is prepared for other pixels than the recipe's
+            network.
+        ModelError: a teacher cannot be read, or is a fusion, which has no network.
+    """
+    entries = [find_model(teacher) for teacher in recipe.fit.teachers]
+    specs = [entry.spec() for entry in entries]
+    for spec in specs:
+        require_classes(spec, train.classes, f"fit.teachers: {spec.name}")
+    networks = [_network(entry, recipe).to(device) for entry in entries]
+    asked = torch.from_numpy(_asked(specs, train, note)[:, usable])
+    return Panel(tuple(networks), tuple(specs), asked)
+
+
+def _network(entry: ModelEntry, recipe: Recipe) -> ExpressionNetwork:
+    """The network inside a model file, in eval mode."""
+    theirs = of_the_same_network(recipe, entry)
+    for key in ("normalization", "illumination", "background"):
+        mine, other = getattr(recipe.data, key), getattr(theirs.data, key)
+        if mine != other:
+            raise ConfigError(
+                f"fit.teachers: {entry.path}: data.{key}: expected {mine}, as the network that "
+                f"learns, to see the same views, found {other}. Set fit.teachers_see to rows"
+            )
+    network = build_network(theirs.network, classes=len(recipe.data.classes))
+    load_weights(network, entry, recipe.data.classes)
+    network.requires_grad_(False).eval()
+    if (offsets := weights_of(entry).get(OFFSETS)) is not None:
+        network.expression.bias.add_(offsets)
+    return channels_last(network)
+
+
+def _asked(
+    specs: Sequence[ModelSpec], train: FaceCrops, note: Callable[[str], None]
+) -> npt.NDArray[np.bool_]:
+    """Whom of M teachers to ask about which of N rows: `(M, N)`."""
+    fresh = np.stack([_unseen(spec, train, note) for spec in specs])
+    note(
+        f"asking {len(specs)} teachers about {len(train):,} rows, {fresh.any(0).mean():.1%} of "
+        "which some have not learned from"
+    )
+    return np.where(fresh.any(0), fresh, True)
 
 
 def _unseen(

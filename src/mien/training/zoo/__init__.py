@@ -14,7 +14,7 @@ from mien.errors import ConfigError
 from mien.training.recipe import NetworkRecipe
 from mien.training.zoo.attention import mien_attention, mien_pooling
 from mien.training.zoo.classic import resnet18, vgg19
-from mien.training.zoo.network import ExpressionNetwork, Output
+from mien.training.zoo.network import ExpressionNetwork, Output, channels_last
 from mien.training.zoo.transfer import transfer
 from mien.training.zoo.vgg import mien_vgg
 from mien.types import EXPRESSIONS
@@ -24,6 +24,7 @@ __all__ = [
     "ExpressionNetwork",
     "Output",
     "build_network",
+    "channels_last",
     "count_macs",
     "count_parameters",
 ]

@@ -66,6 +66,14 @@ class ExpressionNetwork(nn.Module):
         return Output(self.expression(kept), embedding, self.ferplus(kept), attention)
 
 
+def channels_last(network: ExpressionNetwork) -> ExpressionNetwork:
+    """The same network with its filters laid out as convolutions want them."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
 def convolution_layers(inputs: int, outputs: int) -> list[nn.Module]:
     """A 3x3 convolution, batch normalisation and ReLU, to be strung together."""
     return [
