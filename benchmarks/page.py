@@ -95,11 +95,11 @@ def machine() -> str:
 
 
 def command_of(options: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
-    """The command that makes the page again; where programs are is the reader's affair."""
+    """The command that makes the page again; where programs and page lie is the reader's affair."""
     parts = ["python benchmarks/page.py"]
     for action in parser._actions:
         value = getattr(options, action.dest, None)
-        if action.dest == "help" or value == action.default:
+        if action.dest in ("help", "out") or value == action.default:
             continue
         places = action.metavar in ("PYTHON", "FOLDER")
         if isinstance(value, list):
