@@ -5,7 +5,8 @@
 
 Every run is `mien train` and `mien export`, in runs/teachers/RECIPE-FOLD; the models are
 RECIPE-FOLD.onnx there. Several runs at once keep an accelerator busy, which one alone cannot.
-Runs that are finished are left alone, others resumed: the command can be given again.
+Faces are looked for once, for all. Runs that are finished are left alone, others resumed: the
+command can be given again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from mien.datasets import load_training
+from mien.training.framing import detected_framings
+from mien.training.recipe import load_recipe
 
 MIEN = (sys.executable, "-m", "mien")
 
@@ -43,18 +48,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         return train_one(recipe, changes, options.data, options.out / f"{recipe.stem}-{fold}")
 
+    options.out.mkdir(parents=True, exist_ok=True)
+    for recipe in options.recipes:
+        find_faces(recipe, options.data, options.out)
     with ThreadPoolExecutor(options.at_once) as workers:
         done = list(workers.map(lambda run: train(*run), runs))
     return done.count(False)
 
 
+def find_faces(file: Path, data: str, out: Path) -> None:
+    """Look for the faces that a recipe wants to frame, unless `out` holds them already."""
+    recipe = load_recipe(file)
+    if recipe.data.aligned_share:
+        train, _ = load_training(data, size_px=recipe.data.input_px, classes=recipe.data.classes)
+        detected_framings(train, recipe.data, out)
+
+
 def train_one(recipe: Path, changes: Sequence[str], data: str, run: Path) -> bool:
     """Train one model into `run`, and export it beside it; what it said is in `run`/said.txt."""
-    model = run.with_suffix(".onnx")
+    model = run.with_name(f"{run.name}.onnx")
     if model.is_file():
         return True
-    run.mkdir(parents=True, exist_ok=True)
-    for faces in run.parent.glob("faces-*.npz"):  # detections that another run left
+    run.mkdir(exist_ok=True)
+    for faces in run.parent.glob("faces-*.npz"):
         shutil.copy(faces, run)
     # Of several processes on an accelerator, each needs one core.
     train = [*MIEN, "train", str(recipe), "--data", data, "--out", str(run), "--threads", "1"]
@@ -63,10 +79,12 @@ def train_one(recipe: Path, changes: Sequence[str], data: str, run: Path) -> boo
         train.append("--resume")
     export = [*MIEN, "export", str(run), "--data", data, "--out", str(model), "--half"]
     with (run / "said.txt").open("ab") as said:
-        return all(
+        done = all(
             subprocess.run(command, stdout=said, stderr=said).returncode == 0
             for command in (train, export)
         )
+    print(model if done else f"{run / 'said.txt'}: the run failed; this says why", flush=True)
+    return done
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ def test_blur_and_lost_resolution_are_those_of_single_pictures() -> None:
         assert (found[row] - expected).abs().max() < 0.1
 
 
-def test_batches_are_made_where_the_rows_lie(tmp_path: Path) -> None:
+def test_batches_are_made_where_the_network_learns(tmp_path: Path) -> None:
     """On `meta`, which computes nothing but refuses to mix with what lies on the CPU."""
     augment = {"turn_deg": 20, "blur": 0.5, "jpeg": 0.5, "occlude": 0.5, "mixup": 0.5}
     recipe = recipe_from_dict(
@@ -181,17 +181,18 @@ def test_batches_are_made_where_the_rows_lie(tmp_path: Path) -> None:
         }
     )
     data = replace(drawn(60), votes=np.ones((60, 10), np.uint8))
-    rows = training_rows(recipe, data, tmp_path, lambda text: None).to(torch.device("meta"))
+    rows = training_rows(recipe, data, tmp_path, lambda text: None)
     n = len(rows)
     dice = draw_variations(n, 40, recipe.augment, torch.Generator().manual_seed(0))
     framed = torch.arange(n) % 2 == 0
-    batch = make_batch(rows, torch.arange(n), framed, 40, dice, recipe)
+    meta = torch.device("meta")
+    batch = make_batch(rows, torch.arange(n), framed, 40, dice, recipe, meta)
     assert [tuple(value.shape) for value in batch if value is not None] == [
         (n, 1, 40, 40),
         (n, 7),
         (n, 8),
     ]
-    assert all(value is not None and value.device.type == "meta" for value in batch)
+    assert all(value is not None and value.device == meta for value in batch)
 
 
 def test_an_accelerator_standardizes_as_inference_does() -> None:

@@ -13,6 +13,7 @@ from mien.card import command_of, figures_table, model_card
 from mien.classifier import ExpressionClassifier
 from mien.cli import main
 from mien.datasets import FaceCrops, LabelledPicture
+from mien.errors import DatasetError
 from mien.evaluate import (
     Answers,
     Evaluation,
@@ -26,6 +27,7 @@ from mien.evaluate import (
 from mien.evaluation_report import write_report
 from mien.models import ModelSpec
 from mien.pipeline import Analyzer
+from mien.preprocess import resize_crop
 from mien.slices.examine import _poses
 from mien.types import EXPRESSIONS, Detections, UInt8Array
 
@@ -113,6 +115,10 @@ def test_training_duplicates_are_left_out() -> None:
     everything = FaceCrops(images, labels, None, tuple("abc"))
     training = FaceCrops(images[1:2], labels[:1], None, ("t",))
     assert everything.unseen(training).tolist() == [True, False, True]
+    larger = replace(
+        training, images=np.stack([resize_crop(image, 64) for image in training.images])
+    )
+    assert everything.unseen(larger).tolist() == [True, False, True]
 
 
 def test_crops_are_answered_as_the_classifier_answers() -> None:
@@ -163,6 +169,9 @@ def test_a_face_that_is_not_found_is_wrong(
     assert len(of_pose(answers, "front")) == 1
     assert len(of_pose(answers, "turned")) == 2
     assert len(of_pose(answers, "all")) == 3
+    facing = of_pose(of_pose(answers, "front"), "turned")
+    with pytest.raises(DatasetError, match=r"x: nothing to examine.* a face that was found turned"):
+        summarize(facing, spec, data="x", pose="turned")
 
 
 def test_every_picture_is_of_one_pose(portrait_file: Path) -> None:

@@ -1,5 +1,6 @@
 """From a run to a model file, what that says of itself, and training that goes on from it."""
 
+import subprocess
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -14,6 +15,7 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops, load_crops
 from mien.errors import ModelError
 from mien.models import find_model
+from mien.training import export as exporting
 from mien.training.export import _rounded, export, load_trained
 from mien.training.fit import fit, predict_logits
 from mien.training.initial import load_weights
@@ -248,3 +250,18 @@ def test_a_run_that_says_nothing_is_published_as_what_it_is(
     assert script.publish(run, options) == "tiny"
     says = ExpressionClassifier(tmp_path / "models" / "tiny.onnx").spec.training_data
     assert says.startswith("FER2013 (ICML" if rows == "FER2013's" else "not stated")
+
+
+def test_the_commit_is_that_of_mien_and_of_no_repository_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Installed into a folder of somebody's repository, mien knows no commit of its own."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@x"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    for place, known in (("venv/lib/mien/training", False), ("src/mien/training", True)):
+        (tmp_path / place).mkdir(parents=True)
+        monkeypatch.setattr(exporting, "__file__", str(tmp_path / place / "export.py"))
+        assert bool(exporting.current_commit()) == known
+    monkeypatch.setattr(exporting, "__file__", str(tmp_path.parent / "src/mien/training/export.py"))
+    assert exporting.current_commit() == ""

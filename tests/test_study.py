@@ -156,6 +156,8 @@ def test_a_wrong_variant_is_found_before_anything_is_trained(tmp_path: Path) -> 
     for start, error, message in (
         ("init=mien-m", ModelError, "mien-m is a fusion, which has no network to train"),
         ("init=mien-s", ConfigError, r"fit\.resolutions is that of the model to start from"),
+        ("fit.teachers=['nobody']", ModelError, r"too fast: .*no model of that name"),
+        ("network.frozen=true", ConfigError, r"too fast: network\.frozen: expected false"),
     ):
         own = f'{start}", "fit.resolutions=[[1.0, 48]]'
         (tmp_path / "s.toml").write_text(STUDY.replace("fit.learning_rate=1e30", own))

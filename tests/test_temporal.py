@@ -535,6 +535,10 @@ def test_pictures_of_nobody_knows_whom_are_refused(tmp_path: Path) -> None:
     builder = BankBuilder(ExpressionClassifier())
     with pytest.raises(DatasetError, match="does not say whom it shows"):
         builder.add_pictures([LabelledPicture(tmp_path / "smile.png", 3, "")])
+    Image.fromarray(np.zeros((48, 48), np.uint8)).save(tmp_path / "nobody.png")
+    builder.add_pictures([LabelledPicture(tmp_path / "nobody.png", 3, "F01")])
+    with pytest.raises(DatasetError, match="no face to learn from"):
+        builder.build()
 
 
 def test_a_second_sitting_has_takes_of_its_own(tmp_path: Path, portrait_file: Path) -> None:

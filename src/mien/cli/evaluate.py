@@ -332,7 +332,7 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
         answers,
         classifier.spec,
         data=name,
-        split=options.split,
+        split=data.split,
         views=options.views,
         balanced=balanced,
         fresh=None if known is None else data.unseen(known),

@@ -104,9 +104,17 @@ class FaceCrops:
         )
 
     def unseen(self, training: FaceCrops) -> npt.NDArray[np.bool_]:
-        """`(N,)`: which rows do not stand, pixel for pixel, among the training rows."""
-        known = set(training.pixel_hashes())
-        return np.array([digest not in known for digest in self.pixel_hashes()])
+        """`(N,)`: which rows do not stand, pixel for pixel, among the training rows.
+
+        Sets of different sizes are compared at the larger one, to which the other's are enlarged.
+        """
+        side = max(self.images.shape[1], training.images.shape[1])
+        mine, theirs = (
+            [pixel_hash(resize_crop(image, side)) for image in rows.images]
+            for rows in (self, training)
+        )
+        known = set(theirs)
+        return np.array([digest not in known for digest in mine], bool)
 
     def without(self, training: FaceCrops) -> FaceCrops:
         """Those rows: of others, a network that has learned from them is too sure.

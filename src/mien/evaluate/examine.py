@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mien.alignment import FRONT_NOSE_OFFSET, nose_offset
 from mien.classifier import ExpressionClassifier, are_uncertain
 from mien.datasets import EVERY_SPLIT, HEAD_VIEWS, FaceCrops, LabelledPicture
-from mien.errors import SourceError
+from mien.errors import DatasetError, SourceError
 from mien.evaluate.result import Evaluation
 from mien.metrics import (
     accuracy_at_coverage,
@@ -243,7 +243,16 @@ def summarize(
         balanced: whether all classes were taken for equally likely.
         pose: which faces of full pictures count; None for crops.
         fresh: from `FaceCrops.unseen`, for the deduplicated accuracy.
+
+    Raises:
+        DatasetError: there are no answers.
     """
+    if not len(answers):
+        voted = ", whose row has votes for one" if spec.labels == FERPLUS_EXPRESSIONS else ""
+        raise DatasetError(
+            f"{data}: nothing to examine: it has no picture of a labelled expression{voted}"
+            + (f" and a face that was found {pose}" if pose else "")
+        )
     correct = answers.correct
     confusion = confusion_matrix(answers.labels, answers.predicted, len(spec.labels))
     found = answers.found

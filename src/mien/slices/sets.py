@@ -49,7 +49,8 @@ def slice_set(
             readers, load_pictures(data), name=name, pose=pose,
             sample=sample, seed=seed, progress=progress, problem=problem,
         )  # fmt: skip
+    crops = load_crops(data, split, size_px=size_px)
     return slice_crops(
-        readers, load_crops(data, split, size_px=size_px), name=name, split=split,
+        readers, crops, name=name, split=crops.split,
         sample=sample, seed=seed, progress=progress,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 
 from mien.datasets import FaceCrops, load_pictures, load_training
 from mien.datasets.crops import SMALLEST_PX
-from mien.errors import ConfigError, DivergedError
+from mien.errors import ConfigError, DivergedError, ModelError
 from mien.evaluate import LabelledFaces, answer_crops, answer_faces, cut_faces, of_pose, summarize
 from mien.pipeline import Analyzer
 from mien.slices import CropReader, slice_crops
@@ -22,7 +22,7 @@ from mien.training.benchmark import PASSES
 from mien.training.checkpoint import CHECKPOINT, LOG, read_log
 from mien.training.data import usable_rows
 from mien.training.export import export, load_trained
-from mien.training.fit import fit, make_fabric
+from mien.training.fit import fit, make_fabric, require_a_start
 from mien.training.initial import as_started
 from mien.training.optimizer import make_optimizer
 from mien.training.recipe import Recipe, recipe_from_dict
@@ -60,8 +60,8 @@ def run_study(
     Raises:
         ConfigError: a variant's recipe is wrong, has other classes than `pictures` and slices, or
             asks for other rows to watch than the first variant's.
-        ModelError: the weights that a variant starts from cannot be read. Both are found before
-            anything is trained.
+        ModelError: the weights that a variant starts from, or its teachers, cannot be read. Both
+            are found before anything is trained.
         DatasetError: a set cannot be read.
     """
     trials = [
@@ -83,9 +83,10 @@ def run_study(
                     "compared on the same rows: make a study for each"
                 )
         try:
+            require_a_start(recipe)
             make_optimizer(build_network(recipe.network, len(recipe.data.classes)), recipe.fit)
-        except ConfigError as error:
-            raise ConfigError(f"{variant.name}: {error}") from error
+        except (ConfigError, ModelError) as error:
+            raise type(error)(f"{variant.name}: {error}") from error
     fabric = fabric or make_fabric()
     sets = [Path(p) for p in pictures]
     bench = _Bench(Path(data), sets, study.slices, out, fabric, threads, note)

@@ -1,5 +1,5 @@
 """Vary a whole batch at once on its way into the network. Imports torch and its siblings jpeg,
-occluders and recipe.
+occluders, recipe and sending.
 
 In two steps. `draw_variations` throws all dice for a batch; `vary` applies them. Several processes
 that share a batch throw the same dice and each apply only their rows, so that how many there are
@@ -22,6 +22,7 @@ from torch import Generator, Tensor
 from mien.training.jpeg import compress
 from mien.training.occluders import draw_occluders, occlude
 from mien.training.recipe import AugmentRecipe
+from mien.training.sending import sent
 
 #: Half the width of a head, in halves of the crop's side: see `_turn_heads`.
 _HEAD_RADIUS = 0.9
@@ -132,13 +133,6 @@ def mix_neighbours(values: Tensor, weights: Tensor) -> Tensor:
     partner[0:even:2], partner[1:even:2] = values[1:even:2], values[0:even:2]
     weight = sent(weights, values.device).view(-1, *[1] * (values.ndim - 1)).to(values.dtype)
     return values * (1 - weight) + partner * weight
-
-
-def sent(values: Tensor, device: torch.device) -> Tensor:
-    """Values from the CPU on a device, without waiting for what the device is still doing."""
-    if device.type != "cuda":
-        return values.to(device)
-    return values.pin_memory().to(device, non_blocking=True)
 
 
 def varied_views(images: Tensor, views: int, recipe: AugmentRecipe, seed: int) -> Iterator[Tensor]:

@@ -79,7 +79,8 @@ def benchmark_training(
         torch.set_num_threads(threads)
     size = recipe.fit.last_px
     batch = recipe.fit.batch
-    # Teachers are asked, and faces detected, once before a run: no part of its speed.
+    # Faces are detected, and most teachers asked, once before a run: no part of its speed. Nor are
+    # teachers that look at views: how much they cost is for whoever chooses them.
     fitting = replace(recipe.fit, epochs=rounds + 1, resolutions=((1.0, size),), teachers=())
     recipe = replace(recipe, init="", fit=fitting, data=replace(recipe.data, aligned_share=0.0))
     data = _made_up(batch * steps, recipe.data.classes)
@@ -100,7 +101,7 @@ def benchmark_training(
             optimizer.step()
         _wait()
         bare.append(batch * steps / (time.perf_counter() - began))
-        peak.append(_product_rate(fabric.device, torch.bfloat16 if _is_short(fabric) else None))
+        peak.append(_product_rate(fabric.device, _computed_in(fabric)))
 
     with tempfile.TemporaryDirectory() as folder:
         fit(recipe, data, data.select(np.arange(len(data)) < 7), Path(folder), fabric=fabric,
@@ -146,11 +147,14 @@ def _one_batch(recipe: Recipe, data: FaceCrops, size_px: int) -> Batch:
     return make_batch(rows, chosen, torch.zeros(n, dtype=torch.bool), size_px, dice, recipe)
 
 
-def _is_short(fabric: Fabric) -> bool:
-    return "bf16" in str(fabric._precision.precision)
+def _computed_in(fabric: Fabric) -> torch.dtype:
+    kind = str(fabric._precision.precision)
+    if "bf16" in kind:
+        return torch.bfloat16
+    return torch.float16 if "16" in kind else torch.float32
 
 
-def _product_rate(device: torch.device, dtype: torch.dtype | None) -> float:
+def _product_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Multiply-accumulates a second of a large matrix product."""
     a = torch.randn(_PRODUCT, _PRODUCT, device=device, dtype=dtype)
     times = []

@@ -1,32 +1,34 @@
 """Rows on their way into the network: the whole set in memory, batches cut and varied at once.
 
-Imports torch, datasets, preprocess and its siblings augment, framing, recipe, teachers.
+Imports torch, datasets, preprocess and its siblings augment, framing, recipe, sending,
+teachers.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from mien.datasets import NOT_A_FACE, FaceCrops
 from mien.errors import DatasetError
 from mien.preprocess import FLAT_CONTRAST, network_input
-from mien.training.augment import Variations, draw_variations, mix_neighbours, sent, vary
+from mien.training.augment import Variations, draw_variations, mix_neighbours, vary
 from mien.training.framing import detected_framings, whole_picture
 from mien.training.recipe import Recipe
+from mien.training.sending import sent
 from mien.training.teachers import fold_numbers, opinions
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, UInt8Array
 
+_CPU = torch.device("cpu")
 _USUAL = ("standardize", "none", "keep")  # what `standardized` does
 _VOTES_OF_EXPRESSIONS = [FERPLUS_EXPRESSIONS.index(name) for name in EXPRESSIONS]
 
@@ -51,7 +53,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """N rows in memory, all on one device.
+    """N rows in memory, on the CPU: a set need not fit on an accelerator.
 
     Attributes:
         images: `uint8 (N, H, W)`.
@@ -72,14 +74,6 @@ class TrainingRows:
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def to(self, device: torch.device) -> TrainingRows:
-        """The same rows on a device."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved: dict[str, Any] = {
-            name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)
-        }
-        return replace(self, **moved)
 
 
 def usable_rows(recipe: Recipe, train: FaceCrops) -> npt.NDArray[np.bool_]:
@@ -151,9 +145,8 @@ def batch_rows(
     """
     n = len(rows)
     if balance:
-        labels = rows.labels.cpu()
-        counts = torch.bincount(labels, minlength=rows.classes).double()
-        weights = counts.clamp(min=1).pow(-balance)[labels]
+        counts = torch.bincount(rows.labels, minlength=rows.classes).double()
+        weights = counts.clamp(min=1).pow(-balance)[rows.labels]
         order = torch.multinomial(weights, n, replacement=True, generator=generator)
     else:
         order = torch.randperm(n, generator=generator)
@@ -167,35 +160,35 @@ def make_batch(
     size_px: int,
     variations: Variations,
     recipe: Recipe,
+    device: torch.device = _CPU,
 ) -> Batch:
-    """Cut, vary and preprocess the chosen rows, on their device.
+    """Cut, vary and preprocess the chosen rows.
 
     Args:
         rows: the set.
-        chosen: `(B,)` row numbers, on the CPU as all that is drawn.
+        chosen: `(B,)` row numbers.
         framed: `bool (B,)`, which of them to cut by the detector's rule.
         size_px: side of the crops.
         variations: dice for exactly these rows.
         recipe: preprocessing and label smoothing.
+        device: where the network learns: the pictures are sent there as they are, and varied there.
     """
-    device = rows.images.device
-    chosen, framed = sent(chosen, device), sent(framed, device)
-    whole = torch.eye(2, 3, device=device)
-    framing = torch.where(framed.view(-1, 1, 1), rows.framings[chosen], whole)
-    crops = vary(rows.images[chosen], framing, size_px, variations)
+    framing = torch.where(framed.view(-1, 1, 1), rows.framings[chosen], torch.eye(2, 3))
+    crops = vary(sent(rows.images[chosen], device), sent(framing, device), size_px, variations)
     smoothing = recipe.fit.label_smoothing
-    targets = F.one_hot(rows.labels[chosen], rows.classes) * (1 - smoothing)
-    targets = targets + smoothing / rows.classes
-    if rows.opinions is not None:
-        targets = targets.lerp(rows.opinions[chosen], recipe.fit.teacher_weight)
+    targets = torch.full((len(chosen), rows.classes), smoothing / rows.classes)
+    targets[torch.arange(len(chosen)), rows.labels[chosen]] += 1 - smoothing
     votes = None if rows.votes is None else rows.votes[chosen]
     if votes is not None and recipe.fit.ferplus_share:
         targets = targets.lerp(_voted(votes, targets), recipe.fit.ferplus_share)
+    if rows.opinions is not None:
+        targets = targets.lerp(rows.opinions[chosen], recipe.fit.teacher_weight)
     if recipe.augment.mixup:
         crops = mix_neighbours(crops, variations.mix)
         targets = mix_neighbours(targets, variations.mix)
         votes = None if votes is None else mix_neighbours(votes, variations.mix)
-    return Batch(network_pixels(crops, recipe), targets, votes)
+    votes = None if votes is None else sent(votes, device)
+    return Batch(network_pixels(crops, recipe), sent(targets, device), votes)
 
 
 def augmented_samples(images: UInt8Array, recipe: Recipe, *, seed: int) -> UInt8Array:

@@ -293,10 +293,10 @@ def _store_half(model: Any, learned: Collection[str]) -> None:
 
 def current_commit() -> str:
     """The commit that mien runs from, or an empty string outside a repository."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).resolve().parent
     try:
         answer = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "--verify", "-q", "HEAD"],
+            ["git", "-C", str(folder), "rev-parse", "--show-toplevel", "HEAD"],
             capture_output=True,
             text=True,
             timeout=10,
@@ -304,4 +304,6 @@ def current_commit() -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return answer.stdout.strip()
+    # Installed, mien may lie inside somebody else's repository.
+    top, _, commit = answer.stdout.strip().partition("\n")
+    return commit if answer.returncode == 0 and Path(top) / "src" / "mien" in folder.parents else ""

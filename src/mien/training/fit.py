@@ -2,8 +2,8 @@
 
 Every epoch draws its randomness from (seed, epoch) alone and ends with a checkpoint that holds
 everything else, so a run that is killed at any moment and resumed ends with the weights of one
-that was not. Several processes (torchrun, SLURM) throw the same dice and each take their rows of a
-batch.
+that was not (on a CPU: accelerators add in any order). Several processes (torchrun, SLURM) throw
+the same dice and each take their rows of a batch.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Generator, Tensor, nn
 
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError, DivergedError
-from mien.models import find_model
+from mien.models import find_model, require_classes
 from mien.preprocess import resize_crop
 from mien.training.augment import draw_variations
 from mien.training.checkpoint import (
@@ -73,7 +75,8 @@ def make_fabric(precision: str = "auto") -> Fabric:
         accelerator=accelerator,
         devices=local,
         num_nodes=max(1, world // local),
-        strategy="ddp" if world > 1 else "auto",
+        # The first process may look for faces for hours, while the others wait.
+        strategy=DDPStrategy(timeout=timedelta(days=1)) if world > 1 else "auto",
         precision=precision,  # type: ignore[arg-type]
     )
     fabric.launch()
@@ -125,14 +128,15 @@ def fit(
         DivergedError: the loss became infinite or NaN.
         DatasetError: nothing is left to train on, or the checkpoint belongs to other data.
     """
-    _require_a_start(recipe, out, resume=resume)
+    _require_a_folder(out, resume=resume)
+    require_a_start(recipe)
     if threads:
         torch.set_num_threads(threads)
     fabric = fabric or make_fabric()
     leads = fabric.global_rank == 0
     out.mkdir(parents=True, exist_ok=True)
     fingerprint = train.fingerprint()
-    rows = _rows_of_every_process(fabric, recipe, train, cache or out, note).to(fabric.device)
+    rows = _rows_of_every_process(fabric, recipe, train, cache or out, note)
     panel = None
     if recipe.fit.teachers and recipe.fit.teachers_see == "views":
         panel = make_panel(recipe, train, usable_rows(recipe, train), fabric.device, note)
@@ -177,7 +181,13 @@ def fit(
             framed = torch.rand(n, generator=generator) < recipe.data.aligned_share
             mine = my_rows(n, fabric.global_rank, fabric.world_size)
             batch = make_batch(
-                rows, chosen[mine], framed[mine], size_px, variations.rows(mine), recipe
+                rows,
+                chosen[mine],
+                framed[mine],
+                size_px,
+                variations.rows(mine),
+                recipe,
+                fabric.device,
             )
             if panel is not None:
                 with fabric.autocast():
@@ -237,13 +247,25 @@ def fit(
     return average.cpu()
 
 
-def _require_a_start(recipe: Recipe, out: Path, *, resume: bool) -> None:
-    """Refuse to lose a run, and to teach heads on features that know nothing."""
+def _require_a_folder(out: Path, *, resume: bool) -> None:
+    """Refuse to lose a run."""
     if (out / CHECKPOINT).is_file() and not resume:
         raise ConfigError(
             f"{out}: holds a run, which would be lost. --resume goes on with it, or choose "
             "another --out"
         )
+
+
+def require_a_start(recipe: Recipe) -> None:
+    """Refuse to teach heads on features that know nothing, and teachers that are not there.
+
+    Raises:
+        ConfigError: all that is to be frozen is fresh, or a teacher has other classes.
+        ModelError: a teacher cannot be read.
+    """
+    for teacher in recipe.fit.teachers:
+        spec = find_model(teacher).spec()
+        require_classes(spec, recipe.data.classes, f"fit.teachers: {spec.name}")
     if recipe.network.frozen and not recipe.network.weights and not recipe.init:
         raise ConfigError(
             "network.frozen: expected false where the network starts from fresh weights: its heads "

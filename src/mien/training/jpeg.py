@@ -1,4 +1,5 @@
-"""What JPEG does to grey pictures, a whole batch at once and on any device. Imports torch only.
+"""What JPEG does to grey pictures, a whole batch at once and on any device. Imports torch and its
+sibling sending.
 
 Only what is lost matters here, so nothing is packed: blocks of 8x8 pixels go to frequencies, are
 rounded as JPEG rounds them, and come back (ITU-T T.81, 1992).
@@ -13,6 +14,8 @@ from typing import Final
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from mien.training.sending import sent
 
 _SIDE: Final = 8
 #: Steps that frequencies of brightness are rounded to at quality 50 (T.81, table K.1).
@@ -38,7 +41,7 @@ def compress(pictures: Tensor, quality: Tensor) -> Tensor:
     size = pictures.shape[-1]
     beyond = -size % _SIDE
     padded = F.pad(pictures.round(), (0, beyond, 0, beyond), mode="replicate") - 128
-    waves, steps = _waves().to(pictures.device), _steps(quality).to(pictures.device)
+    waves, steps = _waves(pictures.device), sent(_steps(quality), pictures.device)
     n, across = len(padded), padded.shape[-1] // _SIDE
     blocks = padded.reshape(n, 1, across, _SIDE, across, _SIDE).transpose(3, 4)
     steps = steps[:, None, None, None]
@@ -48,12 +51,12 @@ def compress(pictures: Tensor, quality: Tensor) -> Tensor:
 
 
 @cache
-def _waves() -> Tensor:
+def _waves(device: torch.device) -> Tensor:
     """The cosine transform of 8 values `(8, 8)`, orthonormal: a row for each frequency."""
     place = (torch.arange(_SIDE) + 0.5) * (math.pi / _SIDE)
     waves = (torch.arange(_SIDE)[:, None] * place).cos() * math.sqrt(2 / _SIDE)
     waves[0] = math.sqrt(1 / _SIDE)
-    return waves
+    return waves.to(device)
 
 
 def _steps(quality: Tensor) -> Tensor:

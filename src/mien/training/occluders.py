@@ -1,4 +1,5 @@
-"""Things that cover faces, drawn on a whole batch: glasses, masks, hands. Imports torch only.
+"""Things that cover faces, drawn on a whole batch: glasses, masks, hands. Imports torch and its
+sibling sending.
 
 Positions are those of an upright face that fills its crop (the crop rule): eyes at 0.4 of the
 height, mouth at 0.75, each with some play. Shapes are soft-edged and of any grey.
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor
+
+from mien.training.sending import sent
 
 #: Columns of the dice: kind (0 none, 1 glasses, 2 mask, 3 hand), grey, then shape numbers 0..1.
 _KIND, _GREY, _FIRST = 0, 1, 2
@@ -31,7 +34,7 @@ def occlude(crops: Tensor, dice: Tensor) -> Tensor:
     if not len(chosen):
         return crops
     device = crops.device
-    rows, chosen = dice[chosen].to(device), chosen.to(device)
+    rows, chosen = sent(dice[chosen], device), sent(chosen, device)
     size_px = crops.shape[-1]
     position = (torch.arange(size_px, device=device) + 0.5) / size_px
     x, y = position.view(1, 1, -1), position.view(1, -1, 1)

@@ -102,7 +102,10 @@ class Muon(torch.optim.Optimizer):
                 if p.grad is None:
                     continue
                 push = p.grad + group["weight_decay"] * p
-                memory = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+                state = self.state[p]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(p)
+                memory = state["momentum_buffer"]
                 memory.mul_(group["momentum"]).add_(push)
                 push = push + group["momentum"] * memory
                 if group["orthogonal"]:

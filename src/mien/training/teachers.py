@@ -1,5 +1,5 @@
 """What other models think of the training rows: soft targets. Imports torch, the classifier, and
-its siblings augment, calibration, initial, recipe and zoo.
+its siblings augment, calibration, initial, recipe, sending and zoo.
 
 A teacher's opinion of a picture says more than its label (Hinton, Vinyals & Dean, "Distilling the
 Knowledge in a Neural Network", 2015), most of all where labels are disputed. A teacher that has
@@ -27,10 +27,11 @@ from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.metrics import log_softmax
 from mien.models import ModelEntry, ModelSpec, file_sha256, find_model, require_classes
-from mien.training.augment import sent, varied_views
+from mien.training.augment import varied_views
 from mien.training.calibration import OFFSETS
 from mien.training.initial import load_weights, of_the_same_network, weights_of
 from mien.training.recipe import AugmentRecipe, Recipe
+from mien.training.sending import sent
 from mien.training.zoo import ExpressionNetwork, Output, build_network, channels_last
 from mien.types import Float32Array
 from mien.whole import whole
@@ -109,11 +110,11 @@ class Panel:
 
     @torch.no_grad()
     def opinions(self, pixels: Tensor, rows: Tensor) -> Tensor:
-        """Probabilities `float32 (B, K)`: the mean over those who are asked.
+        """Probabilities `float32 (B, K)`: those who are asked, on average of their logarithms.
 
         Args:
             pixels: `(B, 1, S, S)`, what the network is shown; a teacher sees it at its own size.
-            rows: `(B,)` on the CPU, which rows it shows.
+            rows: `(B,)` on the CPU, which rows it shows; of mixed ones, that which shows more.
         """
         asked = self.asked[:, rows]
         total = torch.zeros(len(rows), len(self.specs[0].labels), device=pixels.device)
@@ -126,8 +127,8 @@ class Panel:
                 shown = F.interpolate(shown, size=spec.input_px, mode="bilinear")
             shown = shown.contiguous(memory_format=torch.channels_last)
             logits = Output(*network(shown)).expression.float()
-            total.index_add_(0, views, (logits / spec.temperature).softmax(1))
-        return total / sent(asked.sum(0), pixels.device)[:, None]
+            total.index_add_(0, views, (logits / spec.temperature).log_softmax(1))
+        return (total / sent(asked.sum(0), pixels.device)[:, None]).softmax(1)
 
 
 def make_panel(
@@ -140,9 +141,9 @@ def make_panel(
     """The recipe's teachers, to be asked about views of the usable rows of `train`.
 
     Raises:
-        ConfigError: a teacher has other classes, or is prepared for other pixels than the recipe's
-            network.
-        ModelError: a teacher cannot be read, or is a fusion, which has no network.
+        ConfigError: a teacher has other classes, is prepared for other pixels than the recipe's
+            network, or has no network of its own: a fusion, or one with numbers of 8 bits.
+        ModelError: a teacher cannot be read.
     """
     entries = [find_model(teacher) for teacher in recipe.fit.teachers]
     specs = [entry.spec() for entry in entries]
@@ -155,6 +156,12 @@ def make_panel(
 
 def _network(entry: ModelEntry, recipe: Recipe) -> ExpressionNetwork:
     """The network inside a model file, in eval mode."""
+    spec = entry.spec()
+    if spec.members or spec.quantized_from:
+        raise ConfigError(
+            f"fit.teachers: {spec.name}: has no network that could look at views. Set "
+            "fit.teachers_see to rows, or name the models that it was made of"
+        )
     theirs = of_the_same_network(recipe, entry)
     for key in ("normalization", "illumination", "background"):
         mine, other = getattr(recipe.data, key), getattr(theirs.data, key)

@@ -152,7 +152,16 @@ class BankBuilder:
             )
 
     def build(self) -> FaceBank:
-        """The bank of everything that was added."""
+        """The bank of everything that was added.
+
+        Raises:
+            DatasetError: nothing was.
+        """
+        if not self._takes:
+            raise DatasetError(
+                "no face to learn from: none was found in the pictures, or all people are left "
+                "out. Give full pictures of people who are not held out"
+            )
         self._ask()
         return FaceBank(self._takes, np.concatenate(self._logs), np.concatenate(self._embeddings))
 
