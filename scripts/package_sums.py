@@ -11,7 +11,7 @@ from mien.weights import PACKAGE, SUMS
 def record(file: Path) -> None:
     """Write down what a file in the package is now; files elsewhere are nobody's business."""
     sums = PACKAGE / SUMS
-    if file.parent != PACKAGE:
+    if file.resolve().parent != PACKAGE.resolve():
         return
     rows = dict(line.split()[::-1] for line in sums.read_text(encoding="utf-8").splitlines())
     rows[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()

@@ -86,7 +86,9 @@ def examples(crops: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]
 
 
 def standardized(pixels: Tensor) -> Tensor:
-    """As `mien.preprocess.network_input` does it."""
+    """As `mien.preprocess.network_input` does it, but for the contrast from which on crops count as
+    flat: there it is 8. The published network has learned so.
+    """
     spread = pixels.std((1, 2, 3), keepdim=True, unbiased=False).clamp(min=1.0)
     return (pixels - pixels.mean((1, 2, 3), keepdim=True)) / spread
 

@@ -50,18 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options.out.mkdir(parents=True, exist_ok=True)
     for recipe in options.recipes:
-        find_faces(recipe, options.data, options.out)
+        find_faces(recipe, options.set, options.data, options.out)
     with ThreadPoolExecutor(options.at_once) as workers:
         done = list(workers.map(lambda run: train(*run), runs))
     return done.count(False)
 
 
-def find_faces(file: Path, data: str, out: Path) -> None:
+def find_faces(file: Path, changes: Sequence[str], data: str, out: Path) -> None:
     """Look for the faces that a recipe wants to frame, unless `out` holds them already."""
-    recipe = load_recipe(file)
-    if recipe.data.aligned_share:
-        train, _ = load_training(data, size_px=recipe.data.input_px, classes=recipe.data.classes)
-        detected_framings(train, recipe.data, out)
+    rule = load_recipe(file, changes).data
+    if rule.aligned_share:
+        train, _ = load_training(
+            data, size_px=rule.input_px, classes=rule.classes, holdout=rule.holdout
+        )
+        detected_framings(train, rule, out)
 
 
 def train_one(recipe: Path, changes: Sequence[str], data: str, run: Path) -> bool:

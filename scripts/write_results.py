@@ -210,7 +210,10 @@ def _folds() -> Iterator[str]:
             f"| {e.accuracy:.1%} ({low:.1%} to {high:.1%}) | {e.macro_f1:.3f} |"
         )
     if files:
-        yield "\nCommands: [training.md](training.md#by-subject). What is fine-tuned started from mien-s 3.\n"
+        yield (
+            "\nCommands: [training.md](training.md#by-subject). "
+            "What is fine-tuned started from mien-s 3.\n"
+        )
 
 
 def _studies() -> Iterator[str]:

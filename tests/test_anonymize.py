@@ -155,6 +155,34 @@ def test_a_face_that_is_missed_in_a_frame_shown_at_the_same_time(portrait: UInt8
     assert hidden[0] == hidden[1] > 1000
 
 
+def test_a_face_that_comes_close_does_not_stand_for_another(portrait: UInt8Array) -> None:
+    """Of two that overlapped a little, one is missed while the other moves towards it."""
+    hider = FaceHider(Blind())  # type: ignore[arg-type]
+
+    def shown(index: int, *boxes: tuple[int, int, int, int]) -> UInt8Array:
+        faces: Any = [SimpleNamespace(box=box) for box in boxes]
+        return hider.hide(Frame(portrait, "v", index, index / 25), faces)
+
+    shown(0, (100, 100, 80, 80), (150, 100, 80, 80))
+    copy = shown(1, (108, 100, 80, 80))
+    right_of_it = np.s_[110:170, 210:225]
+    assert (copy[right_of_it] != portrait[right_of_it]).any(2).mean() > 0.9
+
+
+def test_what_the_detector_finds_beside_a_predicted_place(portrait: UInt8Array) -> None:
+    """A face coasts, and the detector sees it a little farther: both places are hidden."""
+    seen = Detections(
+        np.array([[150, 100, 230, 180]], np.float32),
+        np.ones(1, np.float32),
+        np.zeros((1, 5, 2), np.float32),
+    )
+    detector: Any = SimpleNamespace(min_score=0.5, find=lambda _frame: seen)
+    face: Any = SimpleNamespace(box=(110, 100, 80, 80))
+    copy = FaceHider(detector).hide(Frame(portrait, "v"), [face])
+    right_of_it = np.s_[110:170, 210:225]
+    assert (copy[right_of_it] != portrait[right_of_it]).any(2).mean() > 0.9
+
+
 def test_what_the_detector_is_unsure_of(analyzer: Analyzer) -> None:
     sure = analyzer.detector.min_score
     hider = FaceHider(analyzer.detector)

@@ -96,3 +96,11 @@ def test_a_broken_row_costs_no_other(tmp_path: Path, portrait: UInt8Array, capsy
     said = capsys.readouterr().err
     assert "expected a class's number" in said
     assert "1 faces out of 2 pictures" in said
+
+
+def test_the_pictures_of_the_set_stay(photos: Path, capsys: Capture) -> None:
+    before = (photos / "train/happy/a.png").read_bytes()
+    for overwrite in ([], ["--overwrite"]):
+        assert main(["data", "crop", str(photos), "--out", str(photos), *overwrite]) == 2
+    assert "is a picture of the set, and stays" in capsys.readouterr().err
+    assert (photos / "train/happy/a.png").read_bytes() == before

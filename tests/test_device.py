@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper
 
 from mien import inference
 from mien.batch import Engine, Settings, cluster, run_batch
@@ -310,3 +311,21 @@ def test_ray_chooses_which_gpu() -> None:
     order = Order(Settings(device="cuda:1"), "out")
     with pytest.raises(ConfigError, match=r"Ray chooses the GPU of each actor\. Say cuda"):
         cluster._wants(order, {"CPU": 4, "GPU": 4})
+
+
+def test_a_network_that_cannot_be_computed_is_refused_in_words(tmp_path: Path) -> None:
+    """Its file is sound, and what it asks for is not: eight numbers in the shape of seven."""
+    shape = helper.make_tensor("shape", TensorProto.INT64, [1], [7])
+    reshaping = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    graph = helper.make_graph(
+        [reshaping],
+        "odd",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [7])],
+        [shape],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    network = Network(model.SerializeToString(), "odd.onnx")
+    assert network.run(np.zeros(7, np.float32))[0].shape == (7,)
+    with pytest.raises(ModelError, match=r"odd\.onnx: its network cannot be computed \("):
+        network.run(np.zeros(8, np.float32))

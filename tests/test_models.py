@@ -153,7 +153,9 @@ def test_outputs_are_what_they_are_said_to_be(tmp_path: Path) -> None:
     assert opened().predict(np.zeros((1, 44, 44), np.uint8)).probs.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("answer", [np.full((1, 7), np.nan), np.zeros((1, 6))])
+@pytest.mark.parametrize(
+    "answer", [np.full((1, 7), np.nan), np.zeros((1, 6)), np.zeros((2, 7)), np.zeros((0, 7))]
+)
 def test_answers_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
     classifier = ExpressionClassifier()
     monkeypatch.setattr(
@@ -224,6 +226,18 @@ def test_a_description_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ModelError, match=r"deep\.onnx: its ModelSpec cannot be read \("):
         deep.spec()
     assert (deep.terms, deep.members) == ("", ())
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "a" * 300])
+def test_a_fusion_that_names_no_model_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    said = find_model("mien-m").spec().to_json().replace('"mien-v"', json.dumps(name))
+    monkeypatch.setattr(registry, "read_metadata", lambda path: {METADATA_KEY: said})
+    entry = ModelEntry("odd", tmp_path / "odd.onnx", None)
+    with pytest.raises(ModelError, match=r"expected names of models|which is neither known"):
+        [registry.find_member(member, entry.path) for member in entry.spec().members]
+    assert entry.size_with_members is None  # and a listing goes on
 
 
 @given(st.binary())

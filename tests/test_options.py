@@ -89,3 +89,10 @@ def test_a_part_of_what_training_needs_is_not_enough(
     said = capsys.readouterr().err
     assert "this needs lightning_fabric, matplotlib" in said
     assert "pip install 'mien[train]'" in said
+
+
+def test_a_seed_is_no_negative_number(capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in ("-1", "1.5", "x"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["data", "samples", "set", "--out", "grid.png", "--seed", wrong])
+        assert f"expected a whole number, at least 0, found '{wrong}'" in capsys.readouterr().err

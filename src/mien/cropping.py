@@ -81,6 +81,7 @@ def crop_set(
     if not overwrite and out.is_dir() and any(out.iterdir()):
         raise SinkError(f"{out}: is not empty. Choose another folder, or use --overwrite")
     detector = FaceDetector()
+    originals = {row.picture.resolve() for row in rows if isinstance(row.picture, Path)}
     taken: set[Path] = set()
     for i, row in enumerate(rows):
         progress(i, len(rows))
@@ -97,6 +98,8 @@ def crop_set(
             problem(f"{row.name}: no face found")
             continue
         target = _target(out, row, taken)
+        if target.resolve() in originals:
+            raise SinkError(f"{target}: is a picture of the set, and stays. Choose another folder")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with whole(target) as partial:
@@ -109,7 +112,7 @@ def crop_set(
 def _target(out: Path, row: Row, taken: set[Path]) -> Path:
     """Where a row's crop goes. Two pictures of one name in one class get different ones."""
     assert isinstance(row.picture, Path)
-    folder, name = out / _FOLDERS[row.split] / row.expression, row.picture.stem
+    folder, name = out / _FOLDERS.get(row.split, row.split) / row.expression, row.picture.stem
     target, copies = folder / f"{name}.png", 1
     while target in taken:
         copies += 1

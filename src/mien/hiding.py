@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from mien.annotate import hide_boxes
 from mien.detection import FaceDetector
-from mien.geometry import iou_matrix
+from mien.geometry import best_pairs, iou_matrix
 from mien.types import FaceResult, Float32Array, Frame, UInt8Array
 
 #: Detector confidence from which something is hidden, however sure results are to be.
@@ -62,11 +62,12 @@ class FaceHider:
         more = self._detector.find(frame).boxes
         here = np.concatenate([found, more[_apart(more, found)]])
         late = [each for each in self._seen if each[0] >= since_s]
-        gone = _apart(np.array([box for _, box in late], np.float32).reshape(-1, 4), here)
-        late = [each for each, missing in zip(late, gone, strict=True) if missing]
+        lost = _lost(np.array([box for _, box in late], np.float32).reshape(-1, 4), here)
+        late = [each for each, is_lost in zip(late, lost, strict=True) if is_lost]
         self._seen = [*late, *((frame.time_s, box) for box in here)]
         grown = [_grown(box, frame.time_s - then_s) for then_s, box in late]
-        boxes = [(x, y, right - x, low - y) for x, y, right, low in [*here, *grown]]
+        # Results may say where a face should be, the detector where one is: both are hidden.
+        boxes = [(x, y, right - x, low - y) for x, y, right, low in [*found, *more, *grown]]
         return hide_boxes(frame.image, boxes)
 
 
@@ -75,6 +76,16 @@ def _apart(boxes: Float32Array, others: Float32Array) -> npt.NDArray[np.bool_]:
     if not len(boxes) or not len(others):
         return np.ones(len(boxes), np.bool_)
     return np.asarray(iou_matrix(boxes, others).max(1) < _SAME_IOU)
+
+
+def _lost(before: Float32Array, now: Float32Array) -> npt.NDArray[np.bool_]:
+    """Which of the boxes `(N, 4)`, xyxy, are nowhere now: one face now is one face before."""
+    lost = np.ones(len(before), np.bool_)
+    if len(before) and len(now):
+        overlaps = iou_matrix(before, now)
+        for row, _ in best_pairs(np.where(overlaps < _SAME_IOU, inf, 1 - overlaps)):
+            lost[row] = False
+    return lost
 
 
 def _grown(box: Float32Array, gap_s: float) -> Float32Array:

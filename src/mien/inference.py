@@ -145,13 +145,22 @@ class Network:
 
         Raises:
             ConfigError: a device other than the CPU has failed.
+            MemoryError: there was not enough.
+            ModelError: the network cannot be computed.
         """
         named = inputs if isinstance(inputs, dict) else {self.inputs[0]: inputs}
         try:
             answer: list[Any] = self._session.run(outputs, named)
         except Exception as error:
-            if self.device == "cpu" or isinstance(error, MemoryError):
+            if isinstance(error, MemoryError):
                 raise
+            if self.device == "cpu":
+                if "alloc" in str(error):  # ONNX Runtime has no error of its own for it
+                    raise MemoryError(_line(error)) from error
+                raise ModelError(
+                    f"{self._name}: its network cannot be computed ({_line(error)}). Copy the file "
+                    "again, or use another model"
+                ) from error
             raise ConfigError(
                 f"device {self.device}: failed at {self._name} ({_line(error)}). Where others fill "
                 "its memory, use fewer workers; or compute on the CPU (--device cpu)"

@@ -177,7 +177,7 @@ class ExpressionClassifier:
         for start in range(0, len(gray), _BATCH):
             batch = gray[start : start + _BATCH]
             answers.append(_mean([self._look(batch, view) for view in LOOKS[views]]))
-        return self._predictions(answers)
+        return self._predictions(answers, len(gray))
 
     def with_probs(self, predictions: Predictions, probs: npt.NDArray[np.float64]) -> Predictions:
         """The same answers with other probabilities `(N, K)`, and what is uncertain of those."""
@@ -300,13 +300,13 @@ class ExpressionClassifier:
         ]
         return mean_vote(probs).astype(np.float32)
 
-    def _predictions(self, answers: Sequence[_Answer]) -> Predictions:
+    def _predictions(self, answers: Sequence[_Answer], crops: int) -> Predictions:
         classes = len(self.spec.labels)
         if not answers:  # nobody was shown
             nothing = np.zeros((0, classes), np.float32)
             answers = [_Answer(nothing, nothing[:, :0], None)]
         logits = np.concatenate([answer.logits for answer in answers])
-        if logits.shape[1:] != (classes,) or not np.isfinite(logits).all():
+        if logits.shape != (crops, classes) or not np.isfinite(logits).all():
             raise ModelError(
                 f"{self.entry.path}: its network does not answer with {classes} finite numbers for "
                 "each face. Use a model made by `mien export`, or copy the file again"

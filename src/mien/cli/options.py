@@ -75,7 +75,13 @@ def rows_to_calibrate(rows: FaceCrops, training: FaceCrops) -> FaceCrops:
 
 def add_seed(parser: Parser, about: str) -> None:
     """Declare `--seed`."""
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help=f"{about} (0)")
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help=f"{about} (0)")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, at least 0, found {text!r}")
+    return int(text)
 
 
 def add_model_out(parser: Parser) -> None:

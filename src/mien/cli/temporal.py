@@ -54,14 +54,20 @@ def _run(options: argparse.Namespace) -> int:
             f"answers {', '.join(labels)}. Give a --model of these classes"
         )
     builder = BankBuilder(classifier, recipe.seed)
-    for path in options.pictures:
-        pictures = [p for p in load_pictures(path) if not recipe.excludes(p.group)]
-        with Progress(len(pictures), "pictures") as progress:
-            builder.add_pictures(pictures, progress.update)
-        say(f"{path}: {len(pictures):,} pictures")
+    # All is opened before faces are looked for, which takes minutes.
+    sets = [
+        (path, [p for p in load_pictures(path) if not recipe.excludes(p.group)])
+        for path in options.pictures
+    ]
+    crops = None
     if options.crops:
         size = classifier.spec.input_px
         crops = load_crops(options.crops, "Training", size_px=size, classes=labels)
+    for path, pictures in sets:
+        with Progress(len(pictures), "pictures") as progress:
+            builder.add_pictures(pictures, progress.update)
+        say(f"{path}: {len(pictures):,} pictures")
+    if crops is not None:
         builder.add_crops(crops, recipe.crops)
     bank = builder.build()
     say(f"{len(bank.takes):,} takes, {len(bank.log_probs):,} crops")

@@ -118,7 +118,7 @@ def _fer2013_parquet(path: Path) -> Iterator[Row]:
     except ImportError as error:
         raise DatasetError(
             f"{path}: reading Parquet needs pyarrow, which the runtime does without: "
-            "pip install 'mien[train]'"
+            "pip install 'mien[parquet]'"
         ) from error
     try:
         file = parquet.ParquetFile(path)

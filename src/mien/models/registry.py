@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -231,8 +232,9 @@ def find_member(member: FusionMember, fusion: Path) -> ModelEntry:
     candidates = [entry for entry in list_models() if entry.name == member.name]
     candidates.append(ModelEntry(member.name, fusion.with_name(f"{member.name}.onnx"), None))
     for entry in candidates:
-        if entry.available and file_sha256(entry.path) == member.sha256:
-            return ModelEntry(entry.name, entry.path, member.sha256)
+        with suppress(OSError):  # what cannot be read is no candidate
+            if entry.available and file_sha256(entry.path) == member.sha256:
+                return ModelEntry(entry.name, entry.path, member.sha256)
     raise ModelError(
         f"{fusion}: this fusion needs its member {member.name!r} with SHA-256 "
         f"{member.sha256}, which is neither known by that name nor lies beside it. Copy "

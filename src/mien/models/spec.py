@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from operator import index
+from pathlib import PurePath
 from typing import Any, Final
 
 from mien.errors import ConfigError, ModelError
@@ -126,6 +127,9 @@ class ModelSpec:
         with readable_spec(file, "ModelSpec", "export it again"):
             values = spec_values(metadata[METADATA_KEY], cls)
             members = tuple(FusionMember(**member) for member in values.get("members", ()))
+            for member in members:  # they are looked for beside the file, by their names
+                if not member.name or PurePath(member.name).name != member.name:
+                    raise ValueError(f"members: expected names of models, got {member.name!r}")
             return cls(**{**values, "members": members})
 
 
