@@ -18,7 +18,7 @@ from av.video.reformatter import VideoReformatter
 
 from mien.errors import SourceError
 from mien.heif import FFMPEG_MOST
-from mien.picture import require_pixels
+from mien.picture import no_memory, require_pixels
 from mien.sources.source import Source, Span
 from mien.types import Frame, UInt8Array
 
@@ -183,6 +183,8 @@ def _video_frames(
             if wanted(index, time_s):
                 yield Frame(shown.rgb(picture), name, index, time_s)
             index += 1
+    except MemoryError as error:  # FFmpeg's is one of its errors as well, and no damage
+        raise no_memory(name, stream.width, stream.height) from error
     except av.error.FFmpegError as error:
         raise SourceError(
             f"{name}: damaged or cut off after frame {index} at {time_s:.3f} s ({reason(error)}). "
