@@ -191,18 +191,28 @@ def _video_frames(
             "The results before it are complete"
         ) from error
     if index == span.first:
-        if reached_end:
-            raise SourceError(
-                f"{name}: shows no frame from {span.start_s:g} s (--start) up to {span.end_s:g} s "
-                "(--end)"
-            )
-        if span.start_s and decoded:
-            raise SourceError(
-                f"{name}: ends at {time_s:.3f} s, before {span.start_s:g} s (--start)"
-            )
-        raise SourceError(f"{name}: no frame could be decoded: damaged or cut off. Copy it again")
+        raise nothing_within(name, span, time_s if decoded else None, goes_on=reached_end)
     if isinf(span.end_s):
         _require_end(name, packets, time_s)
+
+
+def nothing_within(name: str, span: Span, last_s: float | None, *, goes_on: bool) -> SourceError:
+    """Why a source has no frame within a span.
+
+    Args:
+        name: what messages call it.
+        span: which frames were wanted.
+        last_s: when the last one was shown that was decoded; None where none could be.
+        goes_on: whether that is behind the span.
+    """
+    if goes_on:
+        return SourceError(
+            f"{name}: shows no frame from {span.start_s:g} s (--start) up to {span.end_s:g} s "
+            "(--end)"
+        )
+    if span.start_s and last_s is not None:
+        return SourceError(f"{name}: ends at {last_s:.3f} s, before {span.start_s:g} s (--start)")
+    return SourceError(f"{name}: no frame could be decoded: damaged or cut off. Copy it again")
 
 
 def _require_end(name: str, packets: _Packets, last_s: float) -> None:
