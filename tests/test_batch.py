@@ -18,7 +18,7 @@ from mien.batch import Settings, Shard, run_batch
 from mien.batch.disk import durable
 from mien.batch.folder import BatchFolder
 from mien.batch.inputs import Input
-from mien.batch.partitions import is_whole, read_record
+from mien.batch.partitions import read_record
 from mien.batch.plan import plan_parts
 from mien.batch.schedule import AnalyzePart, Outcome, Schedule
 from mien.batch.worker import Order, Worker
@@ -140,12 +140,32 @@ def test_a_truncated_partition_is_done_again(
     file = tmp_path / "out/results/part-000001.parquet"
     whole = file.read_bytes()
     file.write_bytes(whole[:keep])
-    assert not is_whole(file)
     assert read_record(file) is None
     summary = batch([str(pictures)], tmp_path / "out", part_size=3)
     assert summary.before == 6
     assert rows(tmp_path / "out") == truth
     assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_partition_with_a_damaged_index_is_done_again(
+    tmp_path: Path, pictures: Path, truth: list[Row], inline: list[int], again: bool
+) -> None:
+    """It begins and ends as it should; what lies between says nothing any more."""
+    if again:  # the last part is then that of a picture that was planned once more
+        batch([str(pictures)], tmp_path / "out", part_size=3)
+        batch([str(pictures)], tmp_path / "out", part_size=3, retry_failed=True)
+    batch([str(pictures)], tmp_path / "out", part_size=3)
+    file = max((tmp_path / "out/results").iterdir())
+    whole = file.read_bytes()
+    length = int.from_bytes(whole[-8:-4], "little")
+    file.write_bytes(whole[: -8 - length] + b"\xff" * length + whole[-8:])
+    assert read_record(file) is None
+    summary = batch([str(pictures)], tmp_path / "out", part_size=3)
+    assert summary.totals.inputs == 9
+    assert len(listed(tmp_path / "out/manifest.jsonl")) == 9
+    assert file.read_bytes() == whole
+    assert rows(tmp_path / "out") == truth
 
 
 def test_shards_of_different_counts_leave_each_other_alone(
