@@ -21,7 +21,7 @@ from mien.batch.inputs import Input
 from mien.batch.partitions import read_record
 from mien.batch.plan import plan_parts
 from mien.batch.schedule import AnalyzePart, Outcome, Schedule
-from mien.batch.worker import Order, Worker
+from mien.batch.worker import Order, Worker, limit_memory
 from mien.cli import main as cli
 from mien.errors import ConfigError, SinkError
 from mien.sinks.parquet import result_fields, write_parquet_rows
@@ -516,6 +516,20 @@ def test_a_worker_of_another_version_refuses(tmp_path: Path) -> None:
     order = Order(Settings(), str(tmp_path), version="0.0.1")
     with pytest.raises(ConfigError, match=r"but 0\.0\.1 where the batch was started"):
         Worker(order)
+
+
+def test_a_limit_of_memory_that_cannot_be_set_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+
+    def refuse(*_: object) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(Path, "write_text", lambda *_: 0)  # this process is not to go first
+    with pytest.raises(ConfigError, match=r"^--worker-memory 1000000000000000: cannot be set here"):
+        limit_memory(10**15)
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    with pytest.raises(ConfigError, match=r"not allowed to raise maximum limit\)\. Give less"):
+        limit_memory(4000)
 
 
 def test_numbers_of_settings() -> None:

@@ -255,7 +255,11 @@ def _why(path: str, error: Exception) -> str:
 
 
 def limit_memory(memory_mb: int | None) -> None:
-    """Limit this process's data memory, and let it be the first to go where the machine's ends."""
+    """Limit this process's data memory, and let it be the first to go where the machine's ends.
+
+    Raises:
+        ConfigError: this system cannot, or not to so much.
+    """
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     if memory_mb is not None:
@@ -266,4 +270,10 @@ def limit_memory(memory_mb: int | None) -> None:
                 "--worker-memory: this system (Windows) cannot limit a process. Leave it out"
             ) from error
         most = memory_mb * 2**20
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        try:
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        except (ValueError, OverflowError, OSError) as error:
+            raise ConfigError(
+                f"--worker-memory {memory_mb}: cannot be set here ({error}). Give less, or leave "
+                "it out"
+            ) from error
