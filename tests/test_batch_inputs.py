@@ -217,6 +217,16 @@ def test_how_names_end(name: str, suffix: str) -> None:
     assert part.is_video == (suffix == ".mp4")
 
 
+def test_an_absolute_path_behind_an_address_could_mean_two_things(tmp_path: Path) -> None:
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    memory.pipe("/absolute/list.csv", b"path\na.png\n/films/a.mp4\n")
+    with pytest.raises(ConfigError, match=r"list\.csv: row 2 has the absolute path /films/a\.mp4"):
+        list_inputs(["memory://absolute/list.csv"])
+    (tmp_path / "list.csv").write_text("path\n/films/a.mp4\n")
+    (found,) = list_inputs([str(tmp_path / "list.csv")]).inputs
+    assert found.path == "/films/a.mp4"
+
+
 def test_what_is_missing_for_an_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
