@@ -18,10 +18,10 @@ from mien.batch import Settings, Shard, run_batch
 from mien.batch.disk import durable
 from mien.batch.folder import BatchFolder
 from mien.batch.inputs import Input
-from mien.batch.partitions import is_whole, read_record
+from mien.batch.partitions import read_record
 from mien.batch.plan import plan_parts
 from mien.batch.schedule import AnalyzePart, Outcome, Schedule
-from mien.batch.worker import Order, Worker
+from mien.batch.worker import Order, Worker, limit_memory
 from mien.cli import main as cli
 from mien.errors import ConfigError, SinkError
 from mien.sinks.parquet import result_fields, write_parquet_rows
@@ -140,12 +140,32 @@ def test_a_truncated_partition_is_done_again(
     file = tmp_path / "out/results/part-000001.parquet"
     whole = file.read_bytes()
     file.write_bytes(whole[:keep])
-    assert not is_whole(file)
     assert read_record(file) is None
     summary = batch([str(pictures)], tmp_path / "out", part_size=3)
     assert summary.before == 6
     assert rows(tmp_path / "out") == truth
     assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_partition_with_a_damaged_index_is_done_again(
+    tmp_path: Path, pictures: Path, truth: list[Row], inline: list[int], again: bool
+) -> None:
+    """It begins and ends as it should; what lies between says nothing any more."""
+    if again:  # the last part is then that of a picture that was planned once more
+        batch([str(pictures)], tmp_path / "out", part_size=3)
+        batch([str(pictures)], tmp_path / "out", part_size=3, retry_failed=True)
+    batch([str(pictures)], tmp_path / "out", part_size=3)
+    file = max((tmp_path / "out/results").iterdir())
+    whole = file.read_bytes()
+    length = int.from_bytes(whole[-8:-4], "little")
+    file.write_bytes(whole[: -8 - length] + b"\xff" * length + whole[-8:])
+    assert read_record(file) is None
+    summary = batch([str(pictures)], tmp_path / "out", part_size=3)
+    assert summary.totals.inputs == 9
+    assert len(listed(tmp_path / "out/manifest.jsonl")) == 9
+    assert file.read_bytes() == whole
+    assert rows(tmp_path / "out") == truth
 
 
 def test_shards_of_different_counts_leave_each_other_alone(
@@ -496,6 +516,20 @@ def test_a_worker_of_another_version_refuses(tmp_path: Path) -> None:
     order = Order(Settings(), str(tmp_path), version="0.0.1")
     with pytest.raises(ConfigError, match=r"but 0\.0\.1 where the batch was started"):
         Worker(order)
+
+
+def test_a_limit_of_memory_that_cannot_be_set_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+
+    def refuse(*_: object) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(Path, "write_text", lambda *_: 0)  # this process is not to go first
+    with pytest.raises(ConfigError, match=r"^--worker-memory 1000000000000000: cannot be set here"):
+        limit_memory(10**15)
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    with pytest.raises(ConfigError, match=r"not allowed to raise maximum limit\)\. Give less"):
+        limit_memory(4000)
 
 
 def test_numbers_of_settings() -> None:

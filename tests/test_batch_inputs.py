@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mien.batch.inputs import list_inputs
+from mien.batch import remote, worker
+from mien.batch.inputs import Input, list_inputs
+from mien.batch.plan import plan_parts
 from mien.cli import main as cli
 from mien.errors import ConfigError, SourceError
 from mien.types import RESULT_COLUMNS
@@ -172,6 +174,57 @@ def test_addresses(tmp_path: Path, pictures: Path, inline: list[int]) -> None:
         batch(["memory://elsewhere"], tmp_path / "nothing")
     with pytest.raises(SourceError, match="no kind of address that is known"):
         batch(["nonesuch://x"], tmp_path / "nothing")
+
+
+def test_a_distant_video_is_known_by_its_end_alone(
+    tmp_path: Path, pictures: Path, inline: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ends otherwise may be a picture. A video is not read into memory to find that out."""
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    film = b"\0\0\0\x14ftyp3gp4\0\0\0\0" + bytes(99)
+    memory.pipe("/ends/film.3gp", film)
+    memory.pipe("/ends/picture", (pictures / "100.png").read_bytes())
+    (tmp_path / "list.csv").write_text("path\nmemory://ends/film.3gp\nmemory://ends/picture\n")
+    read: list[str] = []
+
+    def read_remote(address: str) -> bytes:
+        read.append(address)
+        return remote.read_remote(address)
+
+    monkeypatch.setattr(worker, "read_remote", read_remote)
+    summary = batch([str(tmp_path / "list.csv")], tmp_path / "out")
+    assert (summary.totals.inputs, summary.totals.failed) == (2, 1)
+    assert read == ["memory://ends/picture"]
+    (failure,) = listed(tmp_path / "out/failures.jsonl")
+    assert "film.3gp: not a picture that can be read. If it is a video, its" in failure["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("https://host/a.MP4?X-Amz-Signature=b.c/d", ".mp4"),
+        ("https://host/a.jpg#of-b.mp4", ".jpg"),
+        ("https://host/get?file=a.mp4", ".mp4"),
+        ("https://host/film.3gp?x", ".3gp"),
+        ("s3://bucket/a#1.mp4", ".mp4"),  # any letter may be part of a name there
+        ("/folder/a?b.png", ".png"),
+        ("https://host.com/a", ""),
+    ],
+)
+def test_how_names_end(name: str, suffix: str) -> None:
+    assert remote.suffix_of(name) == suffix
+    (part,) = plan_parts([Input(name)], 0)
+    assert part.is_video == (suffix == ".mp4")
+
+
+def test_an_absolute_path_behind_an_address_could_mean_two_things(tmp_path: Path) -> None:
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    memory.pipe("/absolute/list.csv", b"path\na.png\n/films/a.mp4\n")
+    with pytest.raises(ConfigError, match=r"list\.csv: row 2 has the absolute path /films/a\.mp4"):
+        list_inputs(["memory://absolute/list.csv"])
+    (tmp_path / "list.csv").write_text("path\n/films/a.mp4\n")
+    (found,) = list_inputs([str(tmp_path / "list.csv")]).inputs
+    assert found.path == "/films/a.mp4"
 
 
 def test_what_is_missing_for_an_address(

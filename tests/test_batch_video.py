@@ -1,8 +1,10 @@
 """Long videos in parts: where they are cut, and that the joined result is that of the whole."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mien.batch import Settings, run_batch
+from mien.batch import Settings, remote, run_batch
 from mien.batch.folder import BatchFolder
 from mien.batch.schedule import AnalyzePart, AnalyzeSegment, JoinSegments, Outcome, Schedule
 from mien.batch.video import WARM_UP_S, Cut, _cuts, find_cuts, join_segments, own_faces
@@ -234,6 +236,34 @@ def test_a_damaged_video_keeps_what_comes_before(
     assert summary.totals.frames == len(expected) > 5 * FPS
     assert len({row["frame"] for row in rows(tmp_path / "out")}) == len(expected)
     assert "cut off" in listed(tmp_path / "out/failures.jsonl")[0]["error"]
+
+
+def test_a_server_that_fails_on_the_way_costs_one_input(
+    tmp_path: Path,
+    portrait: UInt8Array,
+    inline: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Each kind of file system raises its own errors, when it opens a file and long after that."""
+
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell():
+                raise RuntimeError("403, message='Forbidden'")
+            return super().read(size)
+
+    write_portraits(tmp_path / "v.mkv", portrait, 2.0)
+    data = (tmp_path / "v.mkv").read_bytes()
+    files = SimpleNamespace(open=lambda *_: Failing(data))
+    monkeypatch.setattr(remote, "_reach", lambda address: (files, address))
+    (tmp_path / "list.csv").write_text("path\nhttps://server/v.mkv\nv.mkv\n")
+    summary = run_batch([str(tmp_path / "list.csv")], tmp_path / "out", settings=VIDEO)
+    assert (summary.totals.inputs, summary.totals.failed) == (2, 1)
+    assert {row["source"] for row in rows(tmp_path / "out")} >= {str(tmp_path / "v.mkv")}
+    (failure,) = listed(tmp_path / "out/failures.jsonl")
+    assert failure["error"].startswith("https://server/v.mkv: cannot be read (RuntimeError: 403, ")
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_videos_that_are_not_cut(tmp_path: Path, video: Path) -> None:

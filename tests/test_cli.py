@@ -20,6 +20,7 @@ from pyarrow import parquet
 
 import mien
 from mien.cli import main
+from mien.errors import SinkError
 from mien.pipeline import Analyzer
 from mien.results import read_results
 from mien.sources import open_source
@@ -419,6 +420,24 @@ def test_an_interrupted_run_lists_what_failed(
     assert main(["analyze", *pictures, "--out", str(tmp_path / "r.jsonl")]) == 130
     (line,) = (tmp_path / "failures.jsonl").read_text("utf-8").splitlines()
     assert json.loads(line)["source"].endswith("a.jpg")
+    assert "1 input failed, listed in" in (said := capsys.readouterr().err.splitlines()[0])
+    assert "complete" not in said
+
+
+def test_a_run_that_ends_early_says_why_though_it_cannot_list_what_failed(
+    portrait_file: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    (tmp_path / "failures.jsonl").mkdir()
+
+    def full(*_: Any, **__: Any) -> None:
+        raise SinkError("r.jsonl: cannot be written (No space left on device)")
+
+    monkeypatch.setattr(Analyzer, "analyze_frame", full)
+    pictures = [str(tmp_path / "a.jpg"), str(portrait_file)]
+    assert main(["analyze", *pictures, "--out", str(tmp_path / "r.jsonl")]) == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == "mien: r.jsonl: cannot be written (No space left on device)"
 
 
 def test_names_that_are_no_text(portrait_file: Path, tmp_path: Path, capsys: Capture) -> None:

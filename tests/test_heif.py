@@ -1,12 +1,16 @@
 """Phones' pictures come in right and upright; what is damaged or would take for ever does not."""
 
+import errno
 import io
 import random
 import struct
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final
 
+import av
 import numpy as np
 import pytest
 
@@ -156,6 +160,20 @@ def test_tiles_are_put_together(picture: UInt8Array, tiles: list[tuple[bytes, by
     assert np.abs(image.astype(int) - picture[:100, :180]).mean() < 3
 
 
+def test_what_reaches_beyond_the_picture_takes_no_memory(tiles: list[tuple[bytes, bytes]]) -> None:
+    """256 tiles of 64 x 64, of which the first column is shown."""
+    data = heif(tiles[:1] * 256, 256, 1, (1, 64 * 256))
+    tracemalloc.start()
+    try:
+        image = read(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert image.shape == (64 * 256, 1, 3)
+    assert np.abs(image[:64] - image[-64:].astype(int)).max() == 0
+    assert peak < 64 * 64 * 256  # a third of all the tiles' pixels
+
+
 @pytest.mark.parametrize(
     ("rows", "columns", "size", "count", "words"),
     [
@@ -226,3 +244,32 @@ def test_one_that_is_larger_than_it_says_is_refused() -> None:
     lies = data.replace(says, struct.pack(">II", 32, 32))
     with pytest.raises(SourceError, match="larger than its header says"):
         read(lies, max_pixels=2000)
+
+
+class Broken(io.BytesIO):
+    """A file on a disk of which only the beginning can be read."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= 12:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().read(size)
+
+
+def test_a_disk_that_fails_is_said() -> None:
+    words = r"^x\.heic: damaged or cut off \(Input/output error\)\. Copy"
+    with pytest.raises(SourceError, match=words):
+        read_picture(Broken(PHONE.read_bytes()), "x.heic")
+
+
+def test_one_for_which_there_is_no_memory_is_not_called_damaged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Decoder:
+        def decode(self, _packet: object) -> None:
+            raise av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")
+
+    made = SimpleNamespace(create=lambda *_: Decoder())
+    monkeypatch.setattr("av.codec.context.CodecContext", made)
+    monkeypatch.setattr(av, "VideoCodecContext", Decoder)
+    with pytest.raises(SourceError, match=r"^x\.heic: 64 x 64 pixels need more memory"):
+        read(PHONE.read_bytes())

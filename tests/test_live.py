@@ -266,6 +266,22 @@ def test_a_slow_reader_gets_the_newest_frame(clip: Path, monkeypatch: pytest.Mon
     assert times == pytest.approx([TIMES[i] for i in numbers], abs=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("span", "says"),
+    [
+        (Span(7), r"^0: ends at 0\.967 s, before 7 s \(--start\)"),
+        (Span(0.01, 0.02), r"^0: shows no frame from 0\.01 s \(--start\) up to 0\.02 s \(--end\)"),
+    ],
+)
+def test_a_camera_that_shows_nothing_when_it_should(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, span: Span, says: str
+) -> None:
+    """As of a file: there would be no output, and no word why."""
+    play(monkeypatch, clip, rate=100)
+    with pytest.raises(SourceError, match=says), open_source("0", span=span) as source:
+        list(source)
+
+
 def test_leaving_a_camera_ends_its_thread(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, clip, rate=50)
     with open_source("0", span=Span(end_s=0.2)) as source:

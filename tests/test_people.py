@@ -1,5 +1,6 @@
 """Who is who, on descriptors that are made up: people, strangers, tracks that end and begin."""
 
+import sys
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -83,6 +84,47 @@ def test_many_views_lie_as_far_apart_as_single_ones() -> None:
     for one, other in ((a, b), (a, c), (a[:1], c), (a[:1], b[:1])):
         pairs = [float(np.linalg.norm(x - y)) for x in one for y in other]
         assert distance(one, other) == pytest.approx(np.sqrt(np.mean(np.square(pairs))), rel=1e-4)
+
+
+def test_a_face_is_compared_with_all_at_once_as_with_one_after_another() -> None:
+    """To the last bit, and without a call for each of the thousands that may be remembered."""
+    rng = np.random.default_rng(0)
+
+    def views(person: int, count: int) -> Float32Array:
+        noise = 0.03 * rng.normal(size=(count, FaceEmbedder.SIZE))
+        return np.asarray(look(person) + noise, np.float32)
+
+    shown = {f"known {i}": views(i, 3) for i in range(20)}
+    people = People(Gallery(shown))
+    seen = {name: [row[None] for row in rows] for name, rows in shown.items()}
+    for i in range(20, 40):
+        for track in range(3):
+            face = Unnamed((i, track), views(i, 1 + i % 4))
+            ((person, _),) = people.assign([face])
+            assert person is not None
+            seen.setdefault(person.name, []).append(face.views)
+    everybody = [*people._known, *people._strangers.values()]
+    faces = [Unnamed(("new", i), views(i, 1 + i % 5), everybody[i]) for i in range(0, 41, 8)]
+
+    def apart(a: Float32Array, b: Float32Array) -> float:
+        away = a.mean(0) - b.mean(0)
+        return float(np.sqrt((away**2).sum() + a.var(0).sum() + b.var(0).sum()))
+
+    expected = np.full((len(faces), len(everybody)), np.inf)
+    for row, face in enumerate(faces):
+        for column, person in enumerate(everybody):
+            least = min(apart(face.views, rows) for rows in seen[person.name])
+            if least <= SAME_PERSON + 0.05 * (person is face.person):
+                expected[row, column] = least
+    calls = [0]
+    sys.setprofile(lambda _frame, event, _what: calls.__setitem__(0, calls[0] + (event == "call")))
+    try:
+        found = people._distances(faces, everybody)
+    finally:
+        sys.setprofile(None)
+    assert (found == expected).all()
+    assert np.isfinite(found).sum() >= 5
+    assert calls[0] < sum(map(len, seen.values()))
 
 
 def test_a_face_that_may_not_be_new_waits() -> None:

@@ -543,6 +543,24 @@ def test_a_copy_of_a_video_that_changes_its_size(tmp_path: Path) -> None:
     assert views[2][:, 24:40].mean() > 190
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "webm"])
+@pytest.mark.parametrize(
+    ("size", "shape"), [((1, 1), (2, 2)), ((50, 1), (50, 2)), ((1, 51), (2, 50))]
+)
+def test_a_copy_of_a_video_one_pixel_wide(
+    tmp_path: Path, suffix: str, size: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    """As GIFs are that count visitors."""
+    with open_sink(tmp_path / f"copy.{suffix}") as sink:
+        for i in range(2):
+            result = FrameResult("v.gif", i, i / 10, size[1], size[0])
+            sink.write(result, np.full((*size, 3), 200, np.uint8))
+    with av.open(str(tmp_path / f"copy.{suffix}")) as container:
+        views = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    assert [view.shape for view in views] == [shape] * 2
+    assert views[0].max() > 190
+
+
 def test_the_sound_of_a_broadcast_begins_where_its_film_does(tmp_path: Path) -> None:
     views = [np.full((64, 64, 3), 90, np.uint8)] * 20
     write_film(tmp_path / "v.ts", views, fps=10, silence_s=2, begin_s=12_345)
@@ -565,12 +583,12 @@ def test_a_picture_too_large_for_its_format(tmp_path: Path) -> None:
 
 
 def test_a_codecs_failure_has_the_files_name(tmp_path: Path) -> None:
-    nothing = np.zeros((1, 1, 3), np.uint8)  # too small for every codec
+    line = np.zeros((1, 70_000, 3), np.uint8)  # too long for every codec
     with (
         pytest.raises(SinkError, match=r"r\.mp4: cannot be written"),
         open_sink(tmp_path / "r.mp4") as sink,
     ):
-        sink.write(FrameResult("v", 0, 0.0, 1, 1), nothing)
+        sink.write(FrameResult("v", 0, 0.0, 70_000, 1), line)
     assert not (tmp_path / "r.mp4").exists()
 
 

@@ -1,5 +1,6 @@
 """Pictures and videos of every kind come in right; bad ones are refused with a reason."""
 
+import errno
 import io
 import os
 import struct
@@ -19,7 +20,7 @@ from PIL import EpsImagePlugin, Image, features
 
 from mien.errors import SourceError
 from mien.picture import is_picture, looks_like_picture, read_picture
-from mien.sources import Span, expand_source, is_video, open_source
+from mien.sources import Span, expand_source, is_video, open_source, video
 from mien.sources.video import reason
 from mien.types import Frame, UInt8Array
 from tests.films import write_film
@@ -504,6 +505,21 @@ def test_a_video_that_grows_on_the_way_is_held_to_the_limit(tmp_path: Path) -> N
         shapes.extend(frame.image.shape for frame in source)
     assert shapes == [(64, 64, 3)] * 2
     assert len(list(open_source(tmp_path / "v.webm", max_pixels=10**30))) == 2
+
+
+def test_a_video_for_which_there_is_no_memory_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(_packets: object) -> None:
+        raise av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")
+
+    write_video(tmp_path / "v.mp4", [0.0, 0.1])
+    monkeypatch.setattr(video._Packets, "pictures", none)
+    with (
+        pytest.raises(SourceError, match=r"v\.mp4: 64 x 64 pixels need more memory"),
+        open_source(tmp_path / "v.mp4") as source,
+    ):
+        list(source)
 
 
 def test_16_bits_a_pixel_take_no_more_memory_than_the_picture(tmp_path: Path) -> None:

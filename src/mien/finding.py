@@ -67,7 +67,8 @@ class FaceFinder:
 
         The whole frame is searched a few times a second while something moves, when a face is lost
         and while there is none; otherwise, only where faces are expected. For a few frames in a row
-        it is enough that a face seems to be where it is expected.
+        it is enough that a face seems to be where it is expected; while that is so of all faces,
+        nothing is searched.
         """
         tracker = following.tracker
         numbers, faces = tracker.coasting(frame.time_s)

@@ -19,7 +19,8 @@ from mien.tracking import FaceTracker
 from mien.types import Detections, Float32Array, Frame
 
 #: How often the whole frame of a video is searched for faces that have come in: while something
-#: changes where nobody is known to be, and while nothing does.
+#: changes where nobody is known to be, and while nothing does. While all faces coast, no search is
+#: begun: it may be as late as they coast, 0.14 s, and a frame.
 _SEARCH_EVERY_S: Final = 0.2
 _SEARCH_STILL_S: Final = 1.0
 

@@ -140,20 +140,20 @@ class HeifPicture:
             raise HeifError("its tiles do not make up the picture")
         if len(tiles) > _MOST_TILES or any(tile.kind != b"hvc1" for tile in tiles):
             raise HeifError("a grid of such tiles is not read")
-        whole = np.empty((0, 0, 3), np.uint8)
+        whole = first = np.empty((0, 0, 3), np.uint8)
         for i, image in self._decode(tiles, max_pixels):
             tall, wide = image.shape[:2]
             # Those at the right and lower edge may reach beyond it; none is missing or too many.
             if -(-width // wide) != columns or -(-height // tall) != rows:
                 raise HeifError("its tiles do not make up the picture")
-            shape = tall * rows, wide * columns, 3
             if not whole.size:
-                whole = np.empty(shape, np.uint8)
-            elif whole.shape != shape:
+                whole, first = np.empty((height, width, 3), np.uint8), image
+            if image.shape != first.shape:
                 raise HeifError("its tiles differ in size")
             top, left = i // columns * tall, i % columns * wide
-            whole[top : top + tall, left : left + wide] = image
-        return whole[:height, :width]
+            place = whole[top : top + tall, left : left + wide]
+            place[:] = image[: place.shape[0], : place.shape[1]]
+        return whole
 
     def _decode(self, items: Sequence[_Item], max_pixels: int) -> Iterator[tuple[int, _Picture]]:
         """HEVC pictures, all with the parameters of the first, each with its number.
@@ -184,6 +184,8 @@ class HeifPicture:
                     if frame.pts is not None and frame.pts not in found:
                         found.add(frame.pts)
                         yield frame.pts, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+        except MemoryError:  # FFmpeg's is one of its errors as well, and no damage
+            raise
         except av.FFmpegError as error:
             raise HeifError(f"its pixels cannot be decoded: {error.strerror}") from error
         if len(found) < len(items):

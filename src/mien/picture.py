@@ -94,6 +94,8 @@ def read_picture(
             return heif.decode(max_pixels)
         except HeifError as error:
             raise _unreadable(name, error) from error
+        except MemoryError as error:
+            raise no_memory(name, heif.width, heif.height) from error
     # Pillow has one limit for the whole process; ours is per call and stricter by default.
     with _PILLOW_LIMIT, _SILENCE:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -120,11 +122,7 @@ def read_picture(
                 ImageOps.exif_transpose(picture, in_place=True)  # else one upright is copied
                 return _rgb(picture)
         except MemoryError as error:
-            width, height = picture.size
-            raise SourceError(
-                f"{name}: {width:,} x {height:,} pixels need more memory than there is. Make it "
-                "smaller, or give more memory"
-            ) from error
+            raise no_memory(name, *picture.size) from error
         except Exception as error:  # Pillow's decoders raise every kind on damaged data
             raise SourceError(
                 f"{name}: damaged or cut off ({error}). Copy or download it again"
@@ -157,6 +155,16 @@ def looks_like_picture(data: bytes) -> bool:
     )
 
 
+def may_be_picture(data: bytes) -> bool:
+    """Whether bytes begin as a picture of any format that is read does, by sixteen of them. Of
+    fewer, it takes the whole file to say what is wrong with it.
+    """
+    if len(data) < 16 or data[4:].startswith(_LIKE_MP4):
+        return True
+    told = (Image.OPEN[form][1] for form in _formats())
+    return any(begins is None or begins(data) for begins in told)
+
+
 def is_picture(file: str | Path | BinaryIO) -> bool:
     """Whether a file is a picture by its header, however large; the rest may be damaged."""
     try:
@@ -179,14 +187,14 @@ def _begins_as(file: str | Path | BinaryIO) -> str:
 
 def _open_heif(file: str | Path | BinaryIO, name: str) -> HeifPicture | None:
     """The picture, its header read; None for what Pillow is to read."""
-    if not _start(file)[4:].startswith(HEIF_BRANDS):
-        return None
-    if isinstance(file, str | Path):
-        with Path(file).open("rb") as opened:
-            data = opened.read(_LARGEST_HEIF)
-    else:
-        file.seek(0)
-        data = file.read(_LARGEST_HEIF)
+    try:
+        if not _start(file)[4:].startswith(HEIF_BRANDS):
+            return None
+        data = _start(file, _LARGEST_HEIF)
+    except OSError as error:
+        raise SourceError(
+            f"{name}: damaged or cut off ({error.strerror or error}). Copy or download it again"
+        ) from error
     try:
         picture = HeifPicture(data)
     except HeifError as error:
@@ -201,13 +209,13 @@ def _unreadable(name: str, error: HeifError) -> SourceError:
     )
 
 
-def _start(file: str | Path | BinaryIO) -> bytes:
-    """The first twelve bytes."""
+def _start(file: str | Path | BinaryIO, size: int = 12) -> bytes:
+    """The first bytes, so many at most."""
     if isinstance(file, str | Path):
         with Path(file).open("rb") as opened:
-            return opened.read(12)
+            return opened.read(size)
     file.seek(0)
-    return file.read(12)
+    return file.read(size)
 
 
 def require_content(file: str | Path | BinaryIO, name: str) -> None:
@@ -230,6 +238,14 @@ def require_pixels(name: str, width: int, height: int, max_pixels: int) -> None:
             f"{name}: {width:,} x {height:,} pixels, more than the limit of {max_pixels:,}. "
             "Make it smaller, or raise the limit (--max-pixels)"
         )
+
+
+def no_memory(name: str, width: int, height: int) -> SourceError:
+    """What to say of a picture or video for whose pixels there is no memory."""
+    return SourceError(
+        f"{name}: {width:,} x {height:,} pixels need more memory than there is. Make it smaller, "
+        "or give more memory"
+    )
 
 
 def _rgb(picture: Image.Image) -> UInt8Array:

@@ -126,8 +126,13 @@ def _read_manifest(name: str) -> tuple[dict[str, str], list[_Named]]:
         path = row["path"]
         if not isinstance(path, str) or not path.strip():
             raise ConfigError(f"{name}: row {number} has no path")
-        # As a URL's or a path's own rules would: what is absolute stays.
-        if base and not is_remote(path):
+        if is_remote(name) and os.path.isabs(path):
+            raise ConfigError(
+                f"{name}: row {number} has the absolute path {path}, which may be meant here or "
+                "there. Write its whole address (file://… for one here), or a path relative to the "
+                "manifest"
+            )
+        if base and not is_remote(path):  # else as a path's own rules say: what is absolute stays
             path = f"{base}/{path}" if is_remote(base) else os.path.join(base, path)
         inputs.append((path, row))
     return columns, inputs

@@ -95,22 +95,18 @@ class PartitionWriter:
             yield rows
 
 
-def is_whole(file: Path) -> bool:
-    """Whether a partition is there and ends as it should; one that was cut off does not."""
-    try:
-        with file.open("rb") as opened:
-            return is_whole_parquet(opened)
-    except OSError:
-        return False
-
-
 def read_record(file: Path) -> list[Done] | None:
-    """What became of the inputs of a partition; None where it is damaged."""
+    """What became of the inputs of a partition; None where it is not there, or damaged.
+
+    This alone decides whether a part is done: another look at the file might find less wrong, and
+    inputs without a record would be in no list.
+    """
     from arro3.io import read_parquet
 
-    if not is_whole(file):
-        return None
     try:
+        with file.open("rb") as opened:
+            if not is_whole_parquet(opened):
+                return None
         metadata: Mapping[str, str] = read_parquet(str(file)).schema.metadata_str
         return [Done(**row) for row in json.loads(metadata[_KEY])]
     except BaseException as error:  # the library panics on damaged files
@@ -134,7 +130,7 @@ def last_words(folder: BatchFolder, parts: Sequence[Part]) -> Iterator[tuple[Par
     tells: dict[str, int] = {}  # of those that were planned again
     for part in parts if again else ():
         paths = [each.path for each in part.inputs if each.path in again]
-        if paths and is_whole(folder.partition(part.number)):
+        if paths and read_record(folder.partition(part.number)) is not None:
             tells |= dict.fromkeys(paths, part.number)
     for part in parts:
         for done in read_record(folder.partition(part.number)) or ():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from mien.batch.inputs import Input
-from mien.batch.remote import is_remote
+from mien.batch.remote import is_remote, suffix_of
 from mien.sources import is_video
 from mien.types import VIDEO_SUFFIXES
 
@@ -61,7 +61,7 @@ def plan_parts(inputs: Sequence[Input], first: int, *, part_size: int = PART_SIZ
 
 def _opens_as_video(path: str) -> bool:
     """By suffix; where that is not known, a file's content tells, but not that of a distant one."""
-    if path.lower().endswith(VIDEO_SUFFIXES):
+    if suffix_of(path) in VIDEO_SUFFIXES:
         return True
     if is_remote(path):
         return False

@@ -1,13 +1,18 @@
 """Files that lie elsewhere: `s3://`, `gs://`, `abfs://` and whatever else fsspec knows.
 
-May import fsspec (an extra, inside functions), and from mien: errors.
+May import fsspec (an extra, inside functions), and from mien: errors, types.
 """
 
 from __future__ import annotations
 
-from typing import IO, Any, Final
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO, Any, Final, TypeVar
 
 from mien.errors import ConfigError, SourceError
+from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 #: Who speaks what, where fsspec itself does not.
 _PACKAGES: Final = {
@@ -15,10 +20,26 @@ _PACKAGES: Final = {
     "az": "adlfs", "http": "aiohttp", "https": "aiohttp",
 }  # fmt: skip
 
+_Value = TypeVar("_Value")
+
 
 def is_remote(name: str) -> bool:
     """Whether it is an address and not a path."""
     return "://" in name
+
+
+def suffix_of(name: str) -> str:
+    """How a path or an address ends, from the last dot on, in lower case.
+
+    Of an address of the web, what stands before its `?` or `#` counts (there it may be signed),
+    unless only what comes after has a suffix that is known.
+    """
+    ends = [name]
+    if name.lower().startswith(("http://", "https://")):
+        ends.insert(0, re.split("[?#]", name, maxsplit=1)[0])
+    suffixes = [os.path.splitext(end)[1].lower() for end in ends]
+    known = (suffix for suffix in suffixes if suffix in PICTURE_SUFFIXES + VIDEO_SUFFIXES)
+    return next(known, suffixes[0])
 
 
 def list_remote(address: str) -> list[str]:
@@ -50,14 +71,60 @@ def read_remote(address: str) -> bytes:
         raise _failed(address, "read", error) from error
 
 
-def open_remote(address: str) -> IO[bytes]:
-    """A file that is read and sought in as needed; errors as of `list_remote`."""
+class RemoteFile:
+    """A file that is read and sought in as needed, as far as FFmpeg wants it.
+
+    It is a context manager. Where it cannot be read, that is a `SourceError`, once: from then on it
+    has come to its end. FFmpeg asks again, and PyAV raises the first error and prints the others.
+    """
+
+    def __init__(self, address: str, file: IO[bytes]) -> None:
+        self._address, self._file = address, file
+        self._failed = False
+
+    def __enter__(self) -> RemoteFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, size: int = -1) -> bytes:
+        """As a file does."""
+        return self._or_said(b"", self._file.read, size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As a file does."""
+        return self._or_said(offset, self._file.seek, offset, whence)
+
+    def tell(self) -> int:
+        """As a file does."""
+        return self._or_said(0, self._file.tell)
+
+    def close(self) -> None:
+        """As a file does. Nothing is lost where that fails."""
+        with suppress(Exception):
+            self._file.close()
+
+    def _or_said(self, ended: _Value, do: Callable[..., _Value], *arguments: int) -> _Value:
+        """Each file system raises its own kinds, at any time."""
+        if self._failed:
+            return ended
+        try:
+            return do(*arguments)
+        except MemoryError:
+            raise
+        except Exception as error:
+            self._failed = True
+            raise _failed(self._address, "read", error) from error
+
+
+def open_remote(address: str) -> RemoteFile:
+    """A file whose parts are read when they are wanted; errors as of `list_remote`."""
     system, path = _reach(address)
     try:
-        file: IO[bytes] = system.open(path, "rb")
+        return RemoteFile(address, system.open(path, "rb"))
     except Exception as error:
         raise _failed(address, "read", error) from error
-    return file
 
 
 def _reach(address: str) -> tuple[Any, str]:

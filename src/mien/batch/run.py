@@ -13,7 +13,7 @@ from mien.batch.cluster import run_ray
 from mien.batch.folder import BatchFolder
 from mien.batch.inputs import list_inputs
 from mien.batch.local import run_local
-from mien.batch.partitions import Totals, is_whole, last_words, write_tables
+from mien.batch.partitions import Totals, last_words, read_record, write_tables
 from mien.batch.plan import PART_SIZE, Part, plan_parts
 from mien.batch.remote import is_remote
 from mien.batch.schedule import Schedule
@@ -141,7 +141,7 @@ def run_batch(
             return write_tables(folder, folder.parts(), unlisted)
 
         tidy()  # of what a killed run has left
-        missing = [part for part in mine if not is_whole(folder.partition(part.number))]
+        missing = [part for part in mine if read_record(folder.partition(part.number)) is None]
         left = {each.path for part in missing for each in part.inputs}
         # What failed and was planned again is in two parts, and counts once.
         before = len({each.path for part in mine for each in part.inputs} - left)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import IO, Final
+from typing import Any, Final
 
 import av
 import numpy as np
@@ -51,7 +51,7 @@ class Cut:
 
 
 def find_cuts(
-    name: str, file: str | IO[bytes], span: Span, *, segment_s: float, max_pixels: int
+    name: str, file: Any, span: Span, *, segment_s: float, max_pixels: int
 ) -> tuple[Cut, ...]:
     """The parts of a video; none where it is not worth cutting, or cannot be cut.
 
@@ -59,7 +59,7 @@ def find_cuts(
 
     Args:
         name: what messages call it.
-        file: a path, or an open binary file.
+        file: a path, or an object with `read` and `seek`.
         span: which of its frames are wanted.
         segment_s: about how long a part is, seconds; at least `WARM_UP_S`.
         max_pixels: as of `open_source`.

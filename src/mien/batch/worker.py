@@ -18,17 +18,17 @@ import mien
 from mien.batch.disk import durable
 from mien.batch.folder import BatchFolder, Trying
 from mien.batch.partitions import Done, PartitionWriter
-from mien.batch.remote import is_remote, open_remote, read_remote
+from mien.batch.remote import RemoteFile, is_remote, open_remote, read_remote, suffix_of
 from mien.batch.schedule import AnalyzePart, AnalyzeSegment, JoinSegments, Outcome, Task
 from mien.batch.settings import Settings
 from mien.batch.video import Cut, find_cuts, join_segments, own_faces
 from mien.errors import ConfigError, MienError, SourceError
-from mien.picture import read_picture
+from mien.picture import may_be_picture, read_picture
 from mien.results import read_results
 from mien.sinks import to_json
 from mien.sources import Source, Span, open_source
 from mien.sources.video import open_video
-from mien.types import VIDEO_SUFFIXES, Frame, FrameResult
+from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frame, FrameResult
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Worker:
         if not settings.segment_s:
             return ()
         try:
-            opened: AbstractContextManager[str | IO[bytes]] = (
+            opened: AbstractContextManager[str | RemoteFile] = (
                 open_remote(path) if is_remote(path) else nullcontext(path)
             )
             with opened as file:
@@ -144,7 +144,9 @@ class Worker:
                     segment_s=settings.segment_s,
                     max_pixels=settings.max_pixels,
                 )
-        except (SourceError, OSError):  # whoever reads it will say so
+        except ConfigError:
+            raise
+        except Exception:  # whatever it is, whoever reads it will say so
             return ()
 
     def _analyze_segment(self, task: AnalyzeSegment) -> Outcome:
@@ -215,14 +217,31 @@ class Worker:
             return open_source(
                 path, max_pixels=settings.max_pixels, span=span, threads=settings.threads
             )
-        if path.lower().endswith(VIDEO_SUFFIXES):
+        suffix = suffix_of(path)
+        if suffix in VIDEO_SUFFIXES:
             file = open_remote(path)
             source = open_video(path, file, settings.max_pixels, span, threads=settings.threads)
             source.when_closed(file.close)
             return source
+        if suffix not in PICTURE_SUFFIXES:
+            _require_picture(path)
         data = BytesIO(read_remote(path))
         image = read_picture(data, path, max_pixels=settings.max_pixels)
         return open_source(Frame(image, path))
+
+
+def _require_picture(address: str) -> None:
+    """Refuse what is no picture before it is read as a whole: a long film, perhaps.
+
+    Raises:
+        SourceError: it is none, or cannot be read.
+    """
+    with open_remote(address) as file:
+        if not may_be_picture(file.read(16)):
+            raise SourceError(
+                f"{address}: not a picture that can be read. If it is a video, its address has to "
+                f"say so by its end: {' '.join(VIDEO_SUFFIXES)}"
+            )
 
 
 def _why(path: str, error: Exception) -> str:
@@ -236,7 +255,11 @@ def _why(path: str, error: Exception) -> str:
 
 
 def limit_memory(memory_mb: int | None) -> None:
-    """Limit this process's data memory, and let it be the first to go where the machine's ends."""
+    """Limit this process's data memory, and let it be the first to go where the machine's ends.
+
+    Raises:
+        ConfigError: this system cannot, or not to so much.
+    """
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     if memory_mb is not None:
@@ -247,4 +270,10 @@ def limit_memory(memory_mb: int | None) -> None:
                 "--worker-memory: this system (Windows) cannot limit a process. Leave it out"
             ) from error
         most = memory_mb * 2**20
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        try:
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        except (ValueError, OverflowError, OSError) as error:
+            raise ConfigError(
+                f"--worker-memory {memory_mb}: cannot be set here ({error}). Give less, or leave "
+                "it out"
+            ) from error

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -25,7 +25,7 @@ from mien.cli.options import (
 )
 from mien.cli.outputs import list_failures, require_room_for_all, spare_sources
 from mien.cli.streams import leave_stdout, stdout_has_all_letters
-from mien.errors import ConfigError, MienError, SourceError
+from mien.errors import ConfigError, MienError, SinkError, SourceError
 from mien.wording import counted
 
 if TYPE_CHECKING:
@@ -210,7 +210,10 @@ def _analyze(
             _analyze_all(options, analyzer, paths, sinks, tally)
         except (KeyboardInterrupt, MienError):
             if tally.failures:
-                list_failures(options.out, tally.failures, overwrite=options.overwrite)
+                with suppress(SinkError):  # why it stopped is what matters
+                    list_failures(
+                        options.out, tally.failures, overwrite=options.overwrite, finished=False
+                    )
             raise
     if options.profile and tally.frames:
         say(_profile(analyzer.times, time.perf_counter() - began))

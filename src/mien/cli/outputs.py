@@ -59,7 +59,11 @@ def require_room_for_all(outs: Sequence[str], sources: int) -> None:
 
 
 def list_failures(
-    outs: Sequence[str], failures: Sequence[tuple[str, str]], *, overwrite: bool
+    outs: Sequence[str],
+    failures: Sequence[tuple[str, str]],
+    *,
+    overwrite: bool,
+    finished: bool = True,
 ) -> None:
     """List what failed beside the first output (or here), where a script can find it.
 
@@ -69,6 +73,7 @@ def list_failures(
         outs: what was given as outputs.
         failures: sources, and what was wrong with them.
         overwrite: replace an earlier run's list instead.
+        finished: whether all the others came to their end.
 
     Raises:
         SinkError: it cannot be written.
@@ -81,6 +86,7 @@ def list_failures(
     rows = [{"source": source, "error": error} for source, error in failures]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     failed = counted(len(rows), "input")
+    others = "; the others are complete" if finished else ""
     try:
         with whole(file) as partial:
             # A name that is no text becomes an escape of JSON's.
@@ -89,10 +95,9 @@ def list_failures(
                 file.rename(_free(folder))
     except OSError as error:
         raise SinkError(
-            f"{file}: cannot be written ({error.strerror}). {failed} failed, as said above; the "
-            "others are complete"
+            f"{file}: cannot be written ({error.strerror}). {failed} failed, as said above{others}"
         ) from error
-    say(f"mien: {failed} failed, listed in {file}; the others are complete")
+    say(f"mien: {failed} failed, listed in {file}{others}")
 
 
 def _free(folder: Path) -> Path:

@@ -1,14 +1,14 @@
 """Who has been met, and whose a new face is. May import numpy, and from mien: geometry, types,
 gallery.
 
-A person is what is known of them: the descriptors of a gallery's pictures, or of the pictures and
+A person is what is known of them: how they look in a gallery's pictures, or in the pictures and
 tracks in which a stranger was seen. A face belongs to the nearest person within a distance that was
 measured, and one person stands in a frame once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final, TypeVar
@@ -34,6 +34,24 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
+@dataclass(frozen=True)
+class Look:
+    """Views of a face, as far as distances go by them.
+
+    Attributes:
+        mean: of their descriptors, `(128,)`.
+        spread: the variances of these numbers, added up; 0 for a single view.
+    """
+
+    mean: Float32Array
+    spread: np.float32
+
+    @classmethod
+    def of(cls, views: Float32Array) -> Look:
+        """Of descriptors `(n, 128)`."""
+        return cls(views.mean(0), views.var(0).sum())
+
+
 @dataclass
 class Person:
     """Somebody, and how they look.
@@ -41,17 +59,12 @@ class Person:
     Attributes:
         name: as it stands in results.
         known: out of the gallery; what is known of them then stays as it is.
-        seen: descriptors `(n, 128)` by where they come from: a picture, or the views of a track.
+        seen: how they look, by where that comes from: a picture, or the views of a track.
     """
 
     name: str
     known: bool
-    seen: dict[Hashable, Float32Array] = field(default_factory=dict)
-
-    def distance(self, views: Float32Array, apart_from: Collection[Hashable]) -> float:
-        """To the nearest picture or track, but for those of `apart_from`; infinite if none."""
-        known = (rows for key, rows in self.seen.items() if key not in apart_from)
-        return min((distance(views, rows) for rows in known), default=inf)
+    seen: dict[Hashable, Look] = field(default_factory=dict)
 
 
 def distance(a: Float32Array, b: Float32Array) -> float:
@@ -60,8 +73,14 @@ def distance(a: Float32Array, b: Float32Array) -> float:
     Means of many views lie closer together than views do, strangers' too. This keeps the scale of
     two single pictures, whatever their number, and only trembles less.
     """
-    away = a.mean(0) - b.mean(0)
-    return float(np.sqrt((away**2).sum() + a.var(0).sum() + b.var(0).sum()))
+    other = Look.of(b)
+    return float(_distances(Look.of(a), other.mean[None], np.array([other.spread]))[0])
+
+
+def _distances(look: Look, means: Float32Array, spreads: Float32Array) -> Float32Array:
+    """The same, `(M,)`: of a look from M others, whose means are `(M, 128)` and spreads `(M,)`."""
+    apart = np.square(look.mean - means).sum(1)
+    return np.asarray(np.sqrt(apart + look.spread + spreads), np.float32)
 
 
 @dataclass
@@ -91,7 +110,7 @@ class People:
     def __init__(self, gallery: Gallery | None = None) -> None:
         rows = gallery.people.items() if gallery else ()
         self._known = [
-            Person(name, True, {f"{name} {i}": seen[i : i + 1] for i in range(len(seen))})
+            Person(name, True, {f"{name} {i}": Look.of(row[None]) for i, row in enumerate(seen)})
             for name, seen in rows
         ]
         self._strangers: dict[str, Person] = {}  # who was seen last comes last
@@ -121,12 +140,22 @@ class People:
         """Of each face from each person; infinite where it is too far away to be theirs."""
         # What is known of a person through a face of this frame says nothing about another one.
         here = {face.key for face in faces}
+        known = [
+            (number, look)
+            for number, person in enumerate(everybody)
+            for key, look in person.seen.items()
+            if key not in here
+        ]
         distances = np.full((len(faces), len(everybody)), inf)
-        for row, face in enumerate(faces):
-            for column, person in enumerate(everybody):
-                away = person.distance(face.views, here)
-                if away <= SAME_PERSON + _LOYALTY * (person is face.person):
-                    distances[row, column] = away
+        if not known or not faces:
+            return distances
+        numbers = np.array([number for number, _ in known])
+        means = np.array([look.mean for _, look in known])
+        spreads = np.array([look.spread for _, look in known])
+        for nearest, face in zip(distances, faces, strict=True):
+            np.minimum.at(nearest, numbers, _distances(Look.of(face.views), means, spreads))
+            loyal = np.array([person is face.person for person in everybody])
+            nearest[~(nearest <= SAME_PERSON + _LOYALTY * loyal)] = inf
         return distances
 
     def _alone(self, face: Unnamed) -> Person | None:
@@ -149,7 +178,7 @@ class People:
                 self._strangers.pop(before.name, None)
         face.person = person
         if person is not None and not person.known:
-            _put_last(person.seen, face.key, face.views, _MOST_SEEN)
+            _put_last(person.seen, face.key, Look.of(face.views), _MOST_SEEN)
             _put_last(self._strangers, person.name, person, _MOST_STRANGERS)
 
 

@@ -166,8 +166,9 @@ class VideoSink(FileSink):
         codec = "libvpx-vp9" if self.target.suffix.lower() == ".webm" else "libx264"
         stream = self._container.add_stream(codec, rate=30)
         assert isinstance(stream, av.VideoStream)
-        # Most codecs store colour for blocks of 2 x 2 pixels: an odd last line is left out.
-        stream.width, stream.height = width - width % 2, height - height % 2
+        # Most codecs store colour for blocks of 2 x 2 pixels: an odd last line is left out, unless
+        # it is the only one.
+        stream.width, stream.height = (max(2, n - n % 2) for n in (width, height))
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = _CLOCK
         stream.options = {"preset": "veryfast", "crf": "20"} if codec == "libx264" else {}

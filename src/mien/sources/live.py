@@ -28,7 +28,7 @@ import av
 from mien.errors import SourceError
 from mien.picture import looks_like_picture, read_picture
 from mien.sources.source import Source, Span
-from mien.sources.video import BACK_S, Shown, open_container, open_video, reason
+from mien.sources.video import BACK_S, Shown, nothing_within, open_container, open_video, reason
 from mien.types import Frame
 
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
@@ -202,8 +202,13 @@ class _Reader(threading.Thread):
             self._changed.notify_all()
 
     def frames(self, span: Span) -> Iterator[Frame]:
-        """The newest frame, again and again, until the source ends or `span` does."""
-        wanted = span.picker()
+        """The newest frame, again and again, until the source ends or `span` does.
+
+        Raises:
+            SourceError: it broke off, or ended without a frame within the span.
+        """
+        wanted, given = span.picker(), False
+        last_s: float | None = None
         while True:
             with self._changed:
                 self._changed.wait_for(self._has_news)
@@ -211,12 +216,17 @@ class _Reader(threading.Thread):
             if newest is None:
                 if self._error is not None:
                     raise self._error
+                if not given and not self._halt.is_set():
+                    raise nothing_within(self._name, span, last_s, goes_on=False)
                 return
-            number, time_s, picture, shown = newest
-            if time_s >= span.end_s:
+            number, last_s, picture, shown = newest
+            if last_s >= span.end_s:
+                if not given:
+                    raise nothing_within(self._name, span, last_s, goes_on=True)
                 return
-            if wanted(number, time_s):
-                yield Frame(shown.rgb(picture), self._name, number, time_s)
+            if wanted(number, last_s):
+                given = True
+                yield Frame(shown.rgb(picture), self._name, number, last_s)
 
     def _has_news(self) -> bool:
         return self._newest is not None or self._ended or self._halt.is_set()

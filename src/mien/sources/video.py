@@ -18,7 +18,7 @@ from av.video.reformatter import VideoReformatter
 
 from mien.errors import SourceError
 from mien.heif import FFMPEG_MOST
-from mien.picture import require_pixels
+from mien.picture import no_memory, require_pixels
 from mien.sources.source import Source, Span
 from mien.types import Frame, UInt8Array
 
@@ -183,24 +183,36 @@ def _video_frames(
             if wanted(index, time_s):
                 yield Frame(shown.rgb(picture), name, index, time_s)
             index += 1
+    except MemoryError as error:  # FFmpeg's is one of its errors as well, and no damage
+        raise no_memory(name, stream.width, stream.height) from error
     except av.error.FFmpegError as error:
         raise SourceError(
             f"{name}: damaged or cut off after frame {index} at {time_s:.3f} s ({reason(error)}). "
             "The results before it are complete"
         ) from error
     if index == span.first:
-        if reached_end:
-            raise SourceError(
-                f"{name}: shows no frame from {span.start_s:g} s (--start) up to {span.end_s:g} s "
-                "(--end)"
-            )
-        if span.start_s and decoded:
-            raise SourceError(
-                f"{name}: ends at {time_s:.3f} s, before {span.start_s:g} s (--start)"
-            )
-        raise SourceError(f"{name}: no frame could be decoded: damaged or cut off. Copy it again")
+        raise nothing_within(name, span, time_s if decoded else None, goes_on=reached_end)
     if isinf(span.end_s):
         _require_end(name, packets, time_s)
+
+
+def nothing_within(name: str, span: Span, last_s: float | None, *, goes_on: bool) -> SourceError:
+    """Why a source has no frame within a span.
+
+    Args:
+        name: what messages call it.
+        span: which frames were wanted.
+        last_s: when the last one was shown that was decoded; None where none could be.
+        goes_on: whether that is behind the span.
+    """
+    if goes_on:
+        return SourceError(
+            f"{name}: shows no frame from {span.start_s:g} s (--start) up to {span.end_s:g} s "
+            "(--end)"
+        )
+    if span.start_s and last_s is not None:
+        return SourceError(f"{name}: ends at {last_s:.3f} s, before {span.start_s:g} s (--start)")
+    return SourceError(f"{name}: no frame could be decoded: damaged or cut off. Copy it again")
 
 
 def _require_end(name: str, packets: _Packets, last_s: float) -> None:

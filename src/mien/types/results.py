@@ -30,9 +30,9 @@ class FaceResult:
         score: detector confidence, 0..1.
         landmarks: five (x, y) points in the order of `LANDMARK_NAMES`.
         expression: the most probable class.
-        confidence: its calibrated probability, 0..1.
+        confidence: its probability, 0..1; calibrated for pictures, not over time.
         uncertain: True when the evidence is too thin to act on (see the model card).
-        probs: calibrated probability per class, in the order of the model's classes; sums to 1.
+        probs: probability per class, likewise, in the order of the model's classes; sums to 1.
         track_id: the same number for the same face over time; None for still pictures.
         quality: how well it can be read, and why not better; None where nobody has rated it.
         shape: how it is turned and how far its parts are open, where that was asked for.
