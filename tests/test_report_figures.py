@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.companions import Marker, Member
+from mien.errors import SourceError
+from mien.report import write_report
 from mien.report.contrasts import audience, differences, sessions, trends
 from mien.report.findings import meaning, overall, shares_of, transitions, units_of
 from mien.report.intake import take_in
@@ -148,6 +150,31 @@ def test_small_and_turned_faces(tmp_path: Path) -> None:
     assert quality.small_s == quality.uncertain_small_s == pytest.approx(0.4)
     assert quality.turned_s == quality.shape_s == pytest.approx(0.6)
     assert quality.uncertain_turned_s == 0
+
+
+def test_recordings_and_faces_may_have_a_limit(tmp_path: Path) -> None:
+    """Also faces whose frames still wait: a recording waits for a hundred."""
+    pictures = [film([face(None, "sad", 0.9)], source=f"{i}.jpg")[0] for i in range(10)]
+    crowd = film(*[[face(i, "happy", 0.9)] for i in range(300)])
+    early = film(*[[face(1, "happy", 0.9)]] * 50)
+    for name, results, holds in (
+        ("pictures", pictures, 20), ("crowd", crowd, 301), ("early", early, 51),
+    ):  # fmt: skip
+        table = save(tmp_path / f"{name}.jsonl", results)
+        assert take_in(table, most=holds)
+        with pytest.raises(SourceError, match=rf"{name}\.jsonl: holds more .* for \({holds - 1}\)"):
+            take_in(table, most=holds - 1)
+    # A report has one limit for all of its tables.
+    tables = [tmp_path / "pictures.jsonl", tmp_path / "early.jsonl"]
+    outcome = write_report(tables, tmp_path / "a.html", most=70)
+    assert [table for table, _ in outcome.failures] == [tables[1]]
+    assert write_report(tables, tmp_path / "a.html", most=71).failures == ()
+
+
+def test_more_classes_than_a_table_can_show(tmp_path: Path) -> None:
+    many = replace(face(1, "happy", 0.9), probs={"happy": 0.9, **{f"c{i}": 0 for i in range(256)}})
+    with pytest.raises(SourceError, match=r"has 257 classes\. Expected at most 256"):
+        take_in(save(tmp_path / "a.jsonl", film([many])))
 
 
 def test_sources_of_one_table_are_kept_apart(tmp_path: Path) -> None:
