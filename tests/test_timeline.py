@@ -26,6 +26,7 @@ from mien.types import (
     FaceIdentity,
     FaceQuality,
     FaceResult,
+    FaceShape,
     FrameResult,
 )
 from tests.test_events import CROWD, face, film, save
@@ -104,6 +105,24 @@ def test_json_in_other_layouts(tmp_path: Path) -> None:
     for cut in (["[", lines[1].removesuffix(",")], lines[:3], [*lines[:3], lines[3][:50]]):
         file.write_text("\n".join(cut))
         with pytest.raises(SourceError, match=r"a\.json: not results"):
+            list(read_results(file))
+
+
+def test_an_identity_and_a_shape_are_checked(tmp_path: Path) -> None:
+    shape = FaceShape(0.9, 45, 0, 0, (0.1, 0.1), (0.1, 0.1), 0.1, 0.8)
+    named = replace(face(1, "happy", 0.25), shape=shape, identity=FaceIdentity("Ada", 0.5))
+    file = tmp_path / "a.jsonl"
+    (result,) = (r.to_dict() for r in film([named]))
+    (its,) = result["faces"]
+    file.write_text(json.dumps(result))
+    (expected,) = read_results(file)
+    its["identity"]["note"] = its["shape"]["note"] = "added"
+    file.write_text(json.dumps(result))
+    assert list(read_results(file)) == [expected]
+    for part, value in (("identity", {"person": 7}), ("shape", {"yaw_deg": "far"})):
+        wrong = its | {part: its[part] | value}
+        file.write_text(json.dumps(result | {"faces": [wrong]}))
+        with pytest.raises(SourceError, match=r"a\.jsonl: not results .*(found 7|'far')"):
             list(read_results(file))
 
 
