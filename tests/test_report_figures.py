@@ -16,7 +16,7 @@ from mien.companions import Marker, Member
 from mien.errors import SourceError
 from mien.report import write_report
 from mien.report.contrasts import audience, differences, sessions, trends
-from mien.report.findings import meaning, overall, shares_of, transitions, units_of
+from mien.report.findings import meaning, overall, shares_of, told_by, transitions, units_of
 from mien.report.intake import take_in
 from mien.report.material import Material
 from mien.report.reactions import BEGINNING, NOBODY, OUTSIDE, occurrences, reactions
@@ -313,6 +313,10 @@ def test_videos_and_pictures_do_not_add_up(tmp_path: Path) -> None:
     shares = overall(recordings[1:], EXPRESSIONS, [])
     assert shares is not None
     assert (shares.of("sad").value, shares.unit) == (1, "pictures")
+    ada = [Member(f"{i}.jpg", person="Ada") for i in range(7)]
+    shares = overall(recordings[1:], EXPRESSIONS, ada)
+    assert shares is not None
+    assert (shares.looks, shares.unit) == (7, "pictures")
 
 
 def test_markers_concern_one_source_or_all(tmp_path: Path) -> None:
@@ -395,6 +399,35 @@ def test_sessions_are_dated(tmp_path: Path) -> None:
     assert (short.day, short.name, short.enough) == (date(2026, 3, 1), "2.jsonl", False)
     assert (long.day, long.enough) == (date(2026, 3, 2), True)
     assert long.sure_s == pytest.approx(90)
+
+
+def test_a_table_of_several_days_holds_a_session_of_each(tmp_path: Path) -> None:
+    names = ("1.mp4", "2.mp4", "3.mp4", "x.mp4", "y.mp4")
+    table = save(tmp_path / "a.jsonl", [result for name in names for result in smile(name, n=400)])
+    os.utime(table, (1.7726e9, 1.7726e9))  # 2026-03-04
+    days = [date(2026, 3, 2), date(2026, 3, 1), date(2026, 3, 1)]
+    members = [Member(name, day=day) for name, day in zip(names, days, strict=False)]
+    first, second, undated = sessions(take_in(table), EXPRESSIONS, members)
+    assert [s.day for s in (first, second)] == [date(2026, 3, 1), date(2026, 3, 2)]
+    assert undated.day > second.day
+    for session, recordings in ((first, 2), (second, 1), (undated, 2)):
+        assert session.recorded_s == pytest.approx(40 * recordings)
+
+
+def test_pictures_beside_videos_are_no_sessions(tmp_path: Path) -> None:
+    pictures = [film([face(None, "sad", 0.9)], source=f"{i}.jpg")[0] for i in range(40)]
+    still = take_in(save(tmp_path / "still.jsonl", pictures))
+    moving = take_in(save(tmp_path / "moving.jsonl", smile(n=400)))
+    assert [s.name for s in sessions([*still, *moving], EXPRESSIONS, [])] == ["moving.jsonl"]
+    assert [s.name for s in sessions(still, EXPRESSIONS, [])] == ["still.jsonl"]
+
+
+def test_a_recording_is_meant_by_its_full_name_first(tmp_path: Path) -> None:
+    recordings = [one(tmp_path / f"{i}.jsonl", smile(f"{i}/v.mp4")) for i in range(3)]
+    members = [Member("v.mp4", "any"), Member("1/v.mp4", "that"), Member("2.jsonl", "table")]
+    assert [told_by(members)(recording).group for recording in recordings] == ["any", "that", "any"]
+    assert told_by(members[1:])(recordings[2]).group == "table"
+    assert told_by([])(recordings[0]) == Member("0/v.mp4")
 
 
 def test_people_have_trends_of_their_own(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mien.annotate import css_colours
-from mien.companions import Marker, Member, names, read_groups, read_markers
+from mien.companions import Marker, Member, names_of, read_groups, read_markers
 from mien.errors import ConfigError, MienError, SinkError, SourceError
 from mien.report import comparisons, grounds, sections, timelines, words
 from mien.report.figures import figures_of
-from mien.report.findings import member_of
+from mien.report.findings import told_by
 from mien.report.intake import take_in
 from mien.report.material import Material
 from mien.report.page import Html, document, join, tag
@@ -182,13 +182,14 @@ def _at_odds(
     recordings: Sequence[Recording], members: Sequence[Member], groups: Path
 ) -> Iterator[str]:
     """What the groups name and is not here, and what is here and they do not name."""
-    known = [name for r in recordings for name in (r.source, str(r.table))]
-    nowhere = [m.source for m in members if not any(names(m.source, name) for name in known)]
+    said_of = told_by(members)
+    known = {name for r in recordings for name in (*names_of(r.source), *names_of(str(r.table)))}
+    nowhere = [m.source for m in members if m.source not in known]
     if nowhere:
         yield f"{groups.name}: no recording and no table here is called {_some(nowhere)}"
-    unnamed = [r.name for r in recordings if member_of(r, members) == Member(r.source)]
+    unnamed = [r.name for r in recordings if said_of(r) == Member(r.source)]
     if any(member.person for member in members):
-        nobodys = [r.name for r in recordings if not member_of(r, members).person]
+        nobodys = [r.name for r in recordings if not said_of(r).person]
         if nobodys:
             yield (
                 f"{groups.name}: says for {_some(nobodys)} no person: each counts as a person of "
