@@ -230,8 +230,9 @@ def test_pictures_are_called_pictures(tmp_path: Path) -> None:
     for view in ("research", "wellbeing"):
         found = page(tmp_path, tables, groups=groups, view=view)
         assert "of the faces, averaged over 4 pictures" in found.words
-        main = found.words.partition("Method and limits")[0]
+        main = found.words.rpartition("Method and limits")[0]
         assert "time in sight" not in main
+        assert "How good the pictures are" in main
     found = page(tmp_path, tables, groups=groups)
     assert "a has 2, b has 2 pictures." in found.words
     assert "30 sure answers" in page(tmp_path, tables, view="wellbeing").words

@@ -39,7 +39,7 @@ def quality(material: Material) -> Iterator[Html]:
             content.append(tag("p", counted(len(material.problems), "input") + "."))
         else:
             content.append(tag("ul", *(tag("li", problem) for problem in material.problems)))
-    yield section("quality", "How good the recordings are", *content)
+    yield section("quality", f"How good the {material.each}s are", *content)
 
 
 def _parts(total: Quality) -> list[tuple[str, float, str]]:
