@@ -3,7 +3,8 @@
 //     mien serve
 //     node examples/live.mjs photo1.jpg photo2.jpg      (node 22 or newer)
 //
-// In a browser, on a page that the server itself gives or that --allow-origin names:
+// The key of a server that has one is taken from MIEN_API_KEY. In a browser, on a page that
+// --allow-origin names, of a server without a key (a browser cannot show one from there):
 //
 //     import { follow, camera } from "./live.mjs";
 //     const connection = await follow("ws://127.0.0.1:8080/v1/live", (result) => {
@@ -21,11 +22,13 @@ export function smiling(result) {
  * `{hello, send, close}`. `send(time_s, picture)` takes seconds since the beginning and the bytes of
  * a JPEG, PNG or WebP (ArrayBuffer or Uint8Array), and resolves when that picture is answered: wait
  * for it before you send the next one, and no picture is ever dropped. Both reject when the server
- * will not, or no longer, answer.
+ * will not, or no longer, answer. `key` is the server's, for node alone: browsers can put no header
+ * on a WebSocket.
  */
-export function follow(address, react, complain = console.error) {
+export function follow(address, react, { complain = console.error, key = "" } = {}) {
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(address);
+    const more = key ? [{ headers: { Authorization: `Bearer ${key}` } }] : [];
+    const socket = new WebSocket(address, ...more);
     let waiting = { resolve, reject }; // whoever waits for the server's next word
     let refusal = "";
     const send = (time_s, picture) => {
@@ -79,7 +82,7 @@ async function main(files) {
     const light = smiling(result) ? "ON " : "off";
     console.log(`${light}  ${files[result.frame]}: ${faces.join(", ") || "nobody"}`);
   };
-  const connection = await follow(address, lamp);
+  const connection = await follow(address, lamp, { key: process.env.MIEN_API_KEY });
   for (const [second, file] of files.entries()) await connection.send(second, await readFile(file));
   connection.close();
 }

@@ -185,7 +185,10 @@ def test_samples(tmp_path: Path, capsys: Capture, extra: list[str]) -> None:
         assert picture.height > 2 * 96
     assert main(arguments) == 2
     assert "already there" in capsys.readouterr().err
+    before = out.read_bytes()
+    arguments[6] = "1000000000"  # more than there are
     assert main([*arguments, "--overwrite"]) == 0
+    assert extra or out.read_bytes() == before
     assert main([*arguments[:4], str(tmp_path / "grid.txt")]) == 2
     assert "picture's suffix" in capsys.readouterr().err
 

@@ -360,18 +360,17 @@ def test_a_video_that_is_stopped_before_its_turn(visit: Visit) -> None:
     tab = visit.open("files")
     follow = """async () => {
         const job = { id: "1", name: "late.mp4", state: "waiting", progress: null, files: [] };
-        const end = `event: end\\ndata: ${JSON.stringify({ ...job, state: "cancelled" })}\\n\\n`;
         const asked = [];
         window.fetch = async (url) => {
             asked.push(url.pathname);
-            const events = url.pathname.endsWith("events");
-            return events ? new Response(end) : Response.json({ videos: [] });
+            const listed = url.pathname.endsWith("videos");
+            return Response.json(listed ? { videos: [] } : { ...job, state: "cancelled" });
         };
         const { Jobs } = await import("/page/jobs.js");
         const stage = document.createElement("div");
         await new Jobs(document.createElement("div"), stage).follow(job);
         return [stage.textContent, asked] }"""
-    assert tab.evaluate(follow) == ["", ["/v1/videos/1/events", "/v1/videos"]]
+    assert tab.evaluate(follow) == ["", ["/v1/videos/1", "/v1/videos"]]
     assert tab.inner_text("#announcer") == "late.mp4 was stopped"
 
 

@@ -268,10 +268,10 @@ FOLLOWED: Final = """async () => {
     created_s: 0 };
   let end = () => {};
   window.fetch = async ({ pathname: path }) => {
-    if (!path.endsWith("events")) return Response.json({ videos: [job], next: null });
+    if (path.endsWith("videos")) return Response.json({ videos: [job], next: null });
     await new Promise((free) => (end = free));
     job.state = "cancelled";
-    return new Response(`event: end\ndata: ${JSON.stringify(job)}\n\n`);
+    return Response.json(job);
   };
   const { Jobs } = await import("/page/jobs.js");
   const [place, stage] = [document.createElement("div"), document.createElement("div")];
@@ -299,6 +299,33 @@ def test_a_video_is_followed_once(visit: Visit) -> None:
     ]  # fmt: skip
 
 
+#: Seven videos followed at once: which are told of, and how many requests were open at a time.
+MANY_FOLLOWED: Final = """async () => {
+  let [open, most] = [0, 0];
+  window.fetch = async ({ pathname: path }) => {
+    most = Math.max(most, ++open);
+    await new Promise((wait) => setTimeout(wait, 5));
+    open -= 1;
+    const id = path.split("/")[3];
+    return id === "6" ? Response.json({ error: "gone" }, { status: 404 })
+      : Response.json({ id, state: "done" });
+  };
+  const { follow } = await import("/page/following.js");
+  const told = [];
+  const all = [..."1234567"].map((id) => follow(id, (job) => told.push(job.id)));
+  const ends = (await Promise.allSettled(all)).map((end) => end.value?.state ?? end.reason.message);
+  await follow("8", (job) => told.push(job.id)); // begins anew
+  return [told.join(""), ends, most];
+}"""
+
+
+def test_many_videos_are_followed_by_one_request_at_a_time(visit: Visit) -> None:
+    """A browser opens six connections to a server: none may be kept for a video."""
+    tab = visit.open("files")
+    ends = ["done"] * 5 + ["Gone", "done"]
+    assert tab.evaluate(MANY_FOLLOWED) == ["1234578", ends, 1]
+
+
 #: Two videos that are read, and one whose results come when `go()` is called.
 JOBS: Final = """async () => {
   const job = (id) => ({ id, name: `${id}.mp4`, state: "running", progress: 0, files: [] });
@@ -306,9 +333,7 @@ JOBS: Final = """async () => {
   const idOf = (path) => path.split("/")[3];
   let go = () => {};
   window.fetch = async ({ pathname: path }) => {
-    if (path.endsWith("events")) {
-      return new Response(`event: end\\ndata: ${JSON.stringify(done(idOf(path)))}\\n\\n`);
-    }
+    if (path.split("/").length === 4) return Response.json(done(idOf(path)));
     if (!path.endsWith("jsonl")) return Response.json({ videos: [], next: null });
     if (idOf(path) === "slow") await new Promise((free) => (go = free));
     const frame = { schema: "mien/1", source: "x", frame: 0, time_s: 0, width: 4, height: 4 };

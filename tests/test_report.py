@@ -22,10 +22,12 @@ from mien.errors import ConfigError, SourceError
 from mien.report import VIEWS, write_report
 from mien.report.intake import take_in
 from mien.report.recording import FloatArray
+from mien.report.words import LIMITS
 from mien.results import checked_results
 from mien.sinks import open_sink
 from mien.timeline import build_timeline
-from mien.types import EXPRESSIONS, FaceIdentity, FaceQuality, FrameResult
+from mien.types import EXPRESSIONS, FaceIdentity, FaceQuality, FaceShape, FrameResult
+from tests.conftest import REPOSITORY
 from tests.test_events import CROWD, face, film, save
 from tests.test_report_figures import HAPPY, smile, unsure
 
@@ -183,6 +185,64 @@ def test_what_hinders_reading_is_counted(tmp_path: Path) -> None:
     assert "covered" not in rows
     unrated = save(tmp_path / "old.jsonl", film(*([face(1, "happy", 0.9)] for _ in range(40))))
     assert "hard to read" not in page(tmp_path, [unrated]).words
+
+
+def test_what_hinders_reading_is_of_what_is_known(tmp_path: Path) -> None:
+    """One table says how faces are turned and how well they can be read, and another does not."""
+    straight, turned = (FaceShape(0.9, yaw, 0, 0, (0, 0), (0, 0), 0, 0.8) for yaw in (0, 45))
+    bad = FaceQuality(0.2, ("small",))
+    seen = [
+        replace(face(1, "happy", 0.9), shape=shape, quality=quality)
+        for shape, quality in ((straight, FaceQuality(0.9)), (turned, bad))
+    ]
+    says = save(tmp_path / "a.jsonl", film(*[[one] for one in seen * 20]), shape=True)
+    silent = save(tmp_path / "b.jsonl", film(*[[face(1, "happy", 0.9)]] * 40, source="b.mp4"))
+    rows = {row[0]: row[2] for table in page(tmp_path, [says, silent]).tables for row in table[1:]}
+    assert rows["turned by more than 30 degrees"] == "50% of the time in sight with a known pose"
+    for name in ("hard to read, of that:", "small"):
+        assert rows[name] == "50% of the time in sight with a known quality"
+
+
+def test_shares_of_several_recordings_are_said_to_be_means(tmp_path: Path) -> None:
+    """A long and a short one: each counts once."""
+    tables = [
+        save(tmp_path / f"{name}.jsonl", film(*[[face(1, name, 0.9)]] * n, source=f"{name}.mp4"))
+        for name, n in (("happy", 900), ("sad", 100))
+    ]
+    found = page(tmp_path, tables)
+    mean = "of the time in sight, averaged over 2 recordings"
+    assert re.search(rf"faces showed .*happy for 50% .* {mean}\.", found.words)
+    assert found.words.count(mean) == 4  # as a figure, twice in sentences, over the table
+    assert "averaged over" not in page(tmp_path, tables[:1]).words
+    groups = tmp_path / "groups.csv"
+    groups.write_text("source,person\nhappy.mp4,Ada\nsad.mp4,Bo\n")
+    assert "averaged over 2 people" in page(tmp_path, tables, groups=groups).words
+
+
+def test_pictures_are_called_pictures(tmp_path: Path) -> None:
+    pictures = [film([face(None, "sad", 0.9)], source=f"{i}.jpg")[0] for i in range(4)]
+    groups = tmp_path / "groups.csv"
+    groups.write_text("source,group\n" + "".join(f"{i}.jpg,{'ab'[i % 2]}\n" for i in range(4)))
+    tables = [save(tmp_path / "a.jsonl", pictures[:2]), save(tmp_path / "b.jsonl", pictures[2:])]
+    out = tmp_path / "figures.json"
+    write_report(tables, out, view="wellbeing", groups=groups)
+    assert {group["unit"] for group in json.loads(out.read_text())["groups"]} == {"pictures"}
+    for view in ("research", "wellbeing"):
+        found = page(tmp_path, tables, groups=groups, view=view)
+        assert "of the faces, averaged over 4 pictures" in found.words
+        main = found.words.rpartition("Method and limits")[0]
+        assert "time in sight" not in main
+        assert "How good the pictures are" in main
+    found = page(tmp_path, tables, groups=groups)
+    assert "a has 2, b has 2 pictures." in found.words
+    assert "30 sure answers" in page(tmp_path, tables, view="wellbeing").words
+
+
+def test_documents_agree_on_how_disputed_the_labels_are() -> None:
+    said = re.compile(r"majority\s+of\s+ten\s+later\s+annotators[^%]{0,40}\s(\d+%)")
+    card = (REPOSITORY / "models/mien-s.md").read_text("utf-8")
+    texts = ((REPOSITORY / "README.md").read_text("utf-8"), card, " ".join(LIMITS))
+    assert {said.findall(text)[0] for text in texts} == {"63%"}
 
 
 def shares_in(polygons: Sequence[dict[str, str]]) -> FloatArray:

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.companions import Marker, Member
+from mien.errors import SourceError
+from mien.report import write_report
 from mien.report.contrasts import audience, differences, sessions, trends
-from mien.report.findings import meaning, overall, shares_of, transitions, units_of
+from mien.report.findings import meaning, overall, shares_of, told_by, transitions, units_of
 from mien.report.intake import take_in
 from mien.report.material import Material
 from mien.report.reactions import BEGINNING, NOBODY, OUTSIDE, occurrences, reactions
@@ -148,6 +150,31 @@ def test_small_and_turned_faces(tmp_path: Path) -> None:
     assert quality.small_s == quality.uncertain_small_s == pytest.approx(0.4)
     assert quality.turned_s == quality.shape_s == pytest.approx(0.6)
     assert quality.uncertain_turned_s == 0
+
+
+def test_recordings_and_faces_may_have_a_limit(tmp_path: Path) -> None:
+    """Also faces whose frames still wait: a recording waits for a hundred."""
+    pictures = [film([face(None, "sad", 0.9)], source=f"{i}.jpg")[0] for i in range(10)]
+    crowd = film(*[[face(i, "happy", 0.9)] for i in range(300)])
+    early = film(*[[face(1, "happy", 0.9)]] * 50)
+    for name, results, holds in (
+        ("pictures", pictures, 20), ("crowd", crowd, 301), ("early", early, 51),
+    ):  # fmt: skip
+        table = save(tmp_path / f"{name}.jsonl", results)
+        assert take_in(table, most=holds)
+        with pytest.raises(SourceError, match=rf"{name}\.jsonl: holds more .* for \({holds - 1}\)"):
+            take_in(table, most=holds - 1)
+    # A report has one limit for all of its tables.
+    tables = [tmp_path / "pictures.jsonl", tmp_path / "early.jsonl"]
+    outcome = write_report(tables, tmp_path / "a.html", most=70)
+    assert [table for table, _ in outcome.failures] == [tables[1]]
+    assert write_report(tables, tmp_path / "a.html", most=71).failures == ()
+
+
+def test_more_classes_than_a_table_can_show(tmp_path: Path) -> None:
+    many = replace(face(1, "happy", 0.9), probs={"happy": 0.9, **{f"c{i}": 0 for i in range(256)}})
+    with pytest.raises(SourceError, match=r"has 257 classes\. Expected at most 256"):
+        take_in(save(tmp_path / "a.jsonl", film([many])))
 
 
 def test_sources_of_one_table_are_kept_apart(tmp_path: Path) -> None:
@@ -286,6 +313,10 @@ def test_videos_and_pictures_do_not_add_up(tmp_path: Path) -> None:
     shares = overall(recordings[1:], EXPRESSIONS, [])
     assert shares is not None
     assert (shares.of("sad").value, shares.unit) == (1, "pictures")
+    ada = [Member(f"{i}.jpg", person="Ada") for i in range(7)]
+    shares = overall(recordings[1:], EXPRESSIONS, ada)
+    assert shares is not None
+    assert (shares.looks, shares.unit) == (7, "pictures")
 
 
 def test_markers_concern_one_source_or_all(tmp_path: Path) -> None:
@@ -368,6 +399,35 @@ def test_sessions_are_dated(tmp_path: Path) -> None:
     assert (short.day, short.name, short.enough) == (date(2026, 3, 1), "2.jsonl", False)
     assert (long.day, long.enough) == (date(2026, 3, 2), True)
     assert long.sure_s == pytest.approx(90)
+
+
+def test_a_table_of_several_days_holds_a_session_of_each(tmp_path: Path) -> None:
+    names = ("1.mp4", "2.mp4", "3.mp4", "x.mp4", "y.mp4")
+    table = save(tmp_path / "a.jsonl", [result for name in names for result in smile(name, n=400)])
+    os.utime(table, (1.7726e9, 1.7726e9))  # 2026-03-04
+    days = [date(2026, 3, 2), date(2026, 3, 1), date(2026, 3, 1)]
+    members = [Member(name, day=day) for name, day in zip(names, days, strict=False)]
+    first, second, undated = sessions(take_in(table), EXPRESSIONS, members)
+    assert [s.day for s in (first, second)] == [date(2026, 3, 1), date(2026, 3, 2)]
+    assert undated.day > second.day
+    for session, recordings in ((first, 2), (second, 1), (undated, 2)):
+        assert session.recorded_s == pytest.approx(40 * recordings)
+
+
+def test_pictures_beside_videos_are_no_sessions(tmp_path: Path) -> None:
+    pictures = [film([face(None, "sad", 0.9)], source=f"{i}.jpg")[0] for i in range(40)]
+    still = take_in(save(tmp_path / "still.jsonl", pictures))
+    moving = take_in(save(tmp_path / "moving.jsonl", smile(n=400)))
+    assert [s.name for s in sessions([*still, *moving], EXPRESSIONS, [])] == ["moving.jsonl"]
+    assert [s.name for s in sessions(still, EXPRESSIONS, [])] == ["still.jsonl"]
+
+
+def test_a_recording_is_meant_by_its_full_name_first(tmp_path: Path) -> None:
+    recordings = [one(tmp_path / f"{i}.jsonl", smile(f"{i}/v.mp4")) for i in range(3)]
+    members = [Member("v.mp4", "any"), Member("1/v.mp4", "that"), Member("2.jsonl", "table")]
+    assert [told_by(members)(recording).group for recording in recordings] == ["any", "that", "any"]
+    assert told_by(members[1:])(recordings[2]).group == "table"
+    assert told_by([])(recordings[0]) == Member("0/v.mp4")
 
 
 def test_people_have_trends_of_their_own(tmp_path: Path) -> None:

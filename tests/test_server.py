@@ -340,6 +340,7 @@ def test_other_sites_may_not_use_a_reader(
         (["--host", "0.0.0.0"], "--host 0.0.0.0: others can reach it, and no key is set"),
         (["--port", "70000"], "--port: expected 0 to 65535, got 70000"),
         (["--host", "nonesuch.invalid", "--insecure"], "cannot listen there"),
+        (["--host", "192.168.0..1", "--insecure"], "192.168.0..1 --port 0: cannot listen"),
         (["--max-live", "0"], "--max-live: expected a positive number, got 0"),
         (["--allow-origin", "example.org/x"], "--allow-origin: expected an address like https"),
         (["--allow-origin", "http://["], "--allow-origin: expected an address like https"),

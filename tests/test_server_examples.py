@@ -102,3 +102,20 @@ def test_javascript_learns_that_nobody_answers(tmp_path: Path, server: str, says
     )
     assert done.returncode == 1
     assert says in done.stderr
+
+
+@pytest.mark.skipif(_node() is None, reason="needs node 22 or newer (MIEN_NODE)")
+def test_javascript_shows_the_key(analyzer: Analyzer, tmp_path: Path, portrait_file: Path) -> None:
+    node, key = _node(), "0123456789abcdef"
+    assert node is not None
+    with running(analyzer, tmp_path / "data", key=key) as client:
+        address = f"ws://127.0.0.1:{client.base_url.port}/v1/live"
+        done = subprocess.run(
+            [node, str(EXAMPLES / "live.mjs"), str(portrait_file)],
+            env=os.environ | {"MIEN_LIVE": address, "MIEN_API_KEY": key},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(": happy\n")

@@ -108,6 +108,17 @@ def test_reports_have_a_limit_of_their_own(
         assert ask(client, ("x.jsonl", table)).status_code == 200
 
 
+def test_a_table_of_more_than_there_is_room_for(
+    client: httpx.Client, table: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [table.replace(b"<b>me</b>", b"%d.mp4" % i) for i in range(4)]
+    monkeypatch.setattr(reports, "_MOST_HELD", 12)
+    assert ask(client, ("x.jsonl", b"".join(others[:2]))).status_code == 200
+    refused = ask(client, ("x.jsonl", b"".join(others)))
+    assert refused.status_code == 422
+    assert refused.json()["error"].startswith("x.jsonl: holds more recordings and faces than")
+
+
 def test_tables_are_not_taken_beyond_what_may_wait_or_lie_there(
     analyzer: Analyzer, table: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,6 +193,7 @@ def test_too_long_or_too_large_a_video_fails(client: httpx.Client, tmp_path: Pat
     write_video(tmp_path / "wide.mp4", [0.0], size=1200)
     job = ended(client, send(client, tmp_path / "wide.mp4"))
     assert "more than the limit of 1,000,000" in job["error"]
+    assert "(--max-video-pixels)" in job["error"]
 
 
 def test_a_damaged_video_keeps_the_results_before_the_damage(
@@ -260,12 +261,14 @@ def test_waiting_and_running_videos_can_be_cancelled(tmp_path: Path, clip: Path)
         assert uploads == []
 
 
+@pytest.mark.parametrize("rate", [{}, {"fps": 1e-6}], ids=["all frames", "one frame in days"])
 def test_a_video_that_takes_too_long_has_a_report_of_its_beginning(
-    tmp_path: Path, clip: Path
+    tmp_path: Path, clip: Path, rate: dict[str, Any]
 ) -> None:
+    """Looked at with every picture: with a low rate, few are analysed."""
     analyzer = Held()
     with running(analyzer, tmp_path, max_job_s=0.2) as client:
-        job = send(client, clip, annotated="false")
+        job = send(client, clip, annotated="false", **rate)
         analyzer.entered.wait()
         Event().wait(0.3)
         analyzer.go.set()

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mien import results as results_room
 from mien.cli import main
 from mien.companions import read_markers
 from mien.errors import SourceError
@@ -25,6 +26,7 @@ from mien.types import (
     FaceIdentity,
     FaceQuality,
     FaceResult,
+    FaceShape,
     FrameResult,
 )
 from tests.test_events import CROWD, face, film, save
@@ -104,6 +106,55 @@ def test_json_in_other_layouts(tmp_path: Path) -> None:
         file.write_text("\n".join(cut))
         with pytest.raises(SourceError, match=r"a\.json: not results"):
             list(read_results(file))
+
+
+def test_an_identity_and_a_shape_are_checked(tmp_path: Path) -> None:
+    shape = FaceShape(0.9, 45, 0, 0, (0.1, 0.1), (0.1, 0.1), 0.1, 0.8)
+    named = replace(face(1, "happy", 0.25), shape=shape, identity=FaceIdentity("Ada", 0.5))
+    file = tmp_path / "a.jsonl"
+    (result,) = (r.to_dict() for r in film([named]))
+    (its,) = result["faces"]
+    file.write_text(json.dumps(result))
+    (expected,) = read_results(file)
+    its["identity"]["note"] = its["shape"]["note"] = "added"
+    file.write_text(json.dumps(result))
+    assert list(read_results(file)) == [expected]
+    for part, value in (("identity", {"person": 7}), ("shape", {"yaw_deg": "far"})):
+        wrong = its | {part: its[part] | value}
+        file.write_text(json.dumps(result | {"faces": [wrong]}))
+        with pytest.raises(SourceError, match=r"a\.jsonl: not results .*(found 7|'far')"):
+            list(read_results(file))
+
+
+def test_no_table_fills_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines without an end, and frames without one; the whole table may be as long as it likes."""
+    monkeypatch.setattr(results_room, "_LONGEST_FRAME", 5000)
+    results = film(*[(face(1, "happy", 0.25),)] * 60)
+    for suffix in (".jsonl", ".json", ".csv"):
+        file = save(tmp_path / f"a{suffix}", results)
+        assert file.stat().st_size > 5000
+        assert list(read_results(file)) == results
+    crowd = film([face(number, "happy", 0.25) for number in range(100)])
+    begins = {suffix: (tmp_path / f"a{suffix}").read_text() for suffix in (".jsonl", ".csv")}
+    bad = {
+        "crowd.jsonl": save(tmp_path / "c.jsonl", crowd).read_text(),
+        "crowd.json": save(tmp_path / "c.json", crowd).read_text(),
+        "crowd.csv": save(tmp_path / "c.csv", crowd).read_text(),
+        "head.csv": "a," * 5000,
+        "row.csv": begins[".csv"] + '"\n",' * 2000,
+        "line.jsonl": begins[".jsonl"] + " " * 6000,
+    }
+    for name, text in bad.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(SourceError, match="a frame has more than 5,000 characters"):
+            list(read_results(tmp_path / name))
+    file = tmp_path / "one.json"
+    size = file.write_text(json.dumps([result.to_dict() for result in results]))
+    monkeypatch.setattr(results_room, "_MOST_WHOLE_MB", size / 1e6)
+    assert list(read_results(file)) == results
+    monkeypatch.setattr(results_room, "_MOST_WHOLE_MB", (size - 1) / 1e6)
+    with pytest.raises(SourceError, match=r"more than 0\.0.* MB without one frame a line"):
+        list(read_results(file))
 
 
 def test_tables_that_other_programs_saved_anew(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Marker:
 
     def concerns(self, source: str) -> bool:
         """Whether a recording is meant, by its full name or its file's."""
-        return not self.source or names(self.source, source)
+        return not self.source or self.source in names_of(source)
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Member:
     day: date | None = None
 
 
-def names(given: str, source: str) -> bool:
-    """Whether what a user wrote means this source: all of it, or its last part."""
-    return given == source or given == source.replace("\\", "/").rpartition("/")[2]
+def names_of(source: str) -> tuple[str, str]:
+    """What a user may write for a source: all of it, or its last part."""
+    return source, source.replace("\\", "/").rpartition("/")[2]
 
 
 def last_part(source: str) -> str:

@@ -75,7 +75,11 @@ _LARGEST_HEIF: Final = 1 << 29  # bytes, all of which are read
 
 
 def read_picture(
-    file: str | Path | BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS
+    file: str | Path | BinaryIO,
+    name: str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    raised_by: str = "--max-pixels",
 ) -> UInt8Array:
     """Decode a picture as viewers show it: upright, over white, 8 bits: RGB `uint8 (H, W, 3)`.
 
@@ -83,13 +87,14 @@ def read_picture(
         file: a path, or an open binary file.
         name: what messages call it.
         max_pixels: refuse a picture whose header announces more, before decoding.
+        raised_by: the option by which users raise that limit.
 
     Raises:
         SourceError: not a picture, empty, damaged, too large, or a path that cannot be opened.
     """
     require_content(file, name)
     if (heif := _open_heif(file, name)) is not None:
-        require_pixels(name, heif.width, heif.height, max_pixels)
+        require_pixels(name, heif.width, heif.height, max_pixels, raised_by)
         try:
             return heif.decode(max_pixels)
         except HeifError as error:
@@ -116,7 +121,7 @@ def read_picture(
         finally:
             Image.MAX_IMAGE_PIXELS = before
     with picture:
-        require_pixels(name, *picture.size, max_pixels)
+        require_pixels(name, *picture.size, max_pixels, raised_by)
         try:
             with _SILENCE:
                 ImageOps.exif_transpose(picture, in_place=True)  # else one upright is copied
@@ -231,12 +236,14 @@ def require_content(file: str | Path | BinaryIO, name: str) -> None:
         raise SourceError(f"{name}: is empty (0 bytes). Copy or download it again")
 
 
-def require_pixels(name: str, width: int, height: int, max_pixels: int) -> None:
+def require_pixels(
+    name: str, width: int, height: int, max_pixels: int, raised_by: str = "--max-pixels"
+) -> None:
     """Raise `SourceError` when a picture or video announces more than `max_pixels`."""
     if width * height > max_pixels:
         raise SourceError(
             f"{name}: {width:,} x {height:,} pixels, more than the limit of {max_pixels:,}. "
-            "Make it smaller, or raise the limit (--max-pixels)"
+            f"Make it smaller, or raise the limit ({raised_by})"
         )
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -38,16 +38,22 @@ _TRUE: Final = ("true", "wahr", "vrai", "vero", "verdadero", "verdadeiro", "waar
 _FALSE: Final = ("false", "falsch", "faux", "falso", "onwaar")
 _ROWS_AT_ONCE: Final = 8192  # of a Parquet file
 _LATEST_S: Final = 1e11  # some streams count from 1970
+#: What is held at a time, whoever wrote a file: characters of one frame, enough for thousands of
+#: faces; and megabytes of JSON that has not one frame a line.
+_LONGEST_FRAME: Final = 8_000_000
+_MOST_WHOLE_MB: Final = 50
 
 
 def read_results(path: str | Path) -> Iterator[FrameResult]:
     """Results of `mien analyze --out FILE`, frame by frame, from any of its formats.
 
     All of them are read as they are asked for; JSON only where it has one frame a line, as mien
-    writes it. Tables may have been saved anew by pandas, R or a spreadsheet.
+    writes it, and at once up to 50 MB elsewhere. Tables may have been saved anew by pandas, R or a
+    spreadsheet.
 
     Raises:
-        SourceError: no such file, an unknown suffix, or not what `mien analyze` writes.
+        SourceError: no such file, an unknown suffix, not what `mien analyze` writes, or a frame of
+            more than eight million characters.
         ConfigError: a Parquet file, and pyarrow is not installed.
     """
     path = Path(path)
@@ -62,11 +68,16 @@ def read_results(path: str | Path) -> Iterator[FrameResult]:
             return
         # Spreadsheets put a mark before the first column's name.
         with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = _Lines(file)
+            results: Iterator[FrameResult]
             if suffix == ".csv":
-                yield from _from_rows(_csv_rows(file))
+                results = _from_rows(_csv_rows(lines))
             else:
-                objects = _json_array(file) if suffix == ".json" else map(json.loads, file)
-                yield from map(_from_object, objects)
+                objects = _json_array(file, lines) if suffix == ".json" else map(json.loads, lines)
+                results = map(_from_object, objects)
+            for result in results:
+                lines.renew()
+                yield result
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror}). Check the path") from error
     except UnicodeDecodeError as error:
@@ -122,6 +133,32 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+class _Lines:
+    """The lines of a file, and no more of them for one frame than fit well into memory.
+
+    A line without an end is not read to its end.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file, self._left = file, _LONGEST_FRAME
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(self._left + 1)
+        self._left -= len(line)
+        if self._left < 0:
+            raise ValueError(f"a frame has more than {_LONGEST_FRAME:,} characters")
+        if not line:
+            raise StopIteration
+        return line
+
+    def renew(self) -> None:
+        """A frame is complete: what follows belongs to the next one."""
+        self._left = _LONGEST_FRAME
+
+
 def _from_object(values: Mapping[str, Any]) -> FrameResult:
     """One result; keys that somebody has added are passed over, as columns of tables are."""
     _require_schema(values["schema"])
@@ -144,11 +181,11 @@ def _face_of_object(face: Mapping[str, Any]) -> FaceResult:
     )
 
 
-def _json_array(file: TextIO) -> Iterator[Any]:
+def _json_array(file: TextIO, lines: _Lines) -> Iterator[Any]:
     """The members of an array: one a line, as mien writes them; in any other layout at once."""
-    if file.readline().strip() == "[":
+    if file.readline(3).strip() == "[":
         first = True
-        for line in iter(file.readline, ""):
+        for line in lines:
             text = line.strip()
             if text == "]":
                 return
@@ -162,13 +199,15 @@ def _json_array(file: TextIO) -> Iterator[Any]:
             first = False
         else:
             raise ValueError("ends within its array")
+    if os.fstat(file.fileno()).st_size > 1e6 * _MOST_WHOLE_MB:
+        raise ValueError(f"more than {_MOST_WHOLE_MB} MB without one frame a line, as mien writes")
     file.seek(0)
     yield from json.load(file)
 
 
-def _csv_rows(file: TextIO) -> Iterator[Mapping[str, Any]]:
+def _csv_rows(lines: _Lines) -> Iterator[Mapping[str, Any]]:
     """The rows of a table, numbers with a point before their fraction."""
-    rows, has_commas = csv_rows(file)
+    rows, has_commas = csv_rows(lines)
     for row in rows:
         if has_commas:
             numbers = (name for name in row if name is not None and name not in TEXT_COLUMNS)
@@ -177,31 +216,36 @@ def _csv_rows(file: TextIO) -> Iterator[Mapping[str, Any]]:
 
 
 def _from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[FrameResult]:
-    """One result for the rows of each frame, which follow each other."""
-    for lines in _frames(rows):
-        first = lines[0]
-        _require_schema(first["schema"])
-        yield FrameResult(
-            first["source"],
-            _whole(first["frame"]),
-            float(first["time_s"]),
-            _whole(first["width"]),
-            _whole(first["height"]),
-            tuple(_face(row) for row in lines if row["face"] not in EMPTY_CELLS),
-            None if first["model"] in EMPTY_CELLS else first["model"],
-        )
+    """One result for the rows of each frame, which follow each other. A picture may have been given
+    twice, one after the other.
+    """
+    first: Mapping[str, Any] = {}  # of the frame's rows; the others are not kept
+    frame: tuple[Any, Any] | None = None
+    faces: list[FaceResult] = []
+    for row in rows:
+        its_frame = row["source"], row["frame"]
+        number = None if row["face"] in EMPTY_CELLS else _whole(row["face"])
+        if its_frame != frame or not number:
+            if first:
+                yield _frame(first, faces)
+            _require_schema(row["schema"])
+            first, frame, faces = row, its_frame, []
+        if number is not None:
+            faces.append(_face(row))
+    if first:
+        yield _frame(first, faces)
 
 
-def _frames(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """The rows of one frame at a time. A picture may have been given twice, one after the other."""
-    for _, group in groupby(rows, key=lambda row: (row["source"], row["frame"])):
-        lines: list[Mapping[str, Any]] = []
-        for row in group:
-            if lines and (row["face"] in EMPTY_CELLS or _whole(row["face"]) == 0):
-                yield lines
-                lines = []
-            lines.append(row)
-        yield lines
+def _frame(row: Mapping[str, Any], faces: Iterable[FaceResult]) -> FrameResult:
+    return FrameResult(
+        row["source"],
+        _whole(row["frame"]),
+        float(row["time_s"]),
+        _whole(row["width"]),
+        _whole(row["height"]),
+        tuple(faces),
+        None if row["model"] in EMPTY_CELLS else row["model"],
+    )
 
 
 def _face(row: Mapping[str, Any]) -> FaceResult:

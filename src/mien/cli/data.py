@@ -146,7 +146,8 @@ def _samples(options: argparse.Namespace) -> int:
 
         images = augmented_samples(images, recipe, seed=options.seed)
     titles = [crops.classes[label] for label in crops.labels[chosen]]
-    sheet = contact_sheet(list(images), titles, columns=options.per_class)
+    columns = int(np.bincount(crops.labels[chosen]).max())  # a class may have fewer than asked for
+    sheet = contact_sheet(list(images), titles, columns=columns)
     save_picture(sheet, options.out, overwrite=options.overwrite)
     say(f"mien: {len(chosen)} pictures of {len(crops):,}: {options.out}")
     return GOOD

@@ -133,18 +133,19 @@ def groups(material: Material) -> Iterator[Html]:
     found = differences(compared, material.labels)
     content: list[Html] = []
     if found:
-        content.append(quiet(words.GROUPS))
+        content.append(quiet(words.GROUPS.format(each=material.each)))
         for difference in found:
-            content += _difference(difference, material.unit)
+            content += _difference(material, difference)
     elif any(member.group for member in material.members):
         names = [unit.group for unit in compared if unit.group]
         had = f"Only {names[0]} has" if names else "None of them has"
-        content.append(tag("p", f"{had} a recording with a face: there is nothing to compare."))
+        nothing = f"{had} a {material.each} with a face: there is nothing to compare."
+        content.append(tag("p", nothing))
     if content:
         yield section("groups", "Groups", *content)
 
 
-def _difference(difference: Difference, unit: str) -> Iterator[Html]:
+def _difference(material: Material, difference: Difference) -> Iterator[Html]:
     first, second = difference.first, difference.second
     n, m = difference.n
     yield tag("h3", f"{second} against {first}")
@@ -152,8 +153,8 @@ def _difference(difference: Difference, unit: str) -> Iterator[Html]:
         yield tag(
             "p",
             tag("strong", "Few. "),
-            f"{first} has {n}, {second} has {m} {unit}. With fewer than {FEW} in a group these "
-            "intervals are too narrow, and large differences appear by chance.",
+            f"{first} has {n}, {second} has {m} {material.unit}. With fewer than {FEW} in a group "
+            "these intervals are too narrow, and large differences appear by chance.",
             class_="notice",
         )
     if difference.both:
@@ -168,7 +169,7 @@ def _difference(difference: Difference, unit: str) -> Iterator[Html]:
     means = f"{first} (n = {n})", f"{second} (n = {m})"
     scale = f"{_MINUS}{reach:.1f} to +{reach:.1f}"
     heads = ("expression", *means, "Hedges' g (95% interval)", scale, "Cliff's delta (95%)")
-    caption = f"Mean shares of the time in sight, and how far {second} lies above {first}"
+    caption = f"Mean shares of {material.sight}, and how far {second} lies above {first}"
     yield table(heads, rows, caption=caption)
     yield quiet(f"Of {len(rows)} comparisons, one in twenty leaves out zero by chance alone.")
 
@@ -185,13 +186,16 @@ def over_sessions(material: Material) -> Iterator[Html]:
     slopes = trends(found, material.labels)
     named = any(slopes)
     good = sum(session.enough for session in found)
+    enough, what = f"{ENOUGH_S:.0f} s of sure answers", "time"
+    if not material.videos:
+        enough, what = f"{ENOUGH_S:.0f} sure answers", "picture"
     content: list[Html] = [
         tag(
             "p",
             f"{counted(len(found), 'session')}, {good} of them with enough to read: at least "
-            f"{ENOUGH_S:.0f} s of sure answers, and {percent(ENOUGH_SHARE)} of the session, in "
-            "which a time with two faces counts twice. Those with less are hollow, and those "
-            "without a face are a dashed line; neither enters a trend. Lines are 95% intervals.",
+            f"{enough}, and {percent(ENOUGH_SHARE)} of the session, in which a {what} with two "
+            "faces counts twice. Those with less are hollow, and those without a face are a dashed "
+            "line; neither enters a trend. Lines are 95% intervals.",
         )
     ]
     if not any(member.day for member in material.members):
@@ -204,7 +208,8 @@ def over_sessions(material: Material) -> Iterator[Html]:
             continue
         for name, slope in of_sums.items():
             heading = f"{name.capitalize()} ({meaning(name, material.labels)})"
-            content += _course(f"{person}: {heading}" if named else heading, own, name, slope)
+            heading = f"{person}: {heading}" if named else heading
+            content += _course(material, heading, own, name, slope)
     unnamed = sum(not session.person for session in found) if named else 0
     if unnamed:
         content.append(tag("p", f"Of {counted(unnamed, 'session')} nobody says whose: no trend."))
@@ -215,7 +220,9 @@ def over_sessions(material: Material) -> Iterator[Html]:
     yield section("trends", "From session to session", *content)
 
 
-def _course(heading: str, found: list[Session], name: str, slope: Estimate) -> Iterator[Html]:
+def _course(
+    material: Material, heading: str, found: list[Session], name: str, slope: Estimate
+) -> Iterator[Html]:
     days = [session.day.toordinal() for session in found]
     places = [(day - days[0]) / max(days[-1] - days[0], 1) for day in days]
     estimates = [None if s.shares is None else s.shares.of(name) for s in found]
@@ -228,7 +235,7 @@ def _course(heading: str, found: list[Session], name: str, slope: Estimate) -> I
             said += " Fewer than five give no interval: this may be chance."
         elif slope.low <= 0 <= slope.high:
             said += " The interval holds zero: no trend can be told from chance."
-    label = f"Share of the time in sight: {name}. {said} The sessions are listed below"
+    label = f"Share of {material.sight}: {name}. {said} The sessions are listed below"
     chart = dots(places, estimates, [session.enough for session in found], label=label)
     ends = found[0].day, found[-1].day
     ticks = [(place, day.isoformat()) for place, day in zip((0, 1), ends, strict=True)]
@@ -238,6 +245,7 @@ def _course(heading: str, found: list[Session], name: str, slope: Estimate) -> I
 
 def _session_table(material: Material, found: list[Session], *, named: bool) -> Html:
     names = tuple(summed(material.labels))
+    amount = clock if material.videos else "{:,.0f}".format
     rows = []
     for session in found:
         cells: list[str] = [NOTHING] * len(names)
@@ -245,7 +253,7 @@ def _session_table(material: Material, found: list[Session], *, named: bool) -> 
             of = [session.shares.of(name) for name in names]
             cells = [with_ends(percent(e.value), interval(e, bare=True)) for e in of]
         state = "yes" if session.enough else "too little" if session.shares else "no face"
-        read = f"{clock(session.sure_s)} of {clock(session.whole_s)}"
+        read = f"{amount(session.sure_s)} of {amount(session.whole_s)}"
         whose = (session.person or NOTHING,) if named else ()
         rows.append((session.day.isoformat(), session.name, *whose, read, state, *cells))
     heads = ("day", "table", *(("person",) if named else ()), "read surely", "enough", *names)

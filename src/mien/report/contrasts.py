@@ -8,12 +8,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from mien.companions import Member
-from mien.report.findings import NEUTRAL, Shares, Unit, member_of, overall, share_labels, summed
+from mien.report.findings import NEUTRAL, Shares, Unit, overall, share_labels, summed, told_by
 from mien.report.recording import FloatArray, Recording, span_at, timed, together
 from mien.report.statistics import Estimate, group_difference, trend
 
@@ -68,7 +69,7 @@ def differences(units: Sequence[Unit], labels: Sequence[str]) -> list[Difference
 
 @dataclass(frozen=True)
 class Session:
-    """What one table holds of one person, as one day's recording.
+    """What one table holds of one person on one day.
 
     Attributes:
         name: of the table.
@@ -95,18 +96,18 @@ class Session:
 def sessions(
     recordings: Sequence[Recording], labels: Sequence[str], members: Sequence[Member]
 ) -> list[Session]:
-    """One a table and person, in order of time: by the date that the groups say, or the file's.
+    """One a table, person and day, in order of time: by the dates that the groups say, or for the
+    recordings of a table without one by the file's. Of pictures only where there are no videos.
 
     Those of one day stay in their order.
     """
-    tables: dict[tuple[str, str], list[Recording]] = defaultdict(list)
-    for recording in recordings:
-        tables[str(recording.table), member_of(recording, members).person].append(recording)
+    said_of = told_by(members)
+    held: dict[tuple[Path, str, date | None], list[Recording]] = defaultdict(list)
+    for recording in timed(recordings):
+        member = said_of(recording)
+        held[recording.table, member.person, member.day].append(recording)
     found = []
-    for (_, person), all_of_it in tables.items():
-        parts = timed(all_of_it)
-        day = next((m.day for part in parts if (m := member_of(part, members)).day), None)
-        table = parts[0].table
+    for (table, person, day), parts in held.items():
         if day is None:
             # In the zone of whoever reads the report: an evening there is no next day.
             day = datetime.fromtimestamp(table.stat().st_mtime, UTC).astimezone().date()

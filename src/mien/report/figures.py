@@ -1,5 +1,6 @@
-"""What a page's charts and tables are drawn from, as numbers: `figures_of`. Imports numpy, and the
-siblings `contrasts`, `findings`, `material`, `reactions`, `recording` and `statistics`.
+"""What a page's charts and tables are drawn from, as numbers: `figures_of`. Imports numpy, from
+mien companions, and the siblings `contrasts`, `findings`, `material`, `reactions`, `recording` and
+`statistics`.
 
 Nothing is computed here: every figure comes from the functions that the sections of the page call.
 docs/reports.md says what each of them means.
@@ -15,13 +16,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from mien.companions import Member
 from mien.report.contrasts import Difference, Session, differences, sessions, trends
 from mien.report.findings import (
     Shares,
     changes_per_minute,
-    member_of,
     overall,
     shares_of,
+    told_by,
     transitions,
     units_of,
 )
@@ -40,6 +42,7 @@ def figures_of(material: Material) -> dict[str, Any]:
     Names and single faces are in it whatever the view.
     """
     labels, members = material.labels, material.members
+    said_of = told_by(members)
     shares = overall(material.recordings, labels, members)
     tracks = [track for video in material.videos for track in video.tracks]
     units = units_of(material.recordings, labels, members)
@@ -49,7 +52,7 @@ def figures_of(material: Material) -> dict[str, Any]:
     figures = {
         "schema": FIGURES_SCHEMA,
         "labels": labels,
-        "recordings": [_recording(material, recording) for recording in material.recordings],
+        "recordings": [_recording(r, said_of(r), labels) for r in material.recordings],
         "overall": shares and {"unit": shares.unit, **_shares(shares), **_course(tracks, labels)},
         "reactions": [_reaction(reaction, labels) for reaction in moments if reaction.n],
         "groups": [_difference(pair, material.unit) for pair in differences(units, labels)],
@@ -62,8 +65,7 @@ def figures_of(material: Material) -> dict[str, Any]:
     return plain
 
 
-def _recording(material: Material, recording: Recording) -> dict[str, Any]:
-    member, labels = member_of(recording, material.members), material.labels
+def _recording(recording: Recording, member: Member, labels: Sequence[str]) -> dict[str, Any]:
     return {
         "table": recording.table_name,
         "source": recording.name,

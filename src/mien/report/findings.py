@@ -8,14 +8,14 @@ of sure answers only: what was `uncertain` is a share of its own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
-from mien.companions import Member, names
+from mien.companions import Member, names_of
 from mien.report.recording import FloatArray, Quality, Recording, Track, timed
 from mien.report.statistics import Estimate, shares_over_time, shares_over_units
 
@@ -109,11 +109,12 @@ def units_of(
 
     A person of two groups is one unit in each of them. Pictures count where there are no videos.
     """
+    said_of = told_by(members)
     rows: dict[tuple[str, str | int], list[tuple[FloatArray, FloatArray]]] = defaultdict(list)
     for number, recording in enumerate(timed(recordings)):
         track = recording.together()
         if track.total_s > 0:
-            member = member_of(recording, members)
+            member = said_of(recording)
             key = (member.group, member.person or number)
             shares = _columns(track, labels).sum(0) / track.total_s
             rows[key].append((shares, track.probs_s.sum(0) / track.total_s))
@@ -128,13 +129,18 @@ def units_of(
     ]
 
 
-def member_of(recording: Recording, members: Sequence[Member]) -> Member:
-    """What the groups say about a recording: by its source, or by the table that holds it."""
-    for spoken_of in (recording.source, str(recording.table)):
-        for member in members:
-            if names(member.source, spoken_of):
-                return member
-    return Member(recording.source)
+def told_by(members: Sequence[Member]) -> Callable[[Recording], Member]:
+    """What the groups say about a recording: by its source, or by the table that holds it; of each
+    by its full name before its last part.
+    """
+    by_name = {member.source: member for member in members}
+
+    def said_of(recording: Recording) -> Member:
+        spoken_of = (*names_of(recording.source), *names_of(str(recording.table)))
+        known = (by_name[name] for name in spoken_of if name in by_name)
+        return next(known, Member(recording.source))
+
+    return said_of
 
 
 def overall(
@@ -151,10 +157,10 @@ def overall(
         return shares_of(with_face[0].together(), labels)
     people = [Member(member.source, "", member.person) for member in members if member.person]
     units = units_of(with_face, labels, people)
-    pictures = not any(recording.is_video for recording in with_face)
-    unit = "people" if people else "pictures" if pictures else "recordings"
+    each = "recordings" if any(recording.is_video for recording in with_face) else "pictures"
+    unit = "people" if people else each
     if len(units) == 1:  # one person's recordings: then it is they that vary
-        units, unit = units_of(with_face, labels, []), "recordings"
+        units, unit = units_of(with_face, labels, []), each
     if not units:
         return None
     estimates = shares_over_units(np.stack([found.shares for found in units]))

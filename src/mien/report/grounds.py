@@ -39,7 +39,7 @@ def quality(material: Material) -> Iterator[Html]:
             content.append(tag("p", counted(len(material.problems), "input") + "."))
         else:
             content.append(tag("ul", *(tag("li", problem) for problem in material.problems)))
-    yield section("quality", "How good the recordings are", *content)
+    yield section("quality", f"How good the {material.each}s are", *content)
 
 
 def _parts(total: Quality) -> list[tuple[str, float, str]]:
@@ -81,14 +81,15 @@ def _amounts(total: Quality, *, timed: bool) -> Html:
         row(f"smaller than {small}", total.small_s, face_s, of_faces),
         row(f"uncertain and smaller than {small}", total.uncertain_small_s, face_s, of_faces),
     ]
-    if total.shape_s > 0:
-        both = total.uncertain_turned_s
-        rows.append(row(f"turned by more than {turned}", total.turned_s, face_s, of_faces))
-        rows.append(row(f"uncertain and turned by more than {turned}", both, face_s, of_faces))
+    if total.shape_s > 0:  # some tables may say it, and others not
+        both, of_posed = total.uncertain_turned_s, (total.shape_s, f"{of_faces} with a known pose")
+        rows.append(row(f"turned by more than {turned}", total.turned_s, *of_posed))
+        rows.append(row(f"uncertain and turned by more than {turned}", both, *of_posed))
     if total.rated_s > 0:
-        rows.append(row("hard to read, of that:", total.poor_s, face_s, of_faces))
+        of_rated = total.rated_s, f"{of_faces} with a known quality"
+        rows.append(row("hard to read, of that:", total.poor_s, *of_rated))
         reasons = zip(QUALITY_REASONS, total.reasons_s, strict=True)
-        rows += [row(reason, float(part), face_s, of_faces) for reason, part in reasons if part > 0]
+        rows += [row(reason, float(part), *of_rated) for reason, part in reasons if part > 0]
     if timed:
         together = f", {clock(total.gap_s, fine=True)} together" if total.gaps else ""
         breaks = f"{total.gaps:,}{together}"

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import ceil, log2
+from math import ceil, inf, log2
 from pathlib import Path
 from typing import Final
 
@@ -46,19 +46,25 @@ GAP_STEPS: Final = 4.0  # a step so many times the usual one is a break
 GAP_S: Final = 0.5  # and at least so long
 _LOOK_AHEAD: Final = 100  # frames by which the usual step is known
 _MODELS: Final = 8  # of one recording, at most so many are named
+_MOST_CLASSES: Final = 256  # a table of what followed what has their square
 
 
-def take_in(table: Path, markers: Sequence[Marker] = (), *, name: str = "") -> list[Recording]:
+def take_in(
+    table: Path, markers: Sequence[Marker] = (), *, name: str = "", most: float = inf
+) -> list[Recording]:
     """The recordings of one table, in the order in which they begin.
 
     Args:
         table: what `mien analyze` or another part of mien wrote.
         markers: moments to look at more closely.
         name: what the report calls the table, if not as its file. Errors name its path.
+        most: how many recordings and faces it may hold together: memory depends on that.
 
     Raises:
-        SourceError: not such a table, damaged, empty, out of order, or with values that cannot be.
+        SourceError: not such a table, damaged, empty, out of order, with values that cannot be, or
+            with more recordings and faces.
     """
+    held = 0
     begun: list[_Intake] = []
     under_way: dict[str, _Intake] = {}  # by source; one that is given twice is two recordings
     try:
@@ -68,7 +74,13 @@ def take_in(table: Path, markers: Sequence[Marker] = (), *, name: str = "") -> l
                 concerned = [marker for marker in markers if marker.concerns(source)]
                 under_way[source] = _Intake(table, name or table.name, source, concerned)
                 begun.append(under_way[source])
-            under_way[source].add(result)
+                held += 1
+            held += under_way[source].add(result)
+            if held > most:
+                raise SourceError(
+                    f"{table}: holds more recordings and faces than there is room for ({most:,}). "
+                    "Report on parts of it, or with `mien report` on a computer of your own"
+                )
         recordings = [intake.finished() for intake in begun]
     # JSON holds values of any kind under any name.
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -109,9 +121,10 @@ class _Intake:
         self._responses: dict[int, dict[Who, FloatArray]] = defaultdict(dict)  # by marker
         self._models: list[str] = []
 
-    def add(self, result: FrameResult) -> None:
-        """Take one frame."""
+    def add(self, result: FrameResult) -> int:
+        """Take one frame. Returns how many more faces are held then, those that wait included."""
         self._require_next(result)
+        before = self._held()
         if not self.last:
             self._start_s = result.time_s
         self._quality.frames += 1
@@ -123,6 +136,10 @@ class _Intake:
             self._count(self._waiting.pop(0), result.time_s)
         elif len(self._waiting) == _LOOK_AHEAD:
             self._learn_step()
+        return self._held() - before
+
+    def _held(self) -> int:
+        return len(self._faces) + sum(len(result.faces) for result in self._waiting)
 
     def finished(self) -> Recording:
         """What it came to."""
@@ -164,6 +181,10 @@ class _Intake:
             )
         for face in result.faces:
             labels = tuple(face.probs)
+            if len(labels) > _MOST_CLASSES:
+                raise SourceError(
+                    f"{where}: has {len(labels):,} classes. Expected at most {_MOST_CLASSES}"
+                )
             self._labels = self._labels or labels
             if labels != self._labels:
                 raise SourceError(

@@ -62,9 +62,19 @@ class Material:
         return sorted(found, key=lambda face: -face[1].total_s)
 
     @property
+    def each(self) -> str:
+        """What figures are made of: videos, or pictures where there are none."""
+        return "recording" if self.videos else "picture"
+
+    @property
+    def sight(self) -> str:
+        """What shares are of."""
+        return "the time in sight" if self.videos else "the faces"
+
+    @property
     def unit(self) -> str:
         """What groups are compared by."""
-        return "people" if any(member.person for member in self.members) else "recordings"
+        return "people" if any(member.person for member in self.members) else f"{self.each}s"
 
     @property
     def over_time(self) -> bool:

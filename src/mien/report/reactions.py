@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from mien.companions import Marker, Member
-from mien.report.findings import member_of
+from mien.report.findings import told_by
 from mien.report.recording import OFFSETS_S, FloatArray, Recording, Who
 from mien.report.statistics import Estimate, mean_interval
 
@@ -49,9 +49,9 @@ class Occurrence:
 
 def occurrences(recordings: Sequence[Recording], members: Sequence[Member]) -> list[Occurrence]:
     """One for every marker and every video that it concerns."""
-    found = []
+    found, said_of = [], told_by(members)
     for place, recording in enumerate(recordings):
-        person = member_of(recording, members).person
+        person = said_of(recording).person
         for response in recording.responses if recording.is_video else ():
             changes = {
                 who: change

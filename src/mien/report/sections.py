@@ -45,8 +45,7 @@ def summary(material: Material) -> Iterator[Html]:
     """In plain words: what there was, how much of it could be read, what it showed, how sure."""
     shares = overall(material.recordings, material.labels, material.members)
     in_sight = _in_sight(material)
-    recorded, sight = _wholes(material)
-    figures = [(percent(in_sight), "with a face in sight", f"of {recorded}")]
+    figures = [(percent(in_sight), "with a face in sight", f"of {_everything(material)}")]
     if shares is None:
         where = " in a recording" if _mixed(material) else ""
         nothing = f"No face was seen{where}, and so nothing can be said about any."
@@ -54,7 +53,7 @@ def summary(material: Material) -> Iterator[Html]:
     else:
         sure = 1 - shares.of("uncertain").value
         most, estimate = shares.ordered(material.labels)[0]
-        figures.append((percent(sure), "read with a sure answer", f"of {sight}"))
+        figures.append((percent(sure), "read with a sure answer", f"of {_whole(material, shares)}"))
         figures.append((percent(estimate.value), f"showed {most}", interval(estimate)))
         if "expressive" in shares.labels:
             expressive = shares.of("expressive")
@@ -96,9 +95,15 @@ def _mixed(material: Material) -> bool:
     return 0 < len(material.videos) < len(material.recordings)
 
 
-def _wholes(material: Material) -> tuple[str, str]:
-    """What shares are of: everything, and as much of it as was in sight."""
-    return ("the time", "the time in sight") if material.videos else ("the pictures", "the faces")
+def _everything(material: Material) -> str:
+    return "the time" if material.videos else "the pictures"
+
+
+def _whole(material: Material, shares: Shares) -> str:
+    """What shares are of: of several recordings, each counts once, however long it is."""
+    if shares.unit == "looks":
+        return material.sight
+    return f"{material.sight}, averaged over {units(int(shares.looks), shares.unit)}"
 
 
 def _in_sight(material: Material) -> float:
@@ -108,12 +113,12 @@ def _in_sight(material: Material) -> float:
 
 def _sentences(material: Material, shares: Shares, in_sight: float) -> Iterator[str]:
     unsure = shares.of("uncertain")
-    recorded, sight = _wholes(material)
+    recorded, sight = _everything(material), _whole(material, shares)
     nobody = f", and for {percent(1 - in_sight)} there was nobody to read" if in_sight < 1 else ""
     yield (
         f"{_what(material)}. A face was in sight for {percent(in_sight)} of {recorded}{nobody}. "
-        f"The model was too unsure to answer for {percent(unsure.value)} of {sight} "
-        f"({interval(unsure)}). {SURE}"
+        f"The model was too unsure to answer for {percent(unsure.value)} ({interval(unsure)}) of "
+        f"{sight}. {SURE}"
     )
     said = [
         f"{label} for {percent(estimate.value)} ({interval(estimate)})"
@@ -126,7 +131,8 @@ def _sentences(material: Material, shares: Shares, in_sight: float) -> Iterator[
         looks = counted(max(1, round(shares.looks)), "independent look")
         yield (
             "The ranges are 95% intervals. A moment resembles the one before it, so that this "
-            f"recording says about as much as {looks} at a face would; the ranges allow for that."
+            f"{material.each} says about as much as {looks} at a face would; the ranges allow for "
+            "that."
         )
         return
     few = " So few say little about others." if shares.looks < FEW else ""
@@ -137,11 +143,11 @@ def _sentences(material: Material, shares: Shares, in_sight: float) -> Iterator[
 
 
 def how_much(material: Material) -> Iterator[Html]:
-    """How much of the time in sight each expression took."""
+    """How much of what was in sight each expression took."""
     found = overall(material.recordings, material.labels, material.members)
     if found is None:
         return
-    content = [_share_table(material, found), quiet(SHARES)]
+    content = [_share_table(material, found), quiet(SHARES.format(sight=material.sight))]
     if len(material.faces) > 1 and not material.view.anonymous:
         content.append(_face_table(material))
     yield section("shares", "How much of each expression", *content)
@@ -164,7 +170,7 @@ def _share_table(material: Material, found: Shares) -> Html:
         ends_of_it = interval(estimate, bare=True)
         rows.append((name, percent(estimate.value), ends_of_it, weighted.get(label, ""), bar))
     heads = ("expression", "sure answers", "95% interval", "weighted", f"0 to {percent(top)}")
-    return table(heads, rows, caption="Share of the time in sight by expression")
+    return table(heads, rows, caption=f"By expression: share of {_whole(material, found)}")
 
 
 def _face_table(material: Material) -> Html:

@@ -29,7 +29,7 @@ SURE: Final = (
 )
 
 SHARES: Final = (
-    "“Sure answers” are shares of the time in sight, and with “uncertain” they sum to 100%. "
+    "“Sure answers” are shares of {sight}, and with “uncertain” they sum to 100%. "
     "“Weighted” is the mean probability of each expression over all answers, sure or not: what "
     "to expect if nothing were held back."
 )
@@ -79,7 +79,7 @@ NO_MARKERS: Final = (
 )
 
 GROUPS: Final = (
-    "Each person counts once, or each recording where no persons are named. Hedges' g is the "
+    "Each person counts once, or each {each} where no persons are named. Hedges' g is the "
     "difference in standard deviations; Cliff's delta says how much more often one of the second "
     "group lies above one of the first than below."
 )
@@ -141,10 +141,11 @@ METHOD: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "Shares",
         "shares",
-        "Seconds with a sure answer over seconds in sight. One recording: Wilson's interval at "
-        "an effective number of looks, from the integrated autocorrelation time of each "
-        "expression's own course (Sokal 1997) and Student's quantile. Several: the mean over "
-        "recordings, or people, with their spread and Student's quantile (Korn and Graubard 1998).",
+        "Seconds with a sure answer over seconds in sight; of pictures, faces over faces. One "
+        "recording: Wilson's interval at an effective number of looks, from the integrated "
+        "autocorrelation time of each expression's own course (Sokal 1997) and Student's quantile. "
+        "Several: the mean over recordings, pictures or people, with their spread and Student's "
+        "quantile (Korn and Graubard 1998).",
     ),
     (
         "Segments",
@@ -188,10 +189,10 @@ LIMITS: Final = (
     "The intervals say how much a figure would vary with other moments, recordings or people of "
     "the same kind. They do not hold the model's own errors.",
     "The shipped models learned from FER2013: pictures found on the web in 2013, whose labels "
-    "are disputed (ten later annotators agree with them on 64%), without record of age, skin "
-    "colour or origin. Temporal models learned also from posed expressions before a camera (KDEF, "
-    "CK+). How accuracy differs between groups of people has not been measured: a "
-    "difference between groups may be the model's.",
+    "are disputed (the majority of ten later annotators agrees with them on 63% of those in which "
+    "it sees an expression), without record of age, skin colour or origin. Temporal models learned "
+    "also from posed expressions before a camera (KDEF, CK+). How accuracy differs between groups "
+    "of people has not been measured: a difference between groups may be the model's.",
     "Turned or covered faces, strong side light and faces under about 24 pixels are read worse. "
     "Speaking moves a mouth, and looks like an expression.",
     "Not for diagnosis, lie detection, hiring, policing, or any decision about a person by "

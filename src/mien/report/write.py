@@ -10,15 +10,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Final, Literal
 
 from mien.annotate import css_colours
-from mien.companions import Marker, Member, names, read_groups, read_markers
+from mien.companions import Marker, Member, names_of, read_groups, read_markers
 from mien.errors import ConfigError, MienError, SinkError, SourceError
 from mien.report import comparisons, grounds, sections, timelines, words
 from mien.report.figures import figures_of
-from mien.report.findings import member_of
+from mien.report.findings import told_by
 from mien.report.intake import take_in
 from mien.report.material import Material
 from mien.report.page import Html, document, join, tag
@@ -70,6 +71,7 @@ def write_report(
     faces: Faces = "hide",
     videos: Sequence[Path] = (),
     called: Sequence[str] = (),
+    most: float = inf,
 ) -> Outcome:
     """Write one page about what tables of results hold, complete in itself, or its figures.
 
@@ -88,6 +90,8 @@ def write_report(
         videos: where the recordings are, if not where the tables say. Found by their names.
         called: what the page and errors call the tables, one each; else the page calls them as
             their files, and errors name their paths.
+        most: how many recordings and faces the tables may hold together; one that holds more than
+            those before it have left room for cannot be read.
 
     Raises:
         SourceError: none of the tables can be read.
@@ -104,7 +108,7 @@ def write_report(
     members = read_groups(groups) if groups else []
     name_of = dict(zip(tables, called, strict=True)) if called else {}
     distinct = list({table.resolve(): table for table in tables}.values())
-    recordings, failures = _read(distinct, marked, name_of)
+    recordings, failures = _read(distinct, marked, name_of, most)
     # Folders are nobody's business.
     problems = [_said(error, table, name_of.get(table, table.name)) for table, error in failures]
     notes = [*_twice(tables, recordings), *_seen_again(recordings, members)]
@@ -178,13 +182,14 @@ def _at_odds(
     recordings: Sequence[Recording], members: Sequence[Member], groups: Path
 ) -> Iterator[str]:
     """What the groups name and is not here, and what is here and they do not name."""
-    known = [name for r in recordings for name in (r.source, str(r.table))]
-    nowhere = [m.source for m in members if not any(names(m.source, name) for name in known)]
+    said_of = told_by(members)
+    known = {name for r in recordings for name in (*names_of(r.source), *names_of(str(r.table)))}
+    nowhere = [m.source for m in members if m.source not in known]
     if nowhere:
         yield f"{groups.name}: no recording and no table here is called {_some(nowhere)}"
-    unnamed = [r.name for r in recordings if member_of(r, members) == Member(r.source)]
+    unnamed = [r.name for r in recordings if said_of(r) == Member(r.source)]
     if any(member.person for member in members):
-        nobodys = [r.name for r in recordings if not member_of(r, members).person]
+        nobodys = [r.name for r in recordings if not said_of(r).person]
         if nobodys:
             yield (
                 f"{groups.name}: says for {_some(nobodys)} no person: each counts as a person of "
@@ -209,7 +214,7 @@ def _pictured(view: View) -> bool:
 
 
 def _read(
-    tables: Sequence[Path], markers: Sequence[Marker], name_of: Mapping[Path, str]
+    tables: Sequence[Path], markers: Sequence[Marker], name_of: Mapping[Path, str], most: float
 ) -> tuple[list[Recording], list[tuple[Path, MienError]]]:
     """All tables that can be read, of one model's classes; and the others."""
     recordings: list[Recording] = []
@@ -217,7 +222,7 @@ def _read(
     labels: tuple[str, ...] = ()
     for table in tables:
         try:
-            found = take_in(table, markers, name=name_of.get(table, ""))
+            found = take_in(table, markers, name=name_of.get(table, ""), most=most)
             expected = labels or next((r.labels for r in found if r.labels), ())
             other = next((r.labels for r in found if r.labels not in ((), expected)), None)
             if other:
@@ -230,6 +235,7 @@ def _read(
             continue
         labels = expected
         recordings += found
+        most -= sum(1 + len(recording.tracks) for recording in found)
     if not recordings:
         reasons = [_said(error, table, name_of.get(table)) for table, error in failures]
         if len(failures) == 1:

@@ -12,12 +12,13 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import av
 
@@ -28,7 +29,7 @@ from mien.pipeline import Analyzer
 from mien.report import write_report
 from mien.server.jobs import UPLOAD, Job, Jobs, State, delete
 from mien.server.meters import Meters
-from mien.server.settings import Settings
+from mien.server.settings import Settings, option
 from mien.server.workers import Workers
 from mien.sinks import Sink
 from mien.sinks.segments import SegmentCsvSink
@@ -232,7 +233,7 @@ class JobRunner:
     def _write(self, job: Job, folder: Path, upload: Path) -> None:
         """Everything but the report."""
         with ExitStack() as stack:
-            source = stack.enter_context(self._open(job, upload))
+            source = stack.enter_context(self._open(job, upload, self._watch(job)))
             tables: list[Sink] = [
                 stack.enter_context(self._analyzer.open_sink(folder / name))
                 for name in ("results.jsonl", "results.csv", "results.parquet", "subtitles.vtt")
@@ -243,14 +244,18 @@ class JobRunner:
                 copy = stack.enter_context(self._analyzer.open_sink(folder / "annotated.mp4"))
             self._follow(job, source, tables, copy, upload)
 
-    def _open(self, job: Job, upload: Path) -> Source:
+    def _open(self, job: Job, upload: Path, watch: Callable[[float], None]) -> Source:
         """The video, if it is one and not longer than the limit."""
-        name, pixels = job.name or "video", self._settings.max_video_pixels
-        container, _ = open_container(name, str(upload), pixels, options=dict(_CONTAINERS))
+        name, file, pixels = _name(job), str(upload), self._settings.max_video_pixels
+        how: dict[str, Any] = {
+            "raised_by": option("max_video_pixels"),
+            "options": dict(_CONTAINERS),
+        }
+        container, _ = open_container(name, file, pixels, **how)
         with container:
             seconds = (container.duration or 0) / av.time_base
         self._require_length(name, seconds)
-        return open_video(name, str(upload), pixels, Span(fps=job.fps), options=dict(_CONTAINERS))
+        return open_video(name, file, pixels, Span(fps=job.fps), watch=watch, **how)
 
     def _require_length(self, name: str, seconds: float) -> None:
         if seconds > self._settings.max_video_s:
@@ -258,24 +263,37 @@ class JobRunner:
                 f"{name}: longer than the limit of {self._settings.max_video_s:g} seconds"
             )
 
+    def _watch(self, job: Job) -> Callable[[float], None]:
+        """What is asked, at every picture of a video, whether the work on it goes on.
+
+        At each that is decoded: with a low `fps`, few are analysed.
+        """
+        began = time.monotonic()
+        first_s: float | None = None
+
+        def watch(time_s: float) -> None:
+            nonlocal first_s
+            if self._cancelled or self._hurry:
+                raise _Ended("cancelled" if self._cancelled else "waiting")
+            first_s = time_s if first_s is None else first_s
+            self._require_length(_name(job), time_s - first_s)
+            if time.monotonic() - began > self._settings.max_job_s:
+                raise SourceError(
+                    f"{_name(job)}: not finished after {self._settings.max_job_s:g} seconds, the "
+                    "limit. The results so far are complete"
+                )
+            self._sweep()
+
+        return watch
+
     def _follow(
         self, job: Job, source: Source, tables: list[Sink], copy: Sink | None, upload: Path
     ) -> None:
         following = self._analyzer.following()
         hider = FaceHider(self._analyzer.detector) if job.anonymize else None
-        began = noted = time.monotonic()
-        first_s: float | None = None
+        noted = time.monotonic()
         count = 0
         for frame in source:
-            if self._cancelled or self._hurry:
-                raise _Ended("cancelled" if self._cancelled else "waiting")
-            first_s = frame.time_s if first_s is None else first_s
-            self._require_length(source.name, frame.time_s - first_s)
-            if time.monotonic() - began > self._settings.max_job_s:
-                raise SourceError(
-                    f"{source.name}: not finished after {self._settings.max_job_s:g} seconds, the "
-                    "limit. The results so far are complete"
-                )
             work = partial(self._analyzer.analyze_frame, frame, following=following)
             result = self._workers.submit("video", work).result()
             self._meters.analyzed("video", len(result.faces))
@@ -294,6 +312,10 @@ class JobRunner:
                 share = count / (frame.index + 1)
                 total = source.frame_count and round(source.frame_count * share)
                 self._jobs.progress(job, count, total)
-                self._sweep()
                 noted = time.monotonic()
         self._jobs.progress(job, count, count if job.fps else source.frame_count)
+
+
+def _name(job: Job) -> str:
+    """What messages call its video."""
+    return job.name or "video"

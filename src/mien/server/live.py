@@ -31,7 +31,7 @@ from mien.following import Following
 from mien.picture import looks_like_picture, read_picture
 from mien.pipeline import Analyzer
 from mien.server.meters import Meters
-from mien.server.settings import Settings
+from mien.server.settings import Settings, option
 from mien.server.workers import Full, Workers
 from mien.types import Frame
 
@@ -113,7 +113,10 @@ class Session:
             if not looks_like_picture(sent.picture):
                 raise SourceError("live: not a picture. Expected JPEG, PNG or WebP")
             image = read_picture(
-                io.BytesIO(sent.picture), "live", max_pixels=self._settings.live_px**2
+                io.BytesIO(sent.picture),
+                "live",
+                max_pixels=self._settings.live_px**2,
+                raised_by=option("live_px"),
             )
             frame = Frame(image, "live", sent.number, sent.time_s)
             result = self._analyzer.analyze_frame(frame, following=self._following)

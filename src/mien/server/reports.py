@@ -31,6 +31,7 @@ ALONE: Final = {
 
 _SUFFIXES: Final = (".jsonl", ".json", ".csv")
 _MOST_TABLES: Final = 50
+_MOST_HELD: Final = 50_000  # recordings, and faces in them
 
 
 class Reports:
@@ -82,6 +83,7 @@ class Reports:
                         view=view,
                         purpose=purpose,
                         called=list(tables.values()),
+                        most=_MOST_HELD,
                     )
                     await asyncio.wrap_future(self._workers.submit("report", work))
             except TimeoutError:

@@ -105,8 +105,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name with an empty part, as 192.168.0..1
         raise ConfigError(
-            f"--host {host} --port {port}: cannot listen there ({error}). Choose another port; 0 "
-            "takes a free one"
+            f"--host {host} --port {port}: cannot listen there ({error}). Check the address, or "
+            "choose another port; 0 takes a free one"
         ) from error

@@ -5,7 +5,7 @@ Imports numpy, av, errors, types, picture, heif and the sibling source.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf, isinf
@@ -40,7 +40,15 @@ _NO_TIMES: Final = 0x80
 
 
 def open_video(
-    name: str, file: Any, max_pixels: int, span: Span, *, threads: int = 0, **options: Any
+    name: str,
+    file: Any,
+    max_pixels: int,
+    span: Span,
+    *,
+    threads: int = 0,
+    raised_by: str = "--max-pixels",
+    watch: Callable[[float], None] = lambda time_s: None,
+    **options: Any,
 ) -> Source:
     """Open a video.
 
@@ -50,19 +58,22 @@ def open_video(
         max_pixels: refuse a video whose header announces more pixels a frame.
         span: which frames are wanted.
         threads: of the decoder; 0 for as many as there are cores.
+        raised_by: the option by which users raise `max_pixels`.
+        watch: called with the time of every picture that is decoded, wanted or not; what it raises
+            ends the reading. Between two wanted ones there may be hours.
         options: for `av.open`.
 
     Raises:
         SourceError: not a video, damaged, or too large.
     """
-    container, stream = open_container(name, file, max_pixels, **options)
+    container, stream = open_container(name, file, max_pixels, raised_by=raised_by, **options)
     stream.thread_type = "AUTO"
     stream.codec_context.thread_count = threads
     most = min(_GROWTH_MOST * max_pixels, FFMPEG_MOST)
     stream.codec_context.options = {"max_pixels": str(most)}
     return Source(
         name,
-        _video_frames(container, stream, span, Shown(stream, name, max_pixels)),
+        _video_frames(container, stream, span, Shown(stream, name, max_pixels, raised_by), watch),
         is_video=True,
         frame_count=_frames_to_come(container, stream, span),
         close=container.close,
@@ -70,7 +81,7 @@ def open_video(
 
 
 def open_container(
-    name: str, file: Any, max_pixels: int, **options: Any
+    name: str, file: Any, max_pixels: int, *, raised_by: str = "--max-pixels", **options: Any
 ) -> tuple[av.container.InputContainer, av.VideoStream]:
     """Open a container and choose its video stream; arguments and errors as of `open_video`."""
     is_camera = "format" in options
@@ -82,7 +93,7 @@ def open_container(
     except (av.error.FFmpegError, ValueError) as error:
         raise _not_opened(name, reason(error), is_camera=is_camera) from error
     try:
-        return container, _video_stream(container, name, max_pixels)
+        return container, _video_stream(container, name, max_pixels, raised_by)
     except BaseException:
         container.close()
         raise
@@ -106,7 +117,7 @@ def _not_opened(name: str, why: str, *, is_camera: bool) -> SourceError:
 
 
 def _video_stream(
-    container: av.container.InputContainer, name: str, max_pixels: int
+    container: av.container.InputContainer, name: str, max_pixels: int, raised_by: str
 ) -> av.VideoStream:
     """The first stream that is a film. Refuses one that cannot be decoded or is too large."""
     streams = [s for s in container.streams.video if not _is_cover(s)]
@@ -125,7 +136,7 @@ def _video_stream(
             "damaged; otherwise convert it"
         )
     shown_size = _shown_size(codec.width, codec.height, stream.sample_aspect_ratio)
-    require_pixels(name, *shown_size, max_pixels)
+    require_pixels(name, *shown_size, max_pixels, raised_by)
     return stream
 
 
@@ -159,7 +170,11 @@ def _frames_to_come(
 
 
 def _video_frames(
-    container: av.container.InputContainer, stream: av.VideoStream, span: Span, shown: Shown
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    span: Span,
+    shown: Shown,
+    watch: Callable[[float], None],
 ) -> Iterator[Frame]:
     name = shown.name
     index, time_s, decoded, reached_end = span.first, 0.0, False, False
@@ -175,6 +190,7 @@ def _video_frames(
             pictures = packets.pictures()
         for picture in pictures:
             time_s, decoded = clock.read(picture.time), True
+            watch(time_s)
             if time_s >= span.end_s:
                 reached_end = True
                 break
@@ -327,17 +343,20 @@ class Shown:
         stream: which.
         name: what messages call it.
         max_pixels: refuse pictures that are larger, which the header may not have announced.
+        raised_by: the option by which users raise that limit.
     """
 
-    def __init__(self, stream: av.VideoStream, name: str, max_pixels: int) -> None:
-        self.name, self._max_pixels = name, max_pixels
+    def __init__(
+        self, stream: av.VideoStream, name: str, max_pixels: int, raised_by: str = "--max-pixels"
+    ) -> None:
+        self.name, self._limit = name, (max_pixels, raised_by)
         self._aspect = stream.sample_aspect_ratio
         self._reformatter = VideoReformatter()  # one for all: its tables take a while to set up
 
     def rgb(self, picture: av.VideoFrame) -> UInt8Array:
         """One of them: RGB `uint8 (H, W, 3)`. Raises `SourceError` where it is too large."""
         width, height = _shown_size(picture.width, picture.height, self._aspect)
-        require_pixels(self.name, width, height, self._max_pixels)
+        require_pixels(self.name, width, height, *self._limit)
         reformatted = self._reformatter.reformat(picture, width, height, format="rgb24")
         (plane,) = reformatted.planes
         # The array keeps the plane's memory; a copy would cost a quarter of the decoding.

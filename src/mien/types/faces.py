@@ -138,9 +138,19 @@ class FaceShape:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FaceShape:
-        """Read back what `to_dict` gave."""
-        pairs = {key: tuple(values[key]) for key in ("eye_opening", "brow_height")}
-        return cls(**{**values, **pairs})
+        """Read back what `to_dict` gave; keys that somebody has added are passed over."""
+        left_eye, right_eye = map(float, values["eye_opening"])
+        left_brow, right_brow = map(float, values["brow_height"])
+        return cls(
+            presence=float(values["presence"]),
+            yaw_deg=float(values["yaw_deg"]),
+            pitch_deg=float(values["pitch_deg"]),
+            roll_deg=float(values["roll_deg"]),
+            eye_opening=(left_eye, right_eye),
+            brow_height=(left_brow, right_brow),
+            mouth_opening=float(values["mouth_opening"]),
+            mouth_width=float(values["mouth_width"]),
+        )
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> FaceShape:
@@ -194,8 +204,15 @@ class FaceIdentity:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FaceIdentity:
-        """Read back what `to_dict` gave."""
-        return cls(**values)
+        """Read back what `to_dict` gave; keys that somebody has added are passed over.
+
+        Raises:
+            ValueError: the person's name is no text.
+        """
+        person, similarity = values["person"], values["similarity"]
+        if not isinstance(person, str | None):
+            raise ValueError(f"expected a person's name, found {person}")
+        return cls(person, None if similarity is None else float(similarity))
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> FaceIdentity:

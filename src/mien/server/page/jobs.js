@@ -3,14 +3,13 @@
 import { address, ensureAccess, request } from "./api.js";
 import { announce, besides, button, dismissible, make, notice, sureButton } from "./dom.js";
 import { percent } from "./expressions.js";
-import { follow } from "./events.js";
+import { follow, OVER } from "./following.js";
 import { progressLine } from "./intake.js";
 import { Player } from "./player.js";
 import { readTable } from "./table.js";
 import { upload } from "./upload.js";
 import { newestVideos, sent } from "./videos.js";
 
-const OVER = ["done", "failed", "cancelled"];
 const PAGE = 50; // videos that the list begins with, and by which it grows
 
 export class Jobs {
@@ -60,16 +59,14 @@ export class Jobs {
     const line = progressLine(job.name, stopper);
     this.under.append(line.element);
     if (focus) stopper.focus();
-    let latest = job;
     const tell = (now) => {
-      latest = now;
       const frames = now.frame_count ? `${now.frames} of ${now.frame_count}` : now.frames;
       line.set(now.progress, now.state === "waiting" ? "Waiting for its turn" : `${frames} frames read`);
     };
     tell(job);
+    let latest;
     try {
-      await follow(`v1/videos/${job.id}/events`, tell);
-      if (!OVER.includes(latest.state)) latest = await (await request(`v1/videos/${job.id}`)).json();
+      latest = await follow(job.id, tell);
     } finally {
       this.following.delete(job.id);
       line.element.remove();
