@@ -8,7 +8,7 @@ import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Final
+from typing import Any, Final
 
 import av
 import numpy as np
@@ -25,7 +25,7 @@ PHONE: Final = Path(__file__).with_name("phone.heic")
 GRID: Final = Path(__file__).with_name("grid.heic")
 
 
-def read(data: bytes, **options: int) -> UInt8Array:
+def read(data: bytes, **options: Any) -> UInt8Array:
     return read_picture(io.BytesIO(data), "x.heic", **options)
 
 
