@@ -46,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"data.left_out=[{fold}, {options.folds}]",
             f"fit.seed={fold}",
         ]
-        return train_one(recipe, changes, options.data, options.out / f"{recipe.stem}-{fold}")
+        run = options.out / f"{recipe.stem}-{fold}"
+        # Of several processes on an accelerator, each needs one core.
+        threads = ["--threads", "1"] if options.at_once > 1 else []
+        return train_one(recipe, changes, threads, options.data, run)
 
     options.out.mkdir(parents=True, exist_ok=True)
     for recipe in options.recipes:
@@ -66,7 +69,9 @@ def find_faces(file: Path, changes: Sequence[str], data: str, out: Path) -> None
         detected_framings(train, rule, out)
 
 
-def train_one(recipe: Path, changes: Sequence[str], data: str, run: Path) -> bool:
+def train_one(
+    recipe: Path, changes: Sequence[str], threads: Sequence[str], data: str, run: Path
+) -> bool:
     """Train one model into `run`, and export it beside it; what it said is in `run`/said.txt."""
     model = run.with_name(f"{run.name}.onnx")
     if model.is_file():
@@ -74,8 +79,7 @@ def train_one(recipe: Path, changes: Sequence[str], data: str, run: Path) -> boo
     run.mkdir(exist_ok=True)
     for faces in run.parent.glob("faces-*.npz"):
         shutil.copy(faces, run)
-    # Of several processes on an accelerator, each needs one core.
-    train = [*MIEN, "train", str(recipe), "--data", data, "--out", str(run), "--threads", "1"]
+    train = [*MIEN, "train", str(recipe), "--data", data, "--out", str(run), *threads]
     train += [word for change in changes for word in ("--set", change)]
     if (run / "checkpoint.pt").is_file():
         train.append("--resume")
