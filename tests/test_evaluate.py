@@ -170,7 +170,7 @@ def test_a_face_that_is_not_found_is_wrong(
     assert len(of_pose(answers, "turned")) == 2
     assert len(of_pose(answers, "all")) == 3
     facing = of_pose(of_pose(answers, "front"), "turned")
-    with pytest.raises(DatasetError, match=r"x: nothing to examine.* a face that was found turned"):
+    with pytest.raises(DatasetError, match=r"x: nothing to examine.* and a face that is turned"):
         summarize(facing, spec, data="x", pose="turned")
 
 

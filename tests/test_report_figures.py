@@ -412,6 +412,8 @@ def test_a_table_of_several_days_holds_a_session_of_each(tmp_path: Path) -> None
     assert undated.day > second.day
     for session, recordings in ((first, 2), (second, 1), (undated, 2)):
         assert session.recorded_s == pytest.approx(40 * recordings)
+    same = Member("3.mp4", day=undated.day)
+    assert len(sessions(take_in(table), EXPRESSIONS, [*members[:2], same])) == 3  # no fourth
 
 
 def test_pictures_beside_videos_are_no_sessions(tmp_path: Path) -> None:

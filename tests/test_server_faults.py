@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.errors import ConfigError, SinkError
+from mien.errors import ConfigError, ModelError, SinkError
 from mien.pipeline import Analyzer
 from mien.server import job_runner, jobs, reports
 from mien.server.jobs import UPLOAD, Job, Jobs
@@ -56,6 +56,23 @@ def test_a_full_disk_does_not_end_the_thread(
         assert ended(client, second)["state"] == "done"
         assert client.get("/readyz").status_code == 200
     assert tried[0] == 4
+
+
+def test_a_broken_model_is_the_servers_affair(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where its file lies is told to the log, and to no client."""
+    analyzer = Analyzer()
+
+    def fail(*_: object, **__: object) -> None:
+        raise ModelError("/secret/x.onnx: its network cannot be computed")
+
+    monkeypatch.setattr(analyzer, "_find_faces", fail)
+    with running(analyzer, tmp_path) as client:
+        end = ended(client, send(client, clip))
+    assert end["state"] == "failed"
+    assert end["error"] == "a defect of mien; the server's stderr says more"
+    assert "/secret/x.onnx" in caplog.text
 
 
 def test_a_database_without_room_is_a_full_disk(tmp_path: Path, clip: Path) -> None:

@@ -157,6 +157,11 @@ def test_a_wrong_variant_is_found_before_anything_is_trained(tmp_path: Path) -> 
         ("init=mien-m", ModelError, "mien-m is a fusion, which has no network to train"),
         ("init=mien-s", ConfigError, r"fit\.resolutions is that of the model to start from"),
         ("fit.teachers=['nobody']", ModelError, r"too fast: .*no model of that name"),
+        (
+            "fit.teachers=['mien-m']\", \"fit.teachers_see=views",
+            ConfigError,
+            r"too fast: .*no network that could look at views",
+        ),
         ("network.frozen=true", ConfigError, r"too fast: network\.frozen: expected false"),
     ):
         own = f'{start}", "fit.resolutions=[[1.0, 48]]'

@@ -1,6 +1,6 @@
-"""From an aligned face crop to the network's input: the one copy, for training and inference.
+"""From an aligned face crop to the network's input, for training and inference.
 
-(On an accelerator, training standardizes crops itself: `mien.training.data.standardized`.)
+On accelerators, `mien.training.data.standardized` repeats the usual way; a test compares the two.
 Imports numpy, Pillow and types. Whatever is decided here travels in the `ModelSpec`, so a model
 always meets the pixels that it was trained on.
 """

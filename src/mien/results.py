@@ -85,6 +85,8 @@ def read_results(path: str | Path) -> Iterator[FrameResult]:
             f"{path}: not results of `mien analyze` in UTF-8 ({error}). Save the table anew, in a "
             "spreadsheet as “CSV UTF-8”, or analyse the source again"
         ) from error
+    except _TooMuchError as error:
+        raise SourceError(f"{path}: {error}. Save it as .jsonl or .csv, or in parts") from error
     except (
         ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError, csv.Error,
     ) as error:  # fmt: skip
@@ -133,6 +135,10 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+class _TooMuchError(ValueError):
+    """More at once than fits well into memory."""
+
+
 class _Lines:
     """The lines of a file, and no more of them for one frame than fit well into memory.
 
@@ -149,7 +155,7 @@ class _Lines:
         line = self._file.readline(self._left + 1)
         self._left -= len(line)
         if self._left < 0:
-            raise ValueError(f"a frame has more than {_LONGEST_FRAME:,} characters")
+            raise _TooMuchError(f"a frame has more than {_LONGEST_FRAME:,} characters")
         if not line:
             raise StopIteration
         return line
@@ -200,7 +206,9 @@ def _json_array(file: TextIO, lines: _Lines) -> Iterator[Any]:
         else:
             raise ValueError("ends within its array")
     if os.fstat(file.fileno()).st_size > 1e6 * _MOST_WHOLE_MB:
-        raise ValueError(f"more than {_MOST_WHOLE_MB} MB without one frame a line, as mien writes")
+        raise _TooMuchError(
+            f"more than {_MOST_WHOLE_MB} MB without one frame a line, as mien writes"
+        )
     file.seek(0)
     yield from json.load(file)
 

@@ -332,7 +332,7 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
         answers,
         classifier.spec,
         data=name,
-        split=data.split,
+        split=data.split.replace(" ", "-"),  # as the option takes it
         views=options.views,
         balanced=balanced,
         fresh=None if known is None else data.unseen(known),

@@ -249,9 +249,10 @@ def summarize(
     """
     if not len(answers):
         voted = ", whose row has votes for one" if spec.labels == FERPLUS_EXPRESSIONS else ""
+        faces = {"front": " and a face from the front", "turned": " and a face that is turned"}
         raise DatasetError(
             f"{data}: nothing to examine: it has no picture of a labelled expression{voted}"
-            + (f" and a face that was found {pose}" if pose else "")
+            + faces.get(pose or "all", "")
         )
     correct = answers.correct
     confusion = confusion_matrix(answers.labels, answers.predicted, len(spec.labels))

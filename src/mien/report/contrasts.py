@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -102,15 +103,14 @@ def sessions(
     Those of one day stay in their order.
     """
     said_of = told_by(members)
-    held: dict[tuple[Path, str, date | None], list[Recording]] = defaultdict(list)
+    saved_on = cache(_saved_on)
+    held: dict[tuple[Path, str, date], list[Recording]] = defaultdict(list)
     for recording in timed(recordings):
         member = said_of(recording)
-        held[recording.table, member.person, member.day].append(recording)
+        day = member.day or saved_on(recording.table)
+        held[recording.table, member.person, day].append(recording)
     found = []
-    for (table, person, day), parts in held.items():
-        if day is None:
-            # In the zone of whoever reads the report: an evening there is no next day.
-            day = datetime.fromtimestamp(table.stat().st_mtime, UTC).astimezone().date()
+    for (_, person, day), parts in held.items():
         recorded_s = sum(part.quality.recorded_s for part in parts)
         face_s = sum(part.quality.face_s for part in parts)
         sure_s = face_s - sum(part.quality.uncertain_s for part in parts)
@@ -121,6 +121,11 @@ def sessions(
         times_s = recorded_s, face_s, sure_s, whole_s
         found.append(Session(name, person, day, shares, *times_s, enough))
     return sorted(found, key=lambda session: session.day)
+
+
+def _saved_on(table: Path) -> date:
+    """In the zone of whoever reads the report: an evening there is no next day."""
+    return datetime.fromtimestamp(table.stat().st_mtime, UTC).astimezone().date()
 
 
 def trends(found: Sequence[Session], labels: Sequence[str]) -> dict[str, dict[str, Estimate]]:

@@ -23,7 +23,7 @@ from typing import Any, Final
 import av
 
 from mien.annotate import annotate
-from mien.errors import MienError, SourceError
+from mien.errors import MienError, SinkError, SourceError
 from mien.hiding import FaceHider
 from mien.pipeline import Analyzer
 from mien.report import write_report
@@ -187,7 +187,7 @@ class JobRunner:
             self._analyze(job)
         except _Ended as end:
             return end.state, None
-        except MienError as failure:
+        except (SourceError, SinkError) as failure:
             # Sinks name their file; where it lies is nobody's business.
             return "failed", str(failure).replace(f"{self._jobs.folder_of(job)}{os.sep}", "")
         except OSError as failure:

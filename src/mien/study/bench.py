@@ -193,6 +193,9 @@ class _Bench:
         for path in self.pictures:
             shown = answer_faces(analyzer.classifier, self._cut(analyzer, path))
             front = of_pose(shown, "front")
+            if not len(front):
+                self.note(f"  {path}: no face from the front, and so nothing to examine")
+                continue
             found.append(summarize(front, spec, data=path.resolve().name, pose="front"))
         sliced = None
         if self.slices:

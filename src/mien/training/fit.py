@@ -24,7 +24,7 @@ from torch import Generator, Tensor, nn
 
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError, DivergedError
-from mien.models import find_model, require_classes
+from mien.models import find_model
 from mien.preprocess import resize_crop
 from mien.training.augment import draw_variations
 from mien.training.checkpoint import (
@@ -51,7 +51,7 @@ from mien.training.distributed import my_rows, processes, sync_batch_norms
 from mien.training.initial import load_weights
 from mien.training.optimizer import make_optimizer
 from mien.training.recipe import FitRecipe, Recipe
-from mien.training.teachers import make_panel
+from mien.training.teachers import make_panel, require_teachers
 from mien.training.zoo import ExpressionNetwork, Output, build_network, channels_last
 from mien.types import UInt8Array
 
@@ -260,12 +260,10 @@ def require_a_start(recipe: Recipe) -> None:
     """Refuse to teach heads on features that know nothing, and teachers that are not there.
 
     Raises:
-        ConfigError: all that is to be frozen is fresh, or a teacher has other classes.
-        ModelError: a teacher cannot be read.
+        ConfigError: all that is to be frozen is fresh.
+        ConfigError, ModelError: as of `require_teachers`.
     """
-    for teacher in recipe.fit.teachers:
-        spec = find_model(teacher).spec()
-        require_classes(spec, recipe.data.classes, f"fit.teachers: {spec.name}")
+    require_teachers(recipe)
     if recipe.network.frozen and not recipe.network.weights and not recipe.init:
         raise ConfigError(
             "network.frozen: expected false where the network starts from fresh weights: its heads "

@@ -141,35 +141,48 @@ def make_panel(
     """The recipe's teachers, to be asked about views of the usable rows of `train`.
 
     Raises:
-        ConfigError: a teacher has other classes, is prepared for other pixels than the recipe's
-            network, or has no network of its own: a fusion, or one with numbers of 8 bits.
-        ModelError: a teacher cannot be read.
+        ConfigError, ModelError: as of `require_teachers`.
     """
+    require_teachers(recipe)
     entries = [find_model(teacher) for teacher in recipe.fit.teachers]
     specs = [entry.spec() for entry in entries]
-    for spec in specs:
-        require_classes(spec, train.classes, f"fit.teachers: {spec.name}")
     networks = [_network(entry, recipe).to(device) for entry in entries]
     asked = torch.from_numpy(_asked(specs, train, note)[:, usable])
     return Panel(tuple(networks), tuple(specs), asked)
 
 
+def require_teachers(recipe: Recipe) -> None:
+    """Refuse teachers that cannot be asked as the recipe wants it, before anything else is done.
+
+    Raises:
+        ConfigError: one has other classes; or, where they are to see views, is prepared for other
+            pixels than the recipe's network, or has no network of its own: a fusion, or one with
+            numbers of 8 bits.
+        ModelError: one cannot be read.
+    """
+    for teacher in recipe.fit.teachers:
+        entry = find_model(teacher)
+        spec = entry.spec()
+        require_classes(spec, recipe.data.classes, f"fit.teachers: {spec.name}")
+        if recipe.fit.teachers_see == "rows":
+            continue
+        if spec.members or spec.quantized_from:
+            raise ConfigError(
+                f"fit.teachers: {spec.name}: has no network that could look at views. Set "
+                "fit.teachers_see to rows, or name the models that it was made of"
+            )
+        for key in ("normalization", "illumination", "background"):
+            mine, theirs = getattr(recipe.data, key), getattr(spec, key)
+            if mine != theirs:
+                raise ConfigError(
+                    f"fit.teachers: {entry.path}: data.{key}: expected {mine}, as the network that "
+                    f"learns, to see the same views, found {theirs}. Set fit.teachers_see to rows"
+                )
+
+
 def _network(entry: ModelEntry, recipe: Recipe) -> ExpressionNetwork:
     """The network inside a model file, in eval mode."""
-    spec = entry.spec()
-    if spec.members or spec.quantized_from:
-        raise ConfigError(
-            f"fit.teachers: {spec.name}: has no network that could look at views. Set "
-            "fit.teachers_see to rows, or name the models that it was made of"
-        )
     theirs = of_the_same_network(recipe, entry)
-    for key in ("normalization", "illumination", "background"):
-        mine, other = getattr(recipe.data, key), getattr(theirs.data, key)
-        if mine != other:
-            raise ConfigError(
-                f"fit.teachers: {entry.path}: data.{key}: expected {mine}, as the network that "
-                f"learns, to see the same views, found {other}. Set fit.teachers_see to rows"
-            )
     network = build_network(theirs.network, classes=len(recipe.data.classes))
     load_weights(network, entry, recipe.data.classes)
     network.requires_grad_(False).eval()
