@@ -639,3 +639,27 @@ def test_avif_is_a_picture(tmp_path: Path) -> None:
     (tmp_path / "a.avif").write_bytes((tmp_path / "c").read_bytes()[:30])
     with pytest.raises(SourceError, match=r"a\.avif: (damaged|not a picture)"):
         read(tmp_path / "a.avif")
+
+
+def test_a_container_that_refuses_what_lies_before_its_first_picture(tmp_path: Path) -> None:
+    """As FLV does, whose streams begin a little late; after that its place is lost."""
+    film = tmp_path / "late.mp4"
+    write_film(film, [np.full((32, 32, 3), shade, np.uint8) for shade in range(0, 200, 20)], fps=10)
+    with av.open(str(film)) as container:
+        stream = container.streams.video[0]
+
+        class Refusing:
+            """What is sought before the beginning is refused, and the first picture passed over."""
+
+            start_time = container.start_time
+            demux = container.demux
+
+            def seek(self, place: int, *, stream: av.VideoStream) -> None:
+                if place < 0:
+                    next(container.demux(stream))  # the key frame is gone
+                    raise av.error.PermissionError(1, "Operation not permitted")
+                container.seek(place, stream=stream)
+
+        packets = video._Packets(Refusing(), stream)  # type: ignore[arg-type]
+        first = next(iter(packets.pictures_around(-0.002)))
+        assert first.time == 0

@@ -283,7 +283,12 @@ class _Packets:
             try:
                 self.container.seek(round(target_s / base), stream=self.stream)
             except av.error.FFmpegError:
-                break
+                own_s = float((self.stream.start_time or 0) * base)
+                if target_s == own_s:
+                    break
+                # Some (FLV) refuse what lies before their first picture, and lose their place.
+                target_s = lowest_s = own_s
+                continue
             pictures = self.pictures()
             first = next(pictures, None)
             came_s = -inf if first is None or first.time is None else first.time
