@@ -127,10 +127,10 @@ def _sentences(material: Material, shares: Shares, in_sight: float) -> Iterator[
     ]
     if said:
         yield f"With sure answers, faces showed {listed(said)} of {sight}."
-    if shares.unit == "looks" and not material.videos:
-        yield "The ranges are 95% intervals. One picture says next to nothing about others."
-        return
     if shares.unit == "looks":
+        if not material.videos:
+            yield "The ranges are 95% intervals. One picture says next to nothing about others."
+            return
         looks = counted(max(1, round(shares.looks)), "independent look")
         yield (
             "The ranges are 95% intervals. A moment resembles the one before it, so that this "
