@@ -1,7 +1,7 @@
 """Rows on their way into the network: the whole set in memory, batches cut and varied at once.
 
 Imports torch, datasets, preprocess and its siblings augment, framing, recipe, sending,
-teachers.
+teachers and votes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from mien.training.framing import detected_framings, whole_picture
 from mien.training.recipe import Recipe
 from mien.training.sending import sent
 from mien.training.teachers import fold_numbers, opinions
+from mien.training.votes import expected_labels
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, UInt8Array
 
 _CPU = torch.device("cpu")
@@ -61,6 +62,7 @@ class TrainingRows:
         votes: `float32 (N, 8)` shares of FER+ votes, or None.
         framings: `(N, 2, 3)`, where the detector would cut, in normalised coordinates; all of the
             picture where it found no face.
+        expected: `float32 (N, K)`, which labels their votes let one expect, or None.
         opinions: `float32 (N, K)`, what teachers think of them, or None.
         classes: number of classes.
     """
@@ -69,6 +71,7 @@ class TrainingRows:
     labels: Tensor
     votes: Tensor | None
     framings: Tensor
+    expected: Tensor | None
     opinions: Tensor | None
     classes: int
 
@@ -116,6 +119,9 @@ def training_rows(
     votes = None
     if train.votes is not None:
         votes = torch.from_numpy(train.vote_shares()[usable])
+    expected = None
+    if recipe.fit.expected_share:
+        expected = torch.from_numpy(expected_labels(train, usable)[usable])
     thought = None
     if recipe.fit.teachers and recipe.fit.teachers_see == "rows":
         thought = torch.from_numpy(opinions(recipe.fit.teachers, train, cache, note)[usable])
@@ -124,6 +130,7 @@ def training_rows(
         torch.from_numpy(train.labels[usable]),
         votes,
         torch.from_numpy(framings[usable]),
+        expected,
         thought,
         len(train.classes),
     )
@@ -181,6 +188,8 @@ def make_batch(
     votes = None if rows.votes is None else rows.votes[chosen]
     if votes is not None and recipe.fit.ferplus_share:
         targets = targets.lerp(_voted(votes, targets), recipe.fit.ferplus_share)
+    if rows.expected is not None:
+        targets = targets.lerp(rows.expected[chosen], recipe.fit.expected_share)
     if rows.opinions is not None:
         targets = targets.lerp(rows.opinions[chosen], recipe.fit.teacher_weight)
     if recipe.augment.mixup:

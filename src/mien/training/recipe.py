@@ -35,7 +35,7 @@ _LIMITS: Final[Limits] = (
     (
         "network.dropout data.aligned_share augment.low_resolution augment.blur augment.jpeg "
         "augment.erase augment.occlude augment.mixup augment.calm fit.warmup fit.ema "
-        "fit.label_smoothing fit.teacher_weight fit.ferplus_share",
+        "fit.label_smoothing fit.teacher_weight fit.ferplus_share fit.expected_share",
         "0 to 1",
         lambda value: 0 <= value <= 1,
     ),
@@ -164,6 +164,7 @@ class FitRecipe:
     label_smoothing: float = 0.1
     ferplus_weight: float = 0.3  # weight of the auxiliary head that learns FER+ votes
     ferplus_share: float = 0.0  # share of the targets that is taken from FER+ votes
+    expected_share: float = 0.0  # share that is what those votes let one expect; see votes.py
     teachers: tuple[str, ...] = ()  # models whose opinions are learned from too
     teacher_weight: float = 0.5  # their share of the targets, where there are teachers
     teachers_see: str = "rows"  # rows: each picture, before the run; views: all that is shown of it

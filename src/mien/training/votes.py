@@ -1,0 +1,86 @@
+"""Which label a row should have been given, judged by FER+ votes. Imports torch,
+datasets and its sibling teachers.
+
+FER2013's labels and FER+'s votes (Barsoum, Zhang, Canton Ferrer & Zhang, "Training Deep Networks
+for Facial Expression Recognition with Crowd-Sourced Label Distribution", 2016) come from different
+people with different habits: the majority of ten voters agrees with the label of 64% of the
+pictures only. So votes cannot stand for labels, but a label can be expected from them: what other
+rows with such votes were labelled. That tells something about the very picture that its label, a
+third of the time a disputed one, does not.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mien.datasets import FaceCrops
+from mien.errors import DatasetError
+from mien.training.teachers import fold_numbers
+from mien.types import Float32Array
+
+_FOLDS: Final = 5
+_SHRINKAGE: Final = 1e-5  # of squared weights, beside the mean loss of a row
+
+
+def expected_labels(train: FaceCrops, usable: npt.NDArray[np.bool_]) -> Float32Array:
+    """Probabilities of each label given the row's votes, `float32 (N, K)`.
+
+    By multinomial logistic regression on the other rows: the rows are dealt into folds by their
+    pixels, and the label of no row has a part in what is expected of it.
+
+    Args:
+        train: N rows with votes.
+        usable: `(N,)`, the rows to learn from and to answer for; the others are given zeros.
+
+    Raises:
+        DatasetError: the set has no votes.
+    """
+    if train.votes is None:
+        raise DatasetError("fit.expected_share: labels are expected from votes, and there are none")
+    shares = torch.from_numpy(_features(train.votes))
+    labels = torch.from_numpy(train.labels)
+    folds = fold_numbers(train, _FOLDS)
+    expected = np.zeros((len(train), len(train.classes)), np.float32)
+    for fold in range(_FOLDS):
+        others, mine = usable & (folds != fold), usable & (folds == fold)
+        weights = _regression(shares[others], labels[others], len(train.classes))
+        expected[mine] = (shares[mine] @ weights).softmax(1).numpy()
+    return expected
+
+
+def _features(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """What the regression sees of votes `(N, 10)`: `float64 (N, F)`.
+
+    Shares; their roots and squares, for one vote of ten says more than a tenth of ten; which
+    answers lead; and how far any two were given side by side.
+    """
+    shares = votes / np.maximum(votes.sum(1, keepdims=True), 1)
+    roots = np.sqrt(shares)
+    leads = (votes == votes.max(1, keepdims=True)).astype(np.float64)
+    one, other = np.triu_indices(votes.shape[1], 1)
+    together = roots[:, one] * roots[:, other]
+    constant = np.ones((len(votes), 1))
+    return np.concatenate([shares, roots, shares**2, leads, together, constant], 1)
+
+
+def _regression(features: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Weights `(F, K)` that make the labels most likely; without any, all are equally likely."""
+    weights = torch.zeros(features.shape[1], classes, dtype=torch.float64, requires_grad=True)
+    if not len(labels):
+        return weights.detach()
+    optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        found = F.cross_entropy(features @ weights, labels) + _SHRINKAGE * weights.square().sum()
+        found.backward()  # type: ignore[no-untyped-call]
+        return found
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    return weights.detach()
