@@ -147,7 +147,11 @@ def _with_and_without(e: Evaluation, label: str) -> str:
 
 def _what(spec: ModelSpec) -> str:
     members = [member.name for member in spec.members]
-    return f"{', '.join(members[:-1])} and {members[-1]}, weighed" if members else _WHAT[spec.name]
+    return (
+        f"{', '.join(members[:-1])} and {members[-1]}, weighted mean"
+        if members
+        else _WHAT[spec.name]
+    )
 
 
 def _examined() -> Iterator[tuple[str, list[Evaluation]]]:

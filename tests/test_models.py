@@ -175,6 +175,24 @@ def test_a_folder_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert ExpressionClassifier("mine").spec.name == find_model().name
 
 
+def test_a_published_model_may_lie_in_a_folder_of_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = find_model("mien-v")
+    elsewhere = replace(published, path=tmp_path / "not in the wheel.onnx", default=False)
+    monkeypatch.setattr(registry, "_shipped", lambda: (elsewhere,))
+    monkeypatch.setenv("MIEN_MODELS", str(tmp_path))
+    file = tmp_path / "mien-v.onnx"
+    assert not find_model("mien-v").available
+    shutil.copy(published.path, file)
+    found = find_model("mien-v")
+    assert (found.path, found.sha256) == (file, published.sha256)
+    assert list_models() == [found]
+    file.write_bytes(find_model("mien-v").path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="altered or incomplete"):
+        ExpressionClassifier("mien-v")
+
+
 def test_a_fusion_takes_what_its_members_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

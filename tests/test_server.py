@@ -346,6 +346,8 @@ def test_other_sites_may_not_use_a_reader(
         (["--allow-origin", "http://["], "--allow-origin: expected an address like https"),
         (["--certificate", "nonesuch.pem"], "--certificate: cannot be used"),
         (["--model", "nonesuch"], "nonesuch: no model of that name"),
+        (["--smooth", "-1"], "--smooth: expected seconds, at least 0, got -1"),
+        (["--temporal", "nonesuch"], "nonesuch: no model of that name"),
     ],
 )
 def test_wrong_use_is_one_line(
@@ -357,6 +359,22 @@ def test_wrong_use_is_one_line(
     assert out == ""
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_answers_are_averaged_over_time_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    served: list[mien.Analyzer] = []
+    monkeypatch.setattr(
+        "mien.server.serving.Server.__init__", lambda _, one, *__, **___: served.append(one)
+    )
+    monkeypatch.setattr("mien.server.serving.Server.address", "", raising=False)
+    monkeypatch.setattr("mien.server.serving.Server.run", lambda _: None)
+    for words in ([], ["--smooth", "0.2"]):
+        assert main(["serve", "--data", str(tmp_path), *words]) == 0
+    usual, averaged = served
+    assert usual.temporal is not None
+    assert averaged.temporal is None
 
 
 def test_a_short_key_is_refused(

@@ -126,16 +126,7 @@ def add_analysis(parser: Parser, *, threads: int) -> None:
     add("--end", type=float, default=inf, metavar="S", help="and end it before this one")
     add("--every", type=int, default=1, metavar="N", help="only each N-th frame of a video")
     add("--fps", type=float, metavar="R", help="at most R frames of a video a second")
-    over_time = parser.add_mutually_exclusive_group()
-    over_time.add_argument(
-        "--smooth",
-        type=float,
-        metavar="S",
-        help="average a video's answers over S seconds, instead of the temporal model",
-    )
-    over_time.add_argument(
-        "--temporal", metavar="NAME_OR_FILE", help="temporal model for videos; see docs/video.md"
-    )
+    add_over_time(parser)
     add("--max-pixels", type=int, metavar="N", help="refuse larger pictures (100,000,000)")
     add(
         "--threads",
@@ -157,14 +148,12 @@ def analyzer_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
     score, px, pixels = options.min_score, options.detector_px, options.max_pixels
     start, end, every, fps = options.start, options.end, options.every, options.fps
-    smooth = options.smooth
     require(0 < score < 1, "--min-score", "a number between 0 and 1", score)
     require(px is None or px >= 32, "--detector-px", "at least 32", px)
     require(options.threads >= 1, "--threads", "at least 1", options.threads)
     require(0 <= start < end, "--start, --end", "0 <= start < end", f"{start:g} and {end:g}")
     require(every >= 1, "--every", "at least 1", every)
     require(fps is None or fps > 0, "--fps", "a positive number", fps)
-    require(smooth is None or 0 <= smooth < inf, "--smooth", "seconds, at least 0", smooth)
     require(pixels is None or pixels >= 1, "--max-pixels", "at least 1", pixels)
     return {
         "model": options.model,
@@ -177,10 +166,34 @@ def analyzer_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "max_pixels": pixels or MAX_PIXELS,
         "span": Span(start, end, every, fps),
         "shape": options.shape,
-        "smooth_s": smooth,
-        "temporal": options.temporal,
         "device": options.device,
+        **over_time_arguments(options),
     }
+
+
+def add_over_time(parser: Parser) -> None:
+    """Declare what says how a face's answers in a video are joined."""
+    over_time = parser.add_mutually_exclusive_group()
+    over_time.add_argument(
+        "--smooth",
+        type=float,
+        metavar="S",
+        help="average a video's answers over S seconds, instead of the temporal model",
+    )
+    over_time.add_argument(
+        "--temporal", metavar="NAME_OR_FILE", help="temporal model for videos; see docs/video.md"
+    )
+
+
+def over_time_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """What `add_over_time` declares, as arguments of `Analyzer`.
+
+    Raises:
+        ConfigError: a value is impossible.
+    """
+    smooth = options.smooth
+    require(smooth is None or 0 <= smooth < inf, "--smooth", "seconds, at least 0", smooth)
+    return {"smooth_s": smooth, "temporal": options.temporal}
 
 
 def add_views(parser: Parser) -> None:

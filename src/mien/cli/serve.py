@@ -7,7 +7,14 @@ import os
 from pathlib import Path
 
 from mien.cli.exits import GOOD, require_extra, say
-from mien.cli.options import add_answers, add_device, add_model, say_device
+from mien.cli.options import (
+    add_answers,
+    add_device,
+    add_model,
+    add_over_time,
+    over_time_arguments,
+    say_device,
+)
 from mien.errors import ConfigError
 
 
@@ -26,6 +33,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--port", type=int, default=8080, metavar="N", help="on which port (8080); 0: a free one")
     add_model(parser)
     add_answers(parser)
+    add_over_time(parser)
     add_device(parser)
     add(
         "--data",
@@ -97,6 +105,7 @@ def run(options: argparse.Namespace) -> int:
         expect=options.expect,
         threads=1,
         device=options.device,
+        **over_time_arguments(options),
     )
     say_device(options, analyzer.device)
     server = Server(analyzer, settings, host=options.host, port=options.port, tls=tls)

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -181,14 +181,19 @@ def _shipped() -> tuple[ModelEntry, ...]:
 
 
 def list_models() -> list[ModelEntry]:
-    """The models that come with mien, then the `.onnx` files in the folder `MIEN_MODELS`."""
-    entries = list(_shipped())
+    """The models that come with mien, then the `.onnx` files in the folder `MIEN_MODELS`.
+
+    A published model that is not in the wheel may lie there too; it must be the published file.
+    """
+    entries = {entry.name: entry for entry in _shipped()}
     folder = os.environ.get("MIEN_MODELS")
-    if folder:
-        known = {entry.name for entry in entries}
-        files = sorted(Path(folder).glob("[!.]*.onnx"))
-        entries += [ModelEntry(file.stem, file, None) for file in files if file.stem not in known]
-    return entries
+    for file in sorted(Path(folder).glob("[!.]*.onnx")) if folder else ():
+        known = entries.get(file.stem)
+        if known is None:
+            entries[file.stem] = ModelEntry(file.stem, file, None)
+        elif not known.available:
+            entries[file.stem] = replace(known, path=file)
+    return list(entries.values())
 
 
 def find_model(name_or_file: str | Path | None = None) -> ModelEntry:

@@ -34,7 +34,14 @@ from mien.report.material import (
 )
 from mien.report.page import Html, join, quiet, section, table, tag, with_ends
 from mien.report.recording import Recording
-from mien.report.words import NOT_FEELINGS, PICTURES_APART, SHARES, SURE, TRANSITIONS
+from mien.report.words import (
+    NOT_CALIBRATED,
+    NOT_FEELINGS,
+    PICTURES_APART,
+    SHARES,
+    SURE,
+    TRANSITIONS,
+)
 from mien.wording import NOTHING, counted, percent
 
 _ROWS: Final = 40  # faces in a table
@@ -149,7 +156,8 @@ def how_much(material: Material) -> Iterator[Html]:
     found = overall(material.recordings, material.labels, material.members)
     if found is None:
         return
-    content = [_share_table(material, found), quiet(SHARES.format(sight=material.sight))]
+    said = SHARES.format(sight=material.sight) + (NOT_CALIBRATED if material.videos else "")
+    content = [_share_table(material, found), quiet(said)]
     if len(material.faces) > 1 and not material.view.anonymous:
         content.append(_face_table(material))
     yield section("shares", "How much of each expression", *content)

@@ -24,14 +24,19 @@ NO_PURPOSE: Final = (
 )
 
 SURE: Final = (
-    "Sure answers are not always right: the shipped models' threshold is set so that at least "
-    "85% of them are, on the pictures they were calibrated with."
+    "Sure answers are not always right. The shipped models' threshold was chosen on single "
+    "pictures, so that at least 85% of the answers given there are; elsewhere it may be fewer, and "
+    "for videos none was chosen."
 )
 
 SHARES: Final = (
     "“Sure answers” are shares of {sight}, and with “uncertain” they sum to 100%. "
-    "“Weighted” is the mean probability of each expression over all answers, sure or not: what "
-    "to expect if nothing were held back."
+    "“Weighted” is the mean probability of each expression over all answers, sure or not."
+)
+
+#: After SHARES, where there are videos.
+NOT_CALIBRATED: Final = (
+    " Probabilities in videos are not calibrated: they serve to compare, not as chances."
 )
 
 PICTURES_APART: Final = (
@@ -185,7 +190,7 @@ LIMITS: Final = (
     "without joy and feel without showing it.",
     "The model's answers are wrong now and then, and more often for disgust, fear and sadness "
     "than for happiness and surprise. mien models show prints its card, with figures by class.",
-    SURE + " In other recordings it may be fewer.",
+    SURE,
     "The intervals say how much a figure would vary with other moments, recordings or people of "
     "the same kind. They do not hold the model's own errors.",
     "The shipped models learned from FER2013: pictures found on the web in 2013, whose labels "
