@@ -160,17 +160,17 @@ def test_a_model_that_looks_everywhere_says_so(
     assert "--explain" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--explain", "--attention"])
+@pytest.mark.parametrize("option", ["--explain", "--attention", "--anonymize"])
 def test_what_no_copy_would_show_is_not_computed(
     option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words in ([], ["--json"], ["--out", str(tmp_path / "faces.csv")]):
         assert main(["analyze", "photo.jpg", option, *words]) == 2
-        assert f"mien: {option}: colours annotated copies" in capsys.readouterr().err
+        assert f"mien: {option}: is for annotated copies" in capsys.readouterr().err
     for out in ("copies/", "copy.png", "copy.mp4"):  # it is something else that is missing
         words = ["--out", str(tmp_path / "faces.csv"), "--out", f"{tmp_path}/{out}"]
         assert main(["analyze", "photo.jpg", option, *words]) == 2
-        assert "colours annotated copies" not in capsys.readouterr().err
+        assert "is for annotated copies" not in capsys.readouterr().err
 
 
 def face_with(heat: HeatMap | None) -> FaceResult:

@@ -16,7 +16,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import ExifTags, Image, features
 
 from mien.cli import main
 from mien.errors import SourceError
@@ -373,6 +373,36 @@ def test_a_file_on_a_server_is_read_to_its_end(clip: Path) -> None:
     with server([clip.read_bytes()] * 9) as (address, _), open_source(f"{address}/v.mkv") as source:
         assert not source.is_live
         assert len(list(source)) == 30
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff", "bmp"])
+def test_a_picture_on_a_server_is_one_on_this_machine(suffix: str, tmp_path: Path) -> None:
+    """Lying on its side: who decodes it as a film does not turn it."""
+    rows = np.arange(40 * 24 * 3).reshape(40, 24, 3) % 251
+    upright = Image.fromarray(rows.astype(np.uint8))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    upright.save(tmp_path / f"a.{suffix}", exif=exif)
+    data = (tmp_path / f"a.{suffix}").read_bytes()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    name = f"a.{suffix}"
+    with listening(Handler) as address, open_source(f"{address}/{name}") as source:
+        (frame,) = source
+        assert not source.is_video
+        with pytest.raises(SourceError, match="more than the limit of 100"):
+            open_source(f"{address}/{name}", max_pixels=100)
+    (expected,) = open_source(tmp_path / name)
+    assert np.array_equal(frame.image, expected.image)
 
 
 def test_a_file_on_a_server_that_breaks_off_goes_on(tmp_path: Path) -> None:

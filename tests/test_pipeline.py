@@ -94,6 +94,14 @@ def test_no_face_is_an_empty_list_and_a_row(analyzer: Analyzer) -> None:
     assert len(frame) == 1
 
 
+def test_frames_of_a_video_come_in_order(analyzer: Analyzer, portrait: UInt8Array) -> None:
+    following = analyzer.following()
+    for time_s in (0.0, 1.0, 1.0):
+        analyzer.analyze_frame(Frame(portrait, "a", 0, time_s), following=following)
+    with pytest.raises(ValueError, match=r"0\.5 comes after 1.*another video"):
+        analyzer.analyze_frame(Frame(portrait, "b", 0, 0.5), following=following)
+
+
 def test_results_name_their_model(tmp_path: Path, analyzer: Analyzer, portrait: UInt8Array) -> None:
     """By name and file; in a video also what read the answers over time. In every sink."""
 

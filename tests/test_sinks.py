@@ -456,6 +456,15 @@ def test_an_annotated_copy_keeps_its_sound(tmp_path: Path, suffix: str, rate: in
     assert loudest_hz == pytest.approx(440, abs=5)
 
 
+def test_a_copy_of_few_frames_keeps_the_sound_of_the_last(tmp_path: Path) -> None:
+    write_talkie(tmp_path / "v.mkv", 3)
+    with open_sink(tmp_path / "copy.mkv") as sink:
+        for i in range(3):  # one frame a second
+            sink.write(FrameResult(str(tmp_path / "v.mkv"), i, float(i), 64, 48), SHADE)
+    with av.open(str(tmp_path / "copy.mkv")) as container:
+        assert max(f.time or 0 for f in container.decode(audio=0)) > 2.8
+
+
 def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the name stands alone, FFmpeg would look for a protocol called 2026-11-26T10."""
     monkeypatch.chdir(tmp_path)

@@ -427,11 +427,11 @@ def test_who_comes_back_keeps_the_baseline_of_before(seconds: float) -> None:
     baseline.learn(1.0)
     for i in range(20):
         baseline.correct([1], resting, i / 10)
-        baseline.recognize([1], [None if i < 5 else "Ada"])
+        baseline.recognize([1], [None if i < 5 else "Ada"], "a")
     expected = baseline.correct([1], laugh, 2.0), baseline.correct([1], resting, 2.1)
     for i in range(10):
         found = baseline.correct([2], laugh, 9 + i / 10)
-        baseline.recognize([2], [None if i < 5 else "Ada"])
+        baseline.recognize([2], [None if i < 5 else "Ada"], "b")
     assert found == pytest.approx(expected[0])
     assert baseline.correct([2], resting, 10.0) == pytest.approx(expected[1])
     baseline.learn(1.0)  # what was known is forgotten, of everybody
@@ -444,12 +444,41 @@ def test_who_was_away_for_long_has_the_baseline_of_before(seconds: float) -> Non
     baseline.learn(1.0)
     for i in range(20):
         baseline.correct([1], resting, i / 10)
-        baseline.recognize([1], ["Ada"])
+        baseline.recognize([1], ["Ada"], "a")
     expected = baseline.correct([1], sad, 2.0)
     for i in range(3):
         found = baseline.correct([2], sad, 2 * MEMORY_S + i / 10)
-        baseline.recognize([2], ["Ada"])
+        baseline.recognize([2], ["Ada"], "b")
     assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("believed", [0, 3])
+def test_who_takes_over_a_track_does_not_take_over_its_baseline(believed: int) -> None:
+    """It may keep Ada's name until it is known better; that it may be another, the key says."""
+    baseline, resting = Baseline(EXPRESSIONS), probs_of(sad=0.5)
+    baseline.learn(1.0)
+    for i in range(20):
+        hers = baseline.correct([1], resting, i / 10)
+        baseline.recognize([1], ["Ada"], "a")
+    both = np.concatenate([resting, resting])
+    for i in range(20, 30):
+        baseline.correct([1, 7], both, i / 10)  # 7 has just come in
+        baseline.recognize([1, 7], ["Ada" if i < 20 + believed else "Bert", None], "bc")
+    taken, new = baseline.correct([1, 7], both, 3.0)
+    assert taken == pytest.approx(new)
+    assert taken[4] > 1.5 * hers[0, 4]
+    baseline.correct([2], resting, 3.1)
+    baseline.recognize([2], ["Ada"], "d")
+    assert baseline.correct([2], resting, 3.2) == pytest.approx(hers)
+
+
+def test_a_name_that_is_corrected_keeps_its_baseline() -> None:
+    baseline, resting, found = Baseline(EXPRESSIONS), probs_of(sad=0.5), []
+    baseline.learn(1.0)
+    for i in range(30):
+        found.append(baseline.correct([1], resting, i / 10))
+        baseline.recognize([1], ["person-1" if i < 20 else "Ada"], "a")
+    assert found[29] == pytest.approx(found[19])
 
 
 def test_a_baseline_needs_a_neutral_class_and_time() -> None:

@@ -156,6 +156,15 @@ def test_who_is_new_lost_or_near_another_is_looked_for() -> None:
     assert lost.coasting(21 / 25)[0] == [1]
 
 
+def test_who_comes_back_is_looked_for_until_it_is_known_where_to() -> None:
+    tracker = FaceTracker()
+    walked(tracker, 20)
+    tracker.update(at(), looks(), 20 / 25)
+    for i in (35, 36, 37):
+        assert tracker.update(at((170, 100)), looks(ANNA), i / 25)[0] == [1]
+        assert tracker.coasting(i / 25 + 0.02)[0] == []
+
+
 def test_who_coasts_is_not_missed() -> None:
     tracker = FaceTracker()
     walked(tracker, 20, (400, 100))

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from mien.errors import MienError
     from mien.models import list_models
     from mien.pipeline import Analyzer, analyze
-    from mien.sinks import open_sink
-    from mien.sources import Span, open_source
-    from mien.types import FaceResult, FrameResult
+    from mien.sinks import Sink, open_sink
+    from mien.sources import Source, Span, open_source
+    from mien.types import FaceResult, Frame, FrameResult
 
 __version__ = "0.1.0"
 
@@ -24,8 +24,11 @@ _ROOMS = {
     "Analyzer": "pipeline",
     "ExpressionClassifier": "classifier",
     "FaceResult": "types",
+    "Frame": "types",
     "FrameResult": "types",
     "MienError": "errors",
+    "Sink": "sinks",
+    "Source": "sources",
     "Span": "sources",
     "analyze": "pipeline",
     "list_models": "models",
@@ -37,8 +40,11 @@ __all__ = [
     "Analyzer",
     "ExpressionClassifier",
     "FaceResult",
+    "Frame",
     "FrameResult",
     "MienError",
+    "Sink",
+    "Source",
     "Span",
     "analyze",
     "list_models",

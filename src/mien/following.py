@@ -32,9 +32,23 @@ class Following:
     tracker: FaceTracker
     over_time: OverTime
     baseline: Baseline | None  # None where the model has no class neutral
+    now_s: float = -inf  # of the latest frame
     searched_s: float = -inf  # when the whole frame was last searched
     scenery: Scenery | None = None  # of that frame
     sightings: Sightings = field(default_factory=Sightings)  # filled where identity is asked for
+
+    def go_on(self, frame: Frame) -> None:
+        """Take this frame for the next.
+
+        Raises:
+            ValueError: it was shown before the last one, as where another video begins.
+        """
+        if frame.time_s < self.now_s:
+            raise ValueError(
+                f"Frame.time_s: {frame.time_s:g} comes after {self.now_s:g}. Give the frames of a "
+                "video in order, and for another video what following() gives anew"
+            )
+        self.now_s = frame.time_s
 
     def learn_baseline(self, seconds: float) -> None:
         """Everyone in the next frame with a face rests for so long: their faces count as neutral.

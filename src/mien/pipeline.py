@@ -40,7 +40,8 @@ from mien.types import (
     require_one_of,
 )
 
-#: What may be given as a source: a path, an RGB `uint8 (H, W, 3)` array, or a `Frame`.
+#: What may be given as a source: a path, a camera's number as text, a URL, `-` for standard input,
+#: an RGB `uint8 (H, W, 3)` array, or a `Frame`.
 SourceLike = str | os.PathLike[str] | UInt8Array | Frame
 
 #: Time constant of the answers in a video, seconds, where there is no temporal model. It takes away
@@ -93,7 +94,7 @@ class Analyzer:
         smooth_s: over how many seconds of a video a face's answers are averaged (time constant);
             0 for every frame on its own. None leaves it to the temporal model that was made for the
             expression model, or where there is none, averages over 0.2 seconds.
-        temporal: file of the temporal model, to use another than that.
+        temporal: name or file of the temporal model, to use another than that.
         baseline_s: how long every face of a video is taken for a neutral one, from its first frame,
             to correct people whose resting face looks like an expression; 0 for not at all.
         identity: say whose each face is: see `mien.identity`. Off unless it is asked for: it works
@@ -231,7 +232,10 @@ class Analyzer:
         Args:
             frame: the frame.
             following: of a video, what `following()` gave before its first frame; None for a still
-                picture.
+                picture. Its frames come in order, each with its own `index` and `time_s`.
+
+        Raises:
+            ValueError: with `following`, a frame that was shown before the last one.
         """
         return self._read(self._find_faces(frame, following), following)
 
@@ -239,6 +243,7 @@ class Analyzer:
         """The first half of `analyze_frame`: where the faces are."""
         if following is None:
             return _Seen(frame, *self._finder.find(frame))
+        following.go_on(frame)
         return _Seen(frame, *self._finder.follow(frame, following))
 
     def _read(self, seen: _Seen, following: Following | None) -> FrameResult:

@@ -197,6 +197,7 @@ class FaceReader:
             identities = self._recognizer.follow(frame, faces, crops, numbers, following.sightings)
             if following.baseline is not None:
                 people = [each.person for each in identities]
-                following.baseline.recognize(numbers, people)
+                keys = [following.sightings.tracks[number].key for number in numbers]
+                following.baseline.recognize(numbers, people, keys)
         self._times.add("identity", began)
         return identities

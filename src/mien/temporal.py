@@ -11,7 +11,7 @@ small state for each track and forget those that are gone.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from math import inf
@@ -296,19 +296,27 @@ class Baseline:
         """The tracks whose resting faces are known, in order."""
         return tuple(sorted(self._known))
 
-    def recognize(self, numbers: Sequence[int], people: Sequence[str | None]) -> None:
+    def recognize(
+        self, numbers: Sequence[int], people: Sequence[str | None], keys: Sequence[Hashable]
+    ) -> None:
         """Whose the tracks of the last frame are: who comes back keeps the baseline of before.
 
         Args:
             numbers: the track of each face.
             people: each one's name; None where it is not known.
+            keys: what changes where a track may have become another's.
         """
-        for number, person in zip(numbers, people, strict=True):
+        for number, person, key in zip(numbers, people, keys, strict=True):
+            resting = self._known.get(number)
             if person in self._people:
                 resting = self._known[number] = self._people[person]
                 resting.seen_s = self._now_s  # else who was long away would be forgotten again
-            elif person is not None and number in self._known:
-                self._people[person] = self._known[number]
+            elif resting is not None:
+                resting.key = key if resting.key is None else resting.key
+                if resting.key != key:
+                    del self._known[number]
+                elif person is not None:
+                    self._people[person] = resting
 
     def correct(self, numbers: Sequence[int], probs: Float64Array, time_s: float) -> Float64Array:
         """Probabilities `(N, K)` as they are for people with these resting faces.
@@ -348,6 +356,7 @@ class _Resting:
     seen_s: float = inf
     odds: Float64Array = field(default_factory=lambda: np.zeros(0))
     frames: int = 0
+    key: Hashable = None  # of the sighting that it was first learned from
 
     def learn(self, odds: Float64Array) -> None:
         self.frames += 1

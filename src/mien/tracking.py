@@ -69,7 +69,7 @@ class _Track:
         velocity: of the place, per second.
         shape: corners of the box and landmarks `(7, 2)`, about the centre, in sides; steadied.
         looks: see `looks_of`.
-        since_s: when it was first seen.
+        since_s: since when its velocity has been learned.
         seen_s: when it was last seen.
         score: the detector's confidence then, 0..1.
         is_lost: it was looked for since, and not found.
@@ -106,6 +106,7 @@ class _Track:
         gap_s = time_s - self.seen_s
         if gap_s > _SHORT_GAP_S:  # what was known is out of date
             self.place, self.velocity, self.shape = place, np.zeros(3), shape
+            self.since_s = time_s
         elif gap_s > 0:
             expected = self.expected(time_s)
             off = place - expected
@@ -121,7 +122,9 @@ class _Track:
 
 
 class FaceTracker:
-    """Follows the faces of one video. Call `update` with every frame's faces, in order of time."""
+    """Follows the faces of one video. Call `update` with the faces of each frame that was searched
+    for them, in order of time.
+    """
 
     def __init__(self) -> None:
         self._tracks: list[_Track] = []

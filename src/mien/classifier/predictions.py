@@ -28,7 +28,7 @@ def are_uncertain(
     return unsure if doubtful is None else unsure | doubtful
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Predictions:
     """The answers for N crops in K classes, as arrays.
 

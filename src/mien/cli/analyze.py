@@ -169,17 +169,22 @@ def _check(options: argparse.Namespace) -> None:
     targets = [os.path.abspath(out) for out in options.out]
     twice = next((out for out in options.out if targets.count(os.path.abspath(out)) > 1), None)
     require(twice is None, "--out", "different files", f"{twice} twice")
-    _check_explain(options)
+    _check_copies(options)
 
 
-def _check_explain(options: argparse.Namespace) -> None:
-    """Refuse to explain into nothing: most of the time would go into maps that nobody sees."""
+def _check_copies(options: argparse.Namespace) -> None:
+    """Refuse to work for annotated copies where there is none.
+
+    Most of the time would go into maps that nobody sees; and who hides faces may believe that
+    tables name nobody either.
+    """
     from mien.sinks import holds_pictures
 
-    if options.explain and not any(map(holds_pictures, options.out)):
-        asked = "--attention" if options.explain == "attention" else "--explain"
+    explain = "--attention" if options.explain == "attention" else "--explain"
+    asked = explain if options.explain else "--anonymize" if options.anonymize else None
+    if asked and not any(map(holds_pictures, options.out)):
         raise ConfigError(
-            f"{asked}: colours annotated copies, and no --out is one. Give a name with the suffix "
+            f"{asked}: is for annotated copies, and no --out is one. Give a name with the suffix "
             "of a picture or video, or a folder that ends in /, or leave it out"
         )
 

@@ -142,6 +142,7 @@ class VideoSink(FileSink):
         self._sound: _Sound | None = None
         self._source: str | None = None
         self._last = -1
+        self._stands = 0  # for how long the last picture is shown, by the step before it
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
         if self._source not in (None, result.source):
@@ -156,7 +157,8 @@ class VideoSink(FileSink):
             self._sound = _Sound.of(result.source, self._container, result.time_s)
         fitting = _fitted(picture, self._stream.height, self._stream.width)
         frame = av.VideoFrame.from_ndarray(fitting, format="rgb24")
-        self._last = max(self._last + 1, round(result.time_s / _CLOCK))
+        before, self._last = self._last, max(self._last + 1, round(result.time_s / _CLOCK))
+        self._stands = self._last - before if before >= 0 else 0
         frame.pts, frame.time_base = self._last, _CLOCK
         self._container.mux(self._stream.encode(frame))
         if self._sound is not None:
@@ -176,6 +178,7 @@ class VideoSink(FileSink):
 
     def _close(self) -> None:
         if self._sound is not None:
+            self._sound.play_to(float((self._last + self._stands) * _CLOCK))
             self._sound.close()
         if self._stream is not None:
             self._container.mux(self._stream.encode(None))

@@ -7,7 +7,10 @@ import html
 import io
 import re
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, fields
+from heapq import heappop, heappush
+from itertools import count
 
 from mien.errors import SinkError
 from mien.events import Segment, SegmentFinder
@@ -21,27 +24,33 @@ class SegmentSink(FileSink):
     def _open(self) -> None:
         self._file = self._partial.open("w", encoding="utf-8", newline="")
         self._before: FrameResult | None = None
-        self._finder, self._waiting = SegmentFinder(), list[Segment]()
+        self._finder = SegmentFinder()
+        # A heap: where one face shows the same for hours, all that others show waits for its end.
+        self._waiting: list[tuple[float, int, int, Segment]] = []
+        self._order = count()
         self._file.write(self._head())
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
         if not result.follows(self._before):  # the clock of the one before ends with it
-            self._waiting += self._finder.finish()
+            self._wait(self._finder.finish())
             self._release(None)
         self._before = result
-        self._waiting += self._finder.update(result)
+        self._wait(self._finder.update(result))
         self._release(self._finder.earliest_s())
 
     def _close(self) -> None:
-        self._waiting += self._finder.finish()
+        self._wait(self._finder.finish())
         self._release(None)
         self._file.close()
 
+    def _wait(self, ended: Sequence[Segment]) -> None:
+        for segment in ended:
+            heappush(self._waiting, (segment.start_s, segment.track_id, next(self._order), segment))
+
     def _release(self, earliest_s: float | None) -> None:
         """Write the segments before which no other can come any more."""
-        self._waiting.sort(key=lambda segment: (segment.start_s, segment.track_id))
-        while self._waiting and (earliest_s is None or self._waiting[0].start_s <= earliest_s):
-            self._file.write(self._line(self._waiting.pop(0)))
+        while self._waiting and (earliest_s is None or self._waiting[0][0] <= earliest_s):
+            self._file.write(self._line(heappop(self._waiting)[-1]))
 
     @abstractmethod
     def _head(self) -> str:

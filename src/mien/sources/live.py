@@ -83,9 +83,13 @@ def open_live(file: str, max_pixels: int, span: Span) -> Source:
         if file.lower().startswith("rtsp"):
             options["options"] = {"rtsp_transport": "tcp"}
         container, _ = open_container(name, file, max_pixels, **options)
-        # A file that lies on a server. Recordings of browsers, and pictures, say no duration.
-        ends = container.duration is not None or container.size > 0
-        container.close()
+        with container:
+            # A file that lies on a server. Recordings of browsers, and pictures, say no duration.
+            ends = container.duration is not None or container.size > 0
+            kind = container.format.name
+            if ends and (kind == "image2" or kind.endswith("_pipe")):
+                data = b"".join(bytes(packet) for packet in container.demux())
+                return _picture(io.BytesIO(data), name, max_pixels)
         if ends:
             if file.lower().startswith("http"):  # and it is there: else that is said at once
                 options |= {"timeout": (_OPEN_S, _RECONNECT_S), "options": dict(_RECONNECT)}
@@ -110,7 +114,7 @@ def _open_stdin(max_pixels: int, span: Span) -> Source:
     if not begin:
         raise SourceError("-: standard input is empty. Pipe a picture or a video into it")
     if looks_like_picture(begin):
-        return _picture(io.BytesIO(begin + stream.read()), max_pixels)
+        return _picture(io.BytesIO(begin + stream.read()), "-", max_pixels)
     if begin[4:8] in _MP4:  # their index may lie at the end: all of it is needed
         with ExitStack() as stack:
             kept = stack.enter_context(tempfile.TemporaryFile())
@@ -131,10 +135,10 @@ def _open_stdin(max_pixels: int, span: Span) -> Source:
     return source
 
 
-def _picture(file: BinaryIO, max_pixels: int) -> Source:
-    """The picture that came through standard input."""
-    image = read_picture(file, "-", max_pixels=max_pixels)
-    return Source("-", iter([Frame(image, "-")]), is_video=False, frame_count=1)
+def _picture(file: BinaryIO, name: str, max_pixels: int) -> Source:
+    """A picture that came from elsewhere: read as one on this machine's disk would be."""
+    image = read_picture(file, name, max_pixels=max_pixels)
+    return Source(name, iter([Frame(image, name)]), is_video=False, frame_count=1)
 
 
 class _Pipe:

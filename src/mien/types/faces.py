@@ -68,7 +68,7 @@ DOUBTFUL: Final = frozenset({"badly-lit", "covered"})
 QUALITY_COLUMNS: Final = ("quality", "quality_reasons")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeatMap:
     """Which places of a face matter, on a grid over its crop.
 

@@ -79,14 +79,14 @@ def require_one_of(name: str, value: object, choices: Sequence[str]) -> None:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One picture on its way through the pipeline.
 
     Attributes:
         image: RGB `uint8 (H, W, 3)`.
         source: the path or name it came from, as the user gave it.
-        index: position in its source, counted from 0.
+        index: position in its source, counted from 0; with `Span.start_s`, from there.
         time_s: presentation time in seconds from the container; 0.0 for a still picture.
     """
 
@@ -113,7 +113,7 @@ class Frame:
         return int(self.image.shape[0])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detections:
     """The faces found in one frame, as a struct of arrays of equal length N.
 
