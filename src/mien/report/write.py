@@ -87,7 +87,7 @@ def write_report(
         faces: pictures of the strongest moments: as they are, with faces made unrecognizable, or
             none. For the first two, the video files that the tables name as their sources are
             opened: ask for them only with tables that you trust.
-        videos: where the recordings are, if not where the tables say. Found by their names.
+        videos: where the recordings are, if not where the tables say. Found by how their paths end.
         called: what the page and errors call the tables, one each; else the page calls them as
             their files, and errors name their paths.
         most: how many recordings and faces the tables may hold together; one that holds more than
@@ -95,7 +95,8 @@ def write_report(
 
     Raises:
         SourceError: none of the tables can be read.
-        ConfigError: no such view, markers or groups that cannot be read, or a video of no table.
+        ConfigError: no such view, markers or groups that cannot be read, or a video of no table or
+            of nobody knows which.
         SinkError: a file cannot be written.
     """
     if view not in VIEWS:
@@ -116,9 +117,9 @@ def write_report(
         notes += _at_odds(recordings, members, groups)
     thumbnails: list[Thumbnail] = []
     if pages and faces != "hide" and _pictured(VIEWS[view]):
-        found = find_videos(recordings, videos)
+        found, unclear = find_videos(recordings, videos)
         thumbnails, missing = cut_out(recordings, found, blur=faces == "blur")
-        notes += missing
+        notes += [*unclear, *missing]
     labels = next((r.labels for r in recordings if r.labels), EXPRESSIONS)
     material = Material(
         view=VIEWS[view],
