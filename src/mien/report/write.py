@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mien.annotate import css_colours
-from mien.companions import Marker, Member, names_of, read_groups, read_markers
+from mien.companions import Marker, Member, last_part, names_of, read_groups, read_markers
 from mien.errors import ConfigError, MienError, SinkError, SourceError
 from mien.report import comparisons, grounds, sections, timelines, words
 from mien.report.figures import figures_of
@@ -188,25 +188,36 @@ def _at_odds(
     nowhere = [m.source for m in members if m.source not in known]
     if nowhere:
         yield f"{groups.name}: no recording and no table here is called {_some(nowhere)}"
-    unnamed = [r.name for r in recordings if said_of(r) == Member(r.source)]
-    if any(member.person for member in members):
-        nobodys = [r.name for r in recordings if not said_of(r).person]
-        if nobodys:
-            yield (
-                f"{groups.name}: says for {_some(nobodys)} no person: each counts as a person of "
-                "its own"
-            )
+    dated = any(member.day for member in members)
+    unnamed, nobodys, undated = [], [], []
+    for recording in recordings:
+        member = said_of(recording)
+        if member == Member(recording.source):
+            unnamed.append(recording.name)
+        elif dated and not member.day:
+            undated.append(recording.name)
+        if not member.person:
+            nobodys.append(recording.name)
+    if nobodys and any(member.person for member in members):
+        yield (
+            f"{groups.name}: says for {_some(nobodys)} no person: each counts as a person of its "
+            "own"
+        )
     if unnamed:
-        dated = any(member.day for member in members)
         yield (
             f"{groups.name}: says nothing of {_some(unnamed)}: no group, no person, "
             + ("and for a date the day on which the table was last changed" if dated else "no date")
+        )
+    if undated:
+        yield (
+            f"{groups.name}: says for {_some(undated)} no date: the day on which the table was "
+            "last changed stands for it"
         )
 
 
 def _some(sources: Sequence[str]) -> str:
     """Sources by their last parts, and of many only the first."""
-    last = [source.replace("\\", "/").rpartition("/")[2] for source in sources]
+    last = [last_part(source) or source for source in sources]
     return ", ".join(last[:3]) + (f" and {len(last) - 3:,} more" if len(last) > 3 else "")
 
 
