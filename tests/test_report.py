@@ -21,6 +21,7 @@ from mien.companions import Marker, Member, read_groups, read_markers
 from mien.errors import ConfigError, SourceError
 from mien.report import VIEWS, write_report
 from mien.report.intake import take_in
+from mien.report.material import length
 from mien.report.recording import FloatArray
 from mien.report.words import LIMITS
 from mien.results import checked_results
@@ -108,6 +109,18 @@ def test_the_method_names_the_models(tmp_path: Path) -> None:
     assert unknown in page(tmp_path, [first, saved("c", [None] * 3)]).words
     many = saved("d", [f"m@{i}" for i in range(100)])  # a table may come from anywhere
     assert "m@7: name" in page(tmp_path, [many]).words
+
+
+def test_where_nothing_is_sure_no_expression_is_named(tmp_path: Path) -> None:
+    frames = [[unsure(face(1, "angry", 0.3))]] * 30
+    found = page(tmp_path, [save(tmp_path / "a.jsonl", film(*frames))])
+    assert "read with a sure answer" in found.words
+    assert "showed an expression" in found.words
+    assert "showed angry" not in found.words
+
+
+def test_a_length_has_no_sixty_seconds() -> None:
+    assert [length(s) for s in (59.94, 59.97, 60.2)] == ["59.9 seconds", "1 min 0 s", "1 min 0 s"]
 
 
 def test_labels_without_a_chart_are_counted(tmp_path: Path) -> None:
