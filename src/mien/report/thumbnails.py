@@ -92,13 +92,16 @@ def _given(
     A file and a recording belong together where neither has more of its path in common with
     another one. So of day1/a.mp4 and day2/a.mp4 each gets its own, and nobody gets the other's.
     """
+    called: dict[str, list[int]] = defaultdict(list)
+    for i in filmed:
+        called[recordings[i].name].append(i)
     alike: dict[tuple[int, Path], int] = {}
     for video in videos:
-        named = [i for i in filmed if recordings[i].name == video.name]
+        named = called.get(video.name, [])
         if not named and len(videos) == len(filmed) == 1:
             named = list(filmed)
         if not named:
-            names = ", ".join(sorted({recordings[i].name for i in filmed})) or "no video"
+            names = ", ".join(sorted(called)) or "no video"
             raise ConfigError(f"--video {video}: no table speaks of it. They hold: {names[:300]}")
         alike |= {(i, video): _ends_alike(recordings[i], video) for i in named}
     most: dict[int | Path, int] = defaultdict(int)
