@@ -5,11 +5,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import category
 
 import pytest
 
 from mien import console
 from mien.cli import main
+from mien.cli.exits import say
 from mien.console import FaceTally, Progress, table_head, table_rows
 from mien.errors import SinkError
 from mien.pipeline import Analyzer
@@ -41,6 +43,24 @@ def test_the_table_names_face_time_and_doubt() -> None:
     assert "no face found" in second
     assert first.endswith("90%")
     assert third.endswith("90%  (small, turned)")
+
+
+def test_names_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file out of somebody's archive, in the table and in messages."""
+    evil = "\x1b]0;owned\x07\x9b2J\r.png"
+    rows = list(table_rows(FrameResult(evil, 0, 0.0, 9, 9), is_video=False))
+    say(f"mien: {evil}: not a picture\nsecond line é\u202f")
+    said = capsys.readouterr().err
+    assert (
+        said == "mien: \ufffd]0;owned\ufffd\ufffd2J\ufffd.png: not a picture\nsecond line é\u202f\n"
+    )
+    for text in (*rows, said.replace("\n", "")):
+        assert not any(category(letter) == "Cc" for letter in text)
+    probs = dict.fromkeys(EXPRESSIONS, 1 / 7)
+    face = FaceResult((1, 2, 3, 4), 0.9, ((0, 0),) * 5, "sad", 0.42, True, probs)
+    named = replace(face, identity=FaceIdentity("A\x1b[1mda", 0.9))
+    (row,) = table_rows(FrameResult("a.png", 0, 0.0, 9, 9, (named,)), is_video=False, identity=True)
+    assert row.endswith("A\ufffd[1mda")
 
 
 def test_the_tally_of_a_video_counts_each_face_in_the_frames_that_show_it() -> None:

@@ -285,6 +285,7 @@ def test_pictures_bad_ones_and_a_script_for_a_name(
     press(tab, "Face 2")
     assert tab.inner_text("#pictures .reading-name") == "Face 2"
     keep(tab, "two-faces")
+    tab.get_by_text("2 pictures read, 1 failed").wait_for(state="attached")
     assert tab.title() == "mien: what faces show"  # the script in the name did not run
 
     results = list(read_results(saved(tab, lambda: press(tab, "CSV"), tmp_path)))
@@ -469,7 +470,8 @@ def test_the_page_reads_writes_and_finds_as_mien_does(visit: Visit, tmp_path: Pa
         const [table, { findSegments }] = await Promise.all(
           [import("/page/table.js"), import("/page/segments.js")]);
         const results = table.readTable(name, text);
-        return [table.toCsv(results), table.toJsonl(results), findSegments(results)] }"""
+        return [table.csvParts(results).join(""), table.jsonlParts(results).join(""),
+          findSegments(results)] }"""
     for name in ("r.csv", "r.jsonl", "r.json"):
         file = save(tmp_path / name, results)
         rows, lines, segments = tab.evaluate(work, [name, file.read_text("utf-8")])
@@ -514,6 +516,38 @@ def test_rare_frames_count_as_in_reports(visit: Visit, tmp_path: Path) -> None:
                 (s.start_s, s.end_s) for s in wanted
             ]
             assert len(wanted) == (2 if missed > 3 or (fps < 25 and missed > 1) else 1)
+
+
+def test_a_face_of_one_frame_is_a_face(visit: Visit, tmp_path: Path) -> None:
+    """No time passes in which it could be seen; and a minute is no 60.0 seconds."""
+    work = """async (text) => {
+        const [{ readTable }, { meanSummary, summarise }, { clock }] = await Promise.all(
+          ["table", "summary", "expressions"].map((name) => import(`/page/${name}.js`)));
+        const summary = summarise(readTable("r.jsonl", text));
+        const { shares, seen, total, unit } = meanSummary([summary]);
+        return [shares.happy, seen, total, unit, clock(59.94), clock(59.97)] }"""
+    tab = visit.open("compare")
+    away: list[list[FaceResult]] = [[]]
+    for frames in (show("happy", 0.9), [*show("happy", 0.9), *away * 9]):
+        text = save(tmp_path / f"{len(frames)}.jsonl", film(*frames)).read_text("utf-8")
+        assert tab.evaluate(work, text) == [1, 1, 0, "time", "59.9 s", "1:00"]
+
+
+def test_colours_that_say_something_stay_where_the_system_chooses(visit: Visit) -> None:
+    """Contrast themes: legends and bars without their colours would be blank."""
+    work = """async () => {
+        const { legend, shareBar } = await import("/page/chart.js");
+        const { Bars } = await import("/page/bars.js");
+        const bars = new Bars();
+        const summary = { labels: ["happy"], shares: { happy: 1 }, uncertain: 0 };
+        document.body.append(legend(["happy"]), shareBar(summary), bars.element);
+        const probs = { happy: 1, sad: 0 };
+        bars.show({ probs, expression: "happy", confidence: 1, uncertain: false }, "Face 1");
+        const shown = [".legend .swatch", ".share-bar span", ".meter .fill", ".dot"].map((name) =>
+          [...document.querySelectorAll(name)].find((one) => one.style.background));
+        return shown.map((one) =>
+          getComputedStyle(one).backgroundColor === one.style.backgroundColor) }"""
+    assert visit.open("files", forced_colors="active").evaluate(work) == [True] * 4
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

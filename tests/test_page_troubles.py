@@ -86,6 +86,7 @@ def test_a_baseline_is_set_when_the_server_says_so(visit: Visit) -> None:
     tab.get_by_text("The server refused a frame").wait_for()
     assert tab.inner_text("#countdown") == "Look into the camera"
     answer(61.0, FACE)
+    tab.get_by_text("The server refused a frame").wait_for(state="detached")
     until(tab, "document.getElementById('countdown').textContent === 'Look neutral: 3'")
     answer(62.5, FACE)
     until(tab, "document.getElementById('countdown').textContent === 'Look neutral: 2'")
@@ -290,6 +291,45 @@ FOLLOWED: Final = """async () => {
   seen.push(place.querySelector("[role=group]").getAttribute("aria-label"));
   return seen;
 }"""
+
+
+#: Keys that a reader gives where the server refuses all: which were said to be wrong, and the end.
+KEYS: Final = """async (keys) => {
+  window.fetch = async (_, { headers } = {}) => {
+    new Headers(headers); // as the real one does
+    return Response.json({ error: "no" }, { status: 401 });
+  };
+  const { onKeyNeeded, request } = await import("/page/api.js");
+  const refused = [];
+  onKeyNeeded(async (wrong) => {
+    refused.push(wrong);
+    return keys.shift() ?? null;
+  });
+  return [refused, await request("v1/session").catch((error) => error.message)].flat();
+}"""
+
+
+def test_a_key_that_no_header_can_hold_is_a_wrong_key(visit: Visit) -> None:
+    tab = visit.open("files")
+    assert tab.evaluate(KEYS, ["ключ", "wrong"]) == [False, True, True, "No"]
+    assert tab.get_attribute("#key", "aria-describedby") == "key-hint"
+
+
+#: A browser that loads nothing of a video, as phones do: whether the server's copy is played.
+SILENT: Final = """async () => {
+  Object.defineProperty(HTMLMediaElement.prototype, "src", { set() {} });
+  const { setTimeout: later } = window;
+  window.setTimeout = (act, ms) => later(act, ms / 100);
+  const { Jobs } = await import("/page/jobs.js");
+  const jobs = new Jobs(document.createElement("div"), document.createElement("div"));
+  jobs.local.set("1", new File(["x"], "a.mp4"));
+  const source = jobs.sourceOf({ id: "1", files: ["annotated.mp4"] });
+  return Promise.race([source.then(({ drawn }) => drawn), new Promise((end) => later(end, 5000))]);
+}"""
+
+
+def test_a_browser_that_says_nothing_of_a_file_plays_the_servers_copy(visit: Visit) -> None:
+    assert visit.open("files").evaluate(SILENT) is True
 
 
 def test_a_video_is_followed_once(visit: Visit) -> None:

@@ -21,6 +21,7 @@ from mien.companions import Marker, Member, read_groups, read_markers
 from mien.errors import ConfigError, SourceError
 from mien.report import VIEWS, write_report
 from mien.report.intake import take_in
+from mien.report.material import length
 from mien.report.recording import FloatArray
 from mien.report.words import LIMITS
 from mien.results import checked_results
@@ -108,6 +109,18 @@ def test_the_method_names_the_models(tmp_path: Path) -> None:
     assert unknown in page(tmp_path, [first, saved("c", [None] * 3)]).words
     many = saved("d", [f"m@{i}" for i in range(100)])  # a table may come from anywhere
     assert "m@7: name" in page(tmp_path, [many]).words
+
+
+def test_where_nothing_is_sure_no_expression_is_named(tmp_path: Path) -> None:
+    frames = [[unsure(face(1, "angry", 0.3))]] * 30
+    found = page(tmp_path, [save(tmp_path / "a.jsonl", film(*frames))])
+    assert "read with a sure answer" in found.words
+    assert "showed an expression" in found.words
+    assert "showed angry" not in found.words
+
+
+def test_a_length_has_no_sixty_seconds() -> None:
+    assert [length(s) for s in (59.94, 59.97, 60.2)] == ["59.9 seconds", "1 min 0 s", "1 min 0 s"]
 
 
 def test_labels_without_a_chart_are_counted(tmp_path: Path) -> None:
@@ -381,6 +394,38 @@ def test_folders_and_passwords_are_left_out(tmp_path: Path, source: str, name: s
 
 
 @pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("/home/secret/ada.mp4", "ada.mp4"),
+        (r"C:\secret\ada.mp4", "ada.mp4"),
+        ("https://user:secret@host/live.m3u8?token=secret", "live.m3u8"),
+    ],
+)
+def test_what_a_page_says_is_missing_names_no_folder(
+    tmp_path: Path, source: str, name: str
+) -> None:
+    """The page is sent to others; passwords are not even for those who make it."""
+    good = save(tmp_path / "good.jsonl", smile())
+    for trouble in ("time_s", "order", "classes"):
+        results = smile(source, n=3)
+        if trouble == "time_s":
+            results[1] = replace(results[1], time_s=-1)
+        elif trouble == "order":
+            results[2] = replace(results[2], time_s=0.05)
+        else:
+            other = replace(results[1].faces[0], probs={"happy": 1.0})
+            results[1] = replace(results[1], faces=[other])
+        found = page(tmp_path, [good, save(tmp_path / f"{trouble}.jsonl", results)])
+        assert f"{trouble}.jsonl: frame {2 if trouble == 'order' else 1} of {name}" in found.words
+        assert "secret" not in found.words
+    groups = tmp_path / "g.csv"
+    groups.write_text(f"source,group\n{source},a\n")
+    found = page(tmp_path, [good], groups=groups)
+    assert f"is called {name}" in found.words
+    assert "secret" not in found.words
+
+
+@pytest.mark.parametrize(
     ("name", "content", "says"),
     [
         ("a.jsonl", b"", "holds no frame"),
@@ -613,6 +658,18 @@ def test_groups_that_miss_what_they_mean(
     assert "g.csv: says nothing of tuesday.mp4: no group, no person, and for a date the day" in said
     assert "g.csv: says for tuesday.mp4 no person: each counts as a person of its own" in said
     assert "tusday.csv" in Page(out.read_text("utf-8")).words
+    # A group without a date is a place in time all the same, and nobody chose that.
+    groups.write_text("source,group,date\nmonday.csv,a,2026-03-02\ntuesday.csv,b,\n")
+    again = ["--groups", str(groups), "--out", str(out), "--overwrite"]
+    assert main(["report", *tables, *again]) == 0
+    said = capsys.readouterr().err
+    assert said.count("g.csv: ") == 1
+    assert "g.csv: says for tuesday.mp4 no date: the day on which the table was last" in said
+    words = Page(out.read_text("utf-8")).words
+    assert "Of 1 recording nobody says a date: the day on which" in words
+    groups.write_text("source,group\nmonday.csv,a\ntuesday.csv,b\n")
+    assert main(["report", *tables, *again]) == 0
+    assert "g.csv: " not in capsys.readouterr().err  # nobody speaks of dates
 
 
 def test_who_is_in_several_recordings_is_said(tmp_path: Path) -> None:

@@ -157,9 +157,16 @@ def test_a_colour_stands_on_the_line_of_its_name(browser: Any, several: Path) ->
     page.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_sums_have_the_colour_of_no_expression(browser: Any, several: Path, scheme: str) -> None:
-    page = browser.new_page(color_scheme=scheme)
+@pytest.mark.parametrize(
+    "scheme",
+    [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"forced_colors": "active"}],
+    ids=str,
+)
+def test_sums_have_the_colour_of_no_expression(
+    browser: Any, several: Path, scheme: dict[str, str]
+) -> None:
+    """Also in the contrast themes of systems, which take the colours of everything else."""
+    page = browser.new_page(**scheme)
     page.goto(several.as_uri())
     colours = page.evaluate("""() => [...document.querySelectorAll("th .chip")]
         .map((e) => [e.className, getComputedStyle(e).backgroundColor])""")

@@ -1,10 +1,12 @@
 """Pictures of peaks: which, from where, and how they are made unrecognizable."""
 
+import json
 from base64 import b64decode
 from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -29,16 +31,20 @@ def clip(tmp_path: Path) -> Path:
     """Six seconds, ten frames each; a finely striped face on plain ground that turns from red to
     blue with the peak of its smile, after four seconds.
     """
-    file = tmp_path / "clip.mp4"
+    return filmed(tmp_path / "clip.mp4")
+
+
+def filmed(file: Path, *, rate: int = 10, ground: tuple[int, int] = (0, 2)) -> Path:
+    """The clip, with so many of its frames a second, and with other channels for its ground."""
     with av.open(str(file), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
+        stream = container.add_stream("libx264", rate=rate)
         assert isinstance(stream, av.VideoStream)
         stream.width = stream.height = 128
         stream.pix_fmt = "yuv444p"
         stream.options = {"crf": "4"}
-        for i in range(60):
+        for i in range(0, 60, 10 // rate):
             image = np.zeros((128, 128, 3), np.uint8)
-            image[:, :, 2 if i >= 40 else 0] = 200
+            image[:, :, ground[i >= 40]] = 200
             image[40:88, 40:88] = 255 * (np.arange(48) // 4 % 2)[None, :, None]
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = i, Fraction(1, 10)
@@ -136,7 +142,107 @@ def test_a_video_beside_the_table_wherever_both_lie(
 ) -> None:
     """The source was `videos/clip.mp4`, seen from a folder that is not there any more."""
     recordings = [replace(each, source=f"gone/videos/{clip.name}") for each in take_in(table)]
-    assert find_videos(recordings, []) == {0: table.parent / clip.name}
+    assert find_videos(recordings, []) == ({0: table.parent / clip.name}, [])
+    recordings += [replace(each, source=f"other/{clip.name}") for each in take_in(table)]
+    assert find_videos(recordings, []) == ({}, [])  # it can be one of them only
+
+
+def _two_days(tmp_path: Path) -> tuple[list[Path], list[Path]]:
+    """Videos of one name and size, green on the first day and blue on the second; their tables."""
+    videos, tables = [], []
+    for day, ground in (("day1", (0, 1)), ("day2", (0, 2))):
+        (tmp_path / "films" / day).mkdir(parents=True)
+        videos.append(filmed(tmp_path / "films" / day / "clip.mp4", ground=ground))
+        results = [*smile(n=40), *smile(at=0, after=0.9)[40:]]
+        tables.append(
+            save(
+                tmp_path / f"{day}.jsonl",
+                [
+                    replace(
+                        r,
+                        source=f"{day}\\clip.mp4",
+                        width=128,
+                        height=128,
+                        faces=[replace(f, box=BOX) for f in r.faces],
+                    )
+                    for r in results
+                ],
+            )
+        )
+    return videos, tables
+
+
+def test_each_of_two_videos_of_one_name_gets_its_own(tmp_path: Path) -> None:
+    videos, tables = _two_days(tmp_path)
+    out = tmp_path / "r.html"
+    for given in (videos, videos[::-1]):
+        assert not write_report(tables, out, faces="show", videos=given).notes
+        colours = [int(image[5, 5].argmax()) for image in pictures(out.read_text())]
+        assert sorted(colours) == [1, 2]
+        for table, colour in zip(tables, (1, 2), strict=True):
+            recordings = take_in(table)
+            found, _ = find_videos(recordings, given)
+            assert found == {0: videos[colour - 1]}
+    both = [*take_in(tables[0]), *take_in(tables[1])]
+    assert find_videos(both, videos[1:]) == ({1: videos[1]}, [])  # nobody gets the other's
+
+
+def test_a_video_that_may_be_of_several_is_refused(tmp_path: Path) -> None:
+    videos, tables = _two_days(tmp_path)
+    moved = tmp_path / "clip.mp4"
+    moved.write_bytes(videos[0].read_bytes())
+    both = [*take_in(tables[0]), *take_in(tables[1])]
+    with pytest.raises(ConfigError, match=r"may be day1.*clip\.mp4 of .* or day2.* ends as in"):
+        find_videos(both, [moved])
+    elsewhere = [tmp_path / "a" / "clip.mp4", tmp_path / "b" / "clip.mp4"]
+    with pytest.raises(ConfigError, match=r"a.clip\.mp4 and .*b.clip\.mp4: either may be day1"):
+        find_videos(both[:1], elsewhere)
+    # Two tables of one source may well be of one video.
+    assert find_videos([*both[:1], *both[:1]], [moved]) == ({0: moved, 1: moved}, [])
+
+
+def test_a_path_from_here_and_from_the_table_is_nobodys(
+    clip: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another person's video of that name in the folder where the report is made."""
+    here = tmp_path / "here"
+    here.mkdir()
+    other = filmed(here / "clip.mp4", ground=(0, 1))
+    monkeypatch.chdir(here)
+    out = tmp_path / "r.html"
+    (note,) = write_report([table], out, faces="show").notes
+    assert "no pictures of clip.mp4: a file of that name lies here" in note
+    assert not pictures(out.read_text())
+    assert not write_report([table], out, faces="show", videos=[clip]).notes
+    (image,) = pictures(out.read_text())
+    assert image[5, 5].argmax() == 2
+    other.unlink()
+    assert not write_report([table], out, faces="show").notes
+
+
+@pytest.mark.parametrize("faces", ["show", "blur"])
+def test_a_frame_of_another_time_is_not_shown(
+    table: Path, tmp_path: Path, faces: Literal["show", "blur"]
+) -> None:
+    """The video at two frames a second: the peak, 4.1 s, lies between two of them."""
+    text = table.read_text().replace('"frame": 40,', '"frame": 40, "later": 1,')
+    lines = text.splitlines(keepends=True)
+    table.write_text("".join(line for line in lines if '"later"' not in line))
+    filmed(tmp_path / "clip.mp4", rate=2)
+    (note,) = write_report([table], tmp_path / "r.html", faces=faces).notes
+    assert note.startswith("no pictures of clip.mp4: has no frame at 4.1 s. It is another video")
+    assert str(tmp_path) not in (tmp_path / "r.html").read_text()
+    assert not pictures((tmp_path / "r.html").read_text())
+
+
+@pytest.mark.parametrize("off_s", [-0.004, 0.0004, 0.004])
+def test_times_may_be_rounded(clip: Path, table: Path, tmp_path: Path, off_s: float) -> None:
+    lines = [json.loads(line) for line in table.read_text().splitlines()]
+    lines = [line | {"time_s": max(0.0, line["time_s"] + off_s)} for line in lines]
+    table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert not write_report([table], tmp_path / "r.html", faces="show").notes
+    (image,) = pictures((tmp_path / "r.html").read_text())
+    assert image[5, 5] == pytest.approx([0, 0, 200], abs=30)
 
 
 def test_another_video_is_noticed(clip: Path, table: Path, tmp_path: Path) -> None:
@@ -155,5 +261,5 @@ def test_another_video_is_noticed(clip: Path, table: Path, tmp_path: Path) -> No
 )
 def test_a_table_cannot_send_the_report_elsewhere(table: Path, source: str) -> None:
     recordings = [replace(recording, source=source) for recording in take_in(table)]
-    assert find_videos(recordings, []) == {}
+    assert find_videos(recordings, []) == ({}, [])
     assert cut_out(recordings, {}, blur=False) == ([], [])

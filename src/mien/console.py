@@ -15,7 +15,7 @@ from pathlib import PurePath
 from typing import Self, TextIO
 
 from mien.types import FrameResult
-from mien.wording import counted, percent
+from mien.wording import counted, percent, printable
 
 _SILENT_S = 2.0  # a bar for work that ends sooner would only flicker
 _REFRESH_S = 0.1
@@ -41,7 +41,7 @@ def table_rows(result: FrameResult, *, is_video: bool, identity: bool = False) -
 
     With `identity`, whose face it is follows. What is wrong with a face stands last.
     """
-    name = _fit(PurePath(result.source).name or "array", 28)
+    name = printable(_fit(PurePath(result.source).name or "array", 28))
     when = f"{result.time_s:8.3f}" if is_video else f"{'':8}"
     if not result.faces:
         yield f"{name:28} {when} {'-':>4}  no face found"
@@ -50,7 +50,7 @@ def table_rows(result: FrameResult, *, is_video: bool, identity: bool = False) -
         number = index if face.track_id is None else face.track_id
         box = ", ".join(f"{value:.0f}" for value in face.box)
         wrong = face.quality.reasons if face.quality is not None else ()
-        yield (
+        yield printable(
             f"{name:28} {when} {number:>4}  {face.expression + mark:<10} "
             f"{face.confidence:>5.0%}  {box:<22} "
             + (f"{face.score:<8.0%}  {face.person or '-'}" if identity else f"{face.score:.0%}")

@@ -1,5 +1,6 @@
 """Results read back from the files that sinks wrote, and as a data frame. May import csv, json,
-pyarrow inside a function (the extra `parquet`), and from mien: csv_tables, errors, types.
+pyarrow inside a function (the extra `parquet`), and from mien: companions, csv_tables, errors,
+types.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from mien.companions import last_part
 from mien.csv_tables import csv_rows
 from mien.errors import ConfigError, SourceError
 from mien.types import (
@@ -104,7 +106,7 @@ def checked_results(path: str | Path) -> Iterator[FrameResult]:
         ConfigError: as `read_results`.
     """
     for result in read_results(path):
-        where = f"{path}: frame {result.frame} of {result.source or 'its source'}"
+        where = f"{path}: frame {result.frame} of {last_part(result.source) or 'its source'}"
         try:
             timely, sound = 0 <= result.time_s < _LATEST_S, all(map(_is_sound, result.faces))
         # JSON holds values of any kind under any name.

@@ -1,4 +1,6 @@
-"""How numbers are written for readers, on terminals and in reports. Imports nothing from mien."""
+"""How numbers and names are written for readers, on terminals and in reports. Imports nothing from
+mien.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,13 @@ from typing import Final
 
 #: Stands where there is no figure.
 NOTHING: Final = "\u2013"
+#: Characters by which a name from somebody's archive could move a terminal's cursor, or worse.
+_CONTROLS: Final = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "\ufffd")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """A text without control characters, for terminals; with `lines` it may hold several."""
+    return text.translate(_CONTROLS | {ord("\n"): "\n"} if lines else _CONTROLS)
 
 
 def counted(number: int, thing: str, things: str = "") -> str:

@@ -19,6 +19,7 @@ from mien.cli.options import (
     require,
 )
 from mien.errors import ConfigError
+from mien.wording import printable
 
 if TYPE_CHECKING:
     from mien.inspection import Description
@@ -203,8 +204,8 @@ def _check(options: argparse.Namespace) -> int:
             print(f"{kind:12}{counts[kind]:8,}  {meaning}")
             shown = [finding for finding in findings if finding.kind == kind][:_SHOWN]
             for finding in shown:
-                print(f"{'':22}{finding.name} ({finding.split}, {finding.expression}): "
-                      f"{finding.detail}")  # fmt: skip
+                what = f"{finding.name} ({finding.split}, {finding.expression}): {finding.detail}"
+                print(f"{'':22}{printable(what)}")
             if counts[kind] > len(shown):
                 print(f"{'':22}… and {counts[kind] - len(shown):,} more (--json has all)")
     return PARTLY if findings else GOOD

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from mien.errors import ConfigError
+from mien.wording import printable
 
 GOOD: Final = 0
 DEFECT: Final = 1  # ours: Python's own code for an uncaught exception
@@ -23,9 +24,11 @@ _TRAINING: Final = (
 
 
 def say(text: str) -> None:
-    """A line on stderr. Where nobody reads that any more, the work goes on without a word."""
+    """A text on stderr, names in it as a terminal may show them. Where nobody reads that any more,
+    the work goes on without a word.
+    """
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text, lines=True), file=sys.stderr, flush=True)
 
 
 def remark(*texts: str) -> None:

@@ -22,7 +22,7 @@ from mien.report.contrasts import (
     sessions,
     trends,
 )
-from mien.report.findings import meaning, summed, units_of
+from mien.report.findings import meaning, summed, told_by, units_of
 from mien.report.material import (
     CROWD,
     FEW,
@@ -183,6 +183,7 @@ def over_sessions(material: Material) -> Iterator[Html]:
         return
     if not material.over_time:
         return  # several tables are no course of time by themselves
+    said_of = told_by(material.members)
     slopes = trends(found, material.labels)
     named = any(slopes)
     good = sum(session.enough for session in found)
@@ -198,8 +199,12 @@ def over_sessions(material: Material) -> Iterator[Html]:
             "line; neither enters a trend. Lines are 95% intervals.",
         )
     ]
-    if not any(member.day for member in material.members):
+    undated = [r for r in material.main if not said_of(r).day]
+    if len(undated) == len(material.main):
         content.append(quiet("Days are those on which the tables were last changed."))
+    elif undated:
+        many = counted(len(undated), material.each)
+        content.append(quiet(f"Of {many} nobody says a date: {words.SAVED_ON}"))
     content.append(quiet(words.EACH_PERSON if named else words.ONE_PERSON))
     for person, of_sums in list(slopes.items())[:_PEOPLE]:
         own = [session for session in found if session.person == person]

@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from mien.companions import Marker
+from mien.companions import Marker, last_part
 from mien.errors import SourceError
 from mien.events import Segment, SegmentFinder
 from mien.report.recording import (
@@ -173,7 +173,7 @@ class _Intake:
         )
 
     def _require_next(self, result: FrameResult) -> None:
-        where = f"{self._table}: frame {result.frame} of {self._source or 'its source'}"
+        where = f"{self._table}: frame {result.frame} of {last_part(self._source) or 'its source'}"
         if self.last and result.time_s < self.last.time_s:
             raise SourceError(
                 f"{where}: is at {result.time_s:g} s, after one at {self.last.time_s:g} s. "

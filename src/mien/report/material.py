@@ -137,7 +137,7 @@ def units(n: int, unit: str) -> str:
 
 def length(time_s: float) -> str:
     """A length of time in words."""
-    if time_s < 60:
+    if round(10 * time_s) < 600:
         return f"{time_s:.1f} seconds"
     minutes, seconds = divmod(round(time_s), 60)
     hours, minutes = divmod(minutes, 60)

@@ -61,7 +61,8 @@ def summary(material: Material) -> Iterator[Html]:
         sure = 1 - shares.of("uncertain").value
         most, estimate = shares.ordered(material.labels)[0]
         figures.append((percent(sure), "read with a sure answer", f"of {_whole(material, shares)}"))
-        figures.append((percent(estimate.value), f"showed {most}", interval(estimate)))
+        if estimate.value > 0:
+            figures.append((percent(estimate.value), f"showed {most}", interval(estimate)))
         if "expressive" in shares.labels:
             expressive = shares.of("expressive")
             figures.append(

@@ -104,6 +104,8 @@ ONE_PERSON: Final = (
     "groups.csv (source, person, date): then each has a trend."
 )
 
+SAVED_ON: Final = "the day on which the table was last changed stands for it."
+
 EACH_PERSON: Final = "Each person has a trend of their own."
 
 NO_AUDIENCE: Final = "No face was seen in a video, and so there is no course of time to show."

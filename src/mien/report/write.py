@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mien.annotate import css_colours
-from mien.companions import Marker, Member, names_of, read_groups, read_markers
+from mien.companions import Marker, Member, last_part, names_of, read_groups, read_markers
 from mien.errors import ConfigError, MienError, SinkError, SourceError
 from mien.report import comparisons, grounds, sections, timelines, words
 from mien.report.figures import figures_of
@@ -87,7 +87,7 @@ def write_report(
         faces: pictures of the strongest moments: as they are, with faces made unrecognizable, or
             none. For the first two, the video files that the tables name as their sources are
             opened: ask for them only with tables that you trust.
-        videos: where the recordings are, if not where the tables say. Found by their names.
+        videos: where the recordings are, if not where the tables say. Found by how their paths end.
         called: what the page and errors call the tables, one each; else the page calls them as
             their files, and errors name their paths.
         most: how many recordings and faces the tables may hold together; one that holds more than
@@ -95,7 +95,8 @@ def write_report(
 
     Raises:
         SourceError: none of the tables can be read.
-        ConfigError: no such view, markers or groups that cannot be read, or a video of no table.
+        ConfigError: no such view, markers or groups that cannot be read, or a video of no table or
+            of nobody knows which.
         SinkError: a file cannot be written.
     """
     if view not in VIEWS:
@@ -116,9 +117,9 @@ def write_report(
         notes += _at_odds(recordings, members, groups)
     thumbnails: list[Thumbnail] = []
     if pages and faces != "hide" and _pictured(VIEWS[view]):
-        found = find_videos(recordings, videos)
+        found, unclear = find_videos(recordings, videos)
         thumbnails, missing = cut_out(recordings, found, blur=faces == "blur")
-        notes += missing
+        notes += [*unclear, *missing]
     labels = next((r.labels for r in recordings if r.labels), EXPRESSIONS)
     material = Material(
         view=VIEWS[view],
@@ -187,25 +188,36 @@ def _at_odds(
     nowhere = [m.source for m in members if m.source not in known]
     if nowhere:
         yield f"{groups.name}: no recording and no table here is called {_some(nowhere)}"
-    unnamed = [r.name for r in recordings if said_of(r) == Member(r.source)]
-    if any(member.person for member in members):
-        nobodys = [r.name for r in recordings if not said_of(r).person]
-        if nobodys:
-            yield (
-                f"{groups.name}: says for {_some(nobodys)} no person: each counts as a person of "
-                "its own"
-            )
+    dated = any(member.day for member in members)
+    unnamed, nobodys, undated = [], [], []
+    for recording in recordings:
+        member = said_of(recording)
+        if member == Member(recording.source):
+            unnamed.append(recording.name)
+        elif dated and not member.day:
+            undated.append(recording.name)
+        if not member.person:
+            nobodys.append(recording.name)
+    if nobodys and any(member.person for member in members):
+        yield (
+            f"{groups.name}: says for {_some(nobodys)} no person: each counts as a person of its "
+            "own"
+        )
     if unnamed:
-        dated = any(member.day for member in members)
         yield (
             f"{groups.name}: says nothing of {_some(unnamed)}: no group, no person, "
             + ("and for a date the day on which the table was last changed" if dated else "no date")
+        )
+    if undated:
+        yield (
+            f"{groups.name}: says for {_some(undated)} no date: the day on which the table was "
+            "last changed stands for it"
         )
 
 
 def _some(sources: Sequence[str]) -> str:
     """Sources by their last parts, and of many only the first."""
-    last = [source.replace("\\", "/").rpartition("/")[2] for source in sources]
+    last = [last_part(source) or source for source in sources]
     return ", ".join(last[:3]) + (f" and {len(last) - 3:,} more" if len(last) > 3 else "")
 
 

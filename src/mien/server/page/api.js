@@ -60,10 +60,20 @@ async function exchangeKey() {
   for (let refused = false; ; refused = true) {
     const key = await askForKey(refused);
     if (!key) return false;
-    const headers = { Authorization: `Bearer ${key}` };
+    const headers = headersWith(key);
+    if (!headers) continue;
     const answer = await reach("v1/session", { method: "POST", headers });
     if (answer.ok) return true;
     if (answer.status !== 401) throw new ApiError(await reason(answer), answer.status);
+  }
+}
+
+/** The headers that show a key; none for one that no header can hold: no server has such a key. */
+function headersWith(key) {
+  try {
+    return new Headers({ Authorization: `Bearer ${key}` });
+  } catch {
+    return null;
   }
 }
 

@@ -34,7 +34,7 @@ export function percent(p) {
 
 /** Seconds as people write them: "4.2 s", "1:05". */
 export function clock(seconds) {
-  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
   const two = (n) => String(n).padStart(2, "0");

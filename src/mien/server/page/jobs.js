@@ -6,11 +6,13 @@ import { percent } from "./expressions.js";
 import { follow, OVER } from "./following.js";
 import { progressLine } from "./intake.js";
 import { Player } from "./player.js";
+import { Rows } from "./rows.js";
 import { readTable } from "./table.js";
 import { upload } from "./upload.js";
 import { newestVideos, sent } from "./videos.js";
 
 const PAGE = 50; // videos that the list begins with, and by which it grows
+const PLAYABLE_MS = 5000; // until when a browser has said whether it can play a file
 
 export class Jobs {
   /** `place` holds the list of the server's videos, `stage` the ones under way and the open one. */
@@ -18,6 +20,9 @@ export class Jobs {
     this.place = place;
     this.local = new Map(); // job id -> the file it was made from, while the page lives
     this.following = new Set(); // ids of the jobs that are shown on their way
+    this.removed = new Set(); // ids of those that the reader has deleted
+    this.rows = new Rows("None. Videos that you send appear here.");
+    this.older = button("Show older videos", () => this.grow(), "quiet");
     this.under = make("div", { class: "under" });
     this.opened = make("div", {});
     this.turn = 0; // of what is opened: one that is overtaken while it is read is not shown
@@ -45,8 +50,11 @@ export class Jobs {
     }
   }
 
-  complain(name, text) {
-    this.under.append(dismissible("error", name, text));
+  /** Say what went wrong; with `focus` the reader goes on there. */
+  complain(name, text, { focus = false } = {}) {
+    const box = dismissible("error", name, text);
+    this.under.append(box);
+    if (focus) box.querySelector("button").focus();
   }
 
   /** Show how far a job is until it ends; then open it if nothing is open, or say why not. With
@@ -64,33 +72,38 @@ export class Jobs {
       line.set(now.progress, now.state === "waiting" ? "Waiting for its turn" : `${frames} frames read`);
     };
     tell(job);
-    let latest;
+    let [latest, held] = [null, false];
     try {
       latest = await follow(job.id, tell);
+    } catch (error) {
+      if (!this.removed.has(job.id)) throw error;
     } finally {
+      held = line.element.contains(document.activeElement);
       this.following.delete(job.id);
       line.element.remove();
       this.show();
     }
+    if (this.removed.has(job.id)) return; // it is gone because the reader wished it
     if (latest.state === "failed") {
-      this.complain(job.name, latest.error);
+      this.complain(job.name, latest.error, { focus: held });
       return;
     }
     const read = latest.files.includes("results.jsonl"); // not if it was stopped before its turn
     announce(`${job.name} ${read ? "is read" : "was stopped"}`);
     if (!read) return;
-    if (this.opened.childElementCount) this.offer(latest);
-    else await this.open(latest);
+    if (this.opened.childElementCount) this.offer(latest, { focus: held });
+    else await this.open(latest, { focus: held });
   }
 
   /** Somebody looks at another one: leave it to them when to open this one. */
-  offer(job) {
+  offer(job, { focus = false } = {}) {
     const open = () => {
       box.remove();
       return this.open(job, { focus: true });
     };
     const box = dismissible("empty", `${job.name} is read`, "", button("Open", open));
     this.under.append(box);
+    if (focus) box.querySelector("button").focus();
   }
 
   /** A job with its player, its timeline and its files; with `focus` the reader begins there. */
@@ -157,18 +170,24 @@ export class Jobs {
   async show() {
     try {
       const { videos, more } = await newestVideos(this.most);
-      const older = () => {
-        this.most += PAGE;
-        return this.show();
-      };
-      const empty = make("p", { class: "empty-line" }, "None. Videos that you send appear here.");
-      this.place.replaceChildren(
-        videos.length ? make("ul", { class: "list" }, ...videos.map((job) => this.item(job))) : empty,
-        ...(more ? [button("Show older videos", older, "quiet")] : []));
+      const { element } = this.rows;
+      this.rows.show(videos.map((job) => {
+        const known = OVER.includes(job.state) ? job : job.state; // how far it is, is not listed
+        const said = JSON.stringify([known, this.following.has(job.id)]);
+        return { id: job.id, said, build: () => this.item(job) };
+      }));
+      if (element.parentElement !== this.place) this.place.replaceChildren(element);
+      if (!more) this.older.remove();
+      else if (this.older.parentElement !== this.place) this.place.append(this.older);
     } catch (error) {
       const again = button("Try again", () => this.show());
       this.place.replaceChildren(notice("error", "The list cannot be read", error.message, again));
     }
+  }
+
+  grow() {
+    this.most += PAGE;
+    return this.show();
   }
 
   item(job) {
@@ -184,6 +203,7 @@ export class Jobs {
     const readable = job.files.includes("results.jsonl");
     const follow = (event) => {
       event.target.remove();
+      this.rows.forget(job.id);
       this.follow(job, { focus: true }).catch((error) => this.complain(job.name, error.message));
     };
     return make("li", {},
@@ -197,17 +217,20 @@ export class Jobs {
   }
 
   async remove(job) {
+    this.removed.add(job.id);
     try {
       await request(`v1/videos/${job.id}`, { method: "DELETE" });
       if (job.id === this.shown) this.shut();
+      announce(`${job.name} is deleted`);
     } catch (error) {
+      this.removed.delete(job.id);
       this.complain(job.name, error.message);
     }
     await this.show();
   }
 }
 
-/** Whether this browser can play a file. */
+/** Whether this browser can play a file. Phones load no picture unasked: what is known in time counts. */
 function playable(file) {
   const video = document.createElement("video");
   const url = URL.createObjectURL(file);
@@ -218,6 +241,7 @@ function playable(file) {
     };
     video.onloadeddata = () => end(video.videoWidth > 0);
     video.onerror = () => end(false);
+    setTimeout(() => end(video.videoWidth > 0), PLAYABLE_MS);
     video.muted = true;
     video.preload = "auto";
     video.src = url;

@@ -60,6 +60,7 @@ class Live {
     this.recordings = startRecordings();
     this.mirrored = true;
     this.frame = null;
+    this.refused = null; // what says that a frame was refused, until another is read
     this.resting = null; // a baseline that is being learned: {seconds, end_s}
     this.turn = 0; // of the camera: what an earlier one was waiting for no longer counts
   }
@@ -191,6 +192,8 @@ class Live {
 
   result(message, latency) {
     if (!this.pump || this.pump.paused) return;
+    this.refused?.remove();
+    this.refused = null;
     this.frame = message.result;
     this.recording?.add(message.result);
     this.pace.add(message, latency);
@@ -232,7 +235,9 @@ class Live {
   /** The server refused something, but the connection holds. */
   trouble({ message, about }) {
     const title = REFUSED[about] ?? "The server refused";
-    this.note(notice("error", title, message));
+    const box = notice("error", title, message);
+    if (about === "frame") this.refused = box;
+    this.note(box);
   }
 
   /** Without its key the server answers nothing. */

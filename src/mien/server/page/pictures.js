@@ -6,7 +6,7 @@ import { announce, button, make, notice, save } from "./dom.js";
 import { nameOf, percent } from "./expressions.js";
 import { progressLine } from "./intake.js";
 import { drawFaces, faceAt } from "./overlay.js";
-import { toCsv, toJsonl } from "./table.js";
+import { csvParts, jsonlParts } from "./table.js";
 
 const TRIES = 24; // of a picture for which the server has no room: two minutes
 
@@ -142,10 +142,10 @@ export class Pictures {
   updateDownloads() {
     const results = this.items.filter((item) => item.result).map((item) => item.result);
     const download = (write, suffix) => () =>
-      save(new Blob([write(results)], { type: "text/plain" }), `pictures.${suffix}`);
+      save(new Blob(write(results), { type: "text/plain" }), `pictures.${suffix}`);
     this.downloads.replaceChildren(
       ...(results.length
-        ? [button("CSV", download(toCsv, "csv")), button("JSONL", download(toJsonl, "jsonl"))]
+        ? [button("CSV", download(csvParts, "csv")), button("JSONL", download(jsonlParts, "jsonl"))]
         : []),
       button("Clear", () => this.clear(), "quiet"),
     );
@@ -208,7 +208,8 @@ class Batch {
 
   outcome() {
     const failed = this.left.filter((item) => item.error).length;
-    const read = `${this.left.length} ${this.left.length === 1 ? "picture" : "pictures"} read`;
+    const good = this.left.length - failed;
+    const read = `${good} ${good === 1 ? "picture" : "pictures"} read`;
     return failed ? `${read}, ${failed} failed` : read;
   }
 }

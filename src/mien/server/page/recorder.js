@@ -48,8 +48,14 @@ export class Recording {
     this.written = this.results.length;
     const head = { ...this.head };
     this.writing = this.writing
-      .then(() => keepSession(head))
-      .then(() => keepPart(head.id, part, results))
+      .then(() => this.keep(head, part, results))
       .catch((error) => (this.trouble = error));
+  }
+
+  /** After a part that could not be kept no more are: what is kept has no hole. */
+  async keep(head, part, results) {
+    if (this.trouble) return;
+    await keepSession(head);
+    await keepPart(head.id, part, results);
   }
 }

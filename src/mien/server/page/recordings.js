@@ -5,8 +5,9 @@ import { choose } from "./compare.js";
 import { announce, ask, button, dismissible, get, make, notice, save, sureButton } from "./dom.js";
 import { clock } from "./expressions.js";
 import { Recording } from "./recorder.js";
+import { Rows } from "./rows.js";
 import { deleteSession, keepSession, listSessions, sessionResults } from "./store.js";
-import { toCsv, toJsonl } from "./table.js";
+import { csvParts, jsonlParts } from "./table.js";
 
 /** Bring the list to life. */
 export function startRecordings() {
@@ -23,14 +24,17 @@ function fileName(head) {
 class Recordings {
   constructor(place) {
     this.said = make("div", {}); // reports that are being made, and those that failed
-    this.list = make("div", {});
-    place.append(this.said, this.list);
+    this.warning = make("div", {});
+    this.rows = new Rows("None yet. Press Record while the camera runs.");
+    place.append(this.said, this.warning, this.rows.element);
+    this.running = new Set(); // ids of recordings that go on: not to be changed yet
     this.unkept = new Map(); // recordings that the browser cannot keep: alive while the page is
   }
 
   begin() {
     get("recording-badge").hidden = false;
     const recording = new Recording();
+    this.running.add(recording.head.id);
     this.tick(recording);
     return recording;
   }
@@ -45,6 +49,7 @@ class Recordings {
     get("recording-badge").hidden = true;
     await recording.end();
     if (recording.trouble && recording.results.length) this.unkept.set(recording.head.id, recording);
+    this.running.delete(recording.head.id);
     await this.show();
   }
 
@@ -55,16 +60,20 @@ class Recordings {
     } catch {
       // Storage may be forbidden: what is recorded is then listed as not kept.
     }
-    const unkept = [...this.unkept.values()];
-    const items = [...unkept.map(({ head }) => this.item(head)), ...kept.map((head) => this.item(head))];
-    const warning = unkept.length
-      ? [notice("error", "This browser keeps nothing", "Download a recording before you leave the page.")]
-      : [];
-    const empty = make("p", { class: "empty-line" }, "None yet. Press Record while the camera runs.");
-    this.list.replaceChildren(
-      ...warning,
-      items.length ? make("ul", { class: "list" }, ...items) : empty,
-    );
+    const unkept = [...this.unkept.values()].map(({ head }) => head);
+    // Of one that could not be kept there may be a beginning that was.
+    kept = kept.filter(({ id }) => !this.running.has(id) && !this.unkept.has(id));
+    if (!unkept.length) this.warning.replaceChildren();
+    else if (!this.warning.childElementCount) {
+      this.warning.append(notice("error", "This browser keeps nothing",
+        "Download a recording before you leave the page."));
+    }
+    this.rows.show([...unkept, ...kept].map((head) => (
+      { id: head.id, said: JSON.stringify(head), build: () => this.item(head) })));
+  }
+
+  complain(title, text) {
+    this.said.append(dismissible("error", title, text));
   }
 
   item(head) {
@@ -73,7 +82,8 @@ class Recordings {
       button("CSV", () => this.download(head, "csv")),
       button("JSONL", () => this.download(head, "jsonl")),
       button("Report", () => this.report(head)),
-      make("a", { class: "button", href: "#compare", on: { click: () => choose(head.id) } }, "Compare"),
+      this.unkept.has(head.id) ? null : make("a",
+        { class: "button", href: "#compare", on: { click: () => choose(head.id) } }, "Compare"),
       sureButton("Delete", "Delete for good?", () => this.remove(head)));
     name.addEventListener("change", () => {
       name.value = name.value.trim() || head.name; // without a name it keeps its old one
@@ -96,9 +106,13 @@ class Recordings {
   }
 
   async download(head, suffix) {
-    const results = await this.resultsOf(head);
-    const text = suffix === "csv" ? toCsv(results) : toJsonl(results);
-    save(new Blob([text], { type: "text/plain" }), `${fileName(head)}.${suffix}`);
+    try {
+      const results = await this.resultsOf(head);
+      const parts = suffix === "csv" ? csvParts(results) : jsonlParts(results);
+      save(new Blob(parts, { type: "text/plain" }), `${fileName(head)}.${suffix}`);
+    } catch (error) {
+      this.complain("No download", error.message);
+    }
   }
 
   /** Have the server make a page of it, which it does not keep. */
@@ -111,10 +125,9 @@ class Recordings {
     this.said.append(box);
     announce("Making the report");
     try {
-      // Line by line: all of it would be one very long text.
-      const lines = (await this.resultsOf(head)).map((result) => toJsonl([result]));
+      const parts = jsonlParts(await this.resultsOf(head));
       const body = new FormData();
-      body.append("file", new Blob(lines), `${fileName(head)}.jsonl`);
+      body.append("file", new Blob(parts), `${fileName(head)}.jsonl`);
       const path = `v1/reports?${new URLSearchParams(wanted)}`;
       const answer = await request(path, { method: "POST", body, signal: stopper.signal });
       save(await answer.blob(), `${fileName(head)}.html`);
@@ -122,17 +135,28 @@ class Recordings {
       announce("The report is made");
     } catch (error) {
       box.remove();
-      if (error.name !== "AbortError") this.said.append(dismissible("error", "No report", error.message));
+      if (error.name !== "AbortError") this.complain("No report", error.message);
     }
   }
 
   async rename(head, name) {
     head.name = name;
-    if (!this.unkept.has(head.id)) await keepSession(head);
+    if (this.unkept.has(head.id)) return;
+    try {
+      await keepSession(head);
+    } catch (error) {
+      this.complain("The name is not kept", error.message);
+    }
   }
 
   async remove(head) {
-    if (!this.unkept.delete(head.id)) await deleteSession(head.id);
+    const unkept = this.unkept.delete(head.id);
+    try {
+      await deleteSession(head.id);
+      announce(`${head.name} is deleted`);
+    } catch (error) {
+      if (!unkept) this.complain(`${head.name} is not deleted`, error.message);
+    }
     await this.show();
   }
 }

@@ -9,6 +9,7 @@ const GAP_STEPS = 4; // and for more than so many usual steps, has left (as in r
 /**
  * A session as a whole.
  *
+ * `total` is how long faces were in sight, together; of pictures, how many there are.
  * `unit` is `time` for videos and recordings, `faces` for pictures. `shares` are of that which was
  * looked at, by expression; uncertain answers count apart, in `uncertain`. All of them sum to 1.
  */
@@ -16,10 +17,13 @@ export function summarise(results) {
   const labels = labelsOf(results);
   const moving = results.some((result) => result.faces.some((face) => face.track_id !== null));
   const weights = Object.fromEntries(labels.map((label) => [label, 0]));
+  const seen = [...looks(results)];
+  // Where every face was seen in one frame alone no time has passed, and each look counts as much.
+  const lasting = moving && seen.some(({ seconds }) => seconds > 0);
   let uncertain = 0;
   let total = 0;
-  for (const { face, seconds } of looks(results)) {
-    const weight = moving ? seconds : 1;
+  for (const { face, seconds } of seen) {
+    const weight = lasting ? seconds : 1;
     total += weight;
     if (face.uncertain) uncertain += weight;
     else weights[face.expression] += weight;
@@ -29,7 +33,7 @@ export function summarise(results) {
   return {
     labels,
     unit: moving ? "time" : "faces",
-    total,
+    total: moving && !lasting ? 0 : total,
     shares: Object.fromEntries(labels.map((label) => [label, share(weights[label])])),
     uncertain: share(uncertain),
     frames: results.length,
@@ -45,11 +49,11 @@ export function summarise(results) {
  * `n` is how many there are, `seen` how many of them showed a face: only those have shares.
  */
 export function meanSummary(summaries) {
-  const seen = summaries.filter(({ total }) => total > 0);
   const timed = ({ unit }) => unit === "time";
+  const faces = (summary) => (timed(summary) ? summary.faces : summary.total);
+  const seen = summaries.filter((summary) => faces(summary) > 0);
   const unit = summaries.some(timed) && seen.every(timed) ? "time" : "faces";
   const labels = [...new Set(summaries.flatMap((summary) => summary.labels))];
-  const faces = (summary) => (timed(summary) ? summary.faces : summary.total);
   return {
     n: summaries.length,
     seen: seen.length,

@@ -17,15 +17,15 @@ export function columns(labels = EXPRESSIONS) {
   ];
 }
 
-/** One JSON object a line, one line a frame. */
-export function toJsonl(results) {
-  return results.map((result) => `${JSON.stringify({ schema: SCHEMA, ...result })}\n`).join("");
+/** One JSON object a line, one line a frame. The lines: hours of them are longer than a text can be. */
+export function jsonlParts(results) {
+  return results.map((result) => `${JSON.stringify({ schema: SCHEMA, ...result })}\n`);
 }
 
-/** One row per face, and one for a frame without a face; what is absent is empty. */
-export function toCsv(results, labels = labelsOf(results)) {
+/** One row per face, and one for a frame without a face; what is absent is empty. The lines, too. */
+export function csvParts(results, labels = labelsOf(results)) {
   const rows = results.flatMap((result) => rowsOf(result, labels));
-  return [columns(labels), ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
+  return [columns(labels), ...rows].map((row) => `${row.map(cell).join(",")}\n`);
 }
 
 function rowsOf(result, labels) {
