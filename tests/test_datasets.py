@@ -148,7 +148,7 @@ def test_ferplus_votes_follow_the_csv(tmp_path: Path) -> None:
     csv = write_csv(tmp_path / "fer2013.csv")
     votes = tmp_path / "fer2013new.csv"
     header = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt"
-    rows = [f"Training,fer000000{i}.png,{i},0,0,0,0,0,0,0,1,2" for i in range(4)]
+    rows = [f"{usage},fer000000{i}.png,{i},0,0,0,0,0,0,0,1,2" for i, usage in enumerate(USAGES)]
     votes.write_text("\n".join([f"{header},unknown,NF", *rows]) + "\n")
     crops = load_crops(csv, "all")
     assert crops.votes is not None
@@ -156,6 +156,13 @@ def test_ferplus_votes_follow_the_csv(tmp_path: Path) -> None:
     votes.write_text("\n".join([f"{header},unknown,NF", *rows[:2]]) + "\n")
     with pytest.raises(DatasetError, match="has 2 rows, fewer than"):
         load_crops(csv, "all")
+    # Rows were taken out of the pictures alone: each after them would get another one's votes.
+    votes.write_text("\n".join([f"{header},unknown,NF", *rows, rows[3]]) + "\n")
+    with pytest.raises(DatasetError, match=r"has 5 rows, more than the 4 of fer2013\.csv"):
+        load_crops(csv, "Training")
+    votes.write_text("\n".join([f"{header},unknown,NF", *rows[1:], rows[3]]) + "\n")
+    with pytest.raises(DatasetError, match="row 2 is of PublicTest, not of Training as in fer"):
+        load_crops(csv, "Training")
     votes.write_text("a,b\n")
     with pytest.raises(DatasetError, match=r"expected FER\+'s columns"):
         load_crops(csv, "all")
@@ -174,6 +181,21 @@ def test_a_table_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "fer2013new.csv").write_text(f"{header}\n{'many,' * 10}\n")
     with pytest.raises(DatasetError, match=r"fer2013new\.csv: not a readable CSV file .*'many'"):
         load_crops(csv, "all")
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.parquet"])
+def test_tables_name_splits_as_folders_do(tmp_path: Path, name: str) -> None:
+    usages = ["train", " Validation ", "test", "  ", "extra"]
+    pixels = " ".join(["7"] * 9)
+    if name == "x.csv":
+        rows = [f"3,{pixels},{usage}" for usage in usages]
+        (tmp_path / name).write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    else:
+        png = cv2.imencode(".png", np.full((3, 3), 7, np.uint8))[1].tobytes()
+        table = pyarrow.table({"usage": usages, "emotion": [3] * 5, "png": [png] * 5})
+        parquet.write_table(table, tmp_path / name)
+    found = [row.split for row in read_rows(tmp_path / name)]
+    assert found == [*SPLITS, NO_SPLIT, "extra"]
 
 
 @pytest.mark.parametrize("aligned", [True, False])
