@@ -14,7 +14,7 @@ from mien.errors import ConfigError, DatasetError, ModelError
 from mien.training.checkpoint import EpochReport
 from mien.training.export import load_trained
 from mien.training.fit import _require_finite, fit, predict_logits
-from mien.training.recipe import NetworkRecipe
+from mien.training.recipe import NetworkRecipe, Recipe
 from mien.training.zoo import build_network, count_macs
 from tests.lessons import KilledError, die, drawn, tiny
 
@@ -144,6 +144,23 @@ def test_the_benchmark_measures_what_it_says(
     assert min(speed.bare, speed.whole) > 0
     assert speed.gmacs == pytest.approx(speed.whole * speed.macs * 3 / 1e9)
     assert "all around it costs" in format_speed(speed)
+
+
+def test_the_benchmark_measures_the_network_that_is_started_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mien.cli import main
+
+    measured = []
+
+    def measure(recipe: Recipe, **_: object) -> None:
+        measured.append(recipe.network)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("mien.training.benchmark.benchmark_training", measure)
+    (tmp_path / "r.toml").write_text('name = "r"\ninit = "resnet18"\n')
+    assert main(["benchmark", "train", str(tmp_path / "r.toml")]) == 2
+    assert [network.name for network in measured] == ["resnet18"]
 
 
 def test_a_run_is_not_replaced_by_another(tmp_path: Path) -> None:
