@@ -1,6 +1,7 @@
 """Every layout gives the same rows; broken ones say what is wrong."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -11,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from mien.comparison import compare
 from mien.datasets import (
     EVERY_SPLIT,
     FERPLUS_COLUMNS,
     NO_SPLIT,
     SPLITS,
     FaceCrops,
+    Row,
     load_clips,
     load_crops,
     load_pictures,
@@ -181,6 +184,26 @@ def test_a_table_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "fer2013new.csv").write_text(f"{header}\n{'many,' * 10}\n")
     with pytest.raises(DatasetError, match=r"fer2013new\.csv: not a readable CSV file .*'many'"):
         load_crops(csv, "all")
+
+
+def test_a_set_is_read_once_for_all_of_its_splits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row of FER2013's table is two thousand numbers in words."""
+    csv, read = write_csv(tmp_path / "fer2013.csv"), []
+
+    def counted(path: Path) -> Iterator[Row]:
+        read.append(path)
+        return read_rows(path)
+
+    monkeypatch.setattr("mien.datasets.crops.read_rows", counted)
+    monkeypatch.setattr("mien.comparison.read_rows", counted)
+    learned, watched = load_training(csv)
+    assert (len(learned), len(watched)) == (2, 1)
+    assert learned.fingerprint() == load_crops(csv, "Training").fingerprint()
+    assert read == [csv] * 2
+    assert len(compare(["mien-s"], csv).models[0].accuracy) == 3
+    assert read == [csv] * 3
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.parquet"])
