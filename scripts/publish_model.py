@@ -55,7 +55,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="fer2013/, ckplus/, kdef/ in it")
     parser.add_argument("--wheel", action="store_true", help="ship the model in the wheel")
-    parser.add_argument("--default", action="store_true", help="make it the default model, if it is not")
+    parser.add_argument("--default", action="store_true", help="make it the default model")
     parser.add_argument("--again", action="store_true", help="examine the published file again")
     parser.add_argument("--pictures", action="store_true", help="again, on full pictures alone")
     parser.add_argument("--card", action="store_true", help="only write its card again")

@@ -247,7 +247,7 @@ def test_a_run_that_still_learns_is_not_published(
     script, run = publishing_into(tmp_path, monkeypatch), tmp_path / "run"
     with pytest.raises(KilledError):
         fit(tiny(select=select), drawn(20), drawn(7), run, report=die)
-    with pytest.raises(SystemExit, match="has learned for 1 of 2 epochs. Resume it"):
+    with pytest.raises(SystemExit, match=r"has learned for 1 of 2 epochs\. Resume it"):
         script.publish(run, Namespace(data=tmp_path, wheel=False, default=False))
     assert not any((tmp_path / "models").iterdir())
 

@@ -123,7 +123,7 @@ def test_stages_for_which_nothing_is_left_are_refused() -> None:
     six, seven = ([f"network.widths={[8] * n}", f"network.depths={[1] * n}"] for n in (6, 7))
     recipe = load_recipe(mien_s, six)  # which halve 32 pixels, with which it begins, to one
     assert count_macs(build_network(recipe.network), 32) > 0
-    with pytest.raises(ConfigError, match="at most 6 stages, found 7: .* pictures of 32 px"):
+    with pytest.raises(ConfigError, match=r"at most 6 stages, found 7: .* of 32 px"):
         load_recipe(mien_s, seven)
     load_recipe(mien_s, [*seven, "network.name=resnet18"])  # which has stages of its own
     load_recipe(mien_s, [*seven, "fit.resolutions=[[1.0, 64]]", "data.input_px=64"])

@@ -543,7 +543,7 @@ def test_pictures_of_nobody_knows_whom_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("smile", "smile.png: does not say whom it shows"), ("1_2", "of 1 people leaves nobody")],
+    [("smile", "smile.png: does not say whom it shows"), ("1_3", "of 1 people leaves nobody")],
 )
 def test_what_is_refused_is_so_before_faces_are_looked_for(
     name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -553,10 +553,12 @@ def test_what_is_refused_is_so_before_faces_are_looked_for(
         raise AssertionError("looked for faces")
 
     monkeypatch.setattr("mien.training.temporal.bank.FaceDetector", search)
-    (tmp_path / "faces" / "happy").mkdir(parents=True)
-    Image.new("L", (48, 48)).save(tmp_path / "faces" / "happy" / f"{name}.png")
     (tmp_path / "r.toml").write_text('name = "t"\n')
-    command = ["train-temporal", str(tmp_path / "r.toml"), "--pictures", str(tmp_path / "faces")]
+    command = ["train-temporal", str(tmp_path / "r.toml")]
+    for folder, picture in (("first", "1_2"), ("second", name)):
+        (tmp_path / folder / "happy").mkdir(parents=True)
+        Image.new("L", (48, 48)).save(tmp_path / folder / "happy" / f"{picture}.png")
+        command += ["--pictures", str(tmp_path / folder)]
     assert main([*command, "--out", str(tmp_path / "t.onnx")]) == 2
     assert message in capsys.readouterr().err
 
