@@ -33,9 +33,10 @@ from mien.evaluate import (
     of_pose,
     summarize,
 )
-from mien.models import ModelSpec, file_sha256, find_model
+from mien.models import ModelSpec, file_sha256
 from mien.pipeline import Analyzer
 from mien.training.calibration import class_shares
+from mien.training.checkpoint import LOG, read_log
 from mien.training.export import export, load_trained
 from mien.training.recipe import NOT_STATED, load_recipe
 from mien.types import Pose, Views
@@ -76,7 +77,7 @@ def main() -> None:
     spec: ModelSpec = ExpressionClassifier(file).spec
     card = model_card(spec, file_sha256(file), evaluations)
     file.with_suffix(".md").write_text(card, encoding="utf-8")
-    if find_model().name == name:
+    if is_default(name):
         write_readme(evaluations)
 
 
@@ -88,7 +89,11 @@ def publish(run: Path, options: argparse.Namespace) -> str:
             raise SystemExit(f"{run}: expected {MODELS / name}.onnx, beside the others")
         register(run, name, wheel=options.wheel, default=options.default)
         return name
-    recipe, network, data_sha256, _ = load_trained(run)
+    recipe, network, data_sha256, epoch = load_trained(run)
+    # The best epoch may be an early one of a run that is over.
+    done = epoch if recipe.fit.select == "last" else len(read_log(run / LOG))
+    if done < recipe.fit.epochs:
+        raise SystemExit(f"{run}: has learned for {done} of {recipe.fit.epochs} epochs. Resume it")
     file = MODELS / f"{recipe.name}.onnx"
     public = load_crops(options.data / "fer2013", "PublicTest")
     training = load_crops(options.data / "fer2013", "Training")
@@ -99,7 +104,7 @@ def publish(run: Path, options: argparse.Namespace) -> str:
     shares = class_shares(training.labels, len(recipe.data.classes), recipe.data.balance)
     fresh = public.without(training)
     export(recipe, network, fresh, file, data_sha256=data_sha256, shares=shares, half=True)
-    shutil.copy(run / "log.csv", MODELS / f"{recipe.name}.log.csv")
+    shutil.copy(run / LOG, MODELS / f"{recipe.name}.log.csv")
     register(file, recipe.name, wheel=options.wheel, default=options.default)
     return recipe.name
 
@@ -147,17 +152,32 @@ def examine_pictures(file: Path, data: Path) -> list[Evaluation]:
 
 
 def register(file: Path, name: str, *, wheel: bool, default: bool, continues: str = "") -> None:
-    """Write or replace the model's line in the registry; `continues` as of `ModelEntry`."""
-    registry = MODELS / "registry.json"
-    rows: list[dict[str, Any]] = json.loads(registry.read_text()) if registry.is_file() else []
-    rows = [row for row in rows if row["name"] != name]
+    """Write or replace the model's line in the registry; `continues` as of `ModelEntry`.
+
+    The default model stays it, until `default` makes another one it.
+    """
+    default = default or is_default(name)
+    rows = [row for row in registered() if row["name"] != name]
     if default:
         rows = [{**row, "default": False} for row in rows]
     entry = {"name": name, "file": file.name, "sha256": file_sha256(file)}
     entry |= {"continues": continues} if continues else {}
     rows.append({**entry, "default": default, "wheel": wheel})
     rows.sort(key=lambda row: str(row["name"]))
+    registry = MODELS / "registry.json"
     registry.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def registered() -> list[dict[str, Any]]:
+    """The registry as it is now: `mien.models` reads it once, which may have been before."""
+    registry = MODELS / "registry.json"
+    rows: list[dict[str, Any]] = json.loads(registry.read_text()) if registry.is_file() else []
+    return rows
+
+
+def is_default(name: str) -> bool:
+    """Whether the registry calls a model the default."""
+    return any(row["default"] for row in registered() if row["name"] == name)
 
 
 def write_readme(evaluations: list[Evaluation]) -> None:

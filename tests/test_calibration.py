@@ -6,13 +6,14 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mien.classifier import ExpressionClassifier
 from mien.cli import main
-from mien.datasets import FaceCrops
+from mien.datasets import FaceCrops, load_crops
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.metrics import confusion_matrix, macro_f1, softmax
 from mien.pipeline import Analyzer
@@ -295,6 +296,38 @@ def test_calibrate_on_ones_own_pictures(
     assert main(["evaluate", "--data", str(tmp_path / "mine"), "--model", str(out), "--classes",
                  "ferplus"]) == 2  # fmt: skip
     assert "no FER+ votes" in capsys.readouterr().err
+
+
+def test_what_is_common_is_what_the_model_has_learned_from(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a model file from before `class_shares`: others' Training rows taught it nothing."""
+    import onnx
+
+    from mien.training.export import save_model
+
+    mine, old = tmp_path / "mine", tmp_path / "old.onnx"
+    write_splits(mine, 30)  # to learn from, five of the first two classes and four of the others
+    learned = load_crops(mine, "Training")
+    said = ExpressionClassifier(model).spec
+    rule = {**said.recipe, "data": {**said.recipe["data"], "balance": 0.5}}
+    said = replace(said, class_shares=(), recipe=rule)
+    command = ["calibrate", str(old), "--data", str(mine), "--out", str(tmp_path / "new.onnx")]
+    save_model(onnx.load(model), said, old)
+    assert main(command) == 0
+    assert "nobody knows how common the model expects" in capsys.readouterr().err
+
+    asked: list[Any] = []
+
+    def fitted(*_: object, shares: object, **__: object) -> None:
+        asked.append(shares)
+        raise DatasetError("enough")
+
+    monkeypatch.setattr("mien.training.recalibrate.recalibrate", fitted)
+    save_model(onnx.load(model), replace(said, data_sha256=learned.fingerprint()), old)
+    assert main(command) == 2
+    drawn_as = np.bincount(learned.labels) ** 0.5
+    assert asked == [pytest.approx(drawn_as / drawn_as.sum())]
 
 
 def test_rows_that_were_learned_from_calibrate_nothing(

@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 
 from mien.cli import main
+from mien.clips import examine_clips, format_clips
+from mien.datasets import load_clips
+from mien.metrics import interval_over_people
+from mien.pipeline import Analyzer
 from mien.types import UInt8Array
 from tests.films import write_film
 
@@ -42,6 +46,7 @@ def test_clips_are_judged_one_by_one(clips: Path, capsys: Capture) -> None:
     low, high = found["accuracy_ci95"]
     assert low < 1 / 3 < high
     assert found["temporal"] == "mien-s-temporal"
+    assert found["by_person"] == {}  # folders of classes do not say whom they show
     assert "d.mp4" in err
 
 
@@ -55,6 +60,25 @@ def test_clips_as_a_table(clips: Path, capsys: Capture) -> None:
     assert "sad/b.mp4 sad happy (wrong)" in lines
     assert "neutral/c.mp4 neutral no face that can be read (wrong)" in lines
     assert "accuracy 33.33% 1 of 3, 95% interval 6.15% to 79.23%" in lines
+
+
+def test_an_interval_over_the_people_of_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clips of one person say less than as many strangers': the names of CREMA-D's tell them."""
+    for person in (1001, 1002, 1003):
+        for sentence in ("DFA", "IEO"):
+            (tmp_path / f"{person}_{sentence}_HAP_XX.mp4").touch()
+    said = iter(["happy", "happy", "happy", "sad", "sad", "sad"])
+    monkeypatch.setattr("mien.clips.dominant_expression", lambda results: next(said))
+    found = examine_clips(Analyzer(), load_clips(tmp_path), tmp_path)
+    right = np.array([True, True, True, False, False, False])
+    low, high = interval_over_people(right, ["1", "1", "2", "2", "3", "3"])
+    assert found.to_dict()["by_person"] == {"people": 3, "accuracy_ci95": [low, high]}
+    wilson = found.to_dict()["accuracy_ci95"]
+    assert low < wilson[0] < wilson[1] < high
+    told = f"95% interval {low:.2%} to {high:.2%}, over 3 people, as file names tell them"
+    assert format_clips(found).splitlines()[-1].strip() == told
 
 
 def test_what_does_not_go_with_clips(tmp_path: Path, capsys: Capture) -> None:

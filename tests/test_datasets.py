@@ -1,6 +1,7 @@
 """Every layout gives the same rows; broken ones say what is wrong."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -11,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from mien.comparison import compare
 from mien.datasets import (
     EVERY_SPLIT,
     FERPLUS_COLUMNS,
     NO_SPLIT,
     SPLITS,
     FaceCrops,
+    Row,
     load_clips,
     load_crops,
     load_pictures,
@@ -148,7 +151,7 @@ def test_ferplus_votes_follow_the_csv(tmp_path: Path) -> None:
     csv = write_csv(tmp_path / "fer2013.csv")
     votes = tmp_path / "fer2013new.csv"
     header = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt"
-    rows = [f"Training,fer000000{i}.png,{i},0,0,0,0,0,0,0,1,2" for i in range(4)]
+    rows = [f"{usage},fer000000{i}.png,{i},0,0,0,0,0,0,0,1,2" for i, usage in enumerate(USAGES)]
     votes.write_text("\n".join([f"{header},unknown,NF", *rows]) + "\n")
     crops = load_crops(csv, "all")
     assert crops.votes is not None
@@ -156,6 +159,13 @@ def test_ferplus_votes_follow_the_csv(tmp_path: Path) -> None:
     votes.write_text("\n".join([f"{header},unknown,NF", *rows[:2]]) + "\n")
     with pytest.raises(DatasetError, match="has 2 rows, fewer than"):
         load_crops(csv, "all")
+    # Rows were taken out of the pictures alone: each after them would get another one's votes.
+    votes.write_text("\n".join([f"{header},unknown,NF", *rows, rows[3]]) + "\n")
+    with pytest.raises(DatasetError, match=r"has 5 rows, more than the 4 of fer2013\.csv"):
+        load_crops(csv, "Training")
+    votes.write_text("\n".join([f"{header},unknown,NF", *rows[1:], rows[3]]) + "\n")
+    with pytest.raises(DatasetError, match="row 2 is of PublicTest, not of Training as in fer"):
+        load_crops(csv, "Training")
     votes.write_text("a,b\n")
     with pytest.raises(DatasetError, match=r"expected FER\+'s columns"):
         load_crops(csv, "all")
@@ -174,6 +184,41 @@ def test_a_table_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "fer2013new.csv").write_text(f"{header}\n{'many,' * 10}\n")
     with pytest.raises(DatasetError, match=r"fer2013new\.csv: not a readable CSV file .*'many'"):
         load_crops(csv, "all")
+
+
+def test_a_set_is_read_once_for_all_of_its_splits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row of FER2013's table is two thousand numbers in words."""
+    csv, read = write_csv(tmp_path / "fer2013.csv"), []
+
+    def counted(path: Path) -> Iterator[Row]:
+        read.append(path)
+        return read_rows(path)
+
+    monkeypatch.setattr("mien.datasets.crops.read_rows", counted)
+    monkeypatch.setattr("mien.comparison.read_rows", counted)
+    learned, watched = load_training(csv)
+    assert (len(learned), len(watched)) == (2, 1)
+    assert learned.fingerprint() == load_crops(csv, "Training").fingerprint()
+    assert read == [csv] * 2
+    assert len(compare(["mien-s"], csv).models[0].accuracy) == 3
+    assert read == [csv] * 3
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.parquet"])
+def test_tables_name_splits_as_folders_do(tmp_path: Path, name: str) -> None:
+    usages = ["train", " Validation ", "test", "  ", "extra"]
+    pixels = " ".join(["7"] * 9)
+    if name == "x.csv":
+        rows = [f"3,{pixels},{usage}" for usage in usages]
+        (tmp_path / name).write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    else:
+        png = cv2.imencode(".png", np.full((3, 3), 7, np.uint8))[1].tobytes()
+        table = pyarrow.table({"usage": usages, "emotion": [3] * 5, "png": [png] * 5})
+        parquet.write_table(table, tmp_path / name)
+    found = [row.split for row in read_rows(tmp_path / name)]
+    assert found == [*SPLITS, NO_SPLIT, "extra"]
 
 
 @pytest.mark.parametrize("aligned", [True, False])

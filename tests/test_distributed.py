@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from lightning_fabric import Fabric
 
 from mien.errors import ConfigError
-from mien.training.distributed import my_rows, processes, sync_batch_norms
+from mien.training.distributed import my_rows, processes, require_rows_for_all, sync_batch_norms
 from mien.training.export import load_trained
-from mien.training.fit import _require_rows_for_all, make_fabric
+from mien.training.fit import make_fabric
 from mien.training.recipe import NetworkRecipe
 from mien.training.zoo import build_network
 from tests.lessons import tiny, write_splits
@@ -28,10 +28,10 @@ def test_every_row_has_one_process(n: int, processes: int) -> None:
 def test_batches_too_small_for_all_processes_are_refused(batch: int, processes: int) -> None:
     shared = [my_rows(batch, rank, processes) for rank in range(processes)]
     if all(part.stop > part.start for part in shared):
-        _require_rows_for_all(batch, processes)
+        require_rows_for_all(batch, processes)
     else:
         with pytest.raises(ConfigError, match=r"fit\.batch: expected batches of at least"):
-            _require_rows_for_all(batch, processes)
+            require_rows_for_all(batch, processes)
 
 
 def test_frozen_features_stay_frozen_where_statistics_are_synced() -> None:

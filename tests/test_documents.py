@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import mien
-from mien.card import model_card
+from mien.card import figures_table, model_card
 from mien.classifier import ExpressionClassifier
 from mien.cli import build_parser
 from mien.evaluate import Evaluation
@@ -143,6 +143,19 @@ def test_a_card_is_made_of_its_model_and_what_was_measured(card: Path) -> None:
     made = model_card(spec, file_sha256(file), [Evaluation.from_dict(values) for values in saved])
     again = f"run `python scripts/publish_model.py {card.stem} --card --data ../shared/data`"
     assert card.read_text("utf-8") == made, again
+
+
+def test_published_intervals_are_over_people_where_they_are_known(tmp_path: Path) -> None:
+    file = REPOSITORY / "results" / "folds" / "ckplus-six.json"
+    values = json.loads(file.read_text("utf-8"))
+    values |= {"accuracy": 0.9, "by_person": {"people": 9, "accuracy_ci95": [0.7, 0.95]}}
+    told = "| 90.0% (70.0% to 95.0%, over 9 people) |"
+    assert told in figures_table([Evaluation.from_dict(values)])[-1]
+    (tmp_path / "results" / "folds").mkdir(parents=True)
+    (tmp_path / "results" / "folds" / file.name).write_text(json.dumps(values))
+    written = script("write_results")
+    written.ROOT = tmp_path  # type: ignore[attr-defined]
+    assert told in "\n".join(written._folds())
 
 
 def test_a_card_counts_its_models_own_classes() -> None:

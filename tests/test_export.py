@@ -1,9 +1,13 @@
 """From a run to a model file, what that says of itself, and training that goes on from it."""
 
+import shutil
 import subprocess
+from argparse import Namespace
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
 from math import prod
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
@@ -223,22 +227,53 @@ def test_published_models_say_what_their_recipes_say(name: str) -> None:
     assert recipe_from_dict(spec.recipe).network == recipe.network
 
 
-@pytest.mark.parametrize("rows", ["FER2013's", "others"])
-def test_a_run_that_says_nothing_is_published_as_what_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str
-) -> None:
-    import shutil
-    from argparse import Namespace
-    from importlib.util import module_from_spec, spec_from_file_location
-
+def publishing_into(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script that publishes, in a repository of its own."""
     place = spec_from_file_location("publish", REPOSITORY / "scripts" / "publish_model.py")
     assert place is not None
     assert place.loader is not None
     script = module_from_spec(place)
     place.loader.exec_module(script)
-    monkeypatch.setattr(script, "MODELS", tmp_path / "models")
-    (tmp_path / "models").mkdir()
-    shutil.copytree(REPOSITORY / "recipes", tmp_path / "recipes")
+    monkeypatch.setattr(script, "MODELS", folder / "models")
+    (folder / "models").mkdir()
+    shutil.copytree(REPOSITORY / "recipes", folder / "recipes")
+    return script
+
+
+@pytest.mark.parametrize("select", ["last", "best"])
+def test_a_run_that_still_learns_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, select: str
+) -> None:
+    script, run = publishing_into(tmp_path, monkeypatch), tmp_path / "run"
+    with pytest.raises(KilledError):
+        fit(tiny(select=select), drawn(20), drawn(7), run, report=die)
+    with pytest.raises(SystemExit, match=r"has learned for 1 of 2 epochs\. Resume it"):
+        script.publish(run, Namespace(data=tmp_path, wheel=False, default=False))
+    assert not any((tmp_path / "models").iterdir())
+
+
+def test_the_default_model_stays_it_until_another_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, file = publishing_into(tmp_path, monkeypatch), tmp_path / "models" / "a.onnx"
+    file.touch()
+
+    def published(name: str, default: bool) -> list[str]:
+        script.register(file, name, wheel=True, default=default)
+        return [name for name in "ab" if script.is_default(name)]
+
+    assert published("a", True) == ["a"]
+    assert published("b", False) == ["a"]
+    assert published("a", False) == ["a"]
+    assert published("b", True) == ["b"]
+    assert published("a", False) == ["b"]
+
+
+@pytest.mark.parametrize("rows", ["FER2013's", "others"])
+def test_a_run_that_says_nothing_is_published_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str
+) -> None:
+    script = publishing_into(tmp_path, monkeypatch)
     write_splits(tmp_path / "fer2013", 14)
     data = load_crops(tmp_path / "fer2013", "Training")
     run, options = tmp_path / "run", Namespace(data=tmp_path, wheel=False, default=False)

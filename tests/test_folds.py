@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError, DatasetError
@@ -53,6 +54,29 @@ def test_pictures_of_nobody_known_are_named(tmp_path: Path) -> None:
     next((folder / "happy").glob("*.png")).rename(folder / "happy" / "smile.png")
     with pytest.raises(DatasetError, match=r": 1 of 28 pictures do not say .*smile\.png\. Call"):
         cross_validate(tiny(), folder, tmp_path / "runs")
+
+
+def test_people_are_asked_for_before_faces_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search() -> None:
+        raise AssertionError("looked for faces")
+
+    monkeypatch.setattr("mien.training.folds.FaceDetector", search)
+    (tmp_path / "faces" / "happy").mkdir(parents=True)
+    for name in ("a", "b"):
+        Image.new("L", (160, 120), 90).save(tmp_path / "faces" / "happy" / f"{name}.png")
+    with pytest.raises(DatasetError, match="2 of 2 pictures do not say"):
+        cross_validate(tiny(), tmp_path / "faces", tmp_path / "runs")
+    for name in ("a", "b"):
+        file = tmp_path / "faces" / "happy" / f"{name}.png"
+        file.rename(file.with_stem(f"7_{ord(name)}"))
+    with pytest.raises(DatasetError, match="1 subjects are too few for 10 folds"):
+        cross_validate(tiny(), tmp_path / "faces", tmp_path / "runs")
+    rows = [f"3,{' '.join(['90'] * 120**2)},Training"]
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    with pytest.raises(DatasetError, match=r"1 of 1 pictures do not say .* such as fer2013\.csv:1"):
+        cross_validate(tiny(), tmp_path / "fer2013.csv", tmp_path / "runs")
 
 
 def test_folds_that_were_killed_go_on(tmp_path: Path) -> None:

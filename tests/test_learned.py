@@ -75,6 +75,16 @@ def test_they_are_not_examined_in_silence(mine: Path, model: Path, capsys: Captu
     assert "left out, as none of the classes" in said.err
 
 
+def test_folds_that_start_from_it_say_so(mine: Path, model: Path, capsys: Capture) -> None:
+    folds = ["evaluate", "--data", str(mine), "--folds", "subject", "--init"]
+    assert main([*folds, str(model)]) == 2  # nobody knows whom the pictures show
+    said = capsys.readouterr().err
+    assert "own has learned from 21 of these pictures" in said
+    assert "28 of 28 pictures do not say whom they show" in said
+    assert main([*folds, "mien-s"]) == 2
+    assert "has learned from" not in capsys.readouterr().err
+
+
 def test_a_model_is_quantized_on_the_set_of_its_run(
     mine: Path, model: Path, tmp_path: Path, capsys: Capture
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from mien.errors import ConfigError
 from mien.training.recipe import load_recipe, recipe_from_dict
+from mien.training.zoo import build_network, count_macs
 from tests.lessons import tiny
 
 REPOSITORY = Path(__file__).parents[1]
@@ -115,6 +116,17 @@ def test_numbers_that_no_run_could_use_are_named(change: str, expected: str) -> 
     key = change.split("=")[0]
     with pytest.raises(ConfigError, match=re.escape(f"{key}: expected {expected}")):
         load_recipe(REPOSITORY / "recipes" / "mien-s.toml", [change])
+
+
+def test_stages_for_which_nothing_is_left_are_refused() -> None:
+    mien_s = REPOSITORY / "recipes" / "mien-s.toml"
+    six, seven = ([f"network.widths={[8] * n}", f"network.depths={[1] * n}"] for n in (6, 7))
+    recipe = load_recipe(mien_s, six)  # which halve 32 pixels, with which it begins, to one
+    assert count_macs(build_network(recipe.network), 32) > 0
+    with pytest.raises(ConfigError, match=r"at most 6 stages, found 7: .* of 32 px"):
+        load_recipe(mien_s, seven)
+    load_recipe(mien_s, [*seven, "network.name=resnet18"])  # which has stages of its own
+    load_recipe(mien_s, [*seven, "fit.resolutions=[[1.0, 64]]", "data.input_px=64"])
 
 
 @pytest.mark.parametrize("change", ["stem_stride=2", "weights=w.json", "enlarged_px=131"])

@@ -12,7 +12,7 @@ import pytest
 from mien.classifier import ExpressionClassifier
 from mien.cli import main
 from mien.datasets import load_training
-from mien.errors import ConfigError, DivergedError, ModelError
+from mien.errors import ConfigError, DatasetError, DivergedError, ModelError
 from mien.evaluate import summarize
 from mien.slices import SLICES
 from mien.study import StudyResult, Trial, format_study, load_study, read_result
@@ -172,6 +172,20 @@ def test_a_wrong_variant_is_found_before_anything_is_trained(tmp_path: Path) -> 
     (tmp_path / "s.toml").write_text(STUDY.replace("fit.learning_rate=1e30", wrong))
     with pytest.raises(ConfigError, match=r"too fast: fit\.muon_rate: expected 0"):
         run_study(load_study(tmp_path / "s.toml"), tmp_path / "no data", tmp_path / "out")
+
+
+def test_pictures_are_opened_before_anything_is_trained(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*_: object, **__: object) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("mien.study.bench.fit", trained)
+    with pytest.raises(DatasetError, match="no photos: no such folder"):
+        run_study(
+            load_study(folder / "s.toml"), folder / "crops", tmp_path / "out",
+            pictures=[tmp_path / "no photos"],
+        )  # fmt: skip
 
 
 def test_a_variant_may_have_any_name(tmp_path: Path) -> None:

@@ -570,6 +570,28 @@ def test_pictures_of_nobody_knows_whom_are_refused(tmp_path: Path) -> None:
         builder.build()
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("smile", "smile.png: does not say whom it shows"), ("1_3", "of 1 people leaves nobody")],
+)
+def test_what_is_refused_is_so_before_faces_are_looked_for(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def search() -> None:
+        raise AssertionError("looked for faces")
+
+    monkeypatch.setattr("mien.training.temporal.bank.FaceDetector", search)
+    (tmp_path / "r.toml").write_text('name = "t"\n')
+    command = ["train-temporal", str(tmp_path / "r.toml")]
+    for folder, picture in (("first", "1_2"), ("second", name)):
+        (tmp_path / folder / "happy").mkdir(parents=True)
+        Image.new("L", (48, 48)).save(tmp_path / folder / "happy" / f"{picture}.png")
+        command += ["--pictures", str(tmp_path / folder)]
+    assert main([*command, "--out", str(tmp_path / "t.onnx")]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_a_second_sitting_has_takes_of_its_own(tmp_path: Path, portrait_file: Path) -> None:
     """KDEF's own names give both sittings of a person one group."""
 

@@ -1,7 +1,11 @@
 """The loop: it learns, it can be stopped at any time, and it says what is wrong."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -10,6 +14,7 @@ from mien.errors import ConfigError, DatasetError, ModelError
 from mien.training.checkpoint import EpochReport
 from mien.training.export import load_trained
 from mien.training.fit import _require_finite, fit, predict_logits
+from mien.training.recipe import NetworkRecipe, Recipe
 from mien.training.zoo import build_network, count_macs
 from tests.lessons import KilledError, die, drawn, tiny
 
@@ -58,6 +63,34 @@ def test_a_checkpoint_knows_its_recipe_and_data(tmp_path: Path) -> None:
             fit(tiny(epochs=1), drawn(20), drawn(7), tmp_path, resume=True)
     with pytest.raises(ModelError, match="no checkpoint"):
         load_trained(tmp_path / "elsewhere")
+
+
+def test_what_is_refused_is_so_before_it_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finding the faces of a set, and asking teachers about them, may take hours."""
+
+    def late(*_: object) -> None:
+        raise AssertionError("rows were looked at")
+
+    monkeypatch.setattr("mien.training.fit.training_rows", late)
+    data, out = drawn(20), tmp_path / "out"
+    with pytest.raises(ModelError, match="no checkpoint to resume from"):
+        fit(tiny(), data, data, out, resume=True)
+    bare = replace(tiny(muon_rate=0.1), network=NetworkRecipe(name="transfer"))
+    with pytest.raises(ConfigError, match=r"fit\.muon_rate: expected 0"):
+        fit(bare, data, data, out)
+    many = SimpleNamespace(global_rank=0, world_size=16, device=torch.device("cpu"))
+    with pytest.raises(ConfigError, match="batches of at least 31 rows for 16 processes, found 10"):
+        fit(tiny(), data, data, out, fabric=cast(Fabric, many))
+    nobody = replace(data, votes=np.repeat(np.eye(10, dtype=np.uint8)[9:] * 10, 20, 0))
+    with pytest.raises(DatasetError, match="no picture to train on"):
+        fit(tiny(), nobody, data, out)
+    assert not out.exists()
+    (tmp_path / "begun").mkdir()
+    torch.save({"recipe": tiny().to_dict(), "data": ""}, tmp_path / "begun" / "checkpoint.pt")
+    with pytest.raises(ConfigError, match="another recipe"):
+        fit(tiny(batch=8), data, data, tmp_path / "begun", resume=True)
 
 
 def test_a_loss_that_explodes_stops_the_run(tmp_path: Path) -> None:
@@ -113,12 +146,39 @@ def test_the_benchmark_measures_what_it_says(
     assert "all around it costs" in format_speed(speed)
 
 
+def test_the_benchmark_measures_the_network_that_is_started_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mien.cli import main
+
+    measured = []
+
+    def measure(recipe: Recipe, **_: object) -> None:
+        measured.append(recipe.network)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("mien.training.benchmark.benchmark_training", measure)
+    (tmp_path / "r.toml").write_text('name = "r"\ninit = "resnet18"\n')
+    assert main(["benchmark", "train", str(tmp_path / "r.toml")]) == 2
+    assert [network.name for network in measured] == ["resnet18"]
+
+
 def test_a_run_is_not_replaced_by_another(tmp_path: Path) -> None:
     fit(tiny(epochs=1), drawn(20), drawn(7), tmp_path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     with pytest.raises(ConfigError, match="holds a run, which would be lost"):
         fit(tiny(epochs=1), drawn(21), drawn(7), tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_finished_run_takes_over_what_is_said_of_its_data(tmp_path: Path) -> None:
+    data, recipe = drawn(20), tiny(epochs=1)
+    network = fit(recipe, data, data, tmp_path).state_dict()
+    said = replace(recipe, training_data="drawn stripes", licence="anybody's")
+    fit(said, data, data, tmp_path, resume=True)
+    learned, again, _, epoch = load_trained(tmp_path)
+    assert (learned.training_data, learned.licence, epoch) == ("drawn stripes", "anybody's", 1)
+    assert all(torch.equal(network[name], value) for name, value in again.state_dict().items())
 
 
 def test_a_run_from_before_a_key_was_introduced_goes_on(tmp_path: Path) -> None:

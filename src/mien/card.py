@@ -58,15 +58,20 @@ def figures_table(evaluations: Sequence[Evaluation]) -> list[str]:
         "| `mien evaluate …` |",
         "|---|---|---|---|---|---|---|",
     ]
-    for e in evaluations:
-        low, high = e.accuracy_ci95
-        lines.append(
-            f"| {_data(e)} | {e.n:,} | {e.accuracy:.1%} ({low:.1%} to {high:.1%}) "
-            f"| {e.macro_f1:.3f} | {figure(e.ece, '.3f')} "
-            f"| {e.answered:.0%}, {figure(e.answered_accuracy, '.1%')} "
-            f"| `{command_of(e)}` |"
-        )
+    lines += [
+        f"| {_data(e)} | {e.n:,} | {accuracy_told(e)} | {e.macro_f1:.3f} | {figure(e.ece, '.3f')} "
+        f"| {e.answered:.0%}, {figure(e.answered_accuracy, '.1%')} | `{command_of(e)}` |"
+        for e in evaluations
+    ]
     return lines
+
+
+def accuracy_told(evaluation: Evaluation) -> str:
+    """The accuracy with its interval: the one over people, where the examination knows them."""
+    people = evaluation.by_person
+    low, high = people.get("accuracy_ci95", evaluation.accuracy_ci95)
+    over = f", over {people['people']:,} people" if people else ""
+    return f"{evaluation.accuracy:.1%} ({low:.1%} to {high:.1%}{over})"
 
 
 def model_card(spec: ModelSpec, sha256: str, evaluations: Sequence[Evaluation]) -> str:

@@ -5,14 +5,16 @@ time. May import whatever the pipeline may.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mien.datasets import LabelledClip
 from mien.errors import DatasetError, SourceError
 from mien.events import dominant_expression
-from mien.metrics import accuracy_interval
+from mien.metrics import accuracy_interval, by_person
 from mien.pipeline import Analyzer
 from mien.types import EXPRESSIONS, Views
 
@@ -46,6 +48,8 @@ class ClipEvaluation:
         expect: `balanced` where all classes were taken for equally likely.
         n, right: clips that count, and those read rightly.
         clips: all of them, in their order.
+        by_person: as of `mien.evaluate.Evaluation`, where the names of all clips that count say
+            whom they show.
     """
 
     model: str
@@ -57,6 +61,7 @@ class ClipEvaluation:
     n: int
     right: int
     clips: list[ClipAnswer]
+    by_person: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, with `accuracy`, 0..1, and `accuracy_ci95` (Wilson)."""
@@ -94,9 +99,14 @@ def examine_clips(
             error = str(broken)
         name = str(clip.path.relative_to(folder))
         answers.append(ClipAnswer(name, EXPRESSIONS[clip.label], answer, error))
-    read = [answer for answer in answers if not answer.error]
+    read = [
+        (answer, clip.group)
+        for answer, clip in zip(answers, clips, strict=True)
+        if not answer.error
+    ]
     if not read:
         raise DatasetError(f"{folder}: no clip could be read. The first: {answers[0].error}")
+    right = np.array([answer.answer == answer.truth for answer, _ in read])
     spec = analyzer.classifier.spec
     return ClipEvaluation(
         model=spec.name,
@@ -106,8 +116,9 @@ def examine_clips(
         views=views,
         expect="balanced" if analyzer.balanced else "",
         n=len(read),
-        right=sum(clip.answer == clip.truth for clip in read),
+        right=int(right.sum()),
         clips=answers,
+        by_person=by_person(right, [person for _, person in read]),
     )
 
 
@@ -131,4 +142,10 @@ def format_clips(evaluation: ClipEvaluation) -> str:
         f"accuracy  {e.right / e.n:.2%}   {e.right:,} of {e.n:,}, 95% interval {low:.2%} to "
         f"{high:.2%}",
     ]
+    if e.by_person:
+        low, high = e.by_person["accuracy_ci95"]
+        lines.append(
+            f"{'':10}95% interval {low:.2%} to {high:.2%}, over {e.by_person['people']:,} people, "
+            "as file names tell them"
+        )
     return "\n".join(lines)

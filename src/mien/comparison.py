@@ -194,10 +194,11 @@ def _load_splits(
     """Every split that a set has, in pictures as large as the most demanding model takes."""
     labels = classifiers[0].spec.labels
     size = max(classifier.spec.input_px for classifier in classifiers)
-    there = {row.split for row in read_rows(data) if row.expression in labels}
+    rows = list(read_rows(data))
+    there = {row.split for row in rows if row.expression in labels}
     own: list[str] = [split for split in SPLITS if split in there]
     return {
-        split: load_crops(data, split, size_px=size, classes=labels)
+        split: load_crops(data, split, size_px=size, classes=labels, rows=rows)
         for split in own or [EVERY_SPLIT]
     }
 

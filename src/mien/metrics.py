@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from math import atan, cos, exp, hypot, lgamma, log, pi, sin, sqrt
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,23 @@ def interval_over_people(
     if share in (0.0, 1.0):  # nobody knows how alike a person's are: wholly, to be safe
         strangers = m
     return share_interval(share, strangers * (Z95 / student_quantile(m - 1)) ** 2)
+
+
+def by_person(correct: npt.NDArray[np.bool_], people: Sequence[str]) -> dict[str, Any]:
+    """What to say of an accuracy beside Wilson's interval, where pictures are no independent ones.
+
+    Args:
+        correct: `bool (N,)`, which pictures or clips are read rightly.
+        people: N, whom each shows; empty texts where unknown.
+
+    Returns:
+        `people`, how many there are, and `accuracy_ci95`, the interval over them. Empty where one
+        is unknown, where there are not two, and where each shows once.
+    """
+    known = len({*people})
+    if "" in people or not 2 <= known < len(people):
+        return {}
+    return {"people": known, "accuracy_ci95": list(interval_over_people(correct, people))}
 
 
 @lru_cache

@@ -72,10 +72,11 @@ def _train(options: argparse.Namespace) -> int:
     require(options.rounds >= 1, "--rounds", "at least 1", options.rounds)
     require_extra("train", "torch", "torchvision", "lightning_fabric")
     from mien.training.benchmark import benchmark_training, format_speed
+    from mien.training.initial import as_started
     from mien.training.recipe import load_recipe
 
     speed = benchmark_training(
-        load_recipe(options.recipe),
+        as_started(load_recipe(options.recipe), ()),
         precision=options.precision,
         threads=options.threads,
         steps=options.steps,

@@ -157,11 +157,14 @@ def _calibrate(options: argparse.Namespace) -> int:
     from mien.training.calibration import class_shares
     from mien.training.recalibrate import recalibrate
 
-    rows, training = _calibrating_rows(options, find_model(options.model).spec())
+    learned = find_model(options.model).spec()
+    rows, training = _calibrating_rows(options, learned)
     remark(left_out(options.data, rows.classes, rows.split))
     shares = None
     if training is not None:
-        shares = class_shares(training.labels, len(training.classes))
+        if training.fingerprint() == learned.data_sha256:  # else others taught it what is common
+            balance = learned.recipe.get("data", {}).get("balance", 0.0)
+            shares = class_shares(training.labels, len(training.classes), balance)
         if rows.split != EVERY_SPLIT:  # which asks for those, too
             rows = rows_to_calibrate(rows, training)
     spec = recalibrate(

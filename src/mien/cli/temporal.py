@@ -41,7 +41,7 @@ def _run(options: argparse.Namespace) -> int:
     from mien.console import Progress
     from mien.datasets import load_crops, load_pictures
     from mien.training.temporal.bank import BankBuilder
-    from mien.training.temporal.fit import export_temporal, train_temporal
+    from mien.training.temporal.fit import export_temporal, require_people, train_temporal
     from mien.training.temporal.recipe import load_temporal_recipe
     from mien.types import EXPRESSIONS
 
@@ -53,12 +53,13 @@ def _run(options: argparse.Namespace) -> int:
             f"{classifier.spec.name}: pictures are labelled with {', '.join(EXPRESSIONS)}, and it "
             f"answers {', '.join(labels)}. Give a --model of these classes"
         )
-    builder = BankBuilder(classifier, recipe.seed)
-    # All is opened before faces are looked for, which takes minutes.
+    builder, neutral = BankBuilder(classifier, recipe.seed), labels.index("neutral")
+    # All is opened, and refused, before faces are looked for, which takes minutes.
     sets = [
         (path, [p for p in load_pictures(path) if not recipe.excludes(p.group)])
         for path in options.pictures
     ]
+    require_people(recipe, [picture for _, pictures in sets for picture in pictures], neutral)
     crops = None
     if options.crops:
         size = classifier.spec.input_px
@@ -71,7 +72,7 @@ def _run(options: argparse.Namespace) -> int:
         builder.add_crops(crops, recipe.crops)
     bank = builder.build()
     say(f"{len(bank.takes):,} takes, {len(bank.log_probs):,} crops")
-    network, metrics = train_temporal(recipe, bank, labels.index("neutral"), say)
+    network, metrics = train_temporal(recipe, bank, neutral, say)
     spec = export_temporal(
         network, recipe, classifier.entry, classifier.spec, Path(options.out), metrics
     )

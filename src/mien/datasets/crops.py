@@ -152,6 +152,7 @@ def load_crops(
     *,
     size_px: int = SMALLEST_PX,
     classes: Sequence[str] = EXPRESSIONS,
+    rows: Iterable[Row] | None = None,
 ) -> FaceCrops:
     """Read one split of a set of face crops, all brought to one size, in grey.
 
@@ -162,13 +163,15 @@ def load_crops(
         size_px: side that a network wants. The crops have no fewer pixels, if the pictures have as
             many, and at least `SMALLEST_PX`.
         classes: the classes to keep, in the order of their labels; rows of others are left out.
+        rows: all of the set, where they have been read already.
 
     Raises:
         DatasetError: no such file, unknown layout, an unreadable picture, or no picture of that
             split and those classes.
     """
     split = split_name(split)
-    crops = gather(_shown(path, split, classes), classes, size_px)
+    rows = read_rows(path) if rows is None else rows
+    crops = gather(_shown(rows, split, classes), classes, size_px)
     if not len(crops):
         where = {EVERY_SPLIT: "", NO_SPLIT: " outside of val and test"}.get(
             split,
@@ -182,10 +185,10 @@ def load_crops(
 
 
 def _shown(
-    path: str | Path, split: str, classes: Sequence[str]
+    rows: Iterable[Row], split: str, classes: Sequence[str]
 ) -> Iterator[tuple[Row, UInt8Array]]:
     """The rows of a split and of these classes, each with its picture."""
-    for row in read_rows(path):
+    for row in rows:
         if split in (EVERY_SPLIT, row.split) and row.expression in classes:
             try:
                 yield row, row.gray()
@@ -264,11 +267,12 @@ def load_training(
         ConfigError: another holdout, where the set has no split of its own.
         DatasetError: no such set, or nothing to learn from: at all, or of a class that is held out.
     """
-    splits = {row.split for row in read_rows(path)}
+    known = list(read_rows(path))
+    splits = {row.split for row in known}
     own = "Training" if "Training" in splits else NO_SPLIT
-    rows = load_crops(path, own, size_px=size_px, classes=classes)
+    rows = load_crops(path, own, size_px=size_px, classes=classes, rows=known)
     if "PublicTest" in splits:
-        return rows, load_crops(path, "PublicTest", size_px=size_px, classes=classes)
+        return rows, load_crops(path, "PublicTest", size_px=size_px, classes=classes, rows=known)
     if not 0 < holdout < 1:
         raise ConfigError(
             f"data.holdout: expected a share between 0 and 1, found {holdout}: {path} has no rows "

@@ -137,7 +137,7 @@ def _fer2013_parquet(path: Path) -> Iterator[Row]:
                 number += 1
                 name = f"{path.name}:{number}"
                 ballot = tuple(row[column] or 0 for column in votes) or None
-                usage = row["usage"] or NO_SPLIT
+                usage = _usage(row["usage"])
                 if isinstance(row["emotion"], int) and isinstance(row["png"], bytes):
                     yield _fer2013(row["emotion"], name, row["png"], usage, ballot)
                 else:
@@ -146,7 +146,9 @@ def _fer2013_parquet(path: Path) -> Iterator[Row]:
 
 
 def _fer2013_csv(path: Path) -> Iterator[Row]:
-    ballots = _ferplus_votes(path.with_name(_FERPLUS_FILE))
+    votes_file = path.with_name(_FERPLUS_FILE)
+    ballots = _ferplus_votes(votes_file)
+    number = 0
     with _csv(path) as reader:
         header = {name.strip(): name for name in reader.fieldnames or ()}
         if not {"emotion", "pixels", "Usage"} <= header.keys():
@@ -155,7 +157,7 @@ def _fer2013_csv(path: Path) -> Iterator[Row]:
             )
         for number, row in enumerate(reader, 1):
             name = f"{path.name}:{number}"
-            usage = (row[header["Usage"]] or NO_SPLIT).strip()
+            usage = _usage(row[header["Usage"]])
             try:
                 pixels = np.array(row[header["pixels"]].split(), np.uint8)
                 side = int(np.sqrt(len(pixels)))
@@ -169,23 +171,45 @@ def _fer2013_csv(path: Path) -> Iterator[Row]:
             ballot = None
             if ballots is not None:
                 if number > len(ballots):
-                    raise DatasetError(
-                        f"{path.with_name(_FERPLUS_FILE)}: has {len(ballots):,} rows, fewer than "
-                        f"{path.name}, which it must follow row by row"
-                    )
-                ballot = ballots[number - 1]
+                    raise _astray(votes_file, f"has {len(ballots):,} rows, fewer than", path)
+                voted_usage, ballot = ballots[number - 1]
+                if voted_usage not in (None, usage):
+                    words = f"row {number} is of {voted_usage}, not of {usage} as in"
+                    raise _astray(votes_file, words, path)
             yield _fer2013(label, name, image, usage, ballot)
+    if ballots is not None and number < len(ballots):
+        words = f"has {len(ballots):,} rows, more than the {number:,} of"
+        raise _astray(votes_file, words, path)
 
 
-def _ferplus_votes(path: Path) -> list[tuple[int, ...]] | None:
-    """The votes of Microsoft's FER+ file, which follows fer2013.csv row by row."""
+def _astray(votes_file: Path, words: str, path: Path) -> DatasetError:
+    """Votes that are of other pictures than those beside them."""
+    return DatasetError(
+        f"{votes_file}: {words} {path.name}, which it must follow row by row. Take out of both "
+        "what is taken out of one, or move the votes away"
+    )
+
+
+def _usage(text: object) -> str:
+    """The split that a table names, in our spelling."""
+    return split_name(str(text or "").strip()) or NO_SPLIT
+
+
+def _ferplus_votes(path: Path) -> list[tuple[str | None, tuple[int, ...]]] | None:
+    """The rows of Microsoft's FER+ file, which follows fer2013.csv row by row: split and votes."""
     if not path.is_file():
         return None
     with _csv(path) as reader:
         missing = set(_FERPLUS_HEADER) - set(reader.fieldnames or ())
         if missing:
             raise DatasetError(f"{path}: expected FER+'s columns; lacks {sorted(missing)}")
-        return [tuple(int(row[name] or 0) for name in _FERPLUS_HEADER) for row in reader]
+        return [
+            (
+                _usage(row["Usage"]) if "Usage" in row else None,
+                tuple(int(row[name] or 0) for name in _FERPLUS_HEADER),
+            )
+            for row in reader
+        ]
 
 
 @contextmanager

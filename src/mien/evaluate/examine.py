@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from math import inf
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +20,9 @@ from mien.evaluate.result import Evaluation
 from mien.metrics import (
     accuracy_at_coverage,
     accuracy_interval,
+    by_person,
     confusion_matrix,
     expected_calibration_error,
-    interval_over_people,
     macro_f1,
     negative_log_likelihood,
     precision_recall_f1,
@@ -274,7 +273,7 @@ def summarize(
         n=len(answers),
         accuracy=float(correct.mean()),
         accuracy_ci95=accuracy_interval(int(correct.sum()), len(answers)),
-        by_person=_by_person(answers),
+        by_person=by_person(answers.correct, answers.groups),
         macro_f1=macro_f1(confusion),
         per_class=per_class,
         confusion=confusion.tolist(),
@@ -298,12 +297,3 @@ def summarize(
         expect="balanced" if balanced else "",
         classes="ferplus" if spec.labels == FERPLUS_EXPRESSIONS else "",
     )
-
-
-def _by_person(answers: Answers) -> dict[str, Any]:
-    """The interval over people, where all pictures say whom they show, and several show one."""
-    people = len({*answers.groups})
-    if "" in answers.groups or not 2 <= people < len(answers):
-        return {}
-    interval = interval_over_people(answers.correct, answers.groups)
-    return {"people": people, "accuracy_ci95": list(interval)}

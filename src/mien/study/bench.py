@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from lightning_fabric import Fabric
 
-from mien.datasets import FaceCrops, load_pictures, load_training
+from mien.datasets import FaceCrops, LabelledPicture, load_pictures, load_training
 from mien.datasets.crops import SMALLEST_PX
 from mien.errors import ConfigError, DivergedError, ModelError
 from mien.evaluate import LabelledFaces, answer_crops, answer_faces, cut_faces, of_pose, summarize
@@ -62,7 +62,7 @@ def run_study(
             asks for other rows to watch than the first variant's.
         ModelError: the weights that a variant starts from, or its teachers, cannot be read. Both
             are found before anything is trained.
-        DatasetError: a set cannot be read.
+        DatasetError: a set cannot be read. Full pictures are opened before anything is trained.
     """
     trials = [
         (variant, seed, as_started(recipe, [*study.set, *variant.set]))
@@ -87,8 +87,8 @@ def run_study(
             make_optimizer(build_network(recipe.network, len(recipe.data.classes)), recipe.fit)
         except (ConfigError, ModelError) as error:
             raise type(error)(f"{variant.name}: {error}") from error
+    sets = {Path(path): load_pictures(path) for path in pictures}
     fabric = fabric or make_fabric()
-    sets = [Path(p) for p in pictures]
     bench = _Bench(Path(data), sets, study.slices, out, fabric, threads, note)
     finished = []
     for number, (variant, seed, recipe) in enumerate(trials, 1):
@@ -122,7 +122,7 @@ class _Bench:
     """Where the trials of a study are run: data and cut faces are read once and kept."""
 
     data: Path
-    pictures: Sequence[Path]
+    pictures: Mapping[Path, Sequence[LabelledPicture]]
     slices: int
     out: Path
     fabric: Fabric
@@ -224,5 +224,5 @@ class _Bench:
         key = (path, spec.crop_scale, spec.crop_upright, spec.input_px)
         if key not in self._faces:
             self.note(f"  finding the faces in {path}")
-            self._faces[key] = cut_faces(analyzer, load_pictures(path))
+            self._faces[key] = cut_faces(analyzer, self.pictures[path])
         return self._faces[key]

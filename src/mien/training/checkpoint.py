@@ -126,6 +126,15 @@ def _write(state: dict[str, Any], path: Path) -> None:
         torch.save(state, partial)
 
 
+def restate(path: Path, state: dict[str, Any], recipe: Recipe) -> None:
+    """Let a checkpoint say what an equal recipe says of its data and terms.
+
+    A run that is finished writes no other.
+    """
+    if state["recipe"] != recipe.to_dict():
+        _write({**state, "recipe": recipe.to_dict()}, path)
+
+
 @contextmanager
 def readable_checkpoint(file: Path) -> Iterator[None]:
     """Turn what can go wrong in reading a checkpoint into a `ModelError` that names it."""

@@ -80,13 +80,21 @@ class TrainingRows:
 
 
 def usable_rows(recipe: Recipe, train: FaceCrops) -> npt.NDArray[np.bool_]:
-    """Which rows of a set a recipe learns from: `(N,)`."""
+    """Which rows of a set a recipe learns from: `(N,)`.
+
+    Raises:
+        DatasetError: none.
+    """
     usable = np.ones(len(train), bool)
     if train.votes is not None:
         usable = train.votes[:, NOT_A_FACE] <= recipe.data.max_not_face_votes
     if recipe.data.left_out:
         fold, folds = recipe.data.left_out
         usable &= fold_numbers(train, folds) != fold
+    if not usable.any():
+        raise DatasetError(
+            "no picture to train on: all are left out, or FER+ calls them 'not a face'"
+        )
     return usable
 
 
@@ -105,10 +113,6 @@ def training_rows(
         DatasetError: no row is usable.
     """
     usable = usable_rows(recipe, train)
-    if not usable.any():
-        raise DatasetError(
-            "no picture to train on: all are left out, or FER+ calls them 'not a face'"
-        )
     framings = whole_picture(len(train))
     if recipe.data.aligned_share:
         note("finding the faces in the training pictures (kept for later runs)")

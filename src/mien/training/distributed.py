@@ -124,3 +124,16 @@ def my_rows(n: int, rank: int, processes: int) -> slice:
     pairs = (n + 1) // 2
     edges = [2 * (pairs * i // processes) for i in range(processes)] + [n]
     return slice(edges[rank], edges[rank + 1])
+
+
+def require_rows_for_all(batch: int, processes: int) -> None:
+    """Refuse batches of which a process would get nothing: rows are shared in pairs.
+
+    Raises:
+        ConfigError: `batch` rows are too few.
+    """
+    if batch < 2 * processes - 1:
+        raise ConfigError(
+            f"fit.batch: expected batches of at least {2 * processes - 1} rows for {processes} "
+            f"processes, found {batch}. Choose a larger batch, or fewer processes"
+        )

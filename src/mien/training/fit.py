@@ -34,6 +34,7 @@ from mien.training.checkpoint import (
     EpochReport,
     Log,
     load_checkpoint,
+    restate,
     save_best,
     save_checkpoint,
 )
@@ -47,7 +48,7 @@ from mien.training.data import (
     training_rows,
     usable_rows,
 )
-from mien.training.distributed import my_rows, processes, sync_batch_norms
+from mien.training.distributed import my_rows, processes, require_rows_for_all, sync_batch_norms
 from mien.training.initial import load_weights
 from mien.training.optimizer import make_optimizer
 from mien.training.recipe import FitRecipe, Recipe
@@ -123,10 +124,12 @@ def fit(
 
     Raises:
         ConfigError: `out` holds a run and `resume` was not asked for, the checkpoint belongs to
-            another recipe, all that is to be frozen is fresh, or there are more processes than
-            pairs of rows in a batch.
+            another recipe, all that is to be frozen is fresh, Muon has nothing to move, or there
+            are more processes than pairs of rows in a batch.
+        ModelError: there is nothing to resume, or a model to start or learn from cannot be read.
+        DatasetError: nothing is left to train on, or the checkpoint belongs to other data. All
+            these before anything is written, or takes long.
         DivergedError: the loss became infinite or NaN.
-        DatasetError: nothing is left to train on, or the checkpoint belongs to other data.
     """
     _require_a_folder(out, resume=resume)
     require_a_start(recipe)
@@ -134,24 +137,29 @@ def fit(
         torch.set_num_threads(threads)
     fabric = fabric or make_fabric()
     leads = fabric.global_rank == 0
-    out.mkdir(parents=True, exist_ok=True)
+    fitting = recipe.fit
+    # All that may be refused is, before faces are found and teachers asked, which takes long.
     fingerprint = train.fingerprint()
+    state = load_checkpoint(out / CHECKPOINT, recipe, fingerprint) if resume else None
+    usable = usable_rows(recipe, train)
+    steps = steps_per_epoch(int(usable.sum()), fitting.batch)
+    require_rows_for_all(int(usable.sum()) // steps, fabric.world_size)
+    bare, average = _start(fabric, recipe, len(train.classes), note)
+    own_optimizer = make_optimizer(bare, fitting, matrix_dtype())
+    out.mkdir(parents=True, exist_ok=True)
     rows = _rows_of_every_process(fabric, recipe, train, cache or out, note)
     panel = None
-    if recipe.fit.teachers and recipe.fit.teachers_see == "views":
-        panel = make_panel(recipe, train, usable_rows(recipe, train), fabric.device, note)
-    fitting = recipe.fit
-    steps = steps_per_epoch(len(rows), fitting.batch)
-    _require_rows_for_all(len(rows) // steps, fabric.world_size)
-    bare, average = _start(fabric, recipe, rows.classes, note)
+    if fitting.teachers and fitting.teachers_see == "views":
+        panel = make_panel(recipe, train, usable, fabric.device, note)
     first, best = 0, -1.0
-    state = load_checkpoint(out / CHECKPOINT, recipe, fingerprint) if resume else None
     if state is not None:
         bare.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         first, best = state["epoch"], state["best_accuracy"]
         note(f"resuming after epoch {first} of {fitting.epochs}")
-    network, optimizer = fabric.setup(bare, make_optimizer(bare, fitting, matrix_dtype()))
+        if leads:
+            restate(out / CHECKPOINT, state, recipe)
+    network, optimizer = fabric.setup(bare, own_optimizer)
     if state is not None:
         optimizer.load_state_dict(state["optimizer"])
         if state.get("precision"):  # empty in all precisions but one
@@ -283,15 +291,6 @@ def _rows_of_every_process(
     if fabric.global_rank != 0:
         rows = training_rows(recipe, train, cache, lambda text: None)
     return rows
-
-
-def _require_rows_for_all(batch: int, processes: int) -> None:
-    """Refuse batches of which a process would get nothing: rows are shared in pairs."""
-    if batch < 2 * processes - 1:
-        raise ConfigError(
-            f"fit.batch: expected batches of at least {2 * processes - 1} rows for {processes} "
-            f"processes, found {batch}. Choose a larger batch, or fewer processes"
-        )
 
 
 def _start(

@@ -6,7 +6,7 @@ of its own; folds that share subjects would measure how well faces are remembere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,10 +57,15 @@ def cross_validate(
         its subject. The temperature of a fold comes from the other folds' rows it learned from.
 
     Raises:
-        DatasetError: rows do not say whom they show, or there are too few subjects.
+        DatasetError: rows do not say whom they show, or there are too few subjects: both before
+            faces are looked for.
         ConfigError, DatasetError: what is to be resumed is of another recipe, or of other data.
     """
-    rows = _face_crops(data, recipe, note)
+    shown = [row for row in read_rows(data) if row.expression in recipe.data.classes]
+    if not shown:
+        raise DatasetError(f"{data}: no picture of the classes {', '.join(recipe.data.classes)}")
+    _require_subjects(data, shown, folds)
+    rows = _face_crops(data, shown, recipe, note)
     fold_of = subject_folds(rows.groups, folds, seed=recipe.fit.seed)
     probs = np.zeros((len(rows), len(rows.classes)))
     for fold in range(folds):
@@ -83,16 +88,14 @@ def cross_validate(
     return rows, probs
 
 
-def _face_crops(data: str | Path, recipe: Recipe, note: Note) -> FaceCrops:
+def _face_crops(data: str | Path, shown: Sequence[Row], recipe: Recipe, note: Note) -> FaceCrops:
     """The rows as crops; faces in full pictures are found and cut by the recipe's rule."""
-    classes, lost = recipe.data.classes, 0
+    lost = 0
 
     def faces() -> Iterator[tuple[Row, UInt8Array]]:
         nonlocal lost
         detector: FaceDetector | None = None
-        for row in read_rows(data):
-            if row.expression not in classes:
-                continue
+        for row in shown:
             image = row.gray()
             if max(image.shape) <= _CROPS_UP_TO_PX:
                 yield row, image
@@ -104,12 +107,11 @@ def _face_crops(data: str | Path, recipe: Recipe, note: Note) -> FaceCrops:
             else:
                 yield row, face
 
-    crops = gather(faces(), classes, recipe.data.input_px)
+    crops = gather(faces(), recipe.data.classes, recipe.data.input_px)
     if lost:
         note(f"no face found in {lost} pictures; they are left out")
     if not len(crops):
-        raise DatasetError(f"{data}: no picture of the classes {', '.join(classes)}")
-    _require_subjects(data, crops)
+        raise DatasetError(f"{data}: no face found in any picture")
     note(f"{len(crops)} faces of {len(set(crops.groups))} subjects")
     _require_no_shared_pictures(crops)
     return crops
@@ -123,15 +125,16 @@ def _cut_face(row: Row, recipe: Recipe, detector: FaceDetector) -> UInt8Array | 
     )
 
 
-def _require_subjects(data: str | Path, crops: FaceCrops) -> None:
+def _require_subjects(data: str | Path, shown: Sequence[Row], folds: int) -> None:
     """Of whom nobody knows who it is, nobody knows into which fold to put them."""
-    unknown = [name for name, group in zip(crops.names, crops.groups, strict=True) if not group]
+    unknown = [row.name for row in shown if not row.group]
     if unknown:
         raise DatasetError(
-            f"{data}: folds by subject: {len(unknown):,} of {len(crops):,} pictures do not say "
+            f"{data}: folds by subject: {len(unknown):,} of {len(shown):,} pictures do not say "
             f"whom they show, such as {unknown[0]}. Call files like 12_3.png, the third of person "
             "12, or leave them out"
         )
+    subject_folds([row.group for row in shown], folds)  # refuses too few
 
 
 def _require_no_shared_pictures(crops: FaceCrops) -> None:

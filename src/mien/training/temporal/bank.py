@@ -111,12 +111,7 @@ class BankBuilder:
         Raises:
             DatasetError: a picture does not say whom it shows.
         """
-        unknown = next((picture.path for picture in pictures if not picture.group), None)
-        if unknown:
-            raise DatasetError(
-                f"{unknown}: does not say whom it shows, so nobody can be held out. Name files "
-                "<person>_<number>, both digits, or give a set that names people: docs/training.md"
-            )
+        require_groups(pictures)
         detector = FaceDetector()
         people: dict[tuple[str, int], list[dict[int, _Face]]] = {}
         for number, picture in enumerate(pictures):
@@ -227,6 +222,20 @@ class BankBuilder:
         self._logs.append(np.log(np.maximum(said.probs, 1e-6)).astype(np.float32))
         self._embeddings.append(said.embeddings)
         self._crops = []
+
+
+def require_groups(pictures: Sequence[LabelledPicture]) -> None:
+    """Refuse pictures that do not say whom they show.
+
+    Raises:
+        DatasetError: there is one.
+    """
+    unknown = next((picture.path for picture in pictures if not picture.group), None)
+    if unknown:
+        raise DatasetError(
+            f"{unknown}: does not say whom it shows, so nobody can be held out. Name files "
+            "<person>_<number>, both digits, or give a set that names people: docs/training.md"
+        )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mien
+from mien.datasets import LabelledPicture
 from mien.errors import ConfigError
 from mien.models import ModelEntry, ModelSpec, file_sha256
 from mien.temporal import LONG_AGO_S, TemporalSpec
 from mien.training.export import current_commit, save_model, traced
-from mien.training.temporal.bank import FaceBank
+from mien.training.temporal.bank import FaceBank, require_groups
 from mien.training.temporal.network import TemporalNetwork
 from mien.training.temporal.recipe import TemporalRecipe
 from mien.training.temporal.sequences import Composer, Sequences
@@ -81,20 +82,40 @@ def train_temporal(
     return network, _examine(network, smoother, drawn)
 
 
+def require_people(
+    recipe: TemporalRecipe, pictures: Sequence[LabelledPicture], neutral: int
+) -> None:
+    """Refuse pictures on which `train_temporal` could not learn, before faces are looked for.
+
+    Raises:
+        DatasetError: one does not say whom it shows.
+        ConfigError: the holdout leaves nobody to learn from, or nobody to watch.
+    """
+    require_groups(pictures)
+    groups = {picture.group for picture in pictures}
+    _held_out(recipe, groups, {p.group for p in pictures if p.label != neutral})
+
+
 def _hold_out(recipe: TemporalRecipe, bank: FaceBank) -> tuple[FaceBank, FaceBank]:
     """The takes of the people who are only watched, and the others."""
-    groups = {take.group for take in bank.takes if not take.wild}
+    takes = [take for take in bank.takes if not take.wild]
+    shown = {take.group for take in takes if take.shown}
+    return bank.split(_held_out(recipe, {take.group for take in takes}, shown))
+
+
+def _held_out(recipe: TemporalRecipe, groups: set[str], shown: set[str]) -> set[str]:
+    """The groups of the people who are only watched; `shown` are those with an expression."""
     people = sorted({recipe.person(group) for group in groups})
     random = np.random.default_rng(recipe.seed)
-    held = set(random.permutation(people)[: round(recipe.holdout * len(people))])
-    parts = bank.split({group for group in groups if recipe.person(group) in held})
-    for part, purpose in zip(parts, ("watch", "learn from"), strict=True):
-        if not any(take.shown and not take.wild for take in part.takes):
+    chosen = set(random.permutation(people)[: round(recipe.holdout * len(people))])
+    held = {group for group in groups if recipe.person(group) in chosen}
+    for part, purpose in ((held, "watch"), (groups - held, "learn from")):
+        if not part & shown:
             raise ConfigError(
                 f"holdout: {recipe.holdout:g} of {len(people)} people leaves nobody with an "
                 f"expression to {purpose}. Choose another share, or give more people"
             )
-    return parts
+    return held
 
 
 def _tensors(drawn: Sequences) -> tuple[Tensor, Tensor, Tensor, Tensor]:
