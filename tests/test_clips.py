@@ -51,7 +51,12 @@ def test_clips_are_judged_one_by_one(clips: Path, capsys: Capture) -> None:
 
 
 def test_clips_as_a_table(clips: Path, capsys: Capture) -> None:
-    (clips / "sad" / "d.mp4").unlink()
+    (clips / "sad" / "d.mp4").rename(clips / "sad" / "\x1b[2J.mp4")
+    assert main(["evaluate", "--data", str(clips), "--clips"]) == 3
+    out, err = capsys.readouterr()
+    assert "sad/\ufffd[2J.mp4" in out
+    assert "\x1b" not in out + err
+    (clips / "sad" / "\x1b[2J.mp4").unlink()
     assert main(["evaluate", "--data", str(clips), "--clips"]) == 0
     out, err = capsys.readouterr()
     assert err == ""

@@ -9,9 +9,7 @@ import sys
 import tomllib
 from argparse import ArgumentParser
 from dataclasses import replace
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,6 +22,7 @@ from mien.cli import build_parser
 from mien.evaluate import Evaluation
 from mien.models import file_sha256, find_model
 from mien.types import FrameResult
+from tests.scripts import script
 from tests.test_sources import write_video
 
 REPOSITORY = Path(__file__).parents[1]
@@ -33,16 +32,6 @@ DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"
 def blocks(text: str, language: str) -> list[str]:
     fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M)
     return [code for found, code in fenced if found == language]
-
-
-def script(name: str) -> ModuleType:
-    """A file of scripts/ as a module."""
-    spec = spec_from_file_location(name, REPOSITORY / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import shutil
 import subprocess
 from argparse import Namespace
 from dataclasses import replace
-from importlib.util import module_from_spec, spec_from_file_location
 from math import prod
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +26,7 @@ from mien.training.recipe import load_recipe, recipe_from_dict
 from mien.training.zoo import build_network, count_macs, count_parameters
 from mien.types import EXPRESSIONS
 from tests.lessons import KilledError, die, drawn, saved, taught, tiny, write_splits
+from tests.scripts import script
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -229,38 +229,34 @@ def test_published_models_say_what_their_recipes_say(name: str) -> None:
 
 def publishing_into(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script that publishes, in a repository of its own."""
-    place = spec_from_file_location("publish", REPOSITORY / "scripts" / "publish_model.py")
-    assert place is not None
-    assert place.loader is not None
-    script = module_from_spec(place)
-    place.loader.exec_module(script)
-    monkeypatch.setattr(script, "MODELS", folder / "models")
+    publish_model = script("publish_model")
+    monkeypatch.setattr(publish_model, "MODELS", folder / "models")
     (folder / "models").mkdir()
     shutil.copytree(REPOSITORY / "recipes", folder / "recipes")
-    return script
+    return publish_model
 
 
 @pytest.mark.parametrize("select", ["last", "best"])
 def test_a_run_that_still_learns_is_not_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, select: str
 ) -> None:
-    script, run = publishing_into(tmp_path, monkeypatch), tmp_path / "run"
+    publish_model, run = publishing_into(tmp_path, monkeypatch), tmp_path / "run"
     with pytest.raises(KilledError):
         fit(tiny(select=select), drawn(20), drawn(7), run, report=die)
     with pytest.raises(SystemExit, match=r"has learned for 1 of 2 epochs\. Resume it"):
-        script.publish(run, Namespace(data=tmp_path, wheel=False, default=False))
+        publish_model.publish(run, Namespace(data=tmp_path, wheel=False, default=False))
     assert not any((tmp_path / "models").iterdir())
 
 
 def test_the_default_model_stays_it_until_another_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script, file = publishing_into(tmp_path, monkeypatch), tmp_path / "models" / "a.onnx"
+    publish_model, file = publishing_into(tmp_path, monkeypatch), tmp_path / "models" / "a.onnx"
     file.touch()
 
     def published(name: str, default: bool) -> list[str]:
-        script.register(file, name, wheel=True, default=default)
-        return [name for name in "ab" if script.is_default(name)]
+        publish_model.register(file, name, wheel=True, default=default)
+        return [name for name in "ab" if publish_model.is_default(name)]
 
     assert published("a", True) == ["a"]
     assert published("b", False) == ["a"]
@@ -273,7 +269,7 @@ def test_the_default_model_stays_it_until_another_is(
 def test_a_run_that_says_nothing_is_published_as_what_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str
 ) -> None:
-    script = publishing_into(tmp_path, monkeypatch)
+    publish_model = publishing_into(tmp_path, monkeypatch)
     write_splits(tmp_path / "fer2013", 14)
     data = load_crops(tmp_path / "fer2013", "Training")
     run, options = tmp_path / "run", Namespace(data=tmp_path, wheel=False, default=False)
@@ -282,7 +278,7 @@ def test_a_run_that_says_nothing_is_published_as_what_it_is(
     for key in SAYS:
         del state["recipe"][key]
     torch.save(state, run / "checkpoint.pt")
-    assert script.publish(run, options) == "tiny"
+    assert publish_model.publish(run, options) == "tiny"
     says = ExpressionClassifier(tmp_path / "models" / "tiny.onnx").spec.training_data
     assert says.startswith("FER2013 (ICML" if rows == "FER2013's" else "not stated")
 

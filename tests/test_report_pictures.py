@@ -197,6 +197,15 @@ def test_a_video_that_may_be_of_several_is_refused(tmp_path: Path) -> None:
     elsewhere = [tmp_path / "a" / "clip.mp4", tmp_path / "b" / "clip.mp4"]
     with pytest.raises(ConfigError, match=r"a.clip\.mp4 and .*b.clip\.mp4: either may be day1"):
         find_videos(both[:1], elsewhere)
+    # Beside tables in two folders lie two videos, although both are called the same.
+    beside = [
+        replace(r, table=tmp_path / f / "t.jsonl", source="clip.mp4")
+        for r, f in zip(both, "ab", strict=True)
+    ]
+    with pytest.raises(
+        ConfigError, match=r"clip\.mp4: may be clip\.mp4 of .*a.t\.jsonl or clip\.mp4"
+    ):
+        find_videos(beside, [moved])
     # Two tables of one source may well be of one video.
     assert find_videos([*both[:1], *both[:1]], [moved]) == ({0: moved, 1: moved}, [])
 

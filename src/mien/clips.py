@@ -14,9 +14,10 @@ import numpy as np
 from mien.datasets import LabelledClip
 from mien.errors import DatasetError, SourceError
 from mien.events import dominant_expression
-from mien.metrics import accuracy_interval, by_person
+from mien.metrics import accuracy_interval, by_person, told_by_person
 from mien.pipeline import Analyzer
 from mien.types import EXPRESSIONS, Views
+from mien.wording import printable
 
 
 @dataclass(frozen=True)
@@ -136,16 +137,13 @@ def format_clips(evaluation: ClipEvaluation) -> str:
     for clip in e.clips:
         answer = "cannot be read" if clip.error else clip.answer or "no face that can be read"
         wrong = not clip.error and clip.answer != clip.truth
-        lines.append(f"{clip.clip:{wide}}  {clip.truth:8}  {answer}{' (wrong)' if wrong else ''}")
+        said = f"{clip.clip:{wide}}  {clip.truth:8}  {answer}{' (wrong)' if wrong else ''}"
+        lines.append(printable(said))
     lines += [
         "",
         f"accuracy  {e.right / e.n:.2%}   {e.right:,} of {e.n:,}, 95% interval {low:.2%} to "
         f"{high:.2%}",
     ]
-    if e.by_person:
-        low, high = e.by_person["accuracy_ci95"]
-        lines.append(
-            f"{'':10}95% interval {low:.2%} to {high:.2%}, over {e.by_person['people']:,} people, "
-            "as file names tell them"
-        )
+    if people := told_by_person(e.by_person):
+        lines.append(f"{'':10}{people}")
     return "\n".join(lines)

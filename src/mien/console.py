@@ -41,10 +41,10 @@ def table_rows(result: FrameResult, *, is_video: bool, identity: bool = False) -
 
     With `identity`, whose face it is follows. What is wrong with a face stands last.
     """
-    name = printable(_fit(PurePath(result.source).name or "array", 28))
+    name = _fit(PurePath(result.source).name or "array", 28)
     when = f"{result.time_s:8.3f}" if is_video else f"{'':8}"
     if not result.faces:
-        yield f"{name:28} {when} {'-':>4}  no face found"
+        yield printable(f"{name:28} {when} {'-':>4}  no face found")
     for index, face in enumerate(result.faces):
         mark = "?" if face.uncertain else ""
         number = index if face.track_id is None else face.track_id

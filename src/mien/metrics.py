@@ -5,7 +5,7 @@ Labels are `int (N,)`, probabilities `float (N, K)` with rows that sum to 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import atan, cos, exp, hypot, lgamma, log, pi, sin, sqrt
 from statistics import NormalDist
@@ -75,6 +75,17 @@ def by_person(correct: npt.NDArray[np.bool_], people: Sequence[str]) -> dict[str
     if "" in people or not 2 <= known < len(people):
         return {}
     return {"people": known, "accuracy_ci95": list(interval_over_people(correct, people))}
+
+
+def told_by_person(found: Mapping[str, Any]) -> str:
+    """What `by_person` found, in words; empty where it is."""
+    if not found:
+        return ""
+    low, high = found["accuracy_ci95"]
+    return (
+        f"95% interval {low:.2%} to {high:.2%}, over {found['people']:,} people, as file names "
+        "tell them"
+    )
 
 
 @lru_cache

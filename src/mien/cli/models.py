@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mien.cli.exits import GOOD, UNUSABLE
 from mien.cli.options import add_json
 from mien.errors import ModelError
+from mien.wording import printable
 
 if TYPE_CHECKING:
     from mien.models import ModelEntry
@@ -40,9 +41,8 @@ def _list(options: argparse.Namespace) -> int:
     for entry in entries:
         kind = "over time" if entry.is_temporal else "fusion" if entry.members else ""
         mark = "*" if entry.default else " "
-        print(
-            f"{mark} {entry.name:16} {_size(entry):>9}  {kind:9}  {_terms(entry):12}  {entry.path}"
-        )
+        what = f"{_size(entry):>9}  {kind:9}  {_terms(entry):12}"
+        print(printable(f"{mark} {entry.name:16} {what}  {entry.path}"))
     return GOOD
 
 
@@ -80,7 +80,7 @@ def _verify(_options: argparse.Namespace) -> int:
     for entry in list_models():
         if entry.sha256 is None or not entry.available:
             why = "not here" if entry.sha256 else "no known hash"
-            print(f"unchecked  {entry.name}: {why}")
+            print(printable(f"unchecked  {entry.name}: {why}"))
             continue
         try:
             entry.read()

@@ -55,6 +55,22 @@ def held_out(path: str | Path, spec: ModelSpec) -> tuple[FaceCrops, FaceCrops]:
     return own
 
 
+def start_learned(path: str | Path, spec: ModelSpec) -> str:
+    """What to know of folds of a set that start from a model, in words; empty where nothing is.
+
+    Raises:
+        DatasetError: as of `rows_of_run`.
+    """
+    own = rows_of_run(path, spec)
+    if own is None:
+        return ""
+    return (
+        f"{path}: {spec.name}, from which the folds start, has learned from {len(own[0]):,} of "
+        "these pictures, also of people whom a fold leaves out: the figures are better than the "
+        "networks"
+    )
+
+
 def learned_too(path: str | Path, spec: ModelSpec) -> str:
     """What to know of figures on all rows of a set, in words; empty where there is nothing.
 

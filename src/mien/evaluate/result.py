@@ -1,10 +1,11 @@
-"""What came of an examination: its figures, as a record and as text. Imports types only."""
+"""What came of an examination: its figures, as a record and as text. Imports metrics and types."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mien.metrics import told_by_person
 from mien.types import Pose
 
 
@@ -100,7 +101,7 @@ def format_evaluation(evaluation: Evaluation) -> str:
         + (", all classes taken for equally likely" if e.expect else ""),
         "",
         f"accuracy              {e.accuracy:7.2%}   95% interval {low:.2%} to {high:.2%}",
-        *_by_person(e),
+        *([f"{'':32}{people}"] if (people := told_by_person(e.by_person)) else []),
         f"macro F1              {e.macro_f1:7.3f}",
         f"calibration error     {figure(e.ece, '7.3f')}   negative log-likelihood "
         f"{figure(e.nll, '.3f')}",
@@ -130,15 +131,6 @@ def format_evaluation(evaluation: Evaluation) -> str:
             + "".join(f"{count:6}" for count in row)
         )
     return "\n".join([*lines, *_by_group(e)])
-
-
-def _by_person(e: Evaluation) -> list[str]:
-    """A line on the people shown, where they are known."""
-    if not e.by_person:
-        return []
-    low, high = e.by_person["accuracy_ci95"]
-    told = f"95% interval {low:.2%} to {high:.2%}, over {e.by_person['people']:,} people"
-    return [f"{'':32}{told}, as file names tell them"]
 
 
 def _by_group(e: Evaluation) -> list[str]:

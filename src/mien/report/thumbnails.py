@@ -119,7 +119,7 @@ def _given(
                 f"--video {other} and {video}: either may be {recording.source} of "
                 f"{recording.table}. Give paths that end as in the table"
             )
-        if before.source != recording.source:
+        if _said(before) != _said(recording):
             raise ConfigError(
                 f"--video {video}: may be {before.source} of {before.table} or {recording.source} "
                 f"of {recording.table}. Give a path that ends as in the table"
@@ -132,11 +132,15 @@ def _ends_alike(recording: Recording, video: Path) -> int:
 
     Where the table's source is a mere name, the folder of the table goes before it.
     """
+    pairs = zip(_said(recording).parts[::-1], Path(abspath(video)).parts[::-1], strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _said(recording: Recording) -> Path:
+    """Where a table says that its recording lies."""
     source = recording.source
     path = source.partition("?")[0] if "://" in source else source.replace("\\", "/")
-    said = abspath(recording.table.parent / path)
-    pairs = zip(reversed(Path(said).parts), reversed(Path(abspath(video)).parts), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return Path(abspath(recording.table.parent / path))
 
 
 def _at_source(recording: Recording, *, by_name: bool) -> list[Path]:

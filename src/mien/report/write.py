@@ -209,10 +209,7 @@ def _at_odds(
             + ("and for a date the day on which the table was last changed" if dated else "no date")
         )
     if undated:
-        yield (
-            f"{groups.name}: says for {_some(undated)} no date: the day on which the table was "
-            "last changed stands for it"
-        )
+        yield (f"{groups.name}: says for {_some(undated)} no date: {words.SAVED_ON}")
 
 
 def _some(sources: Sequence[str]) -> str:

@@ -237,10 +237,6 @@ class Recipe:
                 "fit.resolutions: expected pairs [share, px] with growing shares that end at 1.0, "
                 "of at least 16 px"
             )
-        self._require_room()
-
-    def _require_room(self) -> None:
-        """Refuse stages for which nothing of the smallest pictures would be left."""
         stages, smallest = len(self.network.widths), min(px for _, px in self.fit.resolutions)
         if self.network.name.startswith("mien_") and smallest < 2 ** (stages - 1):
             raise ConfigError(

@@ -1,6 +1,6 @@
 // Records a live session: numbers its frames from nought, and keeps them in the browser as they come.
 
-import { keepPart, keepSession } from "./store.js";
+import { keepPart } from "./store.js";
 
 const PART_FRAMES = 60; // written together, so that little is lost when a tab dies
 
@@ -54,8 +54,6 @@ export class Recording {
 
   /** After a part that could not be kept no more are: what is kept has no hole. */
   async keep(head, part, results) {
-    if (this.trouble) return;
-    await keepSession(head);
-    await keepPart(head.id, part, results);
+    if (!this.trouble) await keepPart(head, part, results);
   }
 }

@@ -151,12 +151,9 @@ class Recordings {
 
   async remove(head) {
     const unkept = this.unkept.delete(head.id);
-    try {
-      await deleteSession(head.id);
-      announce(`${head.name} is deleted`);
-    } catch (error) {
-      if (!unkept) this.complain(`${head.name} is not deleted`, error.message);
-    }
+    const error = await deleteSession(head.id).then(() => null, (found) => found);
+    if (error && !unkept) this.complain(`${head.name} is not deleted`, error.message);
+    else announce(`${head.name} is deleted`);
     await this.show();
   }
 }

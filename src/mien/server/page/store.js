@@ -34,9 +34,12 @@ export function keepSession(head) {
   return run("readwrite", (sessions) => sessions.put(head));
 }
 
-/** Add the next results of a session. */
-export function keepPart(id, part, results) {
-  return run("readwrite", (_, parts) => parts.put({ id, part, results }));
+/** Add the next results of a session, whose head now counts them: both, or neither. */
+export function keepPart(head, part, results) {
+  return run("readwrite", (sessions, parts) => {
+    sessions.put(head);
+    return parts.put({ id: head.id, part, results });
+  });
 }
 
 /** The heads of all sessions, the newest first. */
