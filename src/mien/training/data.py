@@ -83,8 +83,10 @@ def usable_rows(recipe: Recipe, train: FaceCrops) -> npt.NDArray[np.bool_]:
     """Which rows of a set a recipe learns from: `(N,)`.
 
     Raises:
-        DatasetError: none.
+        DatasetError: no row is, or labels are to be expected from votes that are not there.
     """
+    if recipe.fit.expected_share and train.votes is None:
+        raise DatasetError("fit.expected_share: labels are expected from votes, and there are none")
     usable = np.ones(len(train), bool)
     if train.votes is not None:
         usable = train.votes[:, NOT_A_FACE] <= recipe.data.max_not_face_votes
@@ -110,7 +112,7 @@ def training_rows(
         note: called with a line on what is going on.
 
     Raises:
-        DatasetError: no row is usable.
+        DatasetError: as of `usable_rows`.
     """
     usable = usable_rows(recipe, train)
     framings = whole_picture(len(train))

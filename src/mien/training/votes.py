@@ -3,10 +3,9 @@ datasets and its sibling teachers.
 
 FER2013's labels and FER+'s votes (Barsoum, Zhang, Canton Ferrer & Zhang, "Training Deep Networks
 for Facial Expression Recognition with Crowd-Sourced Label Distribution", 2016) come from different
-people with different habits: the majority of ten voters agrees with the label of 64% of the
-pictures only. So votes cannot stand for labels, but a label can be expected from them: what other
-rows with such votes were labelled. That tells something about the very picture that its label, a
-third of the time a disputed one, does not.
+people with different habits, and for many pictures they disagree. So votes cannot stand for labels,
+but a label can be expected from them: what other rows with such votes were labelled. That tells
+something about the very picture that its one label does not.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mien.datasets import FaceCrops
-from mien.errors import DatasetError
 from mien.training.teachers import fold_numbers
 from mien.types import Float32Array
 
@@ -31,18 +29,14 @@ _SHRINKAGE: Final = 1e-5  # of squared weights, beside the mean loss of a row
 def expected_labels(train: FaceCrops, usable: npt.NDArray[np.bool_]) -> Float32Array:
     """Probabilities of each label given the row's votes, `float32 (N, K)`.
 
-    By multinomial logistic regression on the other rows: the rows are dealt into folds by their
-    pixels, and the label of no row has a part in what is expected of it.
+    By multinomial logistic regression out of fold (cross-fitting): the rows are dealt into folds by
+    their pixels, and the label of no row has a part in what is expected of it.
 
     Args:
         train: N rows with votes.
         usable: `(N,)`, the rows to learn from and to answer for; the others are given zeros.
-
-    Raises:
-        DatasetError: the set has no votes.
     """
-    if train.votes is None:
-        raise DatasetError("fit.expected_share: labels are expected from votes, and there are none")
+    assert train.votes is not None
     shares = torch.from_numpy(_features(train.votes))
     labels = torch.from_numpy(train.labels)
     folds = fold_numbers(train, _FOLDS)
