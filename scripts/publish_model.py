@@ -164,14 +164,18 @@ def register(file: Path, name: str, *, wheel: bool, default: bool, continues: st
     entry |= {"continues": continues} if continues else {}
     rows.append({**entry, "default": default, "wheel": wheel})
     rows.sort(key=lambda row: str(row["name"]))
-    registry = MODELS / "registry.json"
-    registry.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    registry().write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def registry() -> Path:
+    """The file that lists the published models."""
+    return MODELS / "registry.json"
 
 
 def registered() -> list[dict[str, Any]]:
-    """The registry as it is now: `mien.models` reads it once, which may have been before."""
-    registry = MODELS / "registry.json"
-    rows: list[dict[str, Any]] = json.loads(registry.read_text()) if registry.is_file() else []
+    """What it lists now: `mien.models` reads it once, which may have been before."""
+    file = registry()
+    rows: list[dict[str, Any]] = json.loads(file.read_text()) if file.is_file() else []
     return rows
 
 

@@ -86,6 +86,8 @@ def test_what_is_refused_is_so_before_it_takes_long(
     nobody = replace(data, votes=np.repeat(np.eye(10, dtype=np.uint8)[9:] * 10, 20, 0))
     with pytest.raises(DatasetError, match="no picture to train on"):
         fit(tiny(), nobody, data, out)
+    with pytest.raises(DatasetError, match=r"fit\.expected_share.*there are none"):
+        fit(tiny(expected_share=0.5), replace(data, votes=None), data, out)
     assert not out.exists()
     (tmp_path / "begun").mkdir()
     torch.save({"recipe": tiny().to_dict(), "data": ""}, tmp_path / "begun" / "checkpoint.pt")

@@ -63,8 +63,6 @@ class Following:
     def may_wait(self, frame: Frame, faces: Float32Array) -> bool:
         """Whether looking where faces are expected, `(N, 4)`, xyxy, will do for this frame."""
         since_s = frame.time_s - self.searched_s
-        if since_s < 0:
-            return False
         if since_s < _SEARCH_EVERY_S:
             return True
         if since_s >= _SEARCH_STILL_S or self.scenery is None:

@@ -357,14 +357,14 @@ def _say_crops(
 
 def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     require_training()
-    from mien.evaluate import Answers, LabelledFaces, start_learned, summarize
+    from mien.evaluate import Answers, LabelledFaces, learned_too, summarize
     from mien.models import find_model
     from mien.training.export import fold_spec
     from mien.training.folds import cross_validate
 
     recipe = chosen_recipe(options)
     if recipe.init:
-        remark(start_learned(options.data, find_model(recipe.init).spec()))
+        remark(learned_too(options.data, find_model(recipe.init).spec(), folds=True))
     out = Path(options.out or "runs/folds") / recipe.name
     rows, probs = cross_validate(recipe, options.data, out, resume=options.resume, note=say)
     answers = Answers(**vars(LabelledFaces.of(rows)), probs=probs)

@@ -18,7 +18,7 @@ from mien.evaluate.examine import (
     summarize,
     turn_of,
 )
-from mien.evaluate.learned import held_out, learned_too, rows_of_run, start_learned
+from mien.evaluate.learned import held_out, learned_too, rows_of_run
 from mien.evaluate.result import Evaluation, figure, format_evaluation
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "learned_too",
     "of_pose",
     "rows_of_run",
-    "start_learned",
     "summarize",
     "turn_of",
 ]

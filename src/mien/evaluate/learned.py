@@ -55,24 +55,13 @@ def held_out(path: str | Path, spec: ModelSpec) -> tuple[FaceCrops, FaceCrops]:
     return own
 
 
-def start_learned(path: str | Path, spec: ModelSpec) -> str:
-    """What to know of folds of a set that start from a model, in words; empty where nothing is.
-
-    Raises:
-        DatasetError: as of `rows_of_run`.
-    """
-    own = rows_of_run(path, spec)
-    if own is None:
-        return ""
-    return (
-        f"{path}: {spec.name}, from which the folds start, has learned from {len(own[0]):,} of "
-        "these pictures, also of people whom a fold leaves out: the figures are better than the "
-        "networks"
-    )
-
-
-def learned_too(path: str | Path, spec: ModelSpec) -> str:
+def learned_too(path: str | Path, spec: ModelSpec, *, folds: bool = False) -> str:
     """What to know of figures on all rows of a set, in words; empty where there is nothing.
+
+    Args:
+        path: the set.
+        spec: of the model that is examined.
+        folds: or else, from which networks start that are trained on folds of the set.
 
     Raises:
         DatasetError: as of `rows_of_run`.
@@ -81,8 +70,9 @@ def learned_too(path: str | Path, spec: ModelSpec) -> str:
     if own is None:
         return ""
     learned, watched = map(len, own)
+    said = f"{path}: {spec.name} has learned from {learned:,} of these pictures, so the figures are"
+    if folds:
+        return f"{said} better than they should be: what starts from it knows people of all folds"
     option = HELD_OUT.replace(" ", "-")
-    return (
-        f"{path}: {spec.name} has learned from {learned:,} of these pictures, so the figures are "
-        f"better than it is. `mien evaluate --split {option}` takes the {watched:,} that it watched"
-    )
+    advice = f"`mien evaluate --split {option}` takes the {watched:,} that it watched"
+    return f"{said} better than it is. {advice}"

@@ -96,12 +96,13 @@ def format_evaluation(evaluation: Evaluation) -> str:
     """The evaluation as text for a terminal."""
     e = evaluation
     low, high = e.accuracy_ci95
+    people = told_by_person(e.by_person)
     lines = [
         f"{e.model} v{e.version} on {_examined(e)}, n = {e.n:,}, {e.views} view"
         + (", all classes taken for equally likely" if e.expect else ""),
         "",
         f"accuracy              {e.accuracy:7.2%}   95% interval {low:.2%} to {high:.2%}",
-        *([f"{'':32}{people}"] if (people := told_by_person(e.by_person)) else []),
+        *([f"{'':32}{people}"] if people else []),
         f"macro F1              {e.macro_f1:7.3f}",
         f"calibration error     {figure(e.ece, '7.3f')}   negative log-likelihood "
         f"{figure(e.nll, '.3f')}",

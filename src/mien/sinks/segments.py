@@ -7,10 +7,10 @@ import html
 import io
 import re
 from abc import abstractmethod
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from heapq import heappop, heappush
-from itertools import count
+from operator import attrgetter
 
 from mien.errors import SinkError
 from mien.events import Segment, SegmentFinder
@@ -25,9 +25,8 @@ class SegmentSink(FileSink):
         self._file = self._partial.open("w", encoding="utf-8", newline="")
         self._before: FrameResult | None = None
         self._finder = SegmentFinder()
-        # A heap: where one face shows the same for hours, all that others show waits for its end.
-        self._waiting: list[tuple[float, int, int, Segment]] = []
-        self._order = count()
+        # In order: where one face shows the same for hours, what others show waits for its end.
+        self._waiting: list[Segment] = []
         self._file.write(self._head())
 
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
@@ -45,12 +44,12 @@ class SegmentSink(FileSink):
 
     def _wait(self, ended: Sequence[Segment]) -> None:
         for segment in ended:
-            heappush(self._waiting, (segment.start_s, segment.track_id, next(self._order), segment))
+            insort(self._waiting, segment, key=attrgetter("start_s", "track_id"))
 
     def _release(self, earliest_s: float | None) -> None:
         """Write the segments before which no other can come any more."""
-        while self._waiting and (earliest_s is None or self._waiting[0][0] <= earliest_s):
-            self._file.write(self._line(heappop(self._waiting)[-1]))
+        while self._waiting and (earliest_s is None or self._waiting[0].start_s <= earliest_s):
+            self._file.write(self._line(self._waiting.pop(0)))
 
     @abstractmethod
     def _head(self) -> str:
