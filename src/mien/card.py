@@ -169,6 +169,8 @@ def _chosen(spec: ModelSpec) -> str:
         chosen.insert(0, "the members' weights")
     elif spec.members:
         learned += " The layer that joins its members was fitted to Training rows."
+    elif spec.averaged_from:
+        chosen.insert(0, "which weights are averaged")
     elif recipe["fit"].get("select") == "best":
         chosen.insert(0, "the epoch whose weights are taken")
     else:
@@ -217,13 +219,18 @@ def _deduplicated(evaluations: Sequence[Evaluation]) -> list[str]:
 
 
 def _numbers(spec: ModelSpec) -> list[str]:
-    """A row for models whose numbers were rounded."""
+    """Rows for models whose numbers were averaged or rounded."""
+    rows = []
+    if spec.averaged_from:
+        parts = ", ".join(f"`{sha}` ({share:.2g})" for sha, share in spec.averaged_from)
+        rows.append(f"| weights | the mean of those of the models with SHA-256 {parts} |")
     if not spec.quantized_from:
-        return []
+        return rows
     same = spec.metrics["same_answers"]
     return [
+        *rows,
         f"| numbers | of 8 bits, rounded from the model with SHA-256 `{spec.quantized_from}`; "
-        f"{same:.1%} of the answers on PublicTest are the same |"
+        f"{same:.1%} of the answers on PublicTest are the same |",
     ]
 
 

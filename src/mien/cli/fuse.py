@@ -1,4 +1,4 @@
-"""`mien fuse`, `mien quantize`, `mien calibrate`, `mien compare`: models out of models."""
+"""`mien fuse`, `average`, `quantize`, `calibrate`, `compare`: models out of models."""
 
 from __future__ import annotations
 
@@ -43,6 +43,23 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--views", type=int, default=2, metavar="N", help="times each Training row is shown (2)")
     add_seed(fuse, "of the augmentation")
     fuse.set_defaults(run=_fuse)
+
+    average = verbs.add_parser("average", help="one network with the mean of several ones' weights")
+    add = average.add_argument
+    add("model", nargs="+", help="names or files, of one network")
+    add(
+        "--weight",
+        action="append",
+        type=float,
+        metavar="W",
+        help="of a model in the mean; once for each, in their order (all alike)",
+    )
+    add_data(average, "set with Training and PublicTest rows")
+    add_model_out(average)
+    add("--half", action="store_true", help="store weights in 16 bits, at half the size")
+    add("--name", default="average", metavar="NAME", help="what it is called (average)")
+    add("--version", default="1", metavar="V", help="and its version (1)")
+    average.set_defaults(run=_average)
 
     quantize = verbs.add_parser("quantize", help="round a model's numbers to 8 bits")
     add = quantize.add_argument
@@ -121,6 +138,30 @@ def _fuse(options: argparse.Namespace) -> int:
     accuracy, n = (spec.metrics[f"calibration_{key}"] for key in ("accuracy", "n"))
     say(
         f"{options.out}: {options.method} of {len(spec.members)}, PublicTest, n = {n:,}: "
+        f"{accuracy:.2%}"
+    )
+    return GOOD
+
+
+def _average(options: argparse.Namespace) -> int:
+    require_training()
+    from mien.models import find_model
+    from mien.training.average import average
+
+    training, fresh = _rows(options.data, [find_model(model).spec() for model in options.model])
+    spec = average(
+        options.model,
+        training,
+        fresh,
+        Path(options.out),
+        name=options.name,
+        version=options.version,
+        weights=options.weight,
+        half=options.half,
+    )
+    accuracy, n = (spec.metrics[f"calibration_{key}"] for key in ("accuracy", "n"))
+    say(
+        f"{options.out}: mean of {len(spec.averaged_from)}, {fresh.split}, n = {n:,.0f}: "
         f"{accuracy:.2%}"
     )
     return GOOD

@@ -48,6 +48,8 @@ class ModelSpec:
         members: the models whose outputs a fusion takes instead of a crop; empty for a network.
         quantized_from: SHA-256 of the model whose numbers were rounded to 8 bits to make this one;
             empty for others.
+        averaged_from: SHA-256 of each model whose weights were averaged to make this one, and its
+            share of the mean; empty for others.
         class_shares: how common its probabilities take each class to be, summing to 1; empty where
             nobody knows.
         ferplus_temperature, ferplus_uncertain_below: of the head that answers in the eight classes
@@ -85,6 +87,7 @@ class ModelSpec:
     class_shares: tuple[float, ...] = ()
     ferplus_temperature: float = 0.0
     ferplus_uncertain_below: float = 0.0
+    averaged_from: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         ranges = [
@@ -130,7 +133,8 @@ class ModelSpec:
             for member in members:  # they are looked for beside the file, by their names
                 if not member.name or PurePath(member.name).name != member.name:
                     raise ValueError(f"members: expected names of models, got {member.name!r}")
-            return cls(**{**values, "members": members})
+            averaged = tuple((str(of), float(part)) for of, part in values.get("averaged_from", ()))
+            return cls(**{**values, "members": members, "averaged_from": averaged})
 
 
 def require_classes(spec: ModelSpec, found: Sequence[str], what: str) -> None:

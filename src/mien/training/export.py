@@ -85,6 +85,7 @@ def export(
     data_sha256: str,
     shares: FloatArray | None = None,
     half: bool = False,
+    averaged_from: tuple[tuple[str, float], ...] = (),
 ) -> ModelSpec:
     """Calibrate a network on rows it has not learned from, and write it to `file` as ONNX.
 
@@ -98,6 +99,7 @@ def export(
         shares: `(K,)`, how common each class was among them (see `calibrate`); None to leave it.
         half: store weights as float16, at half the size. The network's own weights are rounded
             too, so that both still agree; computing stays in float32.
+        averaged_from: of the spec.
     """
     size = recipe.data.input_px
     if half:
@@ -113,6 +115,7 @@ def export(
         data_sha256=data_sha256,
         commit=current_commit(),
         made_with=f"mien {mien.__version__}, torch {torch.__version__}",
+        averaged_from=averaged_from,
     )
     spec = calibrated(spec, found, votes)
     write_onnx(network, spec, file, offsets=found.offsets, half=half)
@@ -289,6 +292,12 @@ def _store_half(model: Any, learned: Collection[str]) -> None:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+
+
+def told(said: Sequence[tuple[str, str]]) -> str:
+    """What models of these names say: once where all say the same, else behind their names."""
+    texts = {text for _, text in said}
+    return texts.pop() if len(texts) == 1 else "; ".join(map(": ".join, dict.fromkeys(said)))
 
 
 def current_commit() -> str:

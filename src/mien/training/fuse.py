@@ -41,7 +41,7 @@ from mien.training.calibration import (
     calibrated,
     class_shares,
 )
-from mien.training.export import OPSET, current_commit, save_model
+from mien.training.export import OPSET, current_commit, save_model, told
 from mien.training.recipe import AugmentRecipe
 from mien.types import Float32Array, UInt8Array
 
@@ -122,10 +122,8 @@ def fuse(
         crop_upright=first.crop_upright,
         temperature=1.0,
         uncertain_below=0.0,
-        training_data=_told(
-            [(n, spec.training_data) for n, spec in zip(names, specs, strict=True)]
-        ),
-        licence=_told([(n, spec.licence) for n, spec in zip(names, specs, strict=True)]),
+        training_data=told([(n, spec.training_data) for n, spec in zip(names, specs, strict=True)]),
+        licence=told([(n, spec.licence) for n, spec in zip(names, specs, strict=True)]),
         parameters=sum(spec.parameters for spec in specs)
         + sum(p.numel() for p in head.parameters()),
         macs=sum(spec.macs for spec in specs),
@@ -144,12 +142,6 @@ def fuse(
     spec = calibrated(spec, found, votes)
     _write(head, found.offsets, spec, file)
     return spec
-
-
-def _told(said: Sequence[tuple[str, str]]) -> str:
-    """What members of these names say: once where all say the same, else behind their names."""
-    texts = {text for _, text in said}
-    return texts.pop() if len(texts) == 1 else "; ".join(map(": ".join, dict.fromkeys(said)))
 
 
 def _joined_shares(

@@ -1,0 +1,160 @@
+"""One network whose weights lie between those of several. Imports torch, models, and its
+siblings augment, calibration, data, export, fit, initial, recipe and zoo.
+
+Networks that went on from the same weights often lie in one basin, where a mean of their weights
+reads as well as the sum of their answers, for the price of one (Wortsman et al., "Model soups",
+ICML 2022). What batch normalisation has measured in each does not fit the mean: it is measured anew
+(Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mien.datasets import FaceCrops
+from mien.errors import ConfigError
+from mien.models import ModelEntry, ModelSpec, find_model, require_classes
+from mien.training.augment import varied_views
+from mien.training.calibration import class_shares
+from mien.training.data import network_pixels
+from mien.training.export import export, told
+from mien.training.initial import load_weights, of_the_same_network
+from mien.training.recipe import Recipe, recipe_from_dict
+from mien.training.zoo import ExpressionNetwork, build_network, channels_last
+
+_ROWS: Final = 4096  # of Training, by which normalisation is measured
+_BATCH: Final = 256
+
+
+def average(
+    models: Sequence[str | Path],
+    train: FaceCrops,
+    calibration: FaceCrops,
+    file: Path,
+    *,
+    name: str,
+    version: str = "1",
+    weights: Sequence[float] | None = None,
+    half: bool = False,
+) -> ModelSpec:
+    """Average the weights of models of one network, calibrate the result, and write it to `file`.
+
+    Args:
+        models: names or files, at least two; the first one's recipe stands for all.
+        train: rows that normalisation is measured by, at the size that the models take.
+        calibration: rows that choose the temperature and the threshold of `uncertain`; none that
+            stand in `train` (`FaceCrops.without`).
+        file: the ONNX file to write.
+        name, version: what the result is called.
+        weights: of each model, positive; they are scaled to sum to 1. None for equal ones.
+        half: as in `export`.
+
+    Raises:
+        ConfigError: fewer than two models, not one weight for each, or models that differ in their
+            network, their classes or what they are shown.
+        ModelError: a model cannot be read, or has no network of its own.
+    """
+    shares = _shares(models, weights)
+    entries = [find_model(model) for model in models]
+    recipe = _common_recipe(entries)
+    for rows in (train, calibration):
+        require_classes(entries[0].spec(), rows.classes, entries[0].name)
+    network, fresh = _mean(recipe, entries, shares)
+    if fresh:  # some know no votes
+        recipe = replace(recipe, fit=replace(recipe.fit, ferplus_weight=0.0))
+    _measure_normalization(network, train, recipe)
+    specs = [entry.spec() for entry in entries]
+    recipe = replace(
+        recipe,
+        name=name,
+        version=version,
+        training_data=told([(spec.name, spec.training_data) for spec in specs]),
+        licence=told([(spec.name, spec.licence) for spec in specs]),
+    )
+    return export(
+        recipe,
+        network,
+        calibration,
+        file,
+        data_sha256=train.fingerprint(),
+        shares=class_shares(train.labels, len(train.classes), recipe.data.balance),
+        half=half,
+        averaged_from=tuple(
+            (entry.digest, share) for entry, share in zip(entries, shares, strict=True)
+        ),
+    )
+
+
+def _shares(models: Sequence[str | Path], weights: Sequence[float] | None) -> list[float]:
+    """What part of the mean each model is; they sum to 1."""
+    if len(models) < 2:
+        raise ConfigError("a mean of weights needs at least two models")
+    given = list(weights) if weights is not None else [1.0] * len(models)
+    if len(given) != len(models):
+        raise ConfigError(f"weights: expected one for each of {len(models)} models, got {given}")
+    if not all(0 < weight < float("inf") for weight in given):
+        raise ConfigError(f"weights: expected positive numbers, got {given}")
+    return [weight / sum(given) for weight in given]
+
+
+def _common_recipe(entries: Sequence[ModelEntry]) -> Recipe:
+    """The first model's recipe, if the others have its network and are shown the same."""
+    first = entries[0].spec()
+    of_the_same_network(Recipe(name=first.name), entries[0])  # refuses what has none
+    recipe = recipe_from_dict(first.recipe, str(entries[0].path))
+    for entry in entries[1:]:
+        theirs, spec = of_the_same_network(recipe, entry), entry.spec()
+        for what, mine, other in (
+            ("classes", first.labels, spec.labels),
+            ("network", recipe.network, theirs.network),
+            ("preprocessing or size", recipe.data, theirs.data),
+        ):
+            if mine != other:
+                raise ConfigError(
+                    f"{entry.path}: has another {what} than {entries[0].path}, so that a mean of "
+                    "their weights means nothing. `mien fuse` joins the answers of such models"
+                )
+    return recipe
+
+
+def _mean(
+    recipe: Recipe, entries: Sequence[ModelEntry], shares: Sequence[float]
+) -> tuple[ExpressionNetwork, list[str]]:
+    """The network with the mean of the weights, and the names of those that some file lacks."""
+    network = build_network(recipe.network, classes=len(recipe.data.classes))
+    lacking: set[str] = set()
+    total: dict[str, Tensor] = {}
+    for entry, share in zip(entries, shares, strict=True):
+        lacking |= set(load_weights(network, entry, recipe.data.classes))
+        for key, value in network.state_dict().items():
+            part = value.double() * share
+            total[key] = total[key] + part if key in total else part
+    state = network.state_dict()
+    network.load_state_dict({key: total[key].to(value.dtype) for key, value in state.items()})
+    return channels_last(network).eval(), sorted(lacking)
+
+
+def _measure_normalization(network: ExpressionNetwork, train: FaceCrops, recipe: Recipe) -> None:
+    """Let every batch normalisation take mean and variance from some rows, calmly varied.
+
+    As at the end of a run, which sees them so.
+    """
+    normalizations = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    for normalization in normalizations:
+        normalization.reset_running_stats()
+        normalization.momentum = None  # a plain mean over the batches
+        normalization.train()
+    chosen = np.random.default_rng(0).permutation(len(train))[:_ROWS]
+    rows = torch.from_numpy(np.stack([train.images[i] for i in chosen]))
+    views = next(varied_views(rows, 1, recipe.augment.calmed(), seed=0))
+    with torch.no_grad():
+        for part in torch.split(views, _BATCH):
+            network(network_pixels(part[:, None].float(), recipe))
+    network.eval()
