@@ -36,7 +36,7 @@ What the models learned from and what the figures mean:
   the validation set: it chooses recipes and temperatures, so figures on it are a little optimistic.
   PrivateTest, the test set, has not been looked at.
 - **CK+ and KDEF.** No published model of expressions has learned from them, but they are not blind.
-  The crop rule was fixed after two short runs had been seen on them. mien-v 2, behind on
+  The crop rule was fixed after two short runs had been seen on them. mien-v 3, behind on
   PublicTest, is published for its figures there. mien-s 3 is level with mien-s 2 on PublicTest
   (five rows more of 3,589) and far ahead there ([experiments.md](experiments.md),
   [crop-rule.md](crop-rule.md)).
@@ -61,7 +61,7 @@ _WHAT = {
     "mien-s": "the default",
     "mien-s-int8": "the default in 8 bits, for speed",
     "mien-sgd": "the default's network, trained by SGD instead of Muon",
-    "mien-v": "the default's network, taught by votes and harder pictures",
+    "mien-v": "the default trained on, by the labels that votes let one expect: for photographs",
     "resnet18": "the ResNet18 that mien began with, trained anew",
     "vgg19": "the VGG19 that mien began with, trained anew",
 }

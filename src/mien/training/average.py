@@ -108,7 +108,7 @@ def _common_recipe(entries: Sequence[ModelEntry]) -> Recipe:
     """The first model's recipe, if the others have its network and are shown the same."""
     first = entries[0].spec()
     of_the_same_network(Recipe(name=first.name), entries[0])  # refuses what has none
-    recipe = recipe_from_dict(first.recipe, str(entries[0].path))
+    recipe = of_the_same_network(recipe_from_dict(first.recipe, str(entries[0].path)), entries[0])
     for entry in entries[1:]:
         theirs, spec = of_the_same_network(recipe, entry), entry.spec()
         for what, mine, other in (
@@ -155,6 +155,6 @@ def _measure_normalization(network: ExpressionNetwork, train: FaceCrops, recipe:
     rows = torch.from_numpy(np.stack([train.images[i] for i in chosen]))
     views = next(varied_views(rows, 1, recipe.augment.calmed(), seed=0))
     with torch.no_grad():
-        for part in torch.split(views, _BATCH):
+        for part in torch.chunk(views, max(1, len(views) // _BATCH)):  # none of a single row
             network(network_pixels(part[:, None].float(), recipe))
     network.eval()
