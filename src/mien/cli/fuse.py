@@ -135,11 +135,7 @@ def _fuse(options: argparse.Namespace) -> int:
         seed=options.seed,
         note=say,
     )
-    accuracy, n = (spec.metrics[f"calibration_{key}"] for key in ("accuracy", "n"))
-    say(
-        f"{options.out}: {options.method} of {len(spec.members)}, PublicTest, n = {n:,}: "
-        f"{accuracy:.2%}"
-    )
+    _say_made(options.out, f"{options.method} of {len(spec.members)}", fresh, spec)
     return GOOD
 
 
@@ -159,12 +155,14 @@ def _average(options: argparse.Namespace) -> int:
         weights=options.weight,
         half=options.half,
     )
-    accuracy, n = (spec.metrics[f"calibration_{key}"] for key in ("accuracy", "n"))
-    say(
-        f"{options.out}: mean of {len(spec.averaged_from)}, {fresh.split}, n = {n:,.0f}: "
-        f"{accuracy:.2%}"
-    )
+    _say_made(options.out, f"mean of {len(spec.averaged_from)}", fresh, spec)
     return GOOD
+
+
+def _say_made(file: str, what: str, rows: FaceCrops, spec: ModelSpec) -> None:
+    """Say how often a new model is right about the rows that calibrated it."""
+    accuracy, n = (spec.metrics[f"calibration_{key}"] for key in ("accuracy", "n"))
+    say(f"{file}: {what}, {rows.split}, n = {n:,.0f}: {accuracy:.2%}")
 
 
 def _quantize(options: argparse.Namespace) -> int:
