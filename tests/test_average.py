@@ -90,6 +90,20 @@ def test_it_reads_as_well_as_its_models(models: Sequence[Path], tmp_path: Path) 
     assert "which weights are averaged" in card
 
 
+def test_how_common_classes_are_lies_between_too(models: Sequence[Path], tmp_path: Path) -> None:
+    """One has seen classes as they come, the other all alike: what is left is half of it."""
+    rows = drawn(112, 0)
+    uneven = rows.select((rows.labels > 2) | (np.arange(112) < 28))
+    recipe = tiny(epochs=1, batch=16, ferplus_weight=0.3)
+    alike = replace(recipe, data=replace(recipe.data, balance=1.0))
+    other = taught(tmp_path / "alike.onnx", alike, uneven, drawn(14, 1))
+    file = tmp_path / "mean.onnx"
+    spec = average([models[0], other], uneven, drawn(56, 1), file, name="mean")
+    kept = 1 - spec.metrics.get("shares_taken_back", 0.0)
+    expected = (np.bincount(uneven.labels) ** 0.5) ** kept
+    np.testing.assert_allclose(spec.class_shares, expected / expected.sum(), rtol=1e-6)
+
+
 def test_training_goes_on_from_a_mean(models: Sequence[Path], tmp_path: Path) -> None:
     mean = tmp_path / "mean.onnx"
     average(models, drawn(112, 0), drawn(56, 1), mean, name="mean")

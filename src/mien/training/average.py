@@ -1,5 +1,5 @@
 """One network whose weights lie between those of several. Imports torch, models, and its
-siblings augment, calibration, data, export, fit, initial, recipe and zoo.
+siblings augment, calibration, data, export, initial, recipe and zoo.
 
 Networks that went on from the same weights often lie in one basin, where a mean of their weights
 reads as well as the sum of their answers, for the price of one (Wortsman et al., "Model soups",
@@ -22,11 +22,11 @@ from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.models import ModelEntry, ModelSpec, find_model, require_classes
 from mien.training.augment import varied_views
-from mien.training.calibration import class_shares
+from mien.training.calibration import class_shares, joined_shares
 from mien.training.data import network_pixels
 from mien.training.export import export, told
-from mien.training.initial import load_weights, of_the_same_network
-from mien.training.recipe import Recipe, recipe_from_dict
+from mien.training.initial import load_weights, of_the_same_network, recipe_of
+from mien.training.recipe import Recipe
 from mien.training.zoo import ExpressionNetwork, build_network, channels_last
 
 _ROWS: Final = 4096  # of Training, by which normalisation is measured
@@ -71,6 +71,8 @@ def average(
         recipe = replace(recipe, fit=replace(recipe.fit, ferplus_weight=0.0))
     _measure_normalization(network, train, recipe)
     specs = [entry.spec() for entry in entries]
+    balances = [recipe_of(entry).data.balance for entry in entries]
+    expected = [class_shares(train.labels, len(train.classes), b) for b in balances]
     recipe = replace(
         recipe,
         name=name,
@@ -84,7 +86,7 @@ def average(
         calibration,
         file,
         data_sha256=train.fingerprint(),
-        shares=class_shares(train.labels, len(train.classes), recipe.data.balance),
+        shares=joined_shares(expected, shares),
         half=half,
         averaged_from=tuple(
             (entry.digest, share) for entry, share in zip(entries, shares, strict=True)
@@ -107,8 +109,7 @@ def _shares(models: Sequence[str | Path], weights: Sequence[float] | None) -> li
 def _common_recipe(entries: Sequence[ModelEntry]) -> Recipe:
     """The first model's recipe, if the others have its network and are shown the same."""
     first = entries[0].spec()
-    of_the_same_network(Recipe(name=first.name), entries[0])  # refuses what has none
-    recipe = of_the_same_network(recipe_from_dict(first.recipe, str(entries[0].path)), entries[0])
+    recipe = of_the_same_network(recipe_of(entries[0]), entries[0])
     for entry in entries[1:]:
         theirs, spec = of_the_same_network(recipe, entry), entry.spec()
         for what, mine, other in (

@@ -187,6 +187,15 @@ def class_shares(labels: IntArray, classes: int, balance: float = 0.0) -> npt.ND
     return np.asarray(shown / shown.sum())
 
 
+def joined_shares(
+    shares: Sequence[Sequence[float] | FloatArray], weights: Sequence[float] | FloatArray
+) -> npt.NDArray[np.float64]:
+    """How common classes are `(K,)` to a weighted mean of models that disagree about it."""
+    logs = np.log(np.maximum(np.asarray(shares, np.float64), 1e-12))
+    joined = np.exp(np.asarray(weights, np.float64) @ logs)
+    return np.asarray(joined / joined.sum())
+
+
 def add_offsets(model: Any, offsets: FloatArray) -> None:
     """Let an ONNX model add offsets `(K,)` to its logits, beside those that it adds already."""
     from onnx import helper, numpy_helper

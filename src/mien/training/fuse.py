@@ -40,6 +40,7 @@ from mien.training.calibration import (
     calibrate_votes,
     calibrated,
     class_shares,
+    joined_shares,
 )
 from mien.training.export import OPSET, current_commit, save_model, told
 from mien.training.recipe import AugmentRecipe
@@ -103,7 +104,7 @@ def fuse(
     if method == "logprob":
         weights = _best_weights(watched, calibration.labels, len(members))
         head: nn.Module = _mean(weights, classes)
-        shares = _joined_shares([spec.class_shares or shares for spec in specs], weights.numpy())
+        shares = joined_shares([spec.class_shares or shares for spec in specs], weights.numpy())
     else:
         shown, labels = _varied_rows(train, views, seed)
         note(f"showing {len(shown):,} varied Training rows to {len(members)} members")
@@ -142,15 +143,6 @@ def fuse(
     spec = calibrated(spec, found, votes)
     _write(head, found.offsets, spec, file)
     return spec
-
-
-def _joined_shares(
-    shares: Sequence[Sequence[float] | FloatArray], weights: FloatArray
-) -> npt.NDArray[np.float64]:
-    """How common classes are `(K,)` to a weighted mean of members that disagree about it."""
-    logs = np.log(np.maximum(np.asarray(shares, np.float64), 1e-12))
-    joined = np.exp(np.asarray(weights, np.float64) @ logs)
-    return np.asarray(joined / joined.sum())
 
 
 def _votes(

@@ -128,21 +128,9 @@ def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
     for this recipe to say.
 
     Raises:
-        ModelError: the model does not say, or is a fusion, which has no network of its own.
+        ModelError: as of `recipe_of`.
     """
-    spec = entry.spec()
-    if spec.members:
-        members = ", ".join(member.name for member in spec.members)
-        raise ModelError(
-            f"{entry.path}: {spec.name} is a fusion, which has no network to train. Start from one "
-            f"of its members: {members}"
-        )
-    try:
-        theirs = recipe_from_dict(spec.recipe, str(entry.path))
-    except ConfigError as error:
-        raise ModelError(
-            f"{entry.path}: does not say how its network was built ({error})"
-        ) from error
+    theirs = recipe_of(entry)
     kept = ("classes", "holdout", "aligned_share", "balance", "left_out", "max_not_face_votes")
     data = replace(theirs.data, **{name: getattr(recipe.data, name) for name in kept})
     own, sizes = recipe.network, recipe.fit.resolutions
@@ -154,3 +142,24 @@ def of_the_same_network(recipe: Recipe, entry: ModelEntry) -> Recipe:
         data=data,
         fit=replace(recipe.fit, resolutions=sizes),
     )
+
+
+def recipe_of(entry: ModelEntry) -> Recipe:
+    """What a model's network was trained by.
+
+    Raises:
+        ModelError: the model does not say, or is a fusion, which has no network of its own.
+    """
+    spec = entry.spec()
+    if spec.members:
+        members = ", ".join(member.name for member in spec.members)
+        raise ModelError(
+            f"{entry.path}: {spec.name} is a fusion, which has no network to train. Start from one "
+            f"of its members: {members}"
+        )
+    try:
+        return recipe_from_dict(spec.recipe, str(entry.path))
+    except ConfigError as error:
+        raise ModelError(
+            f"{entry.path}: does not say how its network was built ({error})"
+        ) from error
