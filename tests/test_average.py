@@ -16,9 +16,11 @@ from mien.cli import main
 from mien.errors import ConfigError, ModelError
 from mien.models import ModelEntry, file_sha256, find_model
 from mien.training.average import average
+from mien.training.data import network_pixels
 from mien.training.fuse import fuse
 from mien.training.initial import weights_of
 from mien.training.quantize import quantize
+from mien.training.recipe import Recipe
 from tests.lessons import drawn, taught, tiny, write_splits
 
 Capture = pytest.CaptureFixture[str]
@@ -75,6 +77,24 @@ def test_normalisation_is_measured_anew(models: Sequence[Path], tmp_path: Path) 
     again = tmp_path / "again.onnx"
     average(models, drawn(112, 0), drawn(56, 1), again, name="mean")
     assert again.read_bytes() == file.read_bytes()
+
+
+def test_normalisation_is_measured_at_the_size_that_the_network_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(input_px=32, epochs=1, batch=8)
+    files = [
+        taught(tmp_path / f"{seed}.onnx", recipe, drawn(56, seed), drawn(56, 9)) for seed in (0, 1)
+    ]
+    shown = set()
+
+    def noted(crops: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+        shown.add(crops.shape[1:])
+        return network_pixels(crops, recipe)
+
+    monkeypatch.setattr("mien.training.average.network_pixels", noted)
+    average(files, drawn(56, 0), drawn(56, 9), tmp_path / "mean.onnx", name="mean")
+    assert shown == {(1, 32, 32)}
 
 
 def test_it_reads_as_well_as_its_models(models: Sequence[Path], tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """One network whose weights lie between those of several. Imports torch, models, and its
-siblings augment, calibration, data, export, initial, recipe and zoo.
+siblings calibration, data, export, initial, recipe and zoo.
 
 Networks that went on from the same weights often lie in one basin, where a mean of their weights
 reads as well as the sum of their answers, for the price of one (Wortsman et al., "Model soups",
@@ -21,9 +21,8 @@ from torch import Tensor, nn
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.models import ModelEntry, ModelSpec, find_model, require_classes
-from mien.training.augment import varied_views
 from mien.training.calibration import class_shares, joined_shares
-from mien.training.data import network_pixels
+from mien.training.data import network_pixels, varied_crops
 from mien.training.export import export, told
 from mien.training.initial import load_weights, of_the_same_network, recipe_of
 from mien.training.recipe import Recipe
@@ -143,9 +142,9 @@ def _mean(
 
 
 def _measure_normalization(network: ExpressionNetwork, train: FaceCrops, recipe: Recipe) -> None:
-    """Let every batch normalisation take mean and variance from some rows, calmly varied.
+    """Let every batch normalisation take mean and variance from some rows.
 
-    As at the end of a run, which sees them so.
+    They are cut to the size that the network takes and calmly varied, as at the end of a run.
     """
     normalizations = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     for normalization in normalizations:
@@ -153,9 +152,9 @@ def _measure_normalization(network: ExpressionNetwork, train: FaceCrops, recipe:
         normalization.momentum = None  # a plain mean over the batches
         normalization.train()
     chosen = np.random.default_rng(0).permutation(len(train))[:_ROWS]
-    rows = torch.from_numpy(np.stack([train.images[i] for i in chosen]))
-    views = next(varied_views(rows, 1, recipe.augment.calmed(), seed=0))
+    calm = replace(recipe, augment=recipe.augment.calmed())
+    crops, _ = varied_crops(train.images[chosen], calm, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for part in torch.chunk(views, max(1, len(views) // _BATCH)):  # none of a single row
-            network(network_pixels(part[:, None].float(), recipe))
+        for part in torch.chunk(crops, max(1, len(crops) // _BATCH)):  # none of a single row
+            network(network_pixels(part, recipe))
     network.eval()

@@ -206,13 +206,13 @@ def make_batch(
     return Batch(network_pixels(crops, recipe), sent(targets, device), votes)
 
 
-def augmented_samples(images: UInt8Array, recipe: Recipe, *, seed: int) -> UInt8Array:
-    """Pictures `uint8 (N, S, S)` as one epoch would show them, at the recipe's input size.
-
-    All but the normalisation, which nobody could see, is done to them.
+def varied_crops(
+    images: UInt8Array, recipe: Recipe, generator: Generator
+) -> tuple[Tensor, Variations]:
+    """Pictures `uint8 (N, S, S)` cut and varied as one epoch would, `(N, 1, P, P)` in 0..255 at the
+    recipe's input size P, and the dice of it. Not mixed with one another.
     """
     n, size = len(images), recipe.data.input_px
-    generator = Generator().manual_seed(seed)
     framings = whole_picture(n)
     if recipe.data.aligned_share:
         rows = FaceCrops(images, np.zeros(n, np.int64), None, ("",) * n)
@@ -221,8 +221,18 @@ def augmented_samples(images: UInt8Array, recipe: Recipe, *, seed: int) -> UInt8
     framed = torch.rand(n, generator=generator) < recipe.data.aligned_share
     framing = torch.where(framed.view(-1, 1, 1), torch.from_numpy(framings), torch.eye(2, 3))
     dice = draw_variations(n, size, recipe.augment, generator)
-    crops = vary(torch.from_numpy(images), framing, size, dice)
-    order = torch.randperm(n, generator=generator)  # as a batch has them: neighbours are strangers
+    return vary(torch.from_numpy(images), framing, size, dice), dice
+
+
+def augmented_samples(images: UInt8Array, recipe: Recipe, *, seed: int) -> UInt8Array:
+    """Pictures `uint8 (N, S, S)` as one epoch would show them, at the recipe's input size.
+
+    All but the normalisation, which nobody could see, is done to them.
+    """
+    generator = Generator().manual_seed(seed)
+    crops, dice = varied_crops(images, recipe, generator)
+    # As a batch has them: neighbours are strangers.
+    order = torch.randperm(len(images), generator=generator)
     crops[order] = mix_neighbours(crops[order], dice.mix)
     shown = network_input(
         crops[:, 0].round().to(torch.uint8).numpy(),
