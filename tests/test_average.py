@@ -82,7 +82,8 @@ def test_normalisation_is_measured_anew(models: Sequence[Path], tmp_path: Path) 
 def test_normalisation_is_measured_at_the_size_that_the_network_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = tiny(input_px=32, epochs=1, batch=8)
+    recipe = tiny(epochs=1, batch=8, resolutions=[[1.0, 32]])
+    recipe = replace(recipe, data=replace(recipe.data, input_px=32))
     files = [
         taught(tmp_path / f"{seed}.onnx", recipe, drawn(56, seed), drawn(56, 9)) for seed in (0, 1)
     ]

@@ -169,6 +169,15 @@ def macro_f1(confusion: IntArray) -> float:
     return float(f1[present].mean()) if present.any() else 0.0
 
 
+def mean_recall(confusion: IntArray) -> float:
+    """Mean over the classes that occur of how many of them were found: the accuracy where all of
+    them are equally common.
+    """
+    _, recall, _ = precision_recall_f1(confusion)
+    present = confusion.sum(1) > 0
+    return float(recall[present].mean()) if present.any() else 0.0
+
+
 def expected_calibration_error(labels: IntArray, probs: FloatArray, bins: int = 15) -> float:
     """Mean gap between confidence and accuracy over equal-width bins, weighted by their size.
 
