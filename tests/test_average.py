@@ -124,6 +124,15 @@ def test_how_common_classes_are_lies_between_too(models: Sequence[Path], tmp_pat
     np.testing.assert_allclose(spec.class_shares, expected / expected.sum(), rtol=1e-6)
 
 
+def test_a_class_without_rows_is_left_alone_in_the_mean(
+    models: Sequence[Path], tmp_path: Path
+) -> None:
+    rows = drawn(112, 0)
+    six = rows.select(rows.labels != 1)
+    spec = average(models, six, drawn(56, 1), tmp_path / "mean.onnx", name="mean")
+    assert spec.class_shares[1] == 0
+
+
 def test_training_goes_on_from_a_mean(models: Sequence[Path], tmp_path: Path) -> None:
     mean = tmp_path / "mean.onnx"
     average(models, drawn(112, 0), drawn(56, 1), mean, name="mean")
