@@ -118,6 +118,15 @@ def test_numbers_that_no_run_could_use_are_named(change: str, expected: str) -> 
         load_recipe(REPOSITORY / "recipes" / "mien-s.toml", [change])
 
 
+@pytest.mark.parametrize(
+    ("written", "ours"), [("anger", "angry"), ("sadness", "sad"), ("Bored", "bored")]
+)
+def test_classes_that_no_row_is_called_by_are_refused(written: str, ours: str) -> None:
+    with pytest.raises(ConfigError, match=f"data.classes: expected '{ours}'.*found '{written}'"):
+        load_recipe("fine-tune", [f'data.classes=["{written}", "calm"]'])
+    assert load_recipe("fine-tune", [f'data.classes=["{ours}", "calm"]'])
+
+
 def test_stages_for_which_nothing_is_left_are_refused() -> None:
     mien_s = REPOSITORY / "recipes" / "mien-s.toml"
     six, seven = ([f"network.widths={[8] * n}", f"network.depths={[1] * n}"] for n in (6, 7))

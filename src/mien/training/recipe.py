@@ -1,5 +1,5 @@
-"""A recipe is everything needed to train one model again. Imports errors, preprocess and
-types only.
+"""A recipe is everything needed to train one model again. Imports errors, preprocess, types, and
+of datasets what classes are called.
 
 It is read from TOML into frozen dataclasses, which are the schema: a key that is not a field
 is an error, and so is a value of another type. The resolved recipe travels in checkpoints and
@@ -16,6 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
+from mien.datasets.rows import class_name
 from mien.errors import ConfigError
 from mien.preprocess import BACKGROUNDS, ILLUMINATIONS, NORMALIZATIONS
 from mien.types import EXPRESSIONS
@@ -219,6 +220,12 @@ class Recipe:
             raise ConfigError(
                 f"data.classes: expected at least two, each once, found {list(classes)}"
             )
+        for name in classes:
+            if (ours := class_name(name)) != name:
+                raise ConfigError(
+                    f"data.classes: expected {ours!r}, which mien calls pictures labelled {name!r} "
+                    f"in all sets, found {name!r}. No picture would be of that class"
+                )
         fold = self.data.left_out
         if fold and not (len(fold) == 2 and 0 <= fold[0] < fold[1]):
             raise ConfigError(f"data.left_out: expected [fold, folds], found {list(fold)}")
