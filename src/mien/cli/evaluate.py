@@ -357,12 +357,14 @@ def _say_crops(
 
 def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     require_training()
+    from mien.datasets.remarks import left_out
     from mien.evaluate import Answers, LabelledFaces, learned_too, summarize
     from mien.models import find_model
     from mien.training.export import fold_spec
     from mien.training.folds import cross_validate
 
     recipe = chosen_recipe(options)
+    remark(left_out(options.data, recipe.data.classes))
     if recipe.init:
         remark(learned_too(options.data, find_model(recipe.init).spec(), folds=True))
     out = Path(options.out or "runs/folds") / recipe.name

@@ -15,6 +15,7 @@ import numpy as np
 from mien.cropping import cut_largest
 from mien.datasets import FaceCrops, Row, read_rows, subject_folds
 from mien.datasets.crops import SMALLEST_PX, gather
+from mien.datasets.remarks import full_pictures
 from mien.detection import FaceDetector
 from mien.errors import DatasetError
 from mien.metrics import fit_temperature, softmax
@@ -23,9 +24,6 @@ from mien.training.checkpoint import CHECKPOINT
 from mien.training.fit import fit, predict_logits
 from mien.training.recipe import Recipe
 from mien.types import UInt8Array
-
-#: Pictures at most this large are taken for crops; larger ones are searched for their face.
-_CROPS_UP_TO_PX = 100
 
 Note = Callable[[str], None]
 
@@ -89,25 +87,27 @@ def cross_validate(
 
 
 def _face_crops(data: str | Path, shown: Sequence[Row], recipe: Recipe, note: Note) -> FaceCrops:
-    """The rows as crops; faces in full pictures are found and cut by the recipe's rule."""
+    """The rows as crops; faces in full pictures are found and cut by the recipe's rule.
+
+    Crops are taken as they are, of any size, as `mien train` takes them.
+    """
     lost = 0
 
     def faces() -> Iterator[tuple[Row, UInt8Array]]:
         nonlocal lost
-        detector: FaceDetector | None = None
+        detector = FaceDetector()
         for row in shown:
-            image = row.gray()
-            if max(image.shape) <= _CROPS_UP_TO_PX:
-                yield row, image
-                continue
-            detector = detector or FaceDetector()
             face = _cut_face(row, recipe, detector)
             if face is None:
                 lost += 1
             else:
                 yield row, face
 
-    crops = gather(faces(), recipe.data.classes, recipe.data.input_px)
+    given = full_pictures(data) is None
+    if not given:
+        note(f"{data}: full pictures, whose faces are cut out")
+    found = ((row, row.gray()) for row in shown) if given else faces()
+    crops = gather(found, recipe.data.classes, recipe.data.input_px)
     if lost:
         note(f"no face found in {lost} pictures; they are left out")
     if not len(crops):
