@@ -52,6 +52,12 @@ def test_folds_by_subject(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert list(figures["per_class"]) == ["angry", "disgust"]
     assert err.count("fold ") == 10
     assert "left out, as none of the classes angry, disgust: digust (7)" in err
+    for file in (tmp_path / "data").rglob("S00[4-9]*.png"):
+        file.unlink()
+    assert main([*arguments, *two]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["split"] == "six folds by subject, from scratch"
+    assert err.count(" of 6: ") == 6
     assert main([*arguments[:5]]) == 2
     assert "say how to train by --recipe" in capsys.readouterr().err
     assert main(["evaluate", "--data", "x", "--recipe", "ckplus"]) == 2
@@ -82,7 +88,7 @@ def test_people_are_asked_for_before_faces_are_looked_for(
     for name in ("a", "b"):
         file = tmp_path / "faces" / "happy" / f"{name}.png"
         file.rename(file.with_stem(f"7_{ord(name)}"))
-    with pytest.raises(DatasetError, match="1 subjects are too few for 10 folds"):
+    with pytest.raises(DatasetError, match="1 subjects are too few for 3 folds"):
         cross_validate(tiny(), tmp_path / "faces", tmp_path / "runs")
     rows = [f"3,{' '.join(['90'] * 120**2)},Training"]
     (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]))
