@@ -524,3 +524,13 @@ def test_test_rows_are_never_learned_from(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / place)
     with pytest.raises(DatasetError, match="no picture outside of val and test"):
         load_training(tmp_path)
+
+
+def test_a_picture_too_large_is_refused_without_an_option_that_does_not_exist(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "happy" / "huge.png"
+    file.parent.mkdir()
+    file.write_bytes(b"P5 20000 20000 255\n")
+    with pytest.raises(DatasetError, match=r"the limit of 100,000,000\. Make it smaller$"):
+        next(read_rows(tmp_path)).gray()
