@@ -30,7 +30,7 @@ from mien.training.initial import of_the_same_network
 from mien.training.quantize import quantize
 from mien.training.recalibrate import recalibrate
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, Frame
-from tests.lessons import drawn, taught, tiny, write_splits
+from tests.lessons import drawn, saved, taught, tiny, write_splits
 
 SHARES = np.array([0.14, 0.015, 0.145, 0.25, 0.17, 0.11, 0.17])
 
@@ -384,6 +384,17 @@ def test_rows_that_were_learned_from_calibrate_nothing(
     shutil.copytree(mine / "train", mine / "val")
     assert main(command) == 2
     assert "all 18 rows to calibrate on stand, pixel for pixel" in capsys.readouterr().err
+
+
+def test_rows_that_are_learned_from_without_a_folder_for_them_calibrate_nothing(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = saved(drawn(14), tmp_path / "mine")
+    shutil.copytree(saved(drawn(14, 1), tmp_path / "other"), mine / "val")
+    shutil.copy(mine / "happy" / "3.png", mine / "val" / "happy" / "again.png")
+    command = ["calibrate", str(model), "--data", str(mine), "--out", str(tmp_path / "mine.onnx")]
+    assert main(command) == 0
+    assert "calibrates on 14 of 15 rows: the others stand" in capsys.readouterr().err
 
 
 def test_calibrate_asks_which_rows_where_it_cannot_know(
