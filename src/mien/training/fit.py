@@ -86,7 +86,7 @@ def make_fabric(precision: str = "auto") -> Fabric:
 
 def _computes_in_bfloat16() -> bool:
     if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
