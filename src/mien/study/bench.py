@@ -20,7 +20,7 @@ from mien.slices import CropReader, slice_crops
 from mien.study.plan import Study, Variant
 from mien.study.result import StudyResult, Trial
 from mien.training.benchmark import PASSES
-from mien.training.checkpoint import CHECKPOINT, LOG, read_log
+from mien.training.checkpoint import LOG, read_log
 from mien.training.data import usable_rows
 from mien.training.export import export, load_trained
 from mien.training.fit import fit, make_fabric, require_a_start
@@ -154,7 +154,7 @@ class _Bench:
                 watched,
                 run,
                 fabric=self.fabric,
-                resume=(run / CHECKPOINT).is_file(),
+                resume=True,
                 cache=self.out,
                 threads=self.threads,
                 report=lambda epoch: self.note(

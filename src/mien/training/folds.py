@@ -80,8 +80,7 @@ def cross_validate(
         learned = rows.select(~held)
         if not resume:
             (run / CHECKPOINT).unlink(missing_ok=True)  # of an earlier examination
-        begun = (run / CHECKPOINT).is_file()
-        network = fit(named, learned, rows.select(held), run, resume=begun, threads=threads)
+        network = fit(named, learned, rows.select(held), run, resume=True, threads=threads)
         size = recipe.fit.last_px
         seen = predict_logits(network, learned.images, recipe, size).double().numpy()
         logits = predict_logits(network, rows.images[held], recipe, size).double().numpy()
