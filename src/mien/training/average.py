@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
-from mien.models import ModelEntry, ModelSpec, find_model, require_classes
+from mien.models import ModelEntry, ModelSpec, find_model, require_another_file, require_classes
 from mien.training.calibration import class_shares, joined_shares
 from mien.training.data import network_pixels, varied_crops
 from mien.training.export import export, told
@@ -56,13 +56,14 @@ def average(
         half: as in `export`.
 
     Raises:
-        ConfigError: fewer than two models, not one weight for each, or models that differ in their
-            network, their classes or what they are shown.
+        ConfigError: fewer than two models, not one weight for each, models that differ in their
+            network, their classes or what they are shown, or one that `file` would replace.
         ModelError: a model cannot be read, or has no network of its own.
     """
     shares = _shares(models, weights)
     entries = [find_model(model) for model in models]
     recipe = _common_recipe(entries)
+    require_another_file(file, entries)
     for rows in (train, calibration):
         require_classes(entries[0].spec(), rows.classes, entries[0].name)
     network, fresh = _mean(recipe, entries, shares)
