@@ -264,6 +264,17 @@ def test_models_of_one_name_are_told_apart(members: Sequence[Path], tmp_path: Pa
     assert found.differences[0] == (names[0], names[1], 1.0)
 
 
+def test_a_comparison_says_that_people_are_shown_again(
+    members: Sequence[Path], tmp_path: Path
+) -> None:
+    for name, people in (("few", 7), ("many", 14)):
+        shown = replace(drawn(14), names=tuple(f"{i % people}_{i}" for i in range(14)))
+        saved(shown, tmp_path / name)
+        found = compare(members, tmp_path / name)
+        assert found == Comparison.from_dict(json.loads(json.dumps(found.to_dict())))
+        assert ("These rows show 7 people, some of" in format_comparison(found)) == (name == "few")
+
+
 def test_a_file_beside_the_published_model_of_its_name() -> None:
     assert _names(["mien-s", "runs/new.onnx"], ["mien-s"] * 2) == ["mien-s", "mien-s (new.onnx)"]
 
