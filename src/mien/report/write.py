@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from mien.annotate import css_colours
 from mien.companions import Marker, Member, last_part, names_of, read_groups, read_markers
@@ -26,7 +26,7 @@ from mien.report.page import Html, document, join, tag
 from mien.report.recording import Recording, timed
 from mien.report.thumbnails import Thumbnail, cut_out, find_videos
 from mien.report.views import VIEWS, View
-from mien.types import EXPRESSIONS
+from mien.types import EXPRESSIONS, require_one_of
 from mien.whole import whole
 from mien.wording import counted
 
@@ -98,7 +98,9 @@ def write_report(
         ConfigError: no such view, markers or groups that cannot be read, or a video of no table or
             of nobody knows which.
         SinkError: a file cannot be written.
+        ValueError: `faces` is none of these.
     """
+    require_one_of("faces", faces, get_args(Faces))
     if view not in VIEWS:
         raise ConfigError(f"view {view}: expected one of {', '.join(VIEWS)}")
     if not tables:
