@@ -236,6 +236,9 @@ def test_a_damaged_video_keeps_what_comes_before(
     assert summary.totals.frames == len(expected) > 5 * FPS
     assert len({row["frame"] for row in rows(tmp_path / "out")}) == len(expected)
     assert "cut off" in listed(tmp_path / "out/failures.jsonl")[0]["error"]
+    settings = replace(VIDEO, span=Span(end_s=17.0))
+    assert run_batch([str(file)], tmp_path / "until", settings=settings).totals.failed == 1
+    assert len(rows(tmp_path / "until")) == len(rows(tmp_path / "out"))
 
 
 def test_a_server_that_fails_on_the_way_costs_one_input(
