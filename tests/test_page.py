@@ -407,6 +407,30 @@ def test_two_tables_side_by_side(visit: Visit, tmp_path: Path) -> None:
     tab.get_by_text("Choose one more.").wait_for()
 
 
+def test_each_video_of_a_table_is_a_session(visit: Visit, tmp_path: Path) -> None:
+    """Also one that is given twice; pictures are one session together."""
+    smile = film(*show("happy", *[0.9] * 11), source="https://host/a.mp4?key=secret")
+    turn = film(*show("sad", *[0.9] * 21), source="/films/b.mp4")
+    pictures = [
+        replace(film([face(None, "fear", 0.9)])[0], source=name) for name in ("a.jpg", "b.jpg")
+    ]
+    tab = visit.open("compare")
+    for suffix in ("csv", "jsonl"):
+        file = save(tmp_path / f"all.{suffix}", [*smile, *smile, pictures[0], *turn, pictures[1]])
+        tab.set_input_files("#compare input[type=file]", file)
+        names = ["a.mp4", "a.mp4", "b.mp4", "pictures"]
+        until(tab, "document.querySelectorAll('#comparison thead th').length === 5")
+        rows = figures(tab)
+        assert rows["Expression"] == [f"all.{suffix}: {name}" for name in names]
+        assert rows["happy"] == ["100%", "100%", "0%", "0%"]
+        assert rows["fear"] == ["0%", "0%", "0%", "100%"]
+        assert rows["Length"] == ["1.0 s", "1.0 s", "2.0 s", "\u2013"]
+        assert rows["Time in sight"] == ["1.0 s", "1.0 s", "2.0 s", "\u2013"]
+        assert rows["Frames"] == ["11", "11", "21", "2"]
+        for box in tab.get_by_role("checkbox").all():
+            box.uncheck()
+
+
 def test_groups_side_by_side(visit: Visit, tmp_path: Path) -> None:
     """Each session counts once in its group's means, however long it is."""
     smile = film(*show("happy", *[0.9] * 11))

@@ -122,6 +122,23 @@ function qualityOf(values) {
   return { score: Number(values.quality), reasons };
 }
 
+/** The recordings of a table, in the order in which they begin; a source that is given twice is two. */
+export function recordingsOf(results) {
+  const begun = [];
+  const underWay = new Map(); // by source
+  for (const result of results) {
+    const before = underWay.get(result.source);
+    const follows = before && (result.time_s > before.at(-1).time_s || result.frame > 0);
+    if (follows) {
+      before.push(result);
+    } else {
+      underWay.set(result.source, [result]);
+      begun.push(underWay.get(result.source));
+    }
+  }
+  return begun;
+}
+
 /** The cells of a CSV text, row by row. */
 function cells(name, text) {
   const rows = [];
