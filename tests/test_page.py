@@ -514,6 +514,31 @@ def test_the_page_reads_writes_and_finds_as_mien_does(visit: Visit, tmp_path: Pa
         assert tab.evaluate(work, [name, text])[1].count("\n") == 3, name
 
 
+def test_the_page_reads_tables_that_r_saved_anew(visit: Visit, tmp_path: Path) -> None:
+    unsure = [[replace(shown, uncertain=True) for shown in faces] for faces in show("sad", 0.4)]
+    frames = [*hidden(show("fear", 0.9), "covered"), [], *unsure, *show("happy", 0.8)]
+    file = save(tmp_path / "r.csv", film(*frames))
+    written = file.read_text("utf-8")
+    anew = {"True": "TRUE", "False": "FALSE", "": "NA"}
+    with (tmp_path / "anew.csv").open("w", newline="") as saved:
+        rows = csv.reader(written.splitlines())
+        csv.writer(saved).writerows([anew.get(cell, cell) for cell in row] for row in rows)
+    by_r = (tmp_path / "anew.csv").read_text("utf-8")
+    tab = visit.open("compare")
+    work = """async (text) => (await import("/page/table.js")).readTable("r.csv", text)"""
+    results = tab.evaluate(work, by_r)
+    assert results == tab.evaluate(work, written)
+    assert [[face["uncertain"] for face in result["faces"]] for result in results] == [
+        [False], [], [True], [False],
+    ]  # fmt: skip
+    for cell, wrong, says in (
+        ("TRUE", "yes", 'line 4: expected True or False as uncertain, found "yes"'),
+        ("0.9", "many", "line 2: expected a number as score"),
+    ):
+        with pytest.raises(playwright.Error, match=rf"r\.csv: {says}"):
+            tab.evaluate(work, by_r.replace(cell, wrong, 1))
+
+
 def test_rare_frames_count_as_in_reports(visit: Visit, tmp_path: Path) -> None:
     smile = show("happy", *[0.9] * 8)
     away: list[list[FaceResult]] = [[]]
