@@ -220,6 +220,22 @@ def test_a_list_of_failures_is_not_overwritten_unasked(folder: Path, capsys: Cap
     assert not list(folder.glob(".*"))
 
 
+def test_a_run_without_failures_leaves_no_list_that_says_otherwise(folder: Path) -> None:
+    (folder / "failures.jsonl").write_text("of an earlier run\n")
+    arguments = ["analyze", str(folder / "b.jpg")]
+    assert main(arguments) == 0  # writes nothing there
+    out = ["--out", str(folder / "r.jsonl")]
+    assert main(["analyze", str(folder / "empty.jpg"), *out]) == 2  # nor does this
+    assert (folder / "failures.jsonl").exists()
+    assert main([*arguments, *out]) == 0
+    assert not (folder / "failures.jsonl").exists()
+    assert (folder / "failures-1.jsonl").read_text() == "of an earlier run\n"
+    (folder / "failures.jsonl").write_text("of another run\n")
+    assert main([*arguments, *out, "--overwrite"]) == 0
+    assert not (folder / "failures.jsonl").exists()
+    assert (folder / "failures-2.jsonl").read_text() == "of another run\n"
+
+
 def test_an_unknown_recipe_key(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "r.toml").write_text("name = 'x'\nspeed = 9\n")
     arguments = ["train", str(tmp_path / "r.toml"), "--data", "x", "--out", str(tmp_path)]
