@@ -117,6 +117,7 @@ def write_report(
     notes = [*_twice(tables, recordings), *_seen_again(recordings, members)]
     if groups:
         notes += _at_odds(recordings, members, groups)
+    notes += _unused(VIEWS[view], outs, pages, faces, markers, videos)
     thumbnails: list[Thumbnail] = []
     if pages and faces != "hide" and _pictured(VIEWS[view]):
         found, unclear = find_videos(recordings, videos)
@@ -212,6 +213,28 @@ def _at_odds(
         )
     if undated:
         yield (f"{groups.name}: says for {_some(undated)} no date: {words.SAVED_ON}")
+
+
+def _unused(
+    view: View,
+    outs: Sequence[Path],
+    pages: Sequence[Path],
+    faces: Faces,
+    markers: Path | None,
+    videos: Sequence[Path],
+) -> Iterator[str]:
+    """What was given and is nowhere to be seen: a wrong path would not be noticed."""
+    if markers and len(pages) == len(outs) and "reactions" not in view.sections:
+        yield (
+            f"{markers.name}: the view {view.name} shows no reactions to moments. Other views do, "
+            "and so do figures (.json)"
+        )
+    if videos and not pages:
+        yield "the videos that were given are not opened: figures (.json) hold no pictures"
+    elif videos and not _pictured(view):
+        yield f"the videos that were given are not opened: the view {view.name} shows no faces"
+    elif videos and faces == "hide":
+        yield "the videos that were given are not opened: pictures of faces are left out"
 
 
 def _some(sources: Sequence[str]) -> str:
