@@ -316,6 +316,8 @@ def test_a_video_is_played_with_its_timeline(
     tab.locator(".segment").first.focus()
     tab.keyboard.press("Enter")
     assert time_s() == pytest.approx(float(written[0]["start_s"]), abs=0.05)
+    tab.keyboard.press("Control+ArrowRight")  # the browser's own
+    assert tab.locator(".segment").first.evaluate("(one) => one === document.activeElement")
     tab.keyboard.press("ArrowRight")
     tab.keyboard.press("Enter")
     assert time_s() == pytest.approx(float(written[1]["start_s"]), abs=0.05)

@@ -279,6 +279,13 @@ def test_the_page_holds_everything_and_nothing_else(tmp_path: Path) -> None:
     assert "face 2, 0.8 s in sight; in segments: neutral 50%, sad 37%" in page
 
 
+@pytest.mark.parametrize(("faces", "says"), [(13, "1 more face was"), (14, "2 more faces were")])
+def test_the_page_says_how_many_faces_it_leaves_out(tmp_path: Path, faces: int, says: str) -> None:
+    crowd = [face(number, "happy", 0.9) for number in range(1, faces + 1)]
+    write_timeline(build_timeline(film(crowd, crowd)), tmp_path / "t.html")
+    assert f"<p>{says} in sight for a shorter time." in (tmp_path / "t.html").read_text()
+
+
 def test_a_name_that_is_no_text_has_a_mark_on_the_page(tmp_path: Path) -> None:
     write_timeline(build_timeline(film(*CROWD, source="\udc80.mp4")), tmp_path / "t.html")
     assert "<h1>?.mp4</h1>" in (tmp_path / "t.html").read_text("utf-8")
