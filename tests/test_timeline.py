@@ -126,6 +126,22 @@ def test_an_identity_and_a_shape_are_checked(tmp_path: Path) -> None:
             list(read_results(file))
 
 
+@pytest.mark.parametrize("value", ["x", None, [0], 0.5])
+@pytest.mark.parametrize("name", ["frame", "time_s", "width", "height"])
+def test_a_frame_of_json_is_checked_as_one_of_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, value: object
+) -> None:
+    lines = [json.dumps(result.to_dict() | {name: value}) for result in film(*CROWD)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    code = main(["plot", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "t.html")])
+    said = capsys.readouterr().err
+    if name == "time_s" and value == 0.5:
+        assert code == 0
+    else:
+        assert code == 2
+        assert "a.jsonl: not results of `mien analyze` (" in said
+
+
 def test_no_table_fills_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines without an end, and frames without one; the whole table may be as long as it likes."""
     monkeypatch.setattr(results_room, "_LONGEST_FRAME", 5000)
