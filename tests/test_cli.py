@@ -20,7 +20,7 @@ from pyarrow import parquet
 
 import mien
 from mien.cli import main
-from mien.errors import SinkError
+from mien.errors import ModelError, SinkError
 from mien.pipeline import Analyzer
 from mien.results import read_results
 from mien.sources import open_source
@@ -515,3 +515,19 @@ def test_the_demo(tmp_path: Path, capsys: Capture) -> None:
     assert main(["demo", "--out", str(out)]) == 2
     assert "already there" in capsys.readouterr().err
     assert main(["demo", "--out", str(out), "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("reason", ["a target is there", "there is no model"])
+def test_a_demo_that_ends_early_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    def missing(*_: Any, **__: Any) -> FrameResult:
+        raise ModelError("it is not there")
+
+    if reason == "there is no model":
+        monkeypatch.setattr(Analyzer, "analyze_frame", missing)
+    else:
+        (tmp_path / "portrait.jsonl").touch()
+    before = list(tmp_path.iterdir())
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert list(tmp_path.iterdir()) == before
