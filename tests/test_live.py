@@ -283,6 +283,20 @@ def test_a_camera_that_shows_nothing_when_it_should(
         list(source)
 
 
+def test_a_cameras_frames_are_numbered_from_the_start_too(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, clip, rate=50)
+    with open_source("0", span=Span(start_s=0.4, every=3)) as source:
+        found = [(frame.index, frame.time_s) for frame in source]
+    first, first_s = found[0]
+    assert first == 0
+    assert first_s >= 0.4 - 2e-3
+    assert all(index % 3 == 0 for index, _ in found)
+    times = [first_s + index / 30 for index, _ in found]
+    assert [time_s for _, time_s in found] == pytest.approx(times, abs=0.01)
+
+
 def test_leaving_a_camera_ends_its_thread(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, clip, rate=50)
     with open_source("0", span=Span(end_s=0.2)) as source:

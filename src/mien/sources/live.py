@@ -234,6 +234,7 @@ class _Reader(threading.Thread):
             SourceError: it broke off, or ended without a frame within the span.
         """
         wanted, given = span.picker(), False
+        first = None if span.start_s else 0  # as in files, frames are numbered from there
         last_s: float | None = None
         while True:
             with self._changed:
@@ -250,9 +251,12 @@ class _Reader(threading.Thread):
                 if not given:
                     raise nothing_within(self._name, span, last_s, goes_on=True)
                 return
-            if wanted(number, last_s):
+            if last_s < span.start_s:
+                continue
+            first = number if first is None else first
+            if wanted(number - first, last_s):
                 given = True
-                yield Frame(shown.rgb(picture), self._name, number, last_s)
+                yield Frame(shown.rgb(picture), self._name, number - first, last_s)
 
     def _has_news(self) -> bool:
         return self._newest is not None or self._ended or self._halt.is_set()
