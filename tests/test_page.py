@@ -404,6 +404,7 @@ def test_two_tables_side_by_side(visit: Visit, tmp_path: Path) -> None:
     assert rows["sad"] == ["0%", "40%", "+40"]
     assert rows["Time in sight"][:2] == ["1.0 s", "1.0 s"]
     assert tab.get_by_role("img", name="happy 60%, sad 40%", exact=True).count() == 1
+    assert tab.evaluate("document.querySelector('#compare input[type=file]').value") == ""
     keep(tab, "compare")
     tab.get_by_role("checkbox", name="smile.csv").uncheck()
     tab.get_by_text("Choose one more.").wait_for()

@@ -38,7 +38,12 @@ class Compare {
     this.older = button("Show older videos", () => this.grow(), "quiet");
     const input = make("input", {
       type: "file", class: "unseen", multiple: true, accept: ".jsonl,.json,.csv",
-      on: { change: (event) => this.take([...event.target.files]) },
+      on: {
+        change: (event) => {
+          this.take([...event.target.files]);
+          event.target.value = ""; // the same file may be chosen again
+        },
+      },
     });
     const drop = make("div", { class: "drop small" },
       make("p", {}, "Drop tables that mien wrote (.jsonl, .json, .csv)"),
