@@ -418,5 +418,7 @@ def test_plot_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main([*command, str(tmp_path / "t.png"), "--overwrite"]) == 0
     assert main([*command, str(tmp_path / "t.doc")]) == 2
     assert "expected .png" in capsys.readouterr().err
-    assert main([*command, str(tmp_path / "r.csv" / "t.html")]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    for nowhere in (tmp_path / "r.csv", tmp_path / "new"):
+        assert main([*command, str(nowhere / "t.html")]) == 2
+        assert f"there is no folder {nowhere}. Create it first" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
