@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from mien.errors import ConfigError, ModelError
 from mien.models import ModelEntry, file_sha256, find_model
 from mien.training.average import average
 from mien.training.data import network_pixels
+from mien.training.export import save_model
 from mien.training.fuse import fuse
 from mien.training.initial import weights_of
 from mien.training.quantize import quantize
@@ -123,6 +125,36 @@ def test_how_common_classes_are_lies_between_too(models: Sequence[Path], tmp_pat
     kept = 1 - spec.metrics.get("shares_taken_back", 0.0)
     expected = (np.bincount(uneven.labels) ** 0.5) ** kept
     np.testing.assert_allclose(spec.class_shares, expected / expected.sum(), rtol=1e-6)
+
+
+def test_a_class_without_rows_is_left_alone_in_the_mean(
+    models: Sequence[Path], tmp_path: Path
+) -> None:
+    rows = drawn(112, 0)
+    six = rows.select(rows.labels != 1)
+    spec = average(models, six, drawn(56, 1), tmp_path / "mean.onnx", name="mean")
+    assert spec.class_shares[1] == 0
+
+
+def test_a_mean_has_left_out_what_all_of_its_models_have(tmp_path: Path) -> None:
+    """Else it would teach rows as if it had not learned from them."""
+    rows, recipe = drawn(56), tiny(epochs=1, batch=16)
+    without = replace(recipe, data=replace(recipe.data, left_out=(0, 2)))
+    started = replace(without, init="mien-s")
+    files = {}
+    for name, theirs, data in (
+        ("one", without, rows), ("same", without, rows), ("all", recipe, rows),
+        ("other", without, drawn(56, 3)),
+    ):  # fmt: skip
+        files[name] = taught(tmp_path / f"{name}.onnx", theirs, data, drawn(14, 1))
+    files["started"] = tmp_path / "started.onnx"
+    network = onnx.load(files["same"])
+    spec = replace(find_model(files["same"]).spec(), recipe=started.to_dict())
+    save_model(network, spec, files["started"])
+    for name, kept in (("same", [0, 2]), ("all", []), ("other", []), ("started", [])):
+        both = [files["one"], files[name]]
+        spec = average(both, rows, drawn(14, 1), tmp_path / "mean.onnx", name="mean")
+        assert spec.recipe["data"]["left_out"] == kept, name
 
 
 def test_training_goes_on_from_a_mean(models: Sequence[Path], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from mien.batch import Settings, Shard, run_batch
+from mien.batch import Engine, Settings, Shard, run_batch
 from mien.batch.disk import durable
 from mien.batch.folder import BatchFolder
 from mien.batch.inputs import Input
@@ -492,6 +493,7 @@ def test_exit_codes(
         (["--shard", "3/2"], "--shard: expected I/N"),
         (["--shard", "x"], "--shard: expected I/N"),
         (["--workers", "0"], "--workers: expected at least 1"),
+        (["--ray-address", "auto"], "--ray-address: is for --engine ray. Give both"),
         (["--part-size", "0"], "--part-size: expected at least 1"),
         (["--segment", "3"], "--segment: expected 0, or at least 10"),
         (["--min-score", "2"], "--min-score: expected"),
@@ -535,6 +537,8 @@ def test_a_limit_of_memory_that_cannot_be_set_is_said(monkeypatch: pytest.Monkey
 def test_numbers_of_settings() -> None:
     with pytest.raises(ValueError, match="segment_s"):
         Settings(segment_s=3)
+    with pytest.raises(ValueError, match="name: expected one of 'local', 'ray', got 'Ray'"):
+        Engine(cast(Any, "Ray"))
     with pytest.raises(ValueError, match="index"):
         Shard(0, 2)
     assert str(Shard(2, 3)) == "2/3"

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -97,6 +98,30 @@ def test_where_a_video_is_cut() -> None:
     assert sum(cut.frames for cut in cuts) == 240
     assert _cuts([(i / 2, i == 0) for i in range(120)], Span(), 10) == ()
     assert _cuts([], Span(), 10) == ()
+
+
+@pytest.mark.parametrize("span", [Span(fps=0.05), Span(every=40), Span(every=9, fps=0.05)])
+def test_a_warm_up_holds_frames_however_rare_they_are(span: Span) -> None:
+    """One in twenty seconds, and more: those of ten seconds would be none."""
+    shown = [(i / 2, i % 8 == 0) for i in range(1200)]
+    picker = span.picker()
+    wanted = [time_s for i, (time_s, _) in enumerate(shown) if picker(i, time_s)]
+    cuts = _cuts(shown, span, 20)
+    assert len(cuts) > 5
+    for cut, after in pairwise(cuts):
+        assert sum(after.span.start_s <= t < after.own_s for t in wanted) >= 3
+        assert after.own_s - cut.own_s >= after.own_s - after.span.start_s >= 40
+
+
+def test_a_warm_up_is_longer_than_a_smoother_remembers(video: Path) -> None:
+    film = [(i / 2, i % 8 == 0) for i in range(1200)]
+    cuts = _cuts(film, Span(), 20, warm_up_s=50)
+    assert [cut.own_s - cut.span.start_s for cut in cuts[1:]] == [50] * (len(cuts) - 1)
+    for smooth_s, warm_up_s in ((0.2, 10), (3.0, 15)):
+        (_, after) = find_cuts(
+            str(video), str(video), Span(), segment_s=10, max_pixels=10**8, smooth_s=smooth_s
+        )
+        assert after.own_s - after.span.start_s == pytest.approx(warm_up_s)
 
 
 @given(
@@ -236,6 +261,9 @@ def test_a_damaged_video_keeps_what_comes_before(
     assert summary.totals.frames == len(expected) > 5 * FPS
     assert len({row["frame"] for row in rows(tmp_path / "out")}) == len(expected)
     assert "cut off" in listed(tmp_path / "out/failures.jsonl")[0]["error"]
+    settings = replace(VIDEO, span=Span(end_s=17.0))
+    assert run_batch([str(file)], tmp_path / "until", settings=settings).totals.failed == 1
+    assert len(rows(tmp_path / "until")) == len(rows(tmp_path / "out"))
 
 
 def test_a_server_that_fails_on_the_way_costs_one_input(

@@ -16,15 +16,21 @@ from mien.cli import main
 from mien.datasets import FaceCrops, load_crops
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.metrics import confusion_matrix, macro_f1, softmax
+from mien.models import find_model
 from mien.pipeline import Analyzer
-from mien.training.calibration import calibrate, calibrate_votes, class_shares
+from mien.training.calibration import (
+    calibrate,
+    calibrate_votes,
+    class_shares,
+    joined_shares,
+)
 from mien.training.data import make_batch, training_rows
 from mien.training.fuse import fuse
 from mien.training.initial import of_the_same_network
 from mien.training.quantize import quantize
 from mien.training.recalibrate import recalibrate
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, Frame
-from tests.lessons import drawn, taught, tiny, write_splits
+from tests.lessons import drawn, saved, taught, tiny, write_splits
 
 SHARES = np.array([0.14, 0.015, 0.145, 0.25, 0.17, 0.11, 0.17])
 
@@ -96,6 +102,14 @@ def test_a_class_that_was_never_seen_is_left_alone() -> None:
     found = calibrate(labels, logits, shares)
     assert found.offsets[1] == 0
     assert np.isfinite(found.temperature)
+
+
+def test_what_one_of_several_never_saw_is_unknown_to_their_mean() -> None:
+    known = joined_shares([[0.5, 0.3, 0.2], [0.5, 0.2, 0.3]], [0.5, 0.5])
+    assert known == pytest.approx([0.5, 0.25, 0.25], abs=0.01)
+    assert joined_shares([[0.5, 0.3, 0.2], [0.8, 0.2, 0.0]], [0.5, 0.5])[2] == 0
+    ignored = joined_shares([[0.5, 0.3, 0.2], [0.8, 0.2, 0.0]], [1.0, 0.0])
+    assert ignored == pytest.approx([0.5, 0.3, 0.2])
 
 
 def test_votes_are_answered_as_a_distribution() -> None:
@@ -172,6 +186,22 @@ def test_balanced_takes_all_classes_for_equally_common(model: Path) -> None:
     assert balanced.probs == pytest.approx(expected / expected.sum(1, keepdims=True))
     threshold = classifier.spec.uncertain_below
     assert (balanced.uncertain == (balanced.probs.max(1) < threshold)).all()
+
+
+def test_balanced_takes_nothing_back_of_a_class_that_was_never_seen(
+    model: Path, tmp_path: Path
+) -> None:
+    import onnx
+
+    from mien.training.export import save_model
+
+    shares = (0.2, 0.0, 0.2, 0.2, 0.2, 0.1, 0.1)
+    file = tmp_path / "six.onnx"
+    save_model(onnx.load(model), replace(find_model(model).spec(), class_shares=shares), file)
+    classifier = ExpressionClassifier(file)
+    said = classifier.predict(drawn(28, 4).images)
+    balanced = classifier.balanced(said)
+    assert (balanced.probs[:, 1] < said.probs[:, 1]).all()
 
 
 def test_who_does_not_know_its_shares_cannot_be_balanced(tmp_path: Path, model: Path) -> None:
@@ -354,6 +384,17 @@ def test_rows_that_were_learned_from_calibrate_nothing(
     shutil.copytree(mine / "train", mine / "val")
     assert main(command) == 2
     assert "all 18 rows to calibrate on stand, pixel for pixel" in capsys.readouterr().err
+
+
+def test_rows_that_are_learned_from_without_a_folder_for_them_calibrate_nothing(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = saved(drawn(14), tmp_path / "mine")
+    shutil.copytree(saved(drawn(14, 1), tmp_path / "other"), mine / "val")
+    shutil.copy(mine / "happy" / "3.png", mine / "val" / "happy" / "again.png")
+    command = ["calibrate", str(model), "--data", str(mine), "--out", str(tmp_path / "mine.onnx")]
+    assert main(command) == 0
+    assert "calibrates on 14 of 15 rows: the others stand" in capsys.readouterr().err
 
 
 def test_calibrate_asks_which_rows_where_it_cannot_know(

@@ -20,7 +20,7 @@ from pyarrow import parquet
 
 import mien
 from mien.cli import main
-from mien.errors import SinkError
+from mien.errors import ModelError, SinkError
 from mien.pipeline import Analyzer
 from mien.results import read_results
 from mien.sources import open_source
@@ -218,6 +218,22 @@ def test_a_list_of_failures_is_not_overwritten_unasked(folder: Path, capsys: Cap
     assert main([*arguments, str(folder / "r.jsonl"), "--overwrite"]) == 3
     assert json.loads((folder / "failures.jsonl").read_text("utf-8"))["error"]
     assert not list(folder.glob(".*"))
+
+
+def test_a_run_without_failures_leaves_no_list_that_says_otherwise(folder: Path) -> None:
+    (folder / "failures.jsonl").write_text("of an earlier run\n")
+    arguments = ["analyze", str(folder / "b.jpg")]
+    assert main(arguments) == 0  # writes nothing there
+    out = ["--out", str(folder / "r.jsonl")]
+    assert main(["analyze", str(folder / "empty.jpg"), *out]) == 2  # nor does this
+    assert (folder / "failures.jsonl").exists()
+    assert main([*arguments, *out]) == 0
+    assert not (folder / "failures.jsonl").exists()
+    assert (folder / "failures-1.jsonl").read_text() == "of an earlier run\n"
+    (folder / "failures.jsonl").write_text("of another run\n")
+    assert main([*arguments, *out, "--overwrite"]) == 0
+    assert not (folder / "failures.jsonl").exists()
+    assert (folder / "failures-2.jsonl").read_text() == "of another run\n"
 
 
 def test_an_unknown_recipe_key(tmp_path: Path, capsys: Capture) -> None:
@@ -499,3 +515,19 @@ def test_the_demo(tmp_path: Path, capsys: Capture) -> None:
     assert main(["demo", "--out", str(out)]) == 2
     assert "already there" in capsys.readouterr().err
     assert main(["demo", "--out", str(out), "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("reason", ["a target is there", "there is no model"])
+def test_a_demo_that_ends_early_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    def missing(*_: Any, **__: Any) -> FrameResult:
+        raise ModelError("it is not there")
+
+    if reason == "there is no model":
+        monkeypatch.setattr(Analyzer, "analyze_frame", missing)
+    else:
+        (tmp_path / "portrait.jsonl").touch()
+    before = list(tmp_path.iterdir())
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert list(tmp_path.iterdir()) == before

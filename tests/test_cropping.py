@@ -39,7 +39,7 @@ def test_faces_are_cut_as_the_model_wants_them(
     assert "4 faces out of 6 pictures" in said
     written = sorted(str(file.relative_to(out)) for file in out.rglob("*.*"))
     assert written == [
-        "test/sad/b.png", "train/happy/a-2.png", "train/happy/a.png", "val/happy/c.png",
+        "test/sad/b.png", "train/2/happy/a.png", "train/happy/a.png", "val/happy/c.png",
     ]  # fmt: skip
     crop = np.asarray(Image.open(out / "val/happy/c.png"))
     assert crop.shape == (44, 44)
@@ -56,6 +56,16 @@ def test_crops_are_a_set_to_train_on(photos: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     train, watched = load_training(out, classes=EXPRESSIONS)
     assert (len(train), len(watched)) == (2, 1)
+
+
+def test_crops_of_one_name_still_say_whom_they_show(tmp_path: Path, portrait: UInt8Array) -> None:
+    for sitting in ("s1", "s2"):
+        file = tmp_path / "photos" / sitting / "happy" / "12_3.png"
+        file.parent.mkdir(parents=True)
+        Image.fromarray(portrait).save(file)
+    out = tmp_path / "crops"
+    assert main(["data", "crop", str(tmp_path / "photos"), "--out", str(out)]) == 0
+    assert [(row.expression, row.group) for row in read_rows(out)] == [("happy", "12")] * 2
 
 
 def test_what_cannot_be_cut_is_said(photos: Path, tmp_path: Path, capsys: Capture) -> None:

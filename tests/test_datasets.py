@@ -113,6 +113,21 @@ def test_a_folder_per_class_with_other_names(tmp_path: Path) -> None:
     assert [p.label for p in load_pictures(tmp_path)] == [0, 3, 5]
 
 
+def test_hidden_files_are_no_pictures_and_linked_folders_are_followed(tmp_path: Path) -> None:
+    shown = tmp_path / "set" / "happy" / "12_3.jpg"
+    save(shown, 1)
+    save(tmp_path / "elsewhere" / "9_1.png", 2)
+    (tmp_path / "set" / "sad").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "again").symlink_to(tmp_path / "set")  # which would have no end
+    hidden = ("happy/._12_3.jpg", "__MACOSX/happy/._12_3.jpg", ".cache/happy/a.jpg")
+    for name in (*hidden, "happy/._1001_DFA_ANG_XX.flv", "happy/film.mp4"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(b"x")
+    rows = [(row.expression, row.name) for row in read_rows(tmp_path / "set")]
+    assert rows == [("happy", str(shown)), ("sad", str(tmp_path / "set" / "sad" / "9_1.png"))]
+    assert [clip.path.name for clip in load_clips(tmp_path / "set")] == ["film.mp4"]
+
+
 def test_ckplus_layout(tmp_path: Path) -> None:
     for name, code in (("S001/002", 1), ("S001/003", 2), ("S002/001", 7)):
         frame = f"{name.replace('/', '_')}_00000009"
@@ -524,3 +539,13 @@ def test_test_rows_are_never_learned_from(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / place)
     with pytest.raises(DatasetError, match="no picture outside of val and test"):
         load_training(tmp_path)
+
+
+def test_a_picture_too_large_is_refused_without_an_option_that_does_not_exist(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "happy" / "huge.png"
+    file.parent.mkdir()
+    file.write_bytes(b"P5 20000 20000 255\n")
+    with pytest.raises(DatasetError, match=r"the limit of 100,000,000\. Make it smaller$"):
+        next(read_rows(tmp_path)).gray()

@@ -87,7 +87,7 @@ def test_two_processes_learn_what_one_does(
     assert main([*arguments, str(tmp_path / "one")]) == 0
     said = [capsys.readouterr().err]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += ["-m", "mien.cli", *arguments, str(tmp_path / "two")]
+    command += ["-m", "mien.cli", *arguments, str(tmp_path / "two"), "--resume"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -18,8 +18,10 @@ from mien.datasets import FaceCrops
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.metrics import log_softmax
 from mien.models import file_sha256
+from mien.training.average import average
 from mien.training.export import save_model
 from mien.training.fuse import fuse
+from mien.training.quantize import quantize
 from mien.training.recalibrate import recalibrate
 from mien.types import EXPRESSIONS
 from tests.lessons import drawn, saved, taught, tiny, write_splits
@@ -115,6 +117,21 @@ def test_a_fusion_is_calibrated_where_its_members_are(
     with pytest.raises(ModelError, match=r"needs its member 'member0' with SHA-256"):
         recalibrate(fusion, rows, tmp_path / "elsewhere" / "again.onnx")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_no_model_is_written_over_one_that_it_is_made_of(
+    members: Sequence[Path], tmp_path: Path
+) -> None:
+    first, second = (Path(shutil.copy(member, tmp_path)) for member in members)
+    before = second.read_bytes()
+    rows = drawn(14), drawn(14, 1)
+    with pytest.raises(ConfigError, match=r"member1\.onnx: is member1, of which .* would be lost"):
+        fuse([first, second], "logprob", *rows, second, name="fusion")
+    with pytest.raises(ConfigError, match="is member1, of which"):
+        average([first, second], *rows, tmp_path / "." / "member1.onnx", name="mean")
+    with pytest.raises(ConfigError, match="is member1, of which"):
+        quantize(second, *rows, second)
+    assert second.read_bytes() == before
 
 
 def test_members_are_known_by_their_files(members: Sequence[Path], tmp_path: Path) -> None:
@@ -245,6 +262,17 @@ def test_models_of_one_name_are_told_apart(members: Sequence[Path], tmp_path: Pa
     assert [model.name for model in found.models] == names
     assert len(found.differences) == 6
     assert found.differences[0] == (names[0], names[1], 1.0)
+
+
+def test_a_comparison_says_that_people_are_shown_again(
+    members: Sequence[Path], tmp_path: Path
+) -> None:
+    for name, people in (("few", 7), ("many", 14)):
+        shown = replace(drawn(14), names=tuple(f"{i % people}_{i}" for i in range(14)))
+        saved(shown, tmp_path / name)
+        found = compare(members, tmp_path / name)
+        assert found == Comparison.from_dict(json.loads(json.dumps(found.to_dict())))
+        assert ("These rows show 7 people, some of" in format_comparison(found)) == (name == "few")
 
 
 def test_a_file_beside_the_published_model_of_its_name() -> None:

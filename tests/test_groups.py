@@ -55,6 +55,28 @@ def test_a_gap_among_several_groups_has_to_be_wider_to_be_one() -> None:
     assert "which may be chance" in format_evaluation(three)
 
 
+def test_many_pictures_of_few_people_say_little_of_their_group() -> None:
+    """Two people of ten pictures each: all of one are read rightly, and half of the other."""
+    said = [3] * 15 + [4] * 5
+    answers = answers_of([3] * 40, said * 2, [0.9] * 40)
+    names = tuple(f"happy/{i // 10}_{i % 10}.png" for i in range(40))
+    answers = replace(answers, names=names)
+    group_of = {name: "a" if i < 20 else "b" for i, name in enumerate(names)}
+    evaluation = summarize(answers, ExpressionClassifier().spec, data="set")
+    strangers = by_group(evaluation, answers, group_of)
+    known = replace(answers, groups=tuple(str(i // 10) for i in range(40)))
+    found = by_group(evaluation, known, group_of)
+    for of_people, of_strangers in zip(found.groups, strangers.groups, strict=True):
+        assert (of_people["people"], "people" in of_strangers) == (2, False)
+        low, high = of_people["accuracy_ci95"]
+        assert low < of_strangers["accuracy_ci95"][0] < of_strangers["accuracy_ci95"][1] < high
+    low, high = found.group_gap["gap_ci95"]
+    assert low < strangers.group_gap["gap_ci95"][0] < strangers.group_gap["gap_ci95"][1] < high
+    assert ", over 2 people" in format_evaluation(found)
+    once = replace(answers, groups=tuple(map(str, range(40))))
+    assert by_group(evaluation, once, group_of) == strangers
+
+
 def test_groups_that_are_read_alike_are_still_two() -> None:
     text = format_evaluation(examined({"a": (8, 10), "b": (8, 10)}, None))
     assert "0.0 points between b and a" in text

@@ -21,16 +21,22 @@ def mine(tmp_path: Path) -> Path:
     return saved(drawn(28), tmp_path / "mine")
 
 
-@pytest.fixture
-def model(mine: Path, tmp_path: Path) -> Path:
-    """The default model, as if it had learned from the set."""
-    learned, _ = load_training(mine, size_px=44)
+def as_if_learned(mine: Path, file: Path, holdout: float) -> Path:
+    """The default model, as if it had learned from the set but for so much."""
+    learned, _ = load_training(mine, size_px=44, holdout=holdout)
     model = onnx.load_model_from_string(find_model().read())
     (row,) = (row for row in model.metadata_props if row.key == METADATA_KEY)
-    said = {"name": "own", "data_sha256": learned.fingerprint()}
-    row.value = json.dumps({**json.loads(row.value), **said})
-    onnx.save_model(model, tmp_path / "own.onnx")
-    return tmp_path / "own.onnx"
+    said = json.loads(row.value)
+    said |= {"name": file.stem, "data_sha256": learned.fingerprint()}
+    said["recipe"]["data"]["holdout"] = holdout
+    row.value = json.dumps(said)
+    onnx.save_model(model, file)
+    return file
+
+
+@pytest.fixture
+def model(mine: Path, tmp_path: Path) -> Path:
+    return as_if_learned(mine, tmp_path / "own.onnx", 0.2)
 
 
 def test_rows_are_known_by_the_data_hash(mine: Path, model: Path) -> None:
@@ -95,8 +101,26 @@ def test_a_model_is_quantized_on_the_set_of_its_run(
     said = capsys.readouterr().err
     assert "21 Training rows show the ranges" in said
     assert f"{out}: held out, n = 7: " in said
-    assert main(["quantize", "mien-s", "--data", str(mine), "--out", out]) == 2  # of another set
-    assert "no picture of the split 'Training' (folders train, val" in capsys.readouterr().err
+    assert "its file does not say" not in said
+
+
+def test_models_are_joined_by_rows_that_none_has_learned_from(
+    mine: Path, model: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """As `mien train` deals them out, also where it learned from another set."""
+    half = as_if_learned(mine, tmp_path / "half.onnx", 0.5)
+    command = ["fuse", "--method", "logprob", "--data", str(mine)]
+    command += ["--out", str(tmp_path / "fusion.onnx")]
+    for members in ([model, half], [half, model], ["mien-s", model], ["mien-s", "mien-v"]):
+        assert main([*command, *map(str, members)]) == 0
+        said = capsys.readouterr().err
+        assert "logprob of 2, held out, n = 7: " in said
+        known = {model, half}.intersection(members)
+        assert ("Whether a model has learned from them" in said) == (not known)
+    (mine / "val").mkdir()
+    (mine / "happy").rename(mine / "val" / "happy")
+    assert main([*command, "mien-s", "mien-v"]) == 0
+    assert "logprob of 2, PublicTest, n = 4: " in capsys.readouterr().err
 
 
 def test_they_calibrate_nothing(mine: Path, model: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import shutil
 import socket
 import sys
 import threading
@@ -282,6 +283,20 @@ def test_a_camera_that_shows_nothing_when_it_should(
         list(source)
 
 
+def test_a_cameras_frames_are_numbered_from_the_start_too(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, clip, rate=50)
+    with open_source("0", span=Span(start_s=0.4, every=3)) as source:
+        found = [(frame.index, frame.time_s) for frame in source]
+    first, first_s = found[0]
+    assert first == 0
+    assert first_s >= 0.4 - 2e-3
+    assert all(index % 3 == 0 for index, _ in found)
+    times = [first_s + index / 30 for index, _ in found]
+    assert [time_s for _, time_s in found] == pytest.approx(times, abs=0.01)
+
+
 def test_leaving_a_camera_ends_its_thread(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, clip, rate=50)
     with open_source("0", span=Span(end_s=0.2)) as source:
@@ -375,14 +390,19 @@ def test_a_file_on_a_server_is_read_to_its_end(clip: Path) -> None:
         assert len(list(source)) == 30
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff", "bmp"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff", "bmp", "avif", "heic"])
 def test_a_picture_on_a_server_is_one_on_this_machine(suffix: str, tmp_path: Path) -> None:
-    """Lying on its side: who decodes it as a film does not turn it."""
+    """Lying on its side: who decodes it as a film does not turn it. Of tiles, that sees one."""
+    if suffix == "avif" and not features.check("avif"):
+        pytest.skip("this build of Pillow does not write AVIF")
     rows = np.arange(40 * 24 * 3).reshape(40, 24, 3) % 251
     upright = Image.fromarray(rows.astype(np.uint8))
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
-    upright.save(tmp_path / f"a.{suffix}", exif=exif)
+    if suffix == "heic":
+        shutil.copy(Path(__file__).with_name("tiles.heic"), tmp_path / "a.heic")
+    else:
+        upright.save(tmp_path / f"a.{suffix}", exif=exif)
     data = (tmp_path / f"a.{suffix}").read_bytes()
 
     class Handler(BaseHTTPRequestHandler):
@@ -403,6 +423,29 @@ def test_a_picture_on_a_server_is_one_on_this_machine(suffix: str, tmp_path: Pat
             open_source(f"{address}/{name}", max_pixels=100)
     (expected,) = open_source(tmp_path / name)
     assert np.array_equal(frame.image, expected.image)
+
+
+@pytest.mark.parametrize("form", ["jpeg", "avif"])
+def test_a_picture_on_a_server_that_breaks_off(form: str) -> None:
+    if form == "avif" and not features.check("avif"):
+        pytest.skip("this build of Pillow does not write AVIF")
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    picture = io.BytesIO()
+    Image.fromarray(noise).save(picture, form)
+    data = picture.getvalue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2])
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with listening(Handler) as address, pytest.raises(SourceError, match=r"/a: broke off"):
+        open_source(f"{address}/a")
 
 
 def test_a_file_on_a_server_that_breaks_off_goes_on(tmp_path: Path) -> None:

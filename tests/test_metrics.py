@@ -8,6 +8,7 @@ from sklearn.metrics import confusion_matrix as sk_confusion
 from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
 
 from mien.metrics import (
+    Z95,
     accuracy_at_coverage,
     accuracy_interval,
     confidence_for_accuracy,
@@ -15,6 +16,7 @@ from mien.metrics import (
     expected_calibration_error,
     fit_temperature,
     interval_over_people,
+    joint_quantile,
     log_softmax,
     macro_f1,
     mcnemar_p,
@@ -22,7 +24,9 @@ from mien.metrics import (
     paired_difference,
     precision_recall_f1,
     share_difference,
+    share_interval,
     softmax,
+    student_quantile,
 )
 
 RNG = np.random.default_rng(0)
@@ -181,9 +185,26 @@ def test_the_difference_of_two_shares_agrees_with_its_paper() -> None:
         ((9, 10), (3, 10), (0.1705, 0.8090)),
         ((10, 10), (0, 10), (0.6075, 1.0)),
     ):
-        gap, low, high = share_difference(first, second)
+        gap, low, high = share_difference(wilson(*first), wilson(*second))
         assert gap == pytest.approx(first[0] / first[1] - second[0] / second[1])
         assert (low, high) == pytest.approx(interval, abs=5e-5)
     # The widest of three differences says less: its interval is wider.
-    wider = share_difference((56, 70), (48, 80), comparisons=3)
+    z = joint_quantile(3)
+    wider = share_difference(wilson(56, 70, z), wilson(48, 80, z))
     assert wider[1] < 0.0524 < 0.3339 < wider[2]
+
+
+def wilson(k: int, n: int, z: float = Z95) -> tuple[float, float, float]:
+    """A share with the ends of its interval."""
+    return k / n, *share_interval(k / n, n, z)
+
+
+def test_an_interval_over_people_grows_with_what_it_is_to_hold() -> None:
+    """Student's quantiles for few people, of 95% and of 98.33%."""
+    for comparisons, quantile in ((1, 12.7062), (3, 38.1885), (45, 572.957)):
+        z = joint_quantile(comparisons)
+        assert student_quantile(1, z) == pytest.approx(quantile, rel=1e-3)
+    right, people = np.arange(40) % 4 > 0, people_of([f"S{i}" for i in range(8)], 5)
+    low, high = interval_over_people(right, people)
+    lower, higher = interval_over_people(right, people, joint_quantile(3))
+    assert lower < low < high < higher

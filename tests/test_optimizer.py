@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import ConfigError
-from mien.training.fit import fit
+from mien.training.fit import fit, matrix_dtype
 from mien.training.optimizer import Muon, make_optimizer, orthogonal
 from mien.training.recipe import FitRecipe, NetworkRecipe
 from mien.training.zoo import build_network
@@ -126,3 +127,18 @@ def test_the_benchmark_measures_muon_as_it_learns(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(loop, "_computes_in_bfloat16", lambda: True)
     optimizer: Any = benchmark._set_up(tiny(muon_rate=0.05), loop.make_fabric("32-true"))[1]
     assert optimizer.optimizer._matrix_dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("generation", "kind"), [(7, torch.float32), (8, torch.bfloat16)])
+def test_bfloat16_that_a_gpu_emulates_is_not_taken(
+    generation: int, kind: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A T4 and a V100 do, and are slower by it."""
+    found = SimpleNamespace(major=generation)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: found)
+    monkeypatch.setattr(
+        torch.cuda, "_check_bf16_tensor_supported", lambda _device: True, raising=False
+    )
+    assert matrix_dtype() == kind

@@ -316,6 +316,8 @@ def test_a_video_is_played_with_its_timeline(
     tab.locator(".segment").first.focus()
     tab.keyboard.press("Enter")
     assert time_s() == pytest.approx(float(written[0]["start_s"]), abs=0.05)
+    tab.keyboard.press("Control+ArrowRight")  # the browser's own
+    assert tab.locator(".segment").first.evaluate("(one) => one === document.activeElement")
     tab.keyboard.press("ArrowRight")
     tab.keyboard.press("Enter")
     assert time_s() == pytest.approx(float(written[1]["start_s"]), abs=0.05)
@@ -402,9 +404,34 @@ def test_two_tables_side_by_side(visit: Visit, tmp_path: Path) -> None:
     assert rows["sad"] == ["0%", "40%", "+40"]
     assert rows["Time in sight"][:2] == ["1.0 s", "1.0 s"]
     assert tab.get_by_role("img", name="happy 60%, sad 40%", exact=True).count() == 1
+    assert tab.evaluate("document.querySelector('#compare input[type=file]').value") == ""
     keep(tab, "compare")
     tab.get_by_role("checkbox", name="smile.csv").uncheck()
     tab.get_by_text("Choose one more.").wait_for()
+
+
+def test_each_video_of_a_table_is_a_session(visit: Visit, tmp_path: Path) -> None:
+    """Also one that is given twice; pictures are one session together."""
+    smile = film(*show("happy", *[0.9] * 11), source="https://host/a.mp4?key=secret")
+    turn = film(*show("sad", *[0.9] * 21), source="/films/b.mp4")
+    pictures = [
+        replace(film([face(None, "fear", 0.9)])[0], source=name) for name in ("a.jpg", "b.jpg")
+    ]
+    tab = visit.open("compare")
+    for suffix in ("csv", "jsonl"):
+        file = save(tmp_path / f"all.{suffix}", [*smile, *smile, pictures[0], *turn, pictures[1]])
+        tab.set_input_files("#compare input[type=file]", file)
+        names = ["a.mp4", "a.mp4", "b.mp4", "pictures"]
+        until(tab, "document.querySelectorAll('#comparison thead th').length === 5")
+        rows = figures(tab)
+        assert rows["Expression"] == [f"all.{suffix}: {name}" for name in names]
+        assert rows["happy"] == ["100%", "100%", "0%", "0%"]
+        assert rows["fear"] == ["0%", "0%", "0%", "100%"]
+        assert rows["Length"] == ["1.0 s", "1.0 s", "2.0 s", "\u2013"]
+        assert rows["Time in sight"] == ["1.0 s", "1.0 s", "2.0 s", "\u2013"]
+        assert rows["Frames"] == ["11", "11", "21", "2"]
+        for box in tab.get_by_role("checkbox").all():
+            box.uncheck()
 
 
 def test_groups_side_by_side(visit: Visit, tmp_path: Path) -> None:
@@ -488,6 +515,31 @@ def test_the_page_reads_writes_and_finds_as_mien_does(visit: Visit, tmp_path: Pa
     for name in ("t.csv", "t.jsonl"):
         text = save(tmp_path / name, [*twice, *twice[:1]]).read_text("utf-8")
         assert tab.evaluate(work, [name, text])[1].count("\n") == 3, name
+
+
+def test_the_page_reads_tables_that_r_saved_anew(visit: Visit, tmp_path: Path) -> None:
+    unsure = [[replace(shown, uncertain=True) for shown in faces] for faces in show("sad", 0.4)]
+    frames = [*hidden(show("fear", 0.9), "covered"), [], *unsure, *show("happy", 0.8)]
+    file = save(tmp_path / "r.csv", film(*frames))
+    written = file.read_text("utf-8")
+    anew = {"True": "TRUE", "False": "FALSE", "": "NA"}
+    with (tmp_path / "anew.csv").open("w", newline="") as saved:
+        rows = csv.reader(written.splitlines())
+        csv.writer(saved).writerows([anew.get(cell, cell) for cell in row] for row in rows)
+    by_r = (tmp_path / "anew.csv").read_text("utf-8")
+    tab = visit.open("compare")
+    work = """async (text) => (await import("/page/table.js")).readTable("r.csv", text)"""
+    results = tab.evaluate(work, by_r)
+    assert results == tab.evaluate(work, written)
+    assert [[face["uncertain"] for face in result["faces"]] for result in results] == [
+        [False], [], [True], [False],
+    ]  # fmt: skip
+    for cell, wrong, says in (
+        ("TRUE", "yes", 'line 4: expected True or False as uncertain, found "yes"'),
+        ("0.9", "many", "line 2: expected a number as score"),
+    ):
+        with pytest.raises(playwright.Error, match=rf"r\.csv: {says}"):
+            tab.evaluate(work, by_r.replace(cell, wrong, 1))
 
 
 def test_rare_frames_count_as_in_reports(visit: Visit, tmp_path: Path) -> None:

@@ -332,6 +332,28 @@ def test_a_browser_that_says_nothing_of_a_file_plays_the_servers_copy(visit: Vis
     assert visit.open("files").evaluate(SILENT) is True
 
 
+#: A video whose upload is cancelled while access to the server is asked for: what is left of it.
+CANCELLED: Final = """async () => {
+  let [sent, allow] = [0, () => {}];
+  window.fetch = () => new Promise((answer) => {
+    allow = () => answer(Response.json({ signed_in: true, key_required: false }));
+  });
+  XMLHttpRequest.prototype.send = () => { sent += 1; };
+  const { Jobs } = await import("/page/jobs.js");
+  const stage = document.createElement("div");
+  const jobs = new Jobs(document.createElement("div"), stage);
+  const uploading = jobs.upload(new File(["x"], "a.mp4"), false);
+  stage.querySelector("button").click();
+  allow();
+  const waited = new Promise((end) => setTimeout(end, 5000, "waits"));
+  return [await Promise.race([uploading, waited]), sent, stage.textContent];
+}"""
+
+
+def test_an_upload_can_be_cancelled_before_it_begins(visit: Visit) -> None:
+    assert visit.open("files").evaluate(CANCELLED) == [None, 0, ""]
+
+
 def test_a_video_is_followed_once(visit: Visit) -> None:
     tab = visit.open("files")
     assert tab.evaluate(FOLLOWED) == [

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from mien.errors import ConfigError
+from mien.models import find_model
 from mien.training.recipe import load_recipe, recipe_from_dict
 from mien.training.zoo import build_network, count_macs
+from mien.types import EXPRESSIONS
 from tests.lessons import tiny
 
 REPOSITORY = Path(__file__).parents[1]
@@ -116,6 +118,26 @@ def test_numbers_that_no_run_could_use_are_named(change: str, expected: str) -> 
     key = change.split("=")[0]
     with pytest.raises(ConfigError, match=re.escape(f"{key}: expected {expected}")):
         load_recipe(REPOSITORY / "recipes" / "mien-s.toml", [change])
+
+
+@pytest.mark.parametrize(
+    ("written", "ours"), [("anger", "angry"), ("sadness", "sad"), ("Bored", "bored")]
+)
+def test_classes_that_no_row_is_called_by_are_refused(written: str, ours: str) -> None:
+    with pytest.raises(ConfigError, match=f"data.classes: expected '{ours}'.*found '{written}'"):
+        load_recipe("fine-tune", [f'data.classes=["{written}", "calm"]'])
+    assert load_recipe("fine-tune", [f'data.classes=["{ours}", "calm"]'])
+
+
+def test_what_goes_on_from_a_model_keeps_its_classes(of_ones_own: Path, tmp_path: Path) -> None:
+    init, labels = f"init={of_ones_own}", find_model(of_ones_own).spec().labels
+    assert labels[3] == "glad"
+    assert load_recipe("fine-tune", [init]).data.classes == labels
+    assert load_recipe("fine-tune").data.classes == EXPRESSIONS
+    assert load_recipe("fine-tune", [init, 'data.classes=["a", "b"]']).data.classes == ("a", "b")
+    own = tmp_path / "own.toml"
+    own.write_text('name = "own"\n[data]\nclasses = ["sad", "glad"]\n')
+    assert load_recipe(own, [init]).data.classes == ("sad", "glad")
 
 
 def test_stages_for_which_nothing_is_left_are_refused() -> None:

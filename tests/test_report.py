@@ -123,6 +123,18 @@ def test_a_length_has_no_sixty_seconds() -> None:
     assert [length(s) for s in (59.94, 59.97, 60.2)] == ["59.9 seconds", "1 min 0 s", "1 min 0 s"]
 
 
+def test_markers_that_a_view_does_not_show_are_mentioned(everything: dict[str, Any]) -> None:
+    tables, markers = everything["tables"], everything["markers"]
+    out, figures = tables[0].with_name("r.html"), tables[0].with_name("r.json")
+    for view in VIEWS:
+        found = write_report(tables, out, view=view, markers=markers).notes
+        assert (view == "wellbeing") == any(
+            note.startswith("markers.csv: the view wellbeing shows no reactions") for note in found
+        )
+    both = write_report(tables, [out, figures], view="wellbeing", markers=markers)
+    assert not any("reactions" in note for note in both.notes)
+
+
 def test_labels_without_a_chart_are_counted(tmp_path: Path) -> None:
     markers = tmp_path / "markers.csv"
     markers.write_text("time_s,label\n" + "".join(f"2,moment {i}\n" for i in range(13)))

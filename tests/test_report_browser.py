@@ -204,3 +204,27 @@ def test_a_timeline_of_rare_frames_says_what_it_draws(browser: Any, tmp_path: Pa
         assert ("happy 90%" in said) == sees, said
         assert ("not in sight" in said) != sees, said
     page.close()
+
+
+def test_the_keyboard_moves_through_a_timeline(browser: Any, tmp_path: Path) -> None:
+    """And says where it is; with another key, arrows are the browser's own."""
+    page = browser.new_page()
+    page.goto("about:blank")
+    write_timeline(build_timeline(film(*[[face(1, "happy", 0.9)]] * 41)), tmp_path / "t.html")
+    page.goto((tmp_path / "t.html").as_uri())
+    slider = page.get_by_role("slider", name="face 1, 4.0 s in sight")
+    assert slider.get_attribute("aria-valuetext") == "0.00 s"
+    assert slider.get_attribute("aria-valuemax") == "4.00"
+    slider.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
+    assert slider.get_attribute("aria-valuenow") == "3.98"
+    said = slider.get_attribute("aria-valuetext")
+    assert said == page.inner_text("#say0")
+    assert said.startswith("3.98 s: happy 90%, ")
+    taken = """(keys) => !document.getElementById("face0").dispatchEvent(new KeyboardEvent(
+        "keydown", { key: "ArrowLeft", cancelable: true, ...keys }))"""
+    assert page.evaluate(taken, {})
+    for key in ("altKey", "ctrlKey", "metaKey"):
+        assert not page.evaluate(taken, {key: True})
+    page.close()

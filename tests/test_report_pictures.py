@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -121,6 +121,31 @@ def test_no_picture_where_none_is_wanted(clip: Path, table: Path, tmp_path: Path
     assert not pictures(out.read_text())
     assert main(arguments) == 0
     assert len(pictures(out.read_text())) == 1
+
+
+@pytest.mark.parametrize("faces", ["blurred", None, False])
+def test_no_picture_where_nobody_knows_which(
+    clip: Path, table: Path, tmp_path: Path, faces: Any
+) -> None:
+    with pytest.raises(ValueError, match="faces: expected one of 'show', 'blur', 'hide'"):
+        write_report([table], tmp_path / "r.html", faces=faces)
+
+
+@pytest.mark.parametrize(
+    ("out", "view", "faces", "why"),
+    [
+        ("r.html", "research", "hide", "pictures of faces are left out"),
+        ("r.html", "experience", "show", "the view experience shows no faces"),
+        ("r.json", "research", "show", "figures (.json) hold no pictures"),
+    ],
+)
+def test_videos_that_are_not_opened_are_mentioned(
+    table: Path, tmp_path: Path, out: str, view: str, faces: Literal["show", "hide"], why: str
+) -> None:
+    wrong = [tmp_path / "typo.mp4"]
+    outcome = write_report([table], tmp_path / out, view=view, faces=faces, videos=wrong)
+    assert outcome.notes == (f"the videos that were given are not opened: {why}",)
+    assert not write_report([table], tmp_path / out, view=view).notes
 
 
 def test_a_video_elsewhere(clip: Path, table: Path, tmp_path: Path) -> None:

@@ -150,6 +150,17 @@ def test_options_of_a_video(client: httpx.Client, clip: Path) -> None:
         assert client.post("/v1/videos", params=wrong, content=b"x").status_code == 422
 
 
+@pytest.mark.parametrize(("query", "name"), [({}, "video"), ({"name": "a/b.mp4"}, "b.mp4")])
+def test_a_raw_body_has_a_name(
+    client: httpx.Client, clip: Path, query: dict[str, str], name: str
+) -> None:
+    kind = {"Content-Type": "video/mp4"}
+    answer = client.post("/v1/videos", params=query, content=clip.read_bytes(), headers=kind)
+    job = ended(client, answer.json())
+    assert job["name"] == name
+    assert json.loads(result(client, job, "results.jsonl").text.splitlines()[0])["source"] == name
+
+
 def test_the_upload_is_gone_after_the_job(analyzer: Analyzer, tmp_path: Path, clip: Path) -> None:
     with running(analyzer, tmp_path) as client:
         job = ended(client, send(client, clip))

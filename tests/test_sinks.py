@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -21,6 +22,7 @@ from pyarrow import parquet
 from mien.errors import SinkError
 from mien.results import read_results, to_pandas
 from mien.sinks import Sink, open_sink, to_json
+from mien.sinks import parquet as parquet_sink
 from mien.sinks.tables import JsonLinesSink
 from mien.sources import open_source
 from mien.types import (
@@ -361,6 +363,33 @@ def test_an_interrupted_run_leaves_a_readable_file(tmp_path: Path, name: str) ->
         assert "happy" in json.dumps(json.loads(target.read_text("utf-8")))
     else:
         assert len(pd.read_csv(target)) == 2
+
+
+@pytest.mark.parametrize("while_", ["_batch", "sync_names", "_write_batches"])
+def test_ctrl_c_within_a_group_of_rows_costs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, while_: str
+) -> None:
+    """While its rows are gathered, written, or when they have been."""
+    monkeypatch.setattr(parquet_sink, "_ROWS_AT_RISK", 20)
+    work, written, presses = getattr(parquet_sink, while_), 0, [40]
+
+    def pressed(*arguments: Any) -> Any:
+        if written in presses:
+            presses.remove(written)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+        return work(*arguments)
+
+    monkeypatch.setattr(parquet_sink, while_, pressed)
+    target = tmp_path / "r.parquet"
+    with pytest.raises(KeyboardInterrupt), open_sink(target) as sink:
+        for i in range(100):
+            written += len(RESULTS[0].faces)
+            sink.write(replace(RESULTS[0], frame=i))
+    table = parquet.read_table(target)
+    assert table.num_rows == written
+    assert table["frame"].to_pylist() == [i // 2 for i in range(written)]
+    assert [file.name for file in tmp_path.iterdir()] == ["r.parquet"]
 
 
 @pytest.mark.parametrize("name", ["r.jsonl", "r.csv", "r.parquet", "r.vtt"])

@@ -427,6 +427,16 @@ def test_a_truncated_video_gives_what_it_has(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cut off"), open_source(file) as source:
         frames.extend(source)
     assert 10 < len(frames) < 60
+    cut_s = frames[-1].time_s
+    with open_source(file, span=Span(end_s=cut_s - 0.5)) as source:  # it is all there
+        assert 5 < len(list(source)) < len(frames)
+    found: list[Frame] = []
+    with (
+        pytest.raises(SourceError, match=r"s of 6\.\d+ s: cut off"),
+        open_source(file, span=Span(end_s=cut_s + 1.5)) as source,
+    ):
+        found.extend(source)
+    assert len(found) == len(frames)
 
 
 @pytest.mark.parametrize("container", ["mp4", "mkv", "gif"])

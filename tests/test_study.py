@@ -103,6 +103,22 @@ def test_a_study_is_run_once_and_read_again(folder: Path, capsys: Capture) -> No
     assert "PublicTest (n = 42) with the mirror image" in table
 
 
+def test_a_study_says_what_it_leaves_out(folder: Path, tmp_path: Path) -> None:
+    write_splits(tmp_path / "crops", 14)
+    (tmp_path / "crops" / "train" / "happy").rename(tmp_path / "crops" / "train" / "hapy")
+    lines: list[str] = []
+
+    def die(text: str) -> None:
+        lines.append(text)
+        if "small 1/" in text:
+            raise KilledError
+
+    study = load_study(folder / "s.toml")
+    with pytest.raises(KilledError):
+        run_study(study, tmp_path / "crops", tmp_path / "runs", threads=1, note=die)
+    assert lines[0].endswith("sad, surprise, neutral: hapy (2)")
+
+
 def test_what_was_interrupted_goes_on(folder: Path, tmp_path: Path) -> None:
     study = replace(load_study(folder / "s.toml"), seeds=(0,))
 

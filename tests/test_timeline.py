@@ -126,6 +126,22 @@ def test_an_identity_and_a_shape_are_checked(tmp_path: Path) -> None:
             list(read_results(file))
 
 
+@pytest.mark.parametrize("value", ["x", None, [0], 0.5])
+@pytest.mark.parametrize("name", ["frame", "time_s", "width", "height"])
+def test_a_frame_of_json_is_checked_as_one_of_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, value: object
+) -> None:
+    lines = [json.dumps(result.to_dict() | {name: value}) for result in film(*CROWD)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    code = main(["plot", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "t.html")])
+    said = capsys.readouterr().err
+    if name == "time_s" and value == 0.5:
+        assert code == 0
+    else:
+        assert code == 2
+        assert "a.jsonl: not results of `mien analyze` (" in said
+
+
 def test_no_table_fills_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines without an end, and frames without one; the whole table may be as long as it likes."""
     monkeypatch.setattr(results_room, "_LONGEST_FRAME", 5000)
@@ -279,6 +295,13 @@ def test_the_page_holds_everything_and_nothing_else(tmp_path: Path) -> None:
     assert "face 2, 0.8 s in sight; in segments: neutral 50%, sad 37%" in page
 
 
+@pytest.mark.parametrize(("faces", "says"), [(13, "1 more face was"), (14, "2 more faces were")])
+def test_the_page_says_how_many_faces_it_leaves_out(tmp_path: Path, faces: int, says: str) -> None:
+    crowd = [face(number, "happy", 0.9) for number in range(1, faces + 1)]
+    write_timeline(build_timeline(film(crowd, crowd)), tmp_path / "t.html")
+    assert f"<p>{says} in sight for a shorter time." in (tmp_path / "t.html").read_text()
+
+
 def test_a_name_that_is_no_text_has_a_mark_on_the_page(tmp_path: Path) -> None:
     write_timeline(build_timeline(film(*CROWD, source="\udc80.mp4")), tmp_path / "t.html")
     assert "<h1>?.mp4</h1>" in (tmp_path / "t.html").read_text("utf-8")
@@ -395,5 +418,7 @@ def test_plot_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main([*command, str(tmp_path / "t.png"), "--overwrite"]) == 0
     assert main([*command, str(tmp_path / "t.doc")]) == 2
     assert "expected .png" in capsys.readouterr().err
-    assert main([*command, str(tmp_path / "r.csv" / "t.html")]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    for nowhere in (tmp_path / "r.csv", tmp_path / "new"):
+        assert main([*command, str(nowhere / "t.html")]) == 2
+        assert f"there is no folder {nowhere}. Create it first" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

@@ -51,6 +51,15 @@ def test_resumed_equals_uninterrupted(tmp_path: Path) -> None:
         assert torch.equal(a, b)
 
 
+def test_one_command_begins_a_run_and_goes_on_with_it(tmp_path: Path) -> None:
+    """As where a cluster starts a job again."""
+    said: list[str] = []
+    for _ in range(2):
+        fit(tiny(epochs=1), drawn(20), drawn(7), tmp_path / "run", resume=True, note=said.append)
+    assert f"{tmp_path / 'run'}: holds no run to go on with, and so one begins" in said[:-1]
+    assert said[-1] == "resuming after epoch 1 of 1"
+
+
 def test_a_checkpoint_knows_its_recipe_and_data(tmp_path: Path) -> None:
     fit(tiny(epochs=1), drawn(20), drawn(7), tmp_path)
     with pytest.raises(ConfigError, match="another recipe"):
@@ -75,8 +84,9 @@ def test_what_is_refused_is_so_before_it_takes_long(
 
     monkeypatch.setattr("mien.training.fit.training_rows", late)
     data, out = drawn(20), tmp_path / "out"
-    with pytest.raises(ModelError, match="no checkpoint to resume from"):
-        fit(tiny(), data, data, out, resume=True)
+    elsewhere = SimpleNamespace(global_rank=1, world_size=2, broadcast=lambda _mine: True)
+    with pytest.raises(ModelError, match="where the first process sees one"):
+        fit(tiny(), data, data, out, fabric=cast(Fabric, elsewhere), resume=True)
     bare = replace(tiny(muon_rate=0.1), network=NetworkRecipe(name="transfer"))
     with pytest.raises(ConfigError, match=r"fit\.muon_rate: expected 0"):
         fit(bare, data, data, out)

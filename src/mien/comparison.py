@@ -19,7 +19,7 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import EVERY_SPLIT, SPLITS, FaceCrops, load_crops, read_rows
 from mien.errors import ConfigError
 from mien.evaluate import Answers, answer_crops
-from mien.metrics import accuracy_interval, mcnemar_p
+from mien.metrics import accuracy_interval, mcnemar_p, shown_again
 from mien.types import EXPRESSIONS, Views
 
 _TIMED: Final = 60  # single crops whose median time is reported
@@ -96,6 +96,7 @@ class Comparison:
         models: the rows.
         differences: for each pair of models their names and the exact McNemar p-value, 0..1.
         on_fer2013: whether the data are FER2013: others' figures are, and stand beside no others.
+        people: how many `split` shows, where it shows some of them several times; else 0.
     """
 
     data: str
@@ -104,6 +105,7 @@ class Comparison:
     models: list[ComparedModel]
     differences: list[tuple[str, str, float]]
     on_fer2013: bool = True
+    people: int = 0
 
     @property
     def references(self) -> tuple[Reference, ...]:
@@ -125,7 +127,8 @@ class Comparison:
         ]
         differences = [(a, b, p) for a, b, p in values["differences"]]
         head = (values["data"], values["views"], values["split"])
-        return cls(*head, models, differences, values.get("on_fer2013", True))
+        more = (values.get("on_fer2013", True), values.get("people", 0))
+        return cls(*head, models, differences, *more)
 
 
 def compare(
@@ -172,7 +175,9 @@ def compare(
     judged = zip(names, correct, strict=True)
     differences = [(a, b, mcnemar_p(x, y)) for (a, x), (b, y) in combinations(judged, 2)]
     on_fer2013 = all(_is_fer2013(split, crops) for split, crops in splits.items())
-    return Comparison(Path(data).resolve().stem, views, judge, rows, differences, on_fer2013)
+    name, shown = Path(data).resolve().stem, splits[judge].groups
+    people = len({*shown}) if shown_again(shown) else 0
+    return Comparison(name, views, judge, rows, differences, on_fer2013, people)
 
 
 def _open(models: Sequence[str | Path]) -> list[ExpressionClassifier]:
@@ -240,6 +245,13 @@ def format_comparison(comparison: Comparison) -> str:
         f"| model | {' | '.join(splits)} | parameters | MMAC | ms a face | source |",
         "|---" * (len(splits) + 5) + "|",
     ]
+    if comparison.people:
+        lines[1:1] = [
+            "",
+            f"These rows show {comparison.people:,} people, some of them several times, and a "
+            "person's pictures are read alike: the intervals are too narrow, and p-values too "
+            "small. `mien evaluate` gives each model's interval over people.",
+        ]
     for model in comparison.models:
         cells = []
         for split in splits:

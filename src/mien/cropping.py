@@ -56,7 +56,8 @@ def crop_set(
 ) -> tuple[int, int]:
     """Write the largest face of every picture of a set as a grey PNG into a folder per class.
 
-    Splits keep their folders (`train`, `val`, `test`), and files their names.
+    Splits keep their folders (`train`, `val`, `test`), and files their names: of several pictures
+    of one name in one class, all but the first get numbered folders (`train/2/happy`).
 
     Args:
         data: a set of full pictures, in any layout that `mien.datasets.read_rows` reads.
@@ -110,12 +111,15 @@ def crop_set(
 
 
 def _target(out: Path, row: Row, taken: set[Path]) -> Path:
-    """Where a row's crop goes. Two pictures of one name in one class get different ones."""
+    """Where a row's crop goes. A second picture of one name in one class gets another folder: in
+    its name, which may say whom it shows, nothing changes.
+    """
     assert isinstance(row.picture, Path)
-    folder, name = out / _FOLDERS.get(row.split, row.split) / row.expression, row.picture.stem
-    target, copies = folder / f"{name}.png", 1
+    folder = out / _FOLDERS.get(row.split, row.split)
+    within = Path(row.expression, f"{row.picture.stem}.png")
+    target, copies = folder / within, 1
     while target in taken:
         copies += 1
-        target = folder / f"{name}-{copies}.png"
+        target = folder / str(copies) / within
     taken.add(target)
     return target

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import compress
 from math import comb
 from pathlib import PurePath
 
@@ -13,11 +14,22 @@ import numpy as np
 
 from mien.errors import DatasetError
 from mien.evaluate import Answers, Evaluation
-from mien.metrics import accuracy_interval, share_difference
+from mien.metrics import (
+    accuracy_interval,
+    by_person,
+    interval_over_people,
+    joint_quantile,
+    share_difference,
+    share_interval,
+    shown_again,
+)
 
 
 def by_group(evaluation: Evaluation, answers: Answers, group_of: Mapping[str, str]) -> Evaluation:
     """The evaluation with its accuracy by group.
+
+    Where all pictures of a group say whom they show, and some show the same, its intervals are
+    those over people.
 
     Args:
         evaluation: the figures.
@@ -30,23 +42,28 @@ def by_group(evaluation: Evaluation, answers: Answers, group_of: Mapping[str, st
         DatasetError: no picture belongs to a group.
     """
     groups = np.array([_look_up(name, group_of) for name in answers.names])
-    right: dict[str, tuple[int, int]] = {}
-    for group in sorted({*groups} - {""}):
-        mine = answers.correct[groups == group]
-        right[str(group)] = int(mine.sum()), len(mine)
-    if not right:
+    own = {str(group): groups == group for group in sorted({*groups} - {""})}
+    if not own:
         raise DatasetError(
             f"groups: none of the {len(answers):,} pictures is named in the table, such as "
             f"{answers.names[0]}. Name them by their path, its last parts, or the file's name"
         )
-    rows = [
-        {"group": group, "n": n, "accuracy": k / n, "accuracy_ci95": list(accuracy_interval(k, n))}
-        for group, (k, n) in right.items()
-    ]
-    if len(right) < 2:
+    z = joint_quantile(comb(len(own), 2) or 1)
+    rows, shares = [], {}
+    for group, mine in own.items():
+        correct, people = answers.correct[mine], list(compress(answers.groups, mine))
+        k, n = int(correct.sum()), len(correct)
+        said = {"accuracy_ci95": list(accuracy_interval(k, n)), **by_person(correct, people)}
+        rows.append({"group": group, "n": n, "accuracy": k / n, **said})
+        if shown_again(people):
+            ends = interval_over_people(correct, people, z)
+        else:
+            ends = share_interval(k / n, n, z)
+        shares[group] = (k / n, *ends)
+    if len(own) < 2:
         return replace(evaluation, groups=rows)
-    worst, *_, best = sorted(right, key=lambda group: right[group][0] / right[group][1])
-    gap, low, high = share_difference(right[best], right[worst], comparisons=comb(len(right), 2))
+    worst, *_, best = sorted(shares, key=lambda group: shares[group][0])
+    gap, low, high = share_difference(shares[best], shares[worst])
     widest = {"best": best, "worst": worst, "gap": gap, "gap_ci95": [low, high]}
     return replace(evaluation, groups=rows, group_gap=widest)
 

@@ -37,7 +37,7 @@ def share_interval(share: float, n: float, z: float = Z95) -> tuple[float, float
 
 
 def interval_over_people(
-    correct: npt.NDArray[np.bool_], people: Sequence[str]
+    correct: npt.NDArray[np.bool_], people: Sequence[str], z: float = Z95
 ) -> tuple[float, float]:
     """95% interval of an accuracy for other people, where each shows in several pictures.
 
@@ -49,6 +49,7 @@ def interval_over_people(
     Args:
         correct: `bool (N,)`, which pictures are read rightly.
         people: N, whom each shows; at least two people.
+        z: as of `share_interval`.
     """
     _, whose = np.unique(np.asarray(people), return_inverse=True)
     shown, right = np.bincount(whose), np.bincount(whose, correct)
@@ -57,7 +58,12 @@ def interval_over_people(
     strangers = min(n, share * (1 - share) / spread) if spread > 0 else n
     if share in (0.0, 1.0):  # nobody knows how alike a person's are: wholly, to be safe
         strangers = m
-    return share_interval(share, strangers * (Z95 / student_quantile(m - 1)) ** 2)
+    return share_interval(share, strangers * (z / student_quantile(m - 1, z)) ** 2, z)
+
+
+def shown_again(people: Sequence[str]) -> bool:
+    """Whether all of these are known, several, and some are shown more than once."""
+    return "" not in people and 2 <= len({*people}) < len(people)
 
 
 def by_person(correct: npt.NDArray[np.bool_], people: Sequence[str]) -> dict[str, Any]:
@@ -71,10 +77,10 @@ def by_person(correct: npt.NDArray[np.bool_], people: Sequence[str]) -> dict[str
         `people`, how many there are, and `accuracy_ci95`, the interval over them. Empty where one
         is unknown, where there are not two, and where each shows once.
     """
-    known = len({*people})
-    if "" in people or not 2 <= known < len(people):
+    if not shown_again(people):
         return {}
-    return {"people": known, "accuracy_ci95": list(interval_over_people(correct, people))}
+    interval = interval_over_people(correct, people)
+    return {"people": len({*people}), "accuracy_ci95": list(interval)}
 
 
 def told_by_person(found: Mapping[str, Any]) -> str:
@@ -89,14 +95,17 @@ def told_by_person(found: Mapping[str, Any]) -> str:
 
 
 @lru_cache
-def student_quantile(freedom: int) -> float:
-    """The two-sided 95% quantile of Student's distribution, by bisection."""
-    if freedom > 1000:  # 1.962 and less
-        return Z95
-    low, high = Z95, 13.0  # that of one degree of freedom is 12.71
+def student_quantile(freedom: int, z: float = Z95) -> float:
+    """Student's two-sided quantile, where that of the normal distribution is z, by bisection."""
+    if freedom > 1000:  # 1.962 and less, of 95%
+        return z
+    inside = 0.95 if z == Z95 else 2 * NormalDist().cdf(z) - 1
+    low, high = z, 13.0  # that of one degree of freedom is 12.71, of 95%
+    while _student_inside(high, freedom) < inside:
+        high *= 2
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _student_inside(middle, freedom) < 0.95 else (low, middle)
+        low, high = (middle, high) if _student_inside(middle, freedom) < inside else (low, middle)
     return (low + high) / 2
 
 
@@ -113,27 +122,29 @@ def _student_inside(t: float, freedom: int) -> float:
     return sin(angle) * total
 
 
-def share_difference(
-    first: tuple[int, int], second: tuple[int, int], *, comparisons: int = 1
-) -> tuple[float, float, float]:
-    """How much larger the first of two shares of different rows is, with its 95% interval.
+def joint_quantile(comparisons: int) -> float:
+    """Which `z` lets the intervals of so many differences hold at once in 95% of cases: Bonferroni.
 
-    Newcombe's method 10 (Statistics in Medicine 17, 1998): a hybrid of both shares' intervals.
+    For one that was chosen among them because it is the widest, say.
+    """
+    return NormalDist().inv_cdf(1 - 0.025 / comparisons)
+
+
+def share_difference(
+    first: tuple[float, float, float], second: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """How much larger the first of two shares of different rows is, with its interval.
+
+    A hybrid of both shares' intervals: Newcombe's method 10 (Statistics in Medicine 17, 1998) where
+    these are Wilson's; others do as well (Zou & Donner, Statistics in Medicine 27, 2008).
 
     Args:
-        first, second: how many rows have it, and how many there are (at least 1).
-        comparisons: among how many differences this one was chosen. The intervals of all of them
-            hold at once in 95% of cases (Bonferroni).
+        first, second: each a share with the ends of its interval, 0..1.
 
     Returns:
         The difference and the ends of its interval, -1..1.
     """
-    z = NormalDist().inv_cdf(1 - 0.025 / comparisons)
-    p, q = first[0] / first[1], second[0] / second[1]
-    (p_low, p_high), (q_low, q_high) = (
-        share_interval(p, first[1], z),
-        share_interval(q, second[1], z),
-    )
+    (p, p_low, p_high), (q, q_low, q_high) = first, second
     down = hypot(p - p_low, q_high - q)
     up = hypot(p_high - p, q - q_low)
     return p - q, p - q - down, p - q + up

@@ -87,7 +87,7 @@ def read_picture(
         file: a path, or an open binary file.
         name: what messages call it.
         max_pixels: refuse a picture whose header announces more, before decoding.
-        raised_by: the option by which users raise that limit.
+        raised_by: the option by which users raise that limit; empty where there is none.
 
     Raises:
         SourceError: not a picture, empty, damaged, too large, or a path that cannot be opened.
@@ -243,7 +243,7 @@ def require_pixels(
     if width * height > max_pixels:
         raise SourceError(
             f"{name}: {width:,} x {height:,} pixels, more than the limit of {max_pixels:,}. "
-            f"Make it smaller, or raise the limit ({raised_by})"
+            f"Make it smaller{f', or raise the limit ({raised_by})' if raised_by else ''}"
         )
 
 

@@ -170,9 +170,15 @@ class _Lines:
 def _from_object(values: Mapping[str, Any]) -> FrameResult:
     """One result; keys that somebody has added are passed over, as columns of tables are."""
     _require_schema(values["schema"])
-    head = {name: values[name] for name in ("frame", "time_s", "width", "height")}
-    faces = tuple(map(_face_of_object, values["faces"]))
-    return FrameResult(str(values["source"]), **head, faces=faces, model=values.get("model"))
+    return FrameResult(
+        str(values["source"]),
+        _whole(values["frame"]),
+        float(values["time_s"]),
+        _whole(values["width"]),
+        _whole(values["height"]),
+        tuple(map(_face_of_object, values["faces"])),
+        values.get("model"),
+    )
 
 
 def _face_of_object(face: Mapping[str, Any]) -> FaceResult:

@@ -26,6 +26,7 @@ from mien.events import Segment, SegmentFinder
 from mien.plain_page import plain_page
 from mien.types import FrameResult
 from mien.whole import whole
+from mien.wording import counted
 
 _POINTS: Final = 1200  # a face's curve has at most so many
 _FACES: Final = 12  # the faces that are longest in sight
@@ -271,9 +272,11 @@ for (const [i, face] of data.faces.entries()) {
     const near = best >= 0 && Math.abs(face.t[best] - t) <= Math.max(0.5, lasts / 200);
     line.setAttribute("x1", x * 1000); line.setAttribute("x2", x * 1000);
     line.style.display = "";
-    say.textContent = t.toFixed(2) + " s: " + (inside || near ? data.labels
+    const said = t.toFixed(2) + " s: " + (inside || near ? data.labels
       .map((name, k) => [name, face.p[best][k]]).sort((a, b) => b[1] - a[1]).slice(0, 3)
       .map(([name, p]) => name + " " + Math.round(100 * p) + "%").join(", ") : "not in sight");
+    say.textContent = said;
+    svg.setAttribute("aria-valuenow", t.toFixed(2)); svg.setAttribute("aria-valuetext", said);
   };
   let at = 0;
   svg.addEventListener("pointermove", (event) => {
@@ -283,7 +286,8 @@ for (const [i, face] of data.faces.entries()) {
   });
   svg.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -0.005, ArrowRight: 0.005, Home: -1, End: 1 }[event.key];
-    if (!step) return;
+    // With another key they are the browser's: Alt and the left arrow lead back.
+    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     at = Math.min(1, Math.max(0, at + step));
     show(at);
@@ -303,8 +307,9 @@ def _body(timeline: Timeline) -> Iterator[str]:
         yield from _moment_labels(timeline)
         yield (
             f'<svg id="face{number}" viewBox="0 0 1000 100" preserveAspectRatio="none" '
-            f'tabindex="0" role="img" aria-label="{escape(_title(face))}. Arrow keys move '
-            f'through time.">'
+            f'tabindex="0" role="slider" aria-label="{escape(_title(face))}" '
+            f'aria-valuemin="{timeline.start_s:.2f}" aria-valuemax="{timeline.end_s:.2f}" '
+            f'aria-valuenow="{timeline.start_s:.2f}" aria-valuetext="{timeline.start_s:.2f} s">'
         )
         yield from _areas(face, timeline, colours)
         for time_s, label in timeline.moments:
@@ -321,9 +326,12 @@ def _body(timeline: Timeline) -> Iterator[str]:
             x, end = (1000 * timeline.place(s) for s in (segment.start_s, segment.end_s))
             colour = colours[timeline.labels.index(segment.expression)]
             yield f'<rect x="{x:.2f}" width="{end - x:.2f}" height="10" fill="{colour}"></rect>'
-        yield f'</svg><output id="say{number}" aria-live="polite"></output>'
+        # Who hears the page hears the slider's value, which is the same.
+        yield f'</svg><output id="say{number}" aria-live="off"></output>'
     if timeline.left_out:
-        yield f"<p>{timeline.left_out} more faces were in sight for a shorter time.</p>"
+        were = "was" if timeline.left_out == 1 else "were"
+        more = counted(timeline.left_out, "more face")
+        yield f"<p>{more} {were} in sight for a shorter time.</p>"
     heads = ("face", "expression", "from s", "peak s", "to s", "mean", "peak")
     yield "<h2>Segments</h2><table><tr>" + "".join(f"<th>{head}" for head in heads)
     for face in timeline.faces:

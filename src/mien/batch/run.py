@@ -1,4 +1,4 @@
-"""A batch from beginning to end. May import from mien: errors, and all of its own package."""
+"""A batch from beginning to end. Imports from mien: errors, types, and all of its own package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from mien.batch.cluster import run_ray
 from mien.batch.folder import BatchFolder
@@ -20,6 +20,9 @@ from mien.batch.schedule import Schedule
 from mien.batch.settings import WORKERS_PER_GPU, Job, Settings
 from mien.batch.worker import Order
 from mien.errors import ConfigError, SinkError, SourceError
+from mien.types import require_one_of
+
+EngineName = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,12 @@ class Engine:
         address: of the Ray cluster.
     """
 
-    name: Literal["local", "ray"] = "local"
+    name: EngineName = "local"
     workers: int | None = None
     address: str = "auto"
+
+    def __post_init__(self) -> None:
+        require_one_of("name", self.name, get_args(EngineName))
 
 
 @dataclass(frozen=True)

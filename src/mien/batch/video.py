@@ -2,9 +2,10 @@
 
 May import numpy, av, and from mien: errors, types, geometry, sources.
 
-A video is cut at key frames, where decoding can begin. Each part begins some seconds before the
-frames that count, so that by then tracker, temporal model and searches have settled. These seconds
-are the end of the part before as well: by where its faces are in both, each gets its number.
+A video is cut at key frames, where decoding can begin. Each part begins some seconds, and some
+frames, before those that count, so that by then tracker, temporal model and searches have settled.
+This warm-up is the end of the part before as well: by where its faces are in both, each gets its
+number.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ from mien.types import FaceResult, Float32Array, FrameResult
 #: remembers longest: after 3 s its answers still lay up to 0.42 from those of the whole video,
 #: after 6 s 0.17, after 10 s 0.10 (benchmarks/batch_join.py).
 WARM_UP_S: Final = 10.0
+#: Or, with a smoother, so many of its time constants: then a frame weighs less than a hundredth.
+_TIME_CONSTANTS: Final = 5.0
+#: And so many frames that are wanted: the tracker waits for a face for little more than two.
+_WARM_UP_FRAMES: Final = 3
 _SAME_IOU: Final = 0.5  # from here on, two boxes of one frame are the same face
 
 
@@ -51,7 +56,13 @@ class Cut:
 
 
 def find_cuts(
-    name: str, file: Any, span: Span, *, segment_s: float, max_pixels: int
+    name: str,
+    file: Any,
+    span: Span,
+    *,
+    segment_s: float,
+    max_pixels: int,
+    smooth_s: float | None = None,
 ) -> tuple[Cut, ...]:
     """The parts of a video; none where it is not worth cutting, or cannot be cut.
 
@@ -61,8 +72,10 @@ def find_cuts(
         name: what messages call it.
         file: a path, or an object with `read` and `seek`.
         span: which of its frames are wanted.
-        segment_s: about how long a part is, seconds; at least `WARM_UP_S`.
+        segment_s: about how long a part is, seconds; at least `WARM_UP_S`. Parts that need a longer
+            warm-up are at least as long as that.
         max_pixels: as of `open_source`.
+        smooth_s: as of `Analyzer`.
     """
     try:
         container, stream = open_container(name, file, max_pixels)
@@ -82,10 +95,16 @@ def find_cuts(
                     shown.append((time_s, packet.is_keyframe))
     except (SourceError, av.error.FFmpegError):  # whoever reads it as a whole will say so
         return ()
-    return _cuts(sorted(shown), span, segment_s)
+    warm_up_s = max(WARM_UP_S, _TIME_CONSTANTS * (smooth_s or 0.0))
+    return _cuts(sorted(shown), span, segment_s, warm_up_s)
 
 
-def _cuts(shown: Sequence[tuple[float, bool]], span: Span, segment_s: float) -> tuple[Cut, ...]:
+def _cuts(
+    shown: Sequence[tuple[float, bool]],
+    span: Span,
+    segment_s: float,
+    warm_up_s: float = WARM_UP_S,
+) -> tuple[Cut, ...]:
     """The same, from the times of all frames and which are key frames."""
     picker = span.picker()
     due, wanted = [], []  # by frame: what is due before it, and whether it is taken
@@ -94,10 +113,15 @@ def _cuts(shown: Sequence[tuple[float, bool]], span: Span, segment_s: float) -> 
         wanted.append(picker(index, time_s))
     begins = [(span, span.start_s)]
     end_s = shown[-1][0] if shown else 0.0
+    to_come = [time_s for (time_s, _), take in zip(shown, wanted, strict=True) if take]
     for index, (time_s, is_key) in enumerate(shown):
-        own_s = time_s + WARM_UP_S
+        settled = bisect_left(to_come, time_s) + _WARM_UP_FRAMES
+        if settled >= len(to_come):
+            break
+        own_s = max(time_s + warm_up_s, to_come[settled])
         before, before_s = begins[-1]
-        long = own_s - before_s >= segment_s and end_s - own_s >= segment_s / 2
+        least_s = max(segment_s, own_s - time_s)
+        long = own_s - before_s >= least_s and end_s - own_s >= segment_s / 2
         if is_key and long and time_s > before.start_s:  # or it would only read the same again
             part = replace(span, start_s=time_s, first=index, due_s=due[index])
             begins.append((part, own_s))

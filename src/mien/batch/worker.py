@@ -143,6 +143,7 @@ class Worker:
                     settings.span,
                     segment_s=settings.segment_s,
                     max_pixels=settings.max_pixels,
+                    smooth_s=settings.smooth_s,
                 )
         except ConfigError:
             raise

@@ -198,7 +198,9 @@ class ExpressionClassifier:
         return self.with_probs(predictions, probs / probs.sum(1, keepdims=True))
 
     def require_shares(self) -> npt.NDArray[np.float64]:
-        """How common the model expects each class to be, `(K,)`.
+        """How common the model expects each class to be, `(K,)`; 1 for one that it never met.
+
+        Nothing of such a class can be taken back: it is not that the model thinks it rare.
 
         Raises:
             ModelError: it does not say.
@@ -209,7 +211,8 @@ class ExpressionClassifier:
                 "classes to be, so they cannot be taken for equally common. `mien calibrate` "
                 "makes a file that says so"
             )
-        return np.maximum(np.asarray(self.spec.class_shares, np.float64), 1e-6)
+        shares = np.asarray(self.spec.class_shares, np.float64)
+        return np.where(shares > 0, np.maximum(shares, 1e-6), 1.0)
 
     def evidence(
         self,

@@ -23,7 +23,12 @@ from mien.cli.options import (
     require,
     say_device,
 )
-from mien.cli.outputs import list_failures, require_room_for_all, spare_sources
+from mien.cli.outputs import (
+    list_failures,
+    require_room_for_all,
+    retire_failures,
+    spare_sources,
+)
 from mien.cli.streams import leave_stdout, stdout_has_all_letters
 from mien.errors import ConfigError, MienError, SinkError, SourceError
 from mien.wording import counted
@@ -156,6 +161,7 @@ def run(options: argparse.Namespace) -> int:
         summary = f"{counted(tally.frames, 'frame')}, {counted(tally.faces, 'face')}"
         say(f"mien: {summary}: {', '.join(options.out)}")
     if not tally.failures:
+        retire_failures(options.out)
         return GOOD
     if not tally.succeeded:
         return UNUSABLE

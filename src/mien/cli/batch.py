@@ -33,7 +33,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--out", required=True, metavar="FOLDER", help="where results go")
     add("--engine", choices=("local", "ray"), default="local", help="processes here, or Ray actors")
     add("--workers", type=int, metavar="N", help="how many workers (one for each core)")
-    add("--ray-address", default="auto", metavar="A", help="where the Ray cluster is")
+    add("--ray-address", metavar="A", help="with --engine ray: where the cluster is")
     add("--shard", metavar="I/N", default="1/1", help="do the I-th of N shares of the work only")
     add("--part-size", type=int, metavar="N", help="at most N pictures a results file (256)")
     add("--segment", type=float, metavar="S", help="cut videos into parts of S seconds; 0: do not")
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
             options.input,
             options.out,
             settings=settings,
-            engine=Engine(options.engine, options.workers, options.ray_address),
+            engine=Engine(options.engine, options.workers, options.ray_address or "auto"),
             shard=shard,
             part_size=options.part_size or PART_SIZE,
             retry_failed=options.retry_failed,
@@ -91,6 +91,8 @@ def _check(options: argparse.Namespace) -> None:
         value = getattr(options, option)
         name = "--" + option.replace("_", "-")
         require(value is None or value >= 1, name, "at least 1", value)
+    if options.ray_address is not None and options.engine != "ray":
+        raise ConfigError("--ray-address: is for --engine ray. Give both, or leave it out")
     seconds = options.segment
     require(
         seconds is None or seconds == 0 or LEAST_SEGMENT_S <= seconds < float("inf"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
@@ -40,13 +41,16 @@ def run(options: argparse.Namespace) -> int:
 
     folder = make_folder(options.out)
     targets = [folder / "portrait.png", folder / "portrait.jsonl"]
-    sinks = [open_sink(target, overwrite=options.overwrite) for target in targets]
-    with as_file(files("mien.cli") / PORTRAIT) as file:
-        frame = Frame(read_picture(file, PORTRAIT), PORTRAIT)
-    result = Analyzer().analyze_frame(frame)
-    drawn = annotate(frame.image, result.faces)
-    for sink in sinks:
-        with sink:
+    with ExitStack() as stack:
+        sinks = [
+            stack.enter_context(open_sink(target, overwrite=options.overwrite))
+            for target in targets
+        ]
+        with as_file(files("mien.cli") / PORTRAIT) as file:
+            frame = Frame(read_picture(file, PORTRAIT), PORTRAIT)
+        result = Analyzer().analyze_frame(frame)
+        drawn = annotate(frame.image, result.faces)
+        for sink in sinks:
             sink.write(result, drawn)
     print("\n".join([table_head(), *table_rows(result, is_video=False)]))
     say(f"mien: {', '.join(map(str, targets))}")

@@ -63,7 +63,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--slices", action="store_true", help="also degraded pictures: blurred, small, dark, …")
     add("--sample", type=int, metavar="N", help="with --slices: so many pictures, drawn at random")
     add_seed(parser, "with --sample: which ones")
-    add("--folds", choices=("subject",), help="train and examine in ten folds by subject instead")
+    add("--folds", choices=("subject",), help="train and examine in folds by subject instead")
     about = "with --folds: how to train; a file, or a name such as ckplus"
     add("--recipe", metavar="NAME_OR_FILE", help=about)
     add_changes(parser, "fit.epochs=3 (with --folds)")
@@ -75,6 +75,10 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=run)
 
 
+#: How many folds there are, in words.
+_FOLDS: Final = {
+    3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"
+}  # fmt: skip
 #: What goes with what is examined, besides --data and --json; and what that is, for messages.
 _MODES: Final = {
     "": (
@@ -357,16 +361,18 @@ def _say_crops(
 
 def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     require_training()
+    from mien.datasets.remarks import left_out
     from mien.evaluate import Answers, LabelledFaces, learned_too, summarize
     from mien.models import find_model
     from mien.training.export import fold_spec
     from mien.training.folds import cross_validate
 
     recipe = chosen_recipe(options)
+    remark(left_out(options.data, recipe.data.classes))
     if recipe.init:
         remark(learned_too(options.data, find_model(recipe.init).spec(), folds=True))
     out = Path(options.out or "runs/folds") / recipe.name
-    rows, probs = cross_validate(recipe, options.data, out, resume=options.resume, note=say)
+    rows, probs, folds = cross_validate(recipe, options.data, out, resume=options.resume, note=say)
     answers = Answers(**vars(LabelledFaces.of(rows)), probs=probs)
-    split = f"ten folds by subject, {'fine-tuned' if recipe.init else 'from scratch'}"
+    split = f"{_FOLDS[folds]} folds by subject, {'fine-tuned' if recipe.init else 'from scratch'}"
     return answers, summarize(answers, fold_spec(recipe), data=name, split=split)

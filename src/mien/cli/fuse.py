@@ -36,7 +36,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         choices=("linear", "logprob", "stack"),
         help="one linear layer, a weighted mean of log-probabilities, or a layer of 32 units too",
     )
-    add_data(fuse, "set with Training and PublicTest rows")
+    add_data(fuse, "set to learn from and to calibrate on")
     add_model_out(fuse)
     add("--name", default="fusion", metavar="NAME", help="what it is called (fusion)")
     add("--version", default="1", metavar="V", help="and its version (1)")
@@ -54,7 +54,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="W",
         help="of a model in the mean; once for each, in their order (all alike)",
     )
-    add_data(average, "set with Training and PublicTest rows")
+    add_data(average, "set to measure by and to calibrate on")
     add_model_out(average)
     add("--half", action="store_true", help="store weights in 16 bits, at half the size")
     add("--name", default="average", metavar="NAME", help="what it is called (average)")
@@ -64,7 +64,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     quantize = verbs.add_parser("quantize", help="round a model's numbers to 8 bits")
     add = quantize.add_argument
     add("model", help="name or file")
-    add_data(quantize, "set with Training and PublicTest rows, or that the model learned from")
+    add_data(quantize, "set to show it and to calibrate on")
     add_model_out(quantize)
     add("--name", metavar="NAME", help="what it is called (MODEL-int8)")
     quantize.set_defaults(run=_quantize)
@@ -98,21 +98,31 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _rows(data: str, specs: Sequence[ModelSpec]) -> tuple[FaceCrops, FaceCrops]:
-    """A set's Training rows of the first model's classes, and the PublicTest rows to calibrate on.
+    """A set's rows of the first model's classes: those to learn from, and those to calibrate on.
 
-    They are as large as the model wants that wants the largest. Of the set without a split that a
-    single model learned from, they are those of its run.
+    They are as large as the model wants that wants the largest, and dealt out as `mien train` does;
+    where rows are held out that a model's own run has learned from, they calibrate nothing.
     """
-    from mien.datasets import load_crops
+    from mien.datasets import HELD_OUT, load_training, read_rows
     from mien.evaluate import rows_of_run
+    from mien.training.recipe import DataRecipe
 
-    own = rows_of_run(data, specs[0]) if len(specs) == 1 else None
-    if own:
-        training, watched = own
-    else:
-        classes, size = specs[0].labels, max(spec.input_px for spec in specs)
-        training = load_crops(data, "Training", size_px=size, classes=classes)
-        watched = load_crops(data, "PublicTest", size_px=size, classes=classes)
+    split = any(row.split == "PublicTest" for row in read_rows(data))
+    runs = [] if split else [(run, spec) for spec in specs if (run := rows_of_run(data, spec))]
+    training, watched = load_training(
+        data,
+        size_px=max(spec.input_px for spec in specs),
+        classes=specs[0].labels,
+        holdout=runs[0][1].recipe["data"]["holdout"] if runs else DataRecipe.holdout,
+    )
+    if watched.split == HELD_OUT and not runs:
+        remark(
+            f"{data}: {len(watched):,} of its rows are held out to calibrate on. Whether a model "
+            "has learned from them, its file does not say"
+        )
+    for (learned, _), _ in runs:
+        if learned.names != training.names:
+            watched = watched.without(learned)
     return training, rows_to_calibrate(watched, training)
 
 
@@ -228,13 +238,13 @@ def _calibrate(options: argparse.Namespace) -> int:
 def _calibrating_rows(
     options: argparse.Namespace, spec: ModelSpec
 ) -> tuple[FaceCrops, FaceCrops | None]:
-    """The rows to calibrate a model on, and those of the set that are there to learn from.
+    """The rows to calibrate a model on, and those of the set that `mien train` would learn from.
 
     Raises:
         ConfigError: `--split` has to say which.
         DatasetError: there are none.
     """
-    from mien.datasets import EVERY_SPLIT, HELD_OUT, load_crops, read_rows, split_name
+    from mien.datasets import EVERY_SPLIT, HELD_OUT, NO_SPLIT, load_crops, read_rows, split_name
     from mien.evaluate import held_out, rows_of_run
 
     data, labels, size = options.data, spec.labels, spec.input_px
@@ -253,9 +263,10 @@ def _calibrating_rows(
         )
     split = split or ("PublicTest" if "PublicTest" in splits else EVERY_SPLIT)
     rows = load_crops(data, split, size_px=size, classes=labels)
-    if split == "Training" or "Training" not in splits:
+    taught = "Training" if "Training" in splits else NO_SPLIT
+    if taught == split or taught not in splits or splits == {NO_SPLIT}:
         return rows, None
-    return rows, load_crops(data, "Training", size_px=size, classes=labels)
+    return rows, load_crops(data, taught, size_px=size, classes=labels)
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -78,11 +78,7 @@ def list_failures(
     Raises:
         SinkError: it cannot be written.
     """
-    folder = Path()
-    if outs:
-        first = Path(outs[0])
-        folder = first if first.is_dir() else first.parent
-    file = folder / "failures.jsonl"
+    file = _list_beside(outs)
     rows = [{"source": source, "error": error} for source, error in failures]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     failed = counted(len(rows), "input")
@@ -92,7 +88,7 @@ def list_failures(
             # A name that is no text becomes an escape of JSON's.
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")
             if file.is_file() and not overwrite:
-                file.rename(_free(folder))
+                file.rename(_free(file))
     except OSError as error:
         raise SinkError(
             f"{file}: cannot be written ({error.strerror}). {failed} failed, as said above{others}"
@@ -100,7 +96,40 @@ def list_failures(
     say(f"mien: {failed} failed, listed in {file}{others}")
 
 
-def _free(folder: Path) -> Path:
+def retire_failures(outs: Sequence[str]) -> None:
+    """Nothing failed: have the list of an earlier run, which would tell otherwise, step aside.
+
+    Only where there are outputs beside it. It is kept in any case: nothing replaces it, and it may
+    be about other outputs in that folder.
+
+    Args:
+        outs: what was given as outputs.
+
+    Raises:
+        SinkError: it cannot be renamed.
+    """
+    file = _list_beside(outs)
+    if not outs or not file.is_file():
+        return
+    try:
+        file.rename(_free(file))
+    except OSError as error:
+        raise SinkError(
+            f"{file}: is of an earlier run, and cannot be set aside ({error.strerror}). Nothing "
+            "failed in this one"
+        ) from error
+
+
+def _list_beside(outs: Sequence[str]) -> Path:
+    """The list of failures beside the first output, or here."""
+    folder = Path()
+    if outs:
+        first = Path(outs[0])
+        folder = first if first.is_dir() else first.parent
+    return folder / "failures.jsonl"
+
+
+def _free(file: Path) -> Path:
     """The first of `failures-1.jsonl`, `failures-2.jsonl`, … that is not there."""
-    names = (folder / f"failures-{number}.jsonl" for number in count(1))
+    names = (file.with_stem(f"{file.stem}-{number}") for number in count(1))
     return next(file for file in names if not file.exists())

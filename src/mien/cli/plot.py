@@ -31,12 +31,14 @@ def run(options: argparse.Namespace) -> int:
     """Read, draw, and say where it is."""
     from mien.companions import read_markers
     from mien.results import checked_results
+    from mien.sinks import require_folder
     from mien.timeline import build_timeline, write_timeline
 
     out = Path(options.out)
     if out.suffix.lower() not in (".png", ".svg", ".pdf", ".html", ".htm"):
         raise ConfigError(f"--out {out}: expected .png, .svg, .pdf or .html")
     require_new(out, overwrite=options.overwrite)
+    require_folder(out)
     if not out.suffix.lower().startswith(".htm"):
         require_extra("report", "matplotlib")
     markers = read_markers(Path(options.markers)) if options.markers else []

@@ -42,7 +42,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add("--out", metavar="DIR", help="folder for checkpoint and log")
     add_changes(train, "fit.epochs=3")
     add_init(train)
-    add("--resume", action="store_true", help="continue from the last checkpoint")
+    add("--resume", action="store_true", help="continue from the last checkpoint, if there is one")
     add_training(train)
     add("--dry-run", action="store_true", help="only print the network's size and the recipe")
     train.set_defaults(run=_train)

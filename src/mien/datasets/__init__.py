@@ -1,9 +1,10 @@
 """Labelled faces from the layouts people have them in. May import numpy, Pillow, pyarrow, and
 from mien: adapters, errors, types, preprocess, picture.
 
-`rows.py` says what a row is, `layouts.py` reads every layout into rows, `crops.py` turns rows into
-arrays for training, and `pictures.py` into files for the whole pipeline. `remarks.py` says what to
-know of a set, and `lights.py` reads faces that nobody labelled, under a light that moves.
+`rows.py` says what a row is, `files.py` which files count, `layouts.py` reads every layout into
+rows, `crops.py` turns rows into arrays for training, and `pictures.py` into files for the whole
+pipeline. `remarks.py` says what to know of a set, and `lights.py` reads faces that nobody labelled,
+under a light that moves.
 """
 
 from mien.datasets.crops import (

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ from typing import Final
 import numpy as np
 
 from mien.adapters import AFFECTNET_EXPRESSIONS, RAFDB_EXPRESSIONS
+from mien.datasets.files import files_below
 from mien.datasets.rows import (
     CLASS_ALIASES,
     FERPLUS_COLUMNS,
@@ -100,12 +101,13 @@ def _rows(path: str | Path) -> Iterator[Row]:
 def _folder(path: Path) -> Iterator[Row]:
     if (path / "Emotion").is_dir() and (path / "cohn-kanade-images").is_dir():
         return _ckplus(path)
-    lists = sorted(path.rglob("list_patition_label.txt"))
-    if lists:
-        return _rafdb(lists[0])
+    files = list(files_below(path))
+    listing = next((file for file in files if file.name == "list_patition_label.txt"), None)
+    if listing is not None:
+        return _rafdb(listing)
     if any((path / part / "annotations").is_dir() for part in _AFFECTNET_SPLITS):
         return _affectnet(path)
-    return _class_folders(path)
+    return _class_folders(path, files)
 
 
 # --- FER2013 -------------------------------------------------------------------------------
@@ -243,7 +245,9 @@ def _broken(name: str, words: str, expression: str = "?", split: str = NO_SPLIT)
 
 def _ckplus(path: Path) -> Iterator[Row]:
     """One row a labelled sequence: its last frame, at the peak of the expression."""
-    for label_file in sorted((path / "Emotion").rglob("*_emotion.txt")):
+    for label_file in files_below(path / "Emotion"):
+        if not label_file.name.endswith("_emotion.txt"):
+            continue
         try:
             expression = _CKPLUS[int(float(label_file.read_text(encoding="utf-8")))]
         except (ValueError, KeyError) as error:
@@ -282,7 +286,7 @@ def _rafdb(listing: Path) -> Iterator[Row]:
 
 def _affectnet(path: Path) -> Iterator[Row]:
     for part, split in _AFFECTNET_SPLITS.items():
-        for label_file in sorted((path / part / "annotations").glob("*_exp.npy")):
+        for label_file in sorted((path / part / "annotations").glob("[!.]*_exp.npy")):
             try:
                 code = int(np.load(label_file, allow_pickle=False))
             except (OSError, EOFError, TypeError, ValueError) as error:
@@ -297,10 +301,10 @@ def _affectnet(path: Path) -> Iterator[Row]:
 # --- a folder per class ----------------------------------------------------------------------
 
 
-def _class_folders(path: Path) -> Iterator[Row]:
+def _class_folders(path: Path, files: Iterable[Path]) -> Iterator[Row]:
     empty = True
-    for file in sorted(path.rglob("*")):
-        if file.suffix.lower() not in PICTURE_SUFFIXES or not file.is_file():
+    for file in files:
+        if file.suffix.lower() not in PICTURE_SUFFIXES:
             continue
         kdef = _KDEF_NAME.fullmatch(file.stem)
         if kdef:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mien.datasets.files import files_below
 from mien.datasets.layouts import read_rows
 from mien.datasets.rows import CLASS_ALIASES, class_name
 from mien.errors import DatasetError
@@ -86,7 +87,7 @@ def load_clips(path: str | Path) -> list[LabelledClip]:
 
 
 def _clips(path: Path) -> Iterator[LabelledClip]:
-    for file in sorted(path.rglob("*")):
+    for file in files_below(path):
         if file.suffix.lower() not in VIDEO_SUFFIXES:
             continue
         cremad, mead = _CREMAD_NAME.fullmatch(file.stem), _MEAD_NAME.fullmatch(file.stem)

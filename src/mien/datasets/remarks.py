@@ -59,14 +59,10 @@ def training_too(path: str | Path) -> str:
     )
 
 
-def oblong(path: str | Path, advice: str) -> str:
-    """Whether pictures that are taken for face crops cannot be such, which are about square.
+def full_pictures(path: str | Path) -> tuple[int, int] | None:
+    """The size of a picture where a set cannot hold face crops, which are about square; else None.
 
-    A few are looked at, and only their headers.
-
-    Args:
-        path: the set.
-        advice: what to do then.
+    A few pictures are looked at, and only their headers.
 
     Raises:
         DatasetError: as of `load_crops`.
@@ -80,9 +76,23 @@ def oblong(path: str | Path, advice: str) -> str:
                 with open_picture(row.picture) as picture:
                     sizes.append(picture.size)
     long = [size for size in sizes if max(size) > _OBLONG * min(size)]
-    if 2 * len(long) <= len(sizes):
+    return long[0] if 2 * len(long) > len(sizes) else None
+
+
+def oblong(path: str | Path, advice: str) -> str:
+    """Whether pictures that are taken for face crops cannot be such: see `full_pictures`.
+
+    Args:
+        path: the set.
+        advice: what to do then.
+
+    Raises:
+        DatasetError: as of `load_crops`.
+    """
+    size = full_pictures(path)
+    if size is None:
         return ""
-    width, height = long[0]
+    width, height = size
     return (
         f"{path}: pictures of {width} x {height} are taken for face crops, which are about square. "
         f"{advice}"

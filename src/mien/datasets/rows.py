@@ -117,6 +117,6 @@ class Row:
             return to_gray(self.picture)
         file = io.BytesIO(self.picture) if isinstance(self.picture, bytes) else self.picture
         try:
-            return to_gray(read_picture(file, self.name))
+            return to_gray(read_picture(file, self.name, raised_by=""))
         except SourceError as error:
             raise DatasetError(str(error)) from error

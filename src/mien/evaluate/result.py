@@ -43,8 +43,9 @@ class Evaluation:
             `people` (of sessions, where a set's names say those) and `accuracy_ci95` for others
             like them: pictures of one person are no independent ones. Else empty.
         groups, group_gap: where groups were asked for (`mien.groups`), for each its `group`, `n`,
-            `accuracy` and `accuracy_ci95`; and of the `best` and the `worst` of them the `gap` with
-            `gap_ci95`, empty where there are not two.
+            `accuracy` and `accuracy_ci95`, with the number of `people` where that is over people;
+            and of the `best` and the `worst` of them the `gap` with `gap_ci95`, empty where there
+            are not two.
     """
 
     model: str
@@ -144,6 +145,7 @@ def _by_group(e: Evaluation) -> list[str]:
         low, high = row["accuracy_ci95"]
         lines.append(
             f"{row['group']:{wide}}{row['n']:8,}{row['accuracy']:8.2%}   {low:.2%} to {high:.2%}"
+            + (f", over {row['people']:,} people" if "people" in row else "")
         )
     if e.group_gap:
         low, high = (100 * end for end in e.group_gap["gap_ci95"])

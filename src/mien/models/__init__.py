@@ -13,6 +13,7 @@ from mien.models.registry import (
     find_model,
     find_temporal,
     list_models,
+    require_another_file,
     signature,
 )
 from mien.models.spec import (
@@ -37,6 +38,7 @@ __all__ = [
     "find_temporal",
     "list_models",
     "readable_spec",
+    "require_another_file",
     "require_classes",
     "signature",
     "spec_values",

@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from mien.errors import ModelError
+from mien.errors import ConfigError, ModelError
 from mien.models.spec import METADATA_KEY, TEMPORAL_METADATA_KEY, FusionMember, ModelSpec
 from mien.onnx_metadata import read_metadata
 
@@ -245,6 +245,20 @@ def find_member(member: FusionMember, fusion: Path) -> ModelEntry:
         f"{member.sha256}, which is neither known by that name nor lies beside it. Copy "
         f"{member.name}.onnx there"
     )
+
+
+def require_another_file(file: Path, entries: Iterable[ModelEntry]) -> None:
+    """Refuse to write a model over one that it is made of.
+
+    Raises:
+        ConfigError: it would be.
+    """
+    for entry in entries:
+        if file.exists() and file.samefile(entry.path):
+            raise ConfigError(
+                f"{file}: is {entry.name}, of which the new model is made, and would be lost. "
+                "Choose another file to write"
+            )
 
 
 def signature(name: str, sha256: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from mien.annotate import css_colours
 from mien.companions import Marker, Member, last_part, names_of, read_groups, read_markers
@@ -26,7 +26,7 @@ from mien.report.page import Html, document, join, tag
 from mien.report.recording import Recording, timed
 from mien.report.thumbnails import Thumbnail, cut_out, find_videos
 from mien.report.views import VIEWS, View
-from mien.types import EXPRESSIONS
+from mien.types import EXPRESSIONS, require_one_of
 from mien.whole import whole
 from mien.wording import counted
 
@@ -98,7 +98,9 @@ def write_report(
         ConfigError: no such view, markers or groups that cannot be read, or a video of no table or
             of nobody knows which.
         SinkError: a file cannot be written.
+        ValueError: `faces` is none of these.
     """
+    require_one_of("faces", faces, get_args(Faces))
     if view not in VIEWS:
         raise ConfigError(f"view {view}: expected one of {', '.join(VIEWS)}")
     if not tables:
@@ -115,6 +117,7 @@ def write_report(
     notes = [*_twice(tables, recordings), *_seen_again(recordings, members)]
     if groups:
         notes += _at_odds(recordings, members, groups)
+    notes += _unused(VIEWS[view], outs, pages, faces, markers, videos)
     thumbnails: list[Thumbnail] = []
     if pages and faces != "hide" and _pictured(VIEWS[view]):
         found, unclear = find_videos(recordings, videos)
@@ -210,6 +213,28 @@ def _at_odds(
         )
     if undated:
         yield (f"{groups.name}: says for {_some(undated)} no date: {words.SAVED_ON}")
+
+
+def _unused(
+    view: View,
+    outs: Sequence[Path],
+    pages: Sequence[Path],
+    faces: Faces,
+    markers: Path | None,
+    videos: Sequence[Path],
+) -> Iterator[str]:
+    """What was given and is nowhere to be seen: a wrong path would not be noticed."""
+    if markers and len(pages) == len(outs) and "reactions" not in view.sections:
+        yield (
+            f"{markers.name}: the view {view.name} shows no reactions to moments. Other views do, "
+            "and so do figures (.json)"
+        )
+    if videos and not pages:
+        yield "the videos that were given are not opened: figures (.json) hold no pictures"
+    elif videos and not _pictured(view):
+        yield f"the videos that were given are not opened: the view {view.name} shows no faces"
+    elif videos and faces == "hide":
+        yield "the videos that were given are not opened: pictures of faces are left out"
 
 
 def _some(sources: Sequence[str]) -> str:

@@ -126,12 +126,13 @@ class Videos:
         return self._described(job)
 
     async def _store(self, request: Request, target: Path) -> str:
-        """Write the one file of a request's body; returns the client's name for it."""
+        """Write the one file of a request's body; returns the client's name for it, or `video`."""
         most = self._settings.max_video_mb * MB
         with self._room.hold(request) as take:
-            ((name, _),) = await save_files(request, [target], max_bytes=most, take=take)
+            ((called, _),) = await save_files(request, [target], max_bytes=most, take=take)
+        name = called or "video"
         if not target.stat().st_size:
-            raise Refusal(422, f"{name or 'video'}: is empty (0 bytes)")
+            raise Refusal(422, f"{name}: is empty (0 bytes)")
         return name
 
     async def listing(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from io import RawIOBase
 from pathlib import Path
 from typing import IO, Any, Final
@@ -39,18 +40,21 @@ class ParquetSink(TableSink):
     def _write(self, result: FrameResult, image: UInt8Array | None) -> None:
         self._rows += self._rows_of(result)
         if len(self._rows) >= _ROWS_AT_RISK:
-            self._flush()
+            _undisturbed(self._flush)
 
     def _flush(self) -> None:
-        rows, self._rows = self._rows, []
         group = self._folder / f"{len(self._groups):06}.parquet"
         unfinished = group.with_suffix(".unfinished")
-        self._save([_batch(rows, self._fields)], unfinished)
+        self._save([_batch(self._rows, self._fields)], unfinished)
         unfinished.replace(group)
         sync_names(self._folder)
         self._groups.append(group)
+        self._rows = []
 
     def _close(self) -> None:
+        _undisturbed(self._join)
+
+    def _join(self) -> None:
         from arro3.io import read_parquet
 
         if self._rows:
@@ -68,6 +72,16 @@ class ParquetSink(TableSink):
             _write_batches(file, self._fields, batches)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _undisturbed(work: Callable[[], None]) -> None:
+    """Do some work to its end also if Ctrl-C is pressed meanwhile, and let that interrupt then.
+
+    It is done in another thread, since signals raise in the main one, wherever that is: arro3
+    panics, and of a group it would be open whether it is written.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(work).result()
 
 
 def _keep(folder: Path) -> None:

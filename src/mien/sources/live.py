@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -87,9 +87,16 @@ def open_live(file: str, max_pixels: int, span: Span) -> Source:
             # A file that lies on a server. Recordings of browsers, and pictures, say no duration.
             ends = container.duration is not None or container.size > 0
             kind = container.format.name
+            brand = container.metadata.get("major_brand", "")
             if ends and (kind == "image2" or kind.endswith("_pipe")):
-                data = b"".join(bytes(packet) for packet in container.demux())
+                with _said_of(name):
+                    data = _bytes_of(container)
                 return _picture(io.BytesIO(data), name, max_pixels)
+        if looks_like_picture(b"\0\0\0\0ftyp" + brand.encode()):
+            # FFmpeg takes it for a film of its tiles, whose packets are not the whole file.
+            with _said_of(name), av.open(file, format="data", **options) as container:
+                data = _bytes_of(container)
+            return _picture(io.BytesIO(data), name, max_pixels)
         if ends:
             if file.lower().startswith("http"):  # and it is there: else that is said at once
                 options |= {"timeout": (_OPEN_S, _RECONNECT_S), "options": dict(_RECONNECT)}
@@ -133,6 +140,21 @@ def _open_stdin(max_pixels: int, span: Span) -> Source:
     source = open_video("-", _Pipe(stream, begin), max_pixels, span)
     source.is_live = True  # nobody can wake a thread that waits for a pipe
     return source
+
+
+@contextmanager
+def _said_of(name: str) -> Iterator[None]:
+    """Raise `SourceError` where a picture behind an address breaks off."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise SourceError(
+            f"{name}: broke off ({reason(error)}). Try again, or download it first"
+        ) from error
+
+
+def _bytes_of(container: av.container.InputContainer) -> bytes:
+    return b"".join(bytes(packet) for packet in container.demux())
 
 
 def _picture(file: BinaryIO, name: str, max_pixels: int) -> Source:
@@ -212,6 +234,7 @@ class _Reader(threading.Thread):
             SourceError: it broke off, or ended without a frame within the span.
         """
         wanted, given = span.picker(), False
+        first = None if span.start_s else 0  # as in files, frames are numbered from there
         last_s: float | None = None
         while True:
             with self._changed:
@@ -228,9 +251,12 @@ class _Reader(threading.Thread):
                 if not given:
                     raise nothing_within(self._name, span, last_s, goes_on=True)
                 return
-            if wanted(number, last_s):
+            if last_s < span.start_s:
+                continue
+            first = number if first is None else first
+            if wanted(number - first, last_s):
                 given = True
-                yield Frame(shown.rgb(picture), self._name, number, last_s)
+                yield Frame(shown.rgb(picture), self._name, number - first, last_s)
 
     def _has_news(self) -> bool:
         return self._newest is not None or self._ended or self._halt.is_set()

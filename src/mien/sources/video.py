@@ -208,8 +208,8 @@ def _video_frames(
         ) from error
     if index == span.first:
         raise nothing_within(name, span, time_s if decoded else None, goes_on=reached_end)
-    if isinf(span.end_s):
-        _require_end(name, packets, time_s)
+    if not reached_end:
+        _require_end(name, packets, time_s, span.end_s)
 
 
 def nothing_within(name: str, span: Span, last_s: float | None, *, goes_on: bool) -> SourceError:
@@ -231,13 +231,14 @@ def nothing_within(name: str, span: Span, last_s: float | None, *, goes_on: bool
     return SourceError(f"{name}: no frame could be decoded: damaged or cut off. Copy it again")
 
 
-def _require_end(name: str, packets: _Packets, last_s: float) -> None:
+def _require_end(name: str, packets: _Packets, last_s: float, wanted_s: float) -> None:
     """Raise `SourceError` where a video ended long before its header says.
 
     Args:
         name: what messages call it.
         packets: all of its own are read.
         last_s: when its last picture came.
+        wanted_s: up to when it is wanted; what would come later is not missed.
     """
     # What the streams say goes before the container, whose end is that of the longest of them.
     container, stream = packets.container, packets.stream
@@ -246,7 +247,8 @@ def _require_end(name: str, packets: _Packets, last_s: float) -> None:
     seen_s = last_s + float(packets.last_stands * (stream.time_base or 0))
     if not stream.duration:
         seen_s = max(seen_s, packets.others_end_s - begins_s(container))
-    if not isinf(end_s) and end_s - seen_s > max(_MISSING_S, _MISSING_SHARE * end_s):
+    due_s = min(end_s, wanted_s)
+    if not isinf(end_s) and due_s - seen_s > max(_MISSING_S, _MISSING_SHARE * due_s):
         raise SourceError(
             f"{name}: ends at {seen_s:.3f} s of {end_s:.3f} s: cut off or damaged. The results "
             "before it are complete"

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 
 from mien.datasets import FaceCrops, LabelledPicture, load_pictures, load_training
 from mien.datasets.crops import SMALLEST_PX
+from mien.datasets.remarks import left_out, oblong
 from mien.errors import ConfigError, DivergedError, ModelError
 from mien.evaluate import LabelledFaces, answer_crops, answer_faces, cut_faces, of_pose, summarize
 from mien.pipeline import Analyzer
@@ -19,7 +20,7 @@ from mien.slices import CropReader, slice_crops
 from mien.study.plan import Study, Variant
 from mien.study.result import StudyResult, Trial
 from mien.training.benchmark import PASSES
-from mien.training.checkpoint import CHECKPOINT, LOG, read_log
+from mien.training.checkpoint import LOG, read_log
 from mien.training.data import usable_rows
 from mien.training.export import export, load_trained
 from mien.training.fit import fit, make_fabric, require_a_start
@@ -88,6 +89,10 @@ def run_study(
         except (ConfigError, ModelError) as error:
             raise type(error)(f"{variant.name}: {error}") from error
     sets = {Path(path): load_pictures(path) for path in pictures}
+    advice = "Of full pictures, `mien data crop` cuts the faces out"
+    for remark in (left_out(data, reference.data.classes), oblong(data, advice)):
+        if remark:
+            note(remark)
     fabric = fabric or make_fabric()
     bench = _Bench(Path(data), sets, study.slices, out, fabric, threads, note)
     finished = []
@@ -149,7 +154,7 @@ class _Bench:
                 watched,
                 run,
                 fabric=self.fabric,
-                resume=(run / CHECKPOINT).is_file(),
+                resume=True,
                 cache=self.out,
                 threads=self.threads,
                 report=lambda epoch: self.note(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
-from mien.models import ModelEntry, ModelSpec, find_model, require_classes
+from mien.models import ModelEntry, ModelSpec, find_model, require_another_file, require_classes
 from mien.training.calibration import class_shares, joined_shares
 from mien.training.data import network_pixels, varied_crops
 from mien.training.export import export, told
@@ -56,13 +56,14 @@ def average(
         half: as in `export`.
 
     Raises:
-        ConfigError: fewer than two models, not one weight for each, or models that differ in their
-            network, their classes or what they are shown.
+        ConfigError: fewer than two models, not one weight for each, models that differ in their
+            network, their classes or what they are shown, or one that `file` would replace.
         ModelError: a model cannot be read, or has no network of its own.
     """
     shares = _shares(models, weights)
     entries = [find_model(model) for model in models]
     recipe = _common_recipe(entries)
+    require_another_file(file, entries)
     for rows in (train, calibration):
         require_classes(entries[0].spec(), rows.classes, entries[0].name)
     network, fresh = _mean(recipe, entries, shares)
@@ -70,8 +71,11 @@ def average(
         recipe = replace(recipe, fit=replace(recipe.fit, ferplus_weight=0.0))
     _measure_normalization(network, train, recipe)
     specs = [entry.spec() for entry in entries]
-    balances = [recipe_of(entry).data.balance for entry in entries]
+    recipes = [recipe_of(entry) for entry in entries]
+    balances = [theirs.data.balance for theirs in recipes]
     expected = [class_shares(train.labels, len(train.classes), b) for b in balances]
+    if not _lack_one_fold(recipes, specs, train):
+        recipe = replace(recipe, data=replace(recipe.data, left_out=()))
     recipe = replace(
         recipe,
         name=name,
@@ -122,6 +126,17 @@ def _common_recipe(entries: Sequence[ModelEntry]) -> Recipe:
                     "their weights means nothing. `mien fuse` joins the answers of such models"
                 )
     return recipe
+
+
+def _lack_one_fold(recipes: Sequence[Recipe], specs: Sequence[ModelSpec], train: FaceCrops) -> bool:
+    """Whether all models were trained without the same fold of these rows, from the beginning.
+
+    Else the mean has learned from all of them, and can teach none as if it had not.
+    """
+    folds = {recipe.data.left_out for recipe in recipes}
+    taught = {spec.data_sha256 for spec in specs}
+    started = any(recipe.init for recipe in recipes)
+    return len(folds) == 1 and not started and taught == {train.fingerprint()}
 
 
 def _mean(

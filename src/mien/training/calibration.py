@@ -194,9 +194,12 @@ def class_shares(labels: IntArray, classes: int, balance: float = 0.0) -> npt.ND
 def joined_shares(
     shares: Sequence[Sequence[float] | FloatArray], weights: Sequence[float] | FloatArray
 ) -> npt.NDArray[np.float64]:
-    """How common classes are `(K,)` to a weighted mean of models that disagree about it."""
-    logs = np.log(np.maximum(np.asarray(shares, np.float64), 1e-12))
-    joined = np.exp(np.asarray(weights, np.float64) @ logs)
+    """How common classes are `(K,)` to a weighted mean of models that disagree about it.
+
+    0 for a class that one of them has never seen: nobody knows what is to be taken back of it.
+    """
+    powers = np.asarray(shares, np.float64) ** np.asarray(weights, np.float64)[:, None]
+    joined = np.prod(powers, axis=0)
     return np.asarray(joined / joined.sum())
 
 

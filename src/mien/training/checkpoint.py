@@ -154,7 +154,10 @@ def load_checkpoint(path: Path, recipe: Recipe, fingerprint: str) -> dict[str, A
         ConfigError, DatasetError: it belongs to another recipe or to other data.
     """
     if not path.is_file():
-        raise ModelError(f"{path}: no checkpoint to resume from. Train without --resume first")
+        raise ModelError(
+            f"{path}: no checkpoint to resume from, where the first process sees one. Let --out be "
+            "a folder that all machines share"
+        )
     with readable_checkpoint(path):
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         theirs, data = recipe_from_dict(state["recipe"], str(path)), state["data"]

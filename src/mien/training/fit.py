@@ -86,7 +86,7 @@ def make_fabric(precision: str = "auto") -> Fabric:
 
 def _computes_in_bfloat16() -> bool:
     if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
@@ -116,7 +116,7 @@ def fit(
         train, validation: rows to learn from, and rows to watch (never learned from).
         out: folder for `checkpoint.pt`, `best.pt` and `log.csv`.
         fabric: device, precision and processes; None for `make_fabric()`.
-        resume: go on from the checkpoint in `out`.
+        resume: go on from the checkpoint in `out`, if there is one yet: the first process looks.
         cache: folder for detections, which other runs may share; None for `out`.
         threads: CPU threads; None leaves torch's choice.
         report: called after each epoch. progress: called after each step with the number of steps
@@ -126,7 +126,7 @@ def fit(
         ConfigError: `out` holds a run and `resume` was not asked for, the checkpoint belongs to
             another recipe, all that is to be frozen is fresh, Muon has nothing to move, or there
             are more processes than pairs of rows in a batch.
-        ModelError: there is nothing to resume, or a model to start or learn from cannot be read.
+        ModelError: the checkpoint or a model to start or learn from cannot be read.
         DatasetError: nothing is left to train on, or the checkpoint belongs to other data. All
             these before anything is written, or takes long.
         DivergedError: the loss became infinite or NaN.
@@ -140,7 +140,8 @@ def fit(
     fitting = recipe.fit
     # All that may be refused is, before faces are found and teachers asked, which takes long.
     fingerprint = train.fingerprint()
-    state = load_checkpoint(out / CHECKPOINT, recipe, fingerprint) if resume else None
+    begun = resume and fabric.broadcast((out / CHECKPOINT).is_file())
+    state = load_checkpoint(out / CHECKPOINT, recipe, fingerprint) if begun else None
     usable = usable_rows(recipe, train)
     steps = steps_per_epoch(int(usable.sum()), fitting.batch)
     require_rows_for_all(int(usable.sum()) // steps, fabric.world_size)
@@ -159,6 +160,8 @@ def fit(
         note(f"resuming after epoch {first} of {fitting.epochs}")
         if leads:
             restate(out / CHECKPOINT, state, recipe)
+    elif resume:
+        note(f"{out}: holds no run to go on with, and so one begins")
     network, optimizer = fabric.setup(bare, own_optimizer)
     if state is not None:
         optimizer.load_state_dict(state["optimizer"])

@@ -1,4 +1,4 @@
-"""Cross-validation by subject: train on all but one fold, examine that one, ten times over.
+"""Cross-validation by subject: train on all but one fold, examine that one, for every fold.
 
 Imports fit, cropping, detection and what lies below. A set of a few hundred pictures has no split
 of its own; folds that share subjects would measure how well faces are remembered.
@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from mien.cropping import cut_largest
 from mien.datasets import FaceCrops, Row, read_rows, subject_folds
 from mien.datasets.crops import SMALLEST_PX, gather
+from mien.datasets.remarks import full_pictures
 from mien.detection import FaceDetector
 from mien.errors import DatasetError
 from mien.metrics import fit_temperature, softmax
@@ -24,8 +27,8 @@ from mien.training.fit import fit, predict_logits
 from mien.training.recipe import Recipe
 from mien.types import UInt8Array
 
-#: Pictures at most this large are taken for crops; larger ones are searched for their face.
-_CROPS_UP_TO_PX = 100
+#: Fewer would leave each network little to learn from.
+_LEAST_FOLDS: Final = 3
 
 Note = Callable[[str], None]
 
@@ -39,22 +42,23 @@ def cross_validate(
     resume: bool = False,
     threads: int | None = None,
     note: Note = lambda text: None,
-) -> tuple[FaceCrops, np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
+) -> tuple[FaceCrops, npt.NDArray[np.float64], int]:
     """Train and examine every fold.
 
     Args:
         recipe: how to train; `recipe.init` starts every fold from a model's weights.
         data: a set whose rows say whom they show.
         out: folder for each fold's run.
-        folds: number of folds.
+        folds: number of folds; of fewer people as many, but no fewer than three.
         resume: go on with the runs that are there, of this recipe and these data; else they are
             replaced.
         threads: CPU threads.
         note: called with a line on what is going on.
 
     Returns:
-        All rows, and for each the probabilities `(N, K)` given by the network that has not seen
-        its subject. The temperature of a fold comes from the other folds' rows it learned from.
+        All rows, for each the probabilities `(N, K)` given by the network that has not seen its
+        subject, and the number of folds. The temperature of a fold comes from the other folds'
+        rows it learned from.
 
     Raises:
         DatasetError: rows do not say whom they show, or there are too few subjects: both before
@@ -66,6 +70,7 @@ def cross_validate(
         raise DatasetError(f"{data}: no picture of the classes {', '.join(recipe.data.classes)}")
     _require_subjects(data, shown, folds)
     rows = _face_crops(data, shown, recipe, note)
+    folds = _number(rows.groups, folds)
     fold_of = subject_folds(rows.groups, folds, seed=recipe.fit.seed)
     probs = np.zeros((len(rows), len(rows.classes)))
     for fold in range(folds):
@@ -75,8 +80,7 @@ def cross_validate(
         learned = rows.select(~held)
         if not resume:
             (run / CHECKPOINT).unlink(missing_ok=True)  # of an earlier examination
-        begun = (run / CHECKPOINT).is_file()
-        network = fit(named, learned, rows.select(held), run, resume=begun, threads=threads)
+        network = fit(named, learned, rows.select(held), run, resume=True, threads=threads)
         size = recipe.fit.last_px
         seen = predict_logits(network, learned.images, recipe, size).double().numpy()
         logits = predict_logits(network, rows.images[held], recipe, size).double().numpy()
@@ -85,29 +89,36 @@ def cross_validate(
         probs[held] = softmax(logits, temperature)
         right = (probs[held].argmax(1) == rows.labels[held]).mean()
         note(f"fold {fold + 1} of {folds}: {held.sum()} pictures, {right:.1%} right")
-    return rows, probs
+    return rows, probs, folds
+
+
+def _number(groups: Sequence[str], folds: int) -> int:
+    """How many folds there can be of these people, who may be too few."""
+    return min(folds, max(_LEAST_FOLDS, len({*groups})))
 
 
 def _face_crops(data: str | Path, shown: Sequence[Row], recipe: Recipe, note: Note) -> FaceCrops:
-    """The rows as crops; faces in full pictures are found and cut by the recipe's rule."""
+    """The rows as crops; faces in full pictures are found and cut by the recipe's rule.
+
+    Crops are taken as they are, of any size, as `mien train` takes them.
+    """
     lost = 0
 
     def faces() -> Iterator[tuple[Row, UInt8Array]]:
         nonlocal lost
-        detector: FaceDetector | None = None
+        detector = FaceDetector()
         for row in shown:
-            image = row.gray()
-            if max(image.shape) <= _CROPS_UP_TO_PX:
-                yield row, image
-                continue
-            detector = detector or FaceDetector()
             face = _cut_face(row, recipe, detector)
             if face is None:
                 lost += 1
             else:
                 yield row, face
 
-    crops = gather(faces(), recipe.data.classes, recipe.data.input_px)
+    given = full_pictures(data) is None
+    if not given:
+        note(f"{data}: full pictures, whose faces are cut out")
+    found = ((row, row.gray()) for row in shown) if given else faces()
+    crops = gather(found, recipe.data.classes, recipe.data.input_px)
     if lost:
         note(f"no face found in {lost} pictures; they are left out")
     if not len(crops):
@@ -134,7 +145,8 @@ def _require_subjects(data: str | Path, shown: Sequence[Row], folds: int) -> Non
             f"whom they show, such as {unknown[0]}. Call files like 12_3.png, the third of person "
             "12, or leave them out"
         )
-    subject_folds([row.group for row in shown], folds)  # refuses too few
+    people = [row.group for row in shown]
+    subject_folds(people, _number(people, folds))  # refuses too few
 
 
 def _require_no_shared_pictures(crops: FaceCrops) -> None:

@@ -31,7 +31,14 @@ from mien.classifier import ExpressionClassifier, mean_vote
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.metrics import FloatArray, log_softmax
-from mien.models import FusionMember, ModelSpec, file_sha256, find_member, require_classes
+from mien.models import (
+    FusionMember,
+    ModelSpec,
+    file_sha256,
+    find_member,
+    require_another_file,
+    require_classes,
+)
 from mien.training.augment import varied_views
 from mien.training.calibration import (
     VoteCalibration,
@@ -83,7 +90,8 @@ def fuse(
         note: called with a line on what is going on.
 
     Raises:
-        ConfigError: fewer than two members, or members that do not fit together or to the rows.
+        ConfigError: fewer than two members, members that do not fit together or to the rows, or
+            one that `file` would replace.
         ModelError: a member cannot be read, or could not be found by the result: it is no model
             that mien knows by its name, and lies in another folder than `file`.
     """
@@ -92,6 +100,7 @@ def fuse(
     members = [ExpressionClassifier(model, threads=2) for model in models]
     specs = [member.spec for member in members]
     _require_fit(specs)
+    require_another_file(file, [member.entry for member in members])
     first = specs[0]
     for rows in (train, calibration):
         require_classes(first, rows.classes, first.name)

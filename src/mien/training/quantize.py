@@ -27,7 +27,7 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.errors import ConfigError
 from mien.inference import RUNTIME
-from mien.models import ModelSpec, require_classes
+from mien.models import ModelSpec, require_another_file, require_classes
 from mien.training.calibration import calibrate, calibrate_votes_of, calibrated
 from mien.training.export import current_commit, drop_idle_biases, save_model
 
@@ -63,7 +63,8 @@ def quantize(
         `same_answers`, the share of them that both models answer alike.
 
     Raises:
-        ConfigError: the model is a fusion, or quantized already, or has other classes.
+        ConfigError: the model is a fusion, or quantized already, or has other classes, or `file`
+            would replace it.
         ModelError: it cannot be read.
     """
     original = ExpressionClassifier(model, threads=2)
@@ -71,6 +72,7 @@ def quantize(
     if spec.members or spec.quantized_from:
         what = "a fusion" if spec.members else "quantized already"
         raise ConfigError(f"{model}: expected a network with floating-point weights, is {what}")
+    require_another_file(file, [original.entry])
     require_classes(spec, calibration.classes, str(model))
     chosen = np.random.default_rng(0).permutation(len(train.images))[:_ROWS]
     note(f"{len(chosen)} Training rows show the ranges of the activations")

@@ -1,5 +1,5 @@
-"""A recipe is everything needed to train one model again. Imports errors, preprocess and
-types only.
+"""A recipe is everything needed to train one model again. Imports errors, models, preprocess,
+types, and of datasets what classes are called.
 
 It is read from TOML into frozen dataclasses, which are the schema: a key that is not a field
 is an error, and so is a value of another type. The resolved recipe travels in checkpoints and
@@ -16,7 +16,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
+from mien.datasets.rows import class_name
 from mien.errors import ConfigError
+from mien.models import find_model
 from mien.preprocess import BACKGROUNDS, ILLUMINATIONS, NORMALIZATIONS
 from mien.types import EXPRESSIONS
 
@@ -219,6 +221,12 @@ class Recipe:
             raise ConfigError(
                 f"data.classes: expected at least two, each once, found {list(classes)}"
             )
+        for name in classes:
+            if (ours := class_name(name)) != name:
+                raise ConfigError(
+                    f"data.classes: expected {ours!r}, which mien calls pictures labelled {name!r} "
+                    f"in all sets, found {name!r}. No picture would be of that class"
+                )
         fold = self.data.left_out
         if fold and not (len(fold) == 2 and 0 <= fold[0] < fold[1]):
             raise ConfigError(f"data.left_out: expected [fold, folds], found {list(fold)}")
@@ -253,6 +261,8 @@ class Recipe:
 def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply `section.key=value` overrides (values in TOML syntax).
 
+    One that starts from a model and names no classes has those of the model.
+
     Args:
         name_or_file: a file, or the name of a recipe that comes with mien.
         overrides: what to change.
@@ -260,13 +270,17 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
     Raises:
         ConfigError: no such file, broken TOML, unknown key, a value of the wrong type, one that the
             network makes no use of, or another size to train at in the end than to export at.
+        ModelError: the model that it starts from cannot be read.
     """
     own = {file.stem: file for home in _HOMES for file in sorted(home.glob("*.toml"))}
     path = own.get(str(name_or_file), Path(name_or_file))
     table = read_toml(path, f"recipe: a file, or one of {', '.join(own)}", overrides)
     recipe = recipe_from_dict(table, where=str(path))
     if recipe.init:  # whose model decides on network and size
-        return recipe
+        if "classes" in table.get("data", {}):
+            return recipe
+        labels = find_model(recipe.init).spec().labels
+        return replace(recipe, data=replace(recipe.data, classes=labels))
     network, usual = recipe.network, NetworkRecipe()
     for key, names in _ONLY_OF.items():
         if network.name not in names and getattr(network, key) != getattr(usual, key):

@@ -8,7 +8,7 @@ import { clock, percent } from "./expressions.js";
 import { takeDrops } from "./intake.js";
 import { listSessions, sessionResults } from "./store.js";
 import { curve, meanCurve, meanSummary, summarise } from "./summary.js";
-import { readTable } from "./table.js";
+import { readTable, recordingsOf } from "./table.js";
 import { newestVideos, sent } from "./videos.js";
 
 const PAGE = 50; // videos of the server that the list begins with, and by which it grows
@@ -38,7 +38,12 @@ class Compare {
     this.older = button("Show older videos", () => this.grow(), "quiet");
     const input = make("input", {
       type: "file", class: "unseen", multiple: true, accept: ".jsonl,.json,.csv",
-      on: { change: (event) => this.take([...event.target.files]) },
+      on: {
+        change: (event) => {
+          this.take([...event.target.files]);
+          event.target.value = ""; // the same file may be chosen again
+        },
+      },
     });
     const drop = make("div", { class: "drop small" },
       make("p", {}, "Drop tables that mien wrote (.jsonl, .json, .csv)"),
@@ -55,11 +60,12 @@ class Compare {
     this.trouble.replaceChildren();
     for (const file of files) {
       try {
-        const results = readTable(file.name, await file.text());
-        const id = `file:${crypto.randomUUID?.() ?? Math.random()}`;
-        const hint = `${results.length} frames, from a file`;
-        this.dropped.push({ id, name: file.name, hint, load: async () => results });
-        chosen.add(id);
+        for (const { name, results } of sessionsOf(file.name, readTable(file.name, await file.text()))) {
+          const id = `file:${crypto.randomUUID?.() ?? Math.random()}`;
+          const hint = `${results.length} frames, from a file`;
+          this.dropped.push({ id, name, hint, load: async () => results });
+          chosen.add(id);
+        }
       } catch (error) {
         this.trouble.append(notice("error", file.name, error.message));
       }
@@ -148,6 +154,24 @@ class Compare {
     const groups = columns.length < ready.length ? ` in ${columns.length} groups` : "";
     announce(`${ready.length} sessions${groups} side by side`);
   }
+}
+
+/** The sessions of a table: each of its videos, and all of its pictures together. */
+function sessionsOf(name, table) {
+  const recordings = recordingsOf(table);
+  const sessions = recordings.filter((frames) => frames.length > 1).map((results) =>
+    ({ name: `${name}: ${lastPart(results[0].source)}`, results }));
+  const pictures = recordings.filter((frames) => frames.length === 1).flat();
+  if (pictures.length) sessions.push({ name: `${name}: pictures`, results: pictures });
+  return sessions.length > 1 ? sessions : [{ name, results: table }];
+}
+
+/** A source without its folders, nor what an address tells to its server alone. */
+function lastPart(source) {
+  const isAddress = source.includes("://");
+  const path = isAddress ? source.split("?")[0] : source.replaceAll("\\", "/");
+  const last = path.replace(/\/+$/, "").split("/").at(-1);
+  return isAddress ? last.split("@").at(-1) : last;
 }
 
 async function recordings() {

@@ -157,8 +157,10 @@ export class Player {
   }
 }
 
-/** Arrow keys within a row of buttons, of which one is in the order of tabs. */
+/** Arrow keys within a row of buttons, of which one is in the order of tabs. With another key they are
+ * the browser's: Alt and the left arrow lead back. */
 function rove(event, buttons) {
+  if (event.altKey || event.ctrlKey || event.metaKey) return;
   const at = buttons.indexOf(document.activeElement);
   const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: buttons.length - 1 }[event.key];
   if (at < 0 || to === undefined || !buttons[to]) return;

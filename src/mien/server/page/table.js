@@ -4,6 +4,7 @@ import { EXPRESSIONS, labelsOf } from "./expressions.js";
 
 const SCHEMA = "mien/1";
 const HEAD = ["schema", "source", "frame", "time_s", "width", "height"];
+const EMPTY = ["", "NA"]; // as mien and R leave a cell that holds nothing
 const POINTS = ["left_eye", "right_eye", "nose", "left_mouth", "right_mouth"];
 
 /** The columns of a table: `mien.types.RESULT_COLUMNS` where the labels are the seven. */
@@ -81,45 +82,82 @@ function fromCsv(name, text) {
   if (missing) throw new Error(`${name}: has no column ${missing}; expected a table of ${SCHEMA}`);
   const results = [];
   for (const [index, row] of rows.entries()) {
+    const where = `${name}: line ${index + 2}`;
     if (row.length !== names.length) {
-      throw new Error(`${name}: line ${index + 2} has ${row.length} cells, not ${names.length}`);
+      throw new Error(`${where} has ${row.length} cells, not ${names.length}`);
     }
     const values = Object.fromEntries(names.map((column, i) => [column, row[i]]));
-    if (values.schema !== SCHEMA) throw new Error(`${name}: line ${index + 2} is not of ${SCHEMA}`);
-    const frame = frameOf(values);
+    if (values.schema !== SCHEMA) throw new Error(`${where} is not of ${SCHEMA}`);
+    const frame = frameOf(values, where);
     const before = results.at(-1);
     const same = before?.source === frame.source && before.frame === frame.frame;
-    // A picture may have been given twice, one after the other: its faces begin at 0 (or "") again.
-    if (!same || Number(values.face) === 0) results.push(frame);
-    if (values.face !== "") results.at(-1).faces.push(faceOf(values));
+    const empty = EMPTY.includes(values.face);
+    // A picture may have been given twice, one after the other: its faces begin at 0 (or none) again.
+    if (!same || empty || Number(values.face) === 0) results.push(frame);
+    if (!empty) results.at(-1).faces.push(faceOf(values, where));
   }
   return results;
 }
 
-function frameOf(values) {
-  const numbers = HEAD.slice(2).map((column) => [column, Number(values[column])]);
-  const model = values.model ? { model: values.model } : {};
+function frameOf(values, where) {
+  const numbers = HEAD.slice(2).map((column) => [column, numberIn(values, column, where)]);
+  const model = EMPTY.includes(values.model) ? {} : { model: values.model };
   return { schema: SCHEMA, source: values.source, ...Object.fromEntries(numbers), ...model, faces: [] };
 }
 
-function faceOf(values) {
-  const probs = Object.entries(values).filter(([column]) => column.startsWith("prob_"));
+function faceOf(values, where) {
+  const number = (column) => numberIn(values, column, where);
+  const probs = Object.keys(values).filter((column) => column.startsWith("prob_"));
   return {
-    track_id: values.track_id === "" ? null : Number(values.track_id),
-    box: [..."xywh"].map((edge) => Number(values[`box_${edge}`])),
-    score: Number(values.score),
-    landmarks: POINTS.map((name) => [Number(values[`${name}_x`]), Number(values[`${name}_y`])]),
+    track_id: EMPTY.includes(values.track_id) ? null : number("track_id"),
+    box: [..."xywh"].map((edge) => number(`box_${edge}`)),
+    score: number("score"),
+    landmarks: POINTS.map((name) => [number(`${name}_x`), number(`${name}_y`)]),
     expression: values.expression,
-    confidence: Number(values.confidence),
-    uncertain: values.uncertain === "True",
-    probs: Object.fromEntries(probs.map(([column, p]) => [column.slice(5), Number(p)])),
-    ...(values.quality ? { quality: qualityOf(values) } : {}),
+    confidence: number("confidence"),
+    uncertain: truthIn(values, "uncertain", where),
+    probs: Object.fromEntries(probs.map((column) => [column.slice(5), number(column)])),
+    ...(EMPTY.includes(values.quality) ? {} : { quality: qualityOf(values, where) }),
   };
 }
 
-function qualityOf(values) {
-  const reasons = values.quality_reasons.split(" ").filter(Boolean);
-  return { score: Number(values.quality), reasons };
+function numberIn(values, column, where) {
+  const number = values[column] === "" ? NaN : Number(values[column]);
+  if (!Number.isFinite(number)) {
+    throw new Error(`${where}: expected a number as ${column}, found "${values[column]}"`);
+  }
+  return number;
+}
+
+/** Whether; R and spreadsheets write it in capitals. A wrong guess would make sure answers of unsure ones. */
+function truthIn(values, column, where) {
+  const word = values[column].toLowerCase();
+  if (word !== "true" && word !== "false") {
+    throw new Error(`${where}: expected True or False as ${column}, found "${values[column]}"`);
+  }
+  return word === "true";
+}
+
+function qualityOf(values, where) {
+  const reasons = values.quality_reasons.split(" ").filter((reason) => !EMPTY.includes(reason));
+  return { score: numberIn(values, "quality", where), reasons };
+}
+
+/** The recordings of a table, in the order in which they begin; a source that is given twice is two. */
+export function recordingsOf(results) {
+  const begun = [];
+  const underWay = new Map(); // by source
+  for (const result of results) {
+    const before = underWay.get(result.source);
+    const follows = before && (result.time_s > before.at(-1).time_s || result.frame > 0);
+    if (follows) {
+      before.push(result);
+    } else {
+      underWay.set(result.source, [result]);
+      begun.push(underWay.get(result.source));
+    }
+  }
+  return begun;
 }
 
 /** The cells of a CSV text, row by row. */

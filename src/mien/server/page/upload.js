@@ -5,6 +5,7 @@ import { address, ApiError, reasonOf } from "./api.js";
 /** Resolves to the server's answer. `progress(share)` is called on the way; `signal` stops it. */
 export function upload(path, file, progress, signal) {
   return new Promise((resolve, reject) => {
+    signal.throwIfAborted(); // while access was asked for
     const form = new FormData();
     form.append("file", file, file.name);
     const sender = new XMLHttpRequest();
