@@ -43,8 +43,9 @@ What the models learned from and what the figures mean:
   chooses; by what rule, was decided after figures of both sets had been seen
   ([experiments.md](experiments.md), [crop-rule.md](crop-rule.md)).
 - **Intervals** are 95%. They say what other rows would change, not what another seed would. Those
-  that say over how many people hold for other people. The others take every picture for another
-  person's, and are too narrow where people show in several (CK+, KDEF).
+  that say over how many people hold for other people; of KDEF these are sessions, two of each
+  person. The others take every picture for another person's, and are too narrow where people show
+  in several (CK+, KDEF).
 - **Macro F1** is the mean F1 of the classes that occur as truth or as answer. In CK+ no picture is
   neutral, and neutral counts as 0. **ECE** is the expected calibration error: how far confidence is
   from the share of right answers, 0 at best.

@@ -197,6 +197,11 @@ def _explained(evaluations: Sequence[Evaluation]) -> list[str]:
         )
         if any(e.pose == "front" and e.missed for e in evaluations):
             left += " Pictures whose face is not found count as seen from the front and as turned."
+    if any(e.data == "kdef" and e.by_person for e in evaluations):
+        left += (
+            " People are those that file names tell apart: in this copy of KDEF its sessions, two "
+            "of each person."
+        )
     return [
         "Macro F1 is the mean F1 of the classes that occur as truth or as answer; a class without "
         "pictures (neutral in CK+) counts as 0 once it is answered. ECE is the expected "
