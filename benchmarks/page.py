@@ -218,8 +218,8 @@ def pictures_section(
         "## Pictures",
         f"{len(labels)} pictures of `{data}`, as many of each class. One in which no face is found "
         "counts as read wrongly; of several faces, the largest is the answer. "
-        f"{spec.name} {spec.version} has learned from {spec.training_data}; what the others have learned from is "
-        "not documented for all of them.",
+        f"{spec.name} {spec.version} has learned from {spec.training_data}; what the others have "
+        "learned from is not documented for all of them.",
         pictures_table(answers, labels, notes),
     ]
 

@@ -27,12 +27,12 @@ def test_recipes_are_found_by_name(
     from mien.cli import main
 
     monkeypatch.chdir(tmp_path)  # not where the repository is
-    assert main(["train", "mien-s", "--dry-run", "--set", "fit.epochs=3"]) == 0
+    assert main(["train", "mien-fer", "--dry-run", "--set", "fit.epochs=3"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["fit"]["muon_rate"] == 0.02
     assert "164.1 MMAC at 44 px, 3 epochs" in err
     for words, expected in (
-        (["mien-x", "--dry-run"], "Give a recipe: a file, or one of ckplus, fine-tune, mien-s"),
+        (["mien-x", "--dry-run"], "Give a recipe: a file, or one of ckplus, fine-tune, mien-fer"),
         (["--dry-run"], "no recipe: give one, or by --init"),
         (["mien-s", "--data", "x"], "--data and --out: each is needed"),
     ):
@@ -141,23 +141,23 @@ def test_what_goes_on_from_a_model_keeps_its_classes(of_ones_own: Path, tmp_path
 
 
 def test_stages_for_which_nothing_is_left_are_refused() -> None:
-    mien_s = REPOSITORY / "recipes" / "mien-s.toml"
+    fresh = REPOSITORY / "recipes" / "mien-fer.toml"
     six, seven = ([f"network.widths={[8] * n}", f"network.depths={[1] * n}"] for n in (6, 7))
-    recipe = load_recipe(mien_s, six)  # which halve 32 pixels, with which it begins, to one
+    recipe = load_recipe(fresh, six)  # which halve 32 pixels, with which it begins, to one
     assert count_macs(build_network(recipe.network), 32) > 0
     with pytest.raises(ConfigError, match=r"at most 6 stages, found 7: .* of 32 px"):
-        load_recipe(mien_s, seven)
-    load_recipe(mien_s, [*seven, "network.name=resnet18"])  # which has stages of its own
-    load_recipe(mien_s, [*seven, "fit.resolutions=[[1.0, 64]]", "data.input_px=64"])
+        load_recipe(fresh, seven)
+    load_recipe(fresh, [*seven, "network.name=resnet18"])  # which has stages of its own
+    load_recipe(fresh, [*seven, "fit.resolutions=[[1.0, 64]]", "data.input_px=64"])
 
 
 @pytest.mark.parametrize("change", ["stem_stride=2", "weights=w.json", "enlarged_px=131"])
 def test_what_a_network_makes_no_use_of_is_refused(change: str) -> None:
-    mien_s = REPOSITORY / "recipes" / "mien-s.toml"
+    fresh = REPOSITORY / "recipes" / "mien-fer.toml"
     with pytest.raises(ConfigError, match=r"network\.\w+: only of use where network\.name is"):
-        load_recipe(mien_s, [f"network.{change}"])
+        load_recipe(fresh, [f"network.{change}"])
     name = "resnet18" if "stem" in change else "transfer"
-    load_recipe(mien_s, [f"network.{change}", f"network.name={name}"])
+    load_recipe(fresh, [f"network.{change}", f"network.name={name}"])
 
 
 def test_a_recipe_survives_its_own_dictionary() -> None:
