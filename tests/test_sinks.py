@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -365,6 +366,15 @@ def test_an_interrupted_run_leaves_a_readable_file(tmp_path: Path, name: str) ->
         assert len(pd.read_csv(target)) == 2
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("while_", ["_batch", "sync_names", "_write_batches"])
 def test_ctrl_c_within_a_group_of_rows_costs_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, while_: str
