@@ -220,7 +220,9 @@ def test_a_list_of_failures_is_not_overwritten_unasked(folder: Path, capsys: Cap
     assert not list(folder.glob(".*"))
 
 
-def test_a_run_without_failures_leaves_no_list_that_says_otherwise(folder: Path) -> None:
+def test_a_run_without_failures_leaves_no_list_that_says_otherwise(
+    folder: Path, capsys: Capture
+) -> None:
     (folder / "failures.jsonl").write_text("of an earlier run\n")
     arguments = ["analyze", str(folder / "b.jpg")]
     assert main(arguments) == 0  # writes nothing there
@@ -228,6 +230,7 @@ def test_a_run_without_failures_leaves_no_list_that_says_otherwise(folder: Path)
     assert main(["analyze", str(folder / "empty.jpg"), *out]) == 2  # nor does this
     assert (folder / "failures.jsonl").exists()
     assert main([*arguments, *out]) == 0
+    assert "is of an earlier run, and called failures-1.jsonl now" in capsys.readouterr().err
     assert not (folder / "failures.jsonl").exists()
     assert (folder / "failures-1.jsonl").read_text() == "of an earlier run\n"
     (folder / "failures.jsonl").write_text("of another run\n")

@@ -111,13 +111,15 @@ def retire_failures(outs: Sequence[str]) -> None:
     file = _list_beside(outs)
     if not outs or not file.is_file():
         return
+    kept = _free(file)
     try:
-        file.rename(_free(file))
+        file.rename(kept)
     except OSError as error:
         raise SinkError(
             f"{file}: is of an earlier run, and cannot be set aside ({error.strerror}). Nothing "
             "failed in this one"
         ) from error
+    say(f"mien: {file}: is of an earlier run, and called {kept.name} now")
 
 
 def _list_beside(outs: Sequence[str]) -> Path:

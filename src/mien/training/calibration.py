@@ -63,10 +63,9 @@ def calibrate(
 ) -> Calibration:
     """Find what makes logits into probabilities that can be trusted.
 
-    The offsets are those, of eleven strengths, that find most of the classes' mean (`mean_recall`)
-    among those that answer at least as often rightly as no offsets do. Macro F1 would not do: it
-    counts how often a rare class is answered wrongly, which depends on how rare it is here, and
-    so prefers what these rows, and not the world, hold.
+    The offsets are those, of eleven strengths, with the highest mean recall among those that answer
+    at least as often rightly as no offsets do. Macro F1 would not do: it counts how often a rare
+    class is answered wrongly, which depends on how rare it is among these rows.
 
     Args:
         labels: `int64 (N,)`.
