@@ -1,7 +1,8 @@
 """Where frames come from. May import numpy, av, and from mien: errors, types, picture, heif.
 
 `source.py` says what a source is, `video.py` reads files, `live.py` cameras, network streams and
-standard input, and `files.py` finds what a folder or a glob holds.
+standard input, `shown.py` turns what both decode into frames, and `files.py` finds what a folder or
+a glob holds.
 """
 
 from __future__ import annotations

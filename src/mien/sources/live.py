@@ -27,8 +27,9 @@ import av
 
 from mien.errors import SourceError
 from mien.picture import looks_like_picture, read_picture
+from mien.sources.shown import Shown
 from mien.sources.source import Source, Span
-from mien.sources.video import BACK_S, Shown, nothing_within, open_container, open_video, reason
+from mien.sources.video import BACK_S, nothing_within, open_container, open_video, reason
 from mien.types import Frame
 
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)

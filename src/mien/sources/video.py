@@ -1,26 +1,23 @@
 """Videos in files: FFmpeg through PyAV, with the timestamps that the container gives.
 
-Imports numpy, av, errors, types, picture, heif and the sibling source.
+Imports av, errors, types, picture, heif and its siblings shown and source.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from math import inf, isinf
 from typing import Any, Final
 
 import av
-import numpy as np
-import numpy.typing as npt
-from av.video.reformatter import VideoReformatter
 
 from mien.errors import SourceError
 from mien.heif import FFMPEG_MOST
 from mien.picture import no_memory, require_pixels
+from mien.sources.shown import Shown, shown_size
 from mien.sources.source import Source, Span
-from mien.types import Frame, UInt8Array
+from mien.types import Frame
 
 #: A video that ends this much before its announced end is reported as truncated.
 _MISSING_S: Final = 1.0
@@ -135,8 +132,8 @@ def _video_stream(
             f"{name}: its pictures are coded in a way that FFmpeg does not know. It may be "
             "damaged; otherwise convert it"
         )
-    shown_size = _shown_size(codec.width, codec.height, stream.sample_aspect_ratio)
-    require_pixels(name, *shown_size, max_pixels, raised_by)
+    size = shown_size(codec.width, codec.height, stream.sample_aspect_ratio)
+    require_pixels(name, *size, max_pixels, raised_by)
     return stream
 
 
@@ -341,56 +338,6 @@ class _Clock:
             time_s = following_s
         self._last_s = max(time_s, self._last_s)
         return self._last_s
-
-
-class Shown:
-    """Decoded pictures of one stream as viewers show them: turned, mirrored, with square pixels.
-
-    Args:
-        stream: which.
-        name: what messages call it.
-        max_pixels: refuse pictures that are larger, which the header may not have announced.
-        raised_by: the option by which users raise that limit.
-    """
-
-    def __init__(
-        self, stream: av.VideoStream, name: str, max_pixels: int, raised_by: str = "--max-pixels"
-    ) -> None:
-        self.name, self._limit = name, (max_pixels, raised_by)
-        self._aspect = stream.sample_aspect_ratio
-        self._reformatter = VideoReformatter()  # one for all: its tables take a while to set up
-
-    def rgb(self, picture: av.VideoFrame) -> UInt8Array:
-        """One of them: RGB `uint8 (H, W, 3)`. Raises `SourceError` where it is too large."""
-        width, height = _shown_size(picture.width, picture.height, self._aspect)
-        require_pixels(self.name, width, height, *self._limit)
-        reformatted = self._reformatter.reformat(picture, width, height, format="rgb24")
-        (plane,) = reformatted.planes
-        # The array keeps the plane's memory; a copy would cost a quarter of the decoding.
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-        image = rows[:, : plane.width * 3].reshape(plane.height, plane.width, 3)
-        side_data: Any = picture.side_data  # a mapping, which PyAV's stubs do not know
-        matrix = side_data.get("DISPLAYMATRIX")
-        if matrix is None:
-            return np.ascontiguousarray(image)
-        return _displayed(image, np.frombuffer(matrix, np.int32))
-
-
-def _shown_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
-    """The size of a picture with square pixels, if its own are `aspect` times as wide as high."""
-    if not aspect or aspect == 1:
-        return width, height
-    if aspect > 1:
-        return round(width * aspect), height
-    return width, round(height / aspect)
-
-
-def _displayed(image: UInt8Array, matrix: npt.NDArray[np.int32]) -> UInt8Array:
-    """A picture turned by quarters and mirrored as FFmpeg's display matrix `(9,)` says."""
-    a, b, _, c, d, *_ = matrix.tolist()  # x' = a x + c y; y' = b x + d y
-    if abs(a) + abs(d) < abs(b) + abs(c):
-        image, a, d = image.swapaxes(0, 1), c, b
-    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 def _announced_end_s(
