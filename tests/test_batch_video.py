@@ -305,6 +305,12 @@ def test_videos_that_are_not_cut(tmp_path: Path, video: Path) -> None:
     assert cuts(tmp_path / "text.mp4") == ()
     assert cuts(video, segment_s=20) == ()
     assert cuts(video, Span(0, 12)) == ()
+    film, joined = tmp_path / "v.ts", tmp_path / "joined.ts"
+    views = [np.full((48, 64, 3), 5 * (i % 50), np.uint8) for i in range(28 * FPS)]
+    write_film(film, views, fps=FPS, options={"g": str(FPS), "preset": "ultrafast"})
+    assert cuts(film)
+    joined.write_bytes(2 * film.read_bytes())
+    assert cuts(joined) == ()  # every moment lies in it twice
     with video.open("rb") as opened:
         assert find_cuts("x", opened, Span(), segment_s=10, max_pixels=10**8) == cuts(video)
 

@@ -382,6 +382,24 @@ def test_the_clock_goes_on_where_recordings_were_joined(tmp_path: Path) -> None:
     assert times == pytest.approx([times[0] + i / 20 for i in range(80)], abs=1e-3)
 
 
+@pytest.mark.parametrize("start_s", [3, 8, 12])
+def test_a_part_of_recordings_that_were_joined(tmp_path: Path, start_s: int) -> None:
+    """Both are stamped 0 to 10 s: what is sought by its stamp may be the other one's."""
+    options = {"g": "5", "keyint_min": "5", "sc_threshold": "0"}
+    joined = tmp_path / "joined.ts"
+    for level in (0, 100):
+        views = [np.full((64, 64, 3), level + 2 * i, np.uint8) for i in range(50)]
+        write_film(tmp_path / "part.ts", views, fps=5, options=options)
+        with joined.open("ab") as file:
+            file.write((tmp_path / "part.ts").read_bytes())
+    with open_source(joined) as source:
+        expected = [frame for frame in source if frame.time_s >= start_s]
+    with open_source(joined, span=Span(start_s=start_s)) as source:
+        part = list(source)
+    assert [frame.time_s for frame in part] == [frame.time_s for frame in expected]
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(part, expected, strict=True))
+
+
 @pytest.mark.parametrize("begin_s", [12_345, 95_440])
 def test_a_recording_of_a_broadcast_begins_at_zero(tmp_path: Path, begin_s: int) -> None:
     """Its timestamps begin anywhere; those of the second film begin anew after 3.7 s (2^33)."""

@@ -23,7 +23,7 @@ import numpy as np
 from mien.errors import SourceError
 from mien.geometry import iou_matrix
 from mien.sources import Span
-from mien.sources.video import begins_s, open_container
+from mien.sources.video import ClockWatch, begins_s, open_container
 from mien.types import FaceResult, Float32Array, FrameResult
 
 #: How long before the frames that count. The tracker forgets a face after 1.5 s; the temporal model
@@ -84,11 +84,12 @@ def find_cuts(
             if min(span.end_s, length_s) - span.start_s < 1.5 * segment_s:
                 return ()
             base = stream.time_base
-            shown, begin_s = [], begins_s(container)
+            shown, begin_s, watch = [], begins_s(container), ClockWatch()
             for packet in container.demux(stream):
                 if not packet.size:
                     continue
-                if packet.pts is None or base is None:
+                # Where recordings were joined, one moment lies in two places.
+                if packet.pts is None or base is None or watch.went_back(packet):
                     return ()
                 time_s = float(packet.pts) * base.numerator / base.denominator - begin_s
                 if span.start_s <= time_s < span.end_s and not packet.is_discard:

@@ -32,8 +32,10 @@ _ROUNDING_S: Final = 1e-6
 #: A picture larger than the limit is refused once it is decoded, since a header may say nothing of
 #: it; one so many times as large is not decoded, since many of them might be held at a time.
 _GROWTH_MOST: Final = 4
-#: FFmpeg's mark of formats whose frames carry no times (AVFMT_NOTIMESTAMPS).
+#: FFmpeg's marks of formats whose frames carry no times (AVFMT_NOTIMESTAMPS), and of those whose
+#: timestamps may begin anew on the way (AVFMT_TS_DISCONT).
 _NO_TIMES: Final = 0x80
+_BEGINS_ANEW: Final = 0x200
 
 
 def open_video(
@@ -63,14 +65,26 @@ def open_video(
     Raises:
         SourceError: not a video, damaged, or too large.
     """
-    container, stream = open_container(name, file, max_pixels, raised_by=raised_by, **options)
+    limit: dict[str, Any] = {"max_pixels": max_pixels, "raised_by": raised_by}
+    container, stream = open_container(name, file, **limit, **options)
+    seeks = bool(span.start_s) and not container.format.flags & _NO_TIMES
+    # Who cut a video up (`first`) has seen that its timestamps go on.
+    if seeks and container.format.flags & _BEGINS_ANEW and not span.first:
+        try:
+            # What lies elsewhere would be fetched twice, and a pipe comes only once.
+            seeks = isinstance(file, str) and "://" not in file and _goes_on(name, file, **limit)
+        except BaseException:
+            container.close()
+            raise
     stream.thread_type = "AUTO"
     stream.codec_context.thread_count = threads
     most = min(_GROWTH_MOST * max_pixels, FFMPEG_MOST)
     stream.codec_context.options = {"max_pixels": str(most)}
     return Source(
         name,
-        _video_frames(container, stream, span, Shown(stream, name, max_pixels, raised_by), watch),
+        _video_frames(
+            container, stream, span, Shown(stream, name, max_pixels, raised_by), watch, seeks=seeks
+        ),
         is_video=True,
         frame_count=_frames_to_come(container, stream, span),
         close=container.close,
@@ -145,6 +159,36 @@ def begins_s(container: av.container.InputContainer) -> float:
     return float((container.start_time or 0) / av.time_base)
 
 
+def _goes_on(name: str, file: str, **limit: Any) -> bool:
+    """Whether the timestamps of a file go on to its end. Where they begin anew, one moment is found
+    in two places, and what is sought may be the other one. Nothing is decoded.
+    """
+    container, stream = open_container(name, file, **limit)
+    watch = ClockWatch()
+    with container:
+        try:
+            return not any(watch.went_back(packet) for packet in container.demux(stream))
+        except av.error.FFmpegError:  # whoever reads it from its beginning will say so
+            return False
+
+
+class ClockWatch:
+    """Notices, without decoding, where the timestamps of a stream begin anew."""
+
+    def __init__(self) -> None:
+        self._last_s = -inf
+
+    def went_back(self, packet: av.Packet) -> bool:
+        """Whether the next packet in turn belongs to another recording than those before."""
+        stamp = packet.pts if packet.dts is None else packet.dts
+        if stamp is None or not packet.time_base:
+            return False
+        before_s, self._last_s = self._last_s, float(stamp * packet.time_base)
+        # When pictures are decoded always goes on, but is some pictures ahead of when they are
+        # shown. Half of what `_Clock` takes for another recording leaves room for those.
+        return self._last_s < before_s - BACK_S / 2
+
+
 def _is_cover(stream: av.VideoStream) -> bool:
     """Whether a stream is an album's cover picture and not a film."""
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
@@ -172,6 +216,8 @@ def _video_frames(
     span: Span,
     shown: Shown,
     watch: Callable[[float], None],
+    *,
+    seeks: bool,
 ) -> Iterator[Frame]:
     name = shown.name
     index, time_s, decoded, reached_end = span.first, 0.0, False, False
@@ -180,11 +226,7 @@ def _video_frames(
     clock = _Clock(step_s, begin_s)
     wanted, packets = span.picker(), _Packets(container, stream)
     try:
-        stamped = not container.format.flags & _NO_TIMES
-        if span.start_s and stamped:
-            pictures = packets.pictures_around(span.start_s + begin_s)
-        else:
-            pictures = packets.pictures()
+        pictures = packets.pictures_around(span.start_s + begin_s) if seeks else packets.pictures()
         for picture in pictures:
             time_s, decoded = clock.read(picture.time), True
             watch(time_s)
