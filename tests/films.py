@@ -23,13 +23,14 @@ def write_film(
     silence_s: int = 0,
     codec: str = "libx264",
     begin_s: int = 0,
+    container_options: Mapping[str, str] | None = None,
 ) -> None:
     """Write RGB pictures of one size, `uint8 (H, W, 3)`; `options` are the encoder's.
 
     With `silence_s` there is a second stream, of sound, that long. Timestamps begin at `begin_s`.
     """
     first, *rest = views
-    with av.open(str(file), "w") as container:
+    with av.open(str(file), "w", container_options=dict(container_options or {})) as container:
         stream = container.add_stream(codec, rate=fps, options=dict(options or {}))
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width, _ = first.shape

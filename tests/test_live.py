@@ -8,8 +8,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Container, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -225,9 +225,17 @@ def test_names_of_live_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert not live.is_live(name)
 
 
-def play(monkeypatch: pytest.MonkeyPatch, clip: Path, rate: float) -> None:
-    """Let every camera show the clip, frame by frame as fast as a camera would."""
-    original = open_container
+def play(
+    monkeypatch: pytest.MonkeyPatch, clip: Path, rate: float, damaged: Container[int] = ()
+) -> None:
+    """Let every camera show the clip, frame by frame as fast as a camera would, and to one reader
+    at a time. Packets of these numbers cannot be decoded.
+    """
+    original, held = open_container, threading.Lock()
+
+    class Damaged:
+        def decode(self) -> None:
+            raise av.error.InvalidDataError(errno.EINVAL, "Invalid data found")
 
     class Slow:
         def __init__(self, container: av.container.InputContainer) -> None:
@@ -238,13 +246,16 @@ def play(monkeypatch: pytest.MonkeyPatch, clip: Path, rate: float) -> None:
 
         def __exit__(self, *_: object) -> None:
             self.container.close()
+            held.release()
 
-        def decode(self, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-            for frame in self.container.decode(stream):
+        def demux(self, stream: av.VideoStream) -> Iterator[av.Packet | Damaged]:
+            for number, packet in enumerate(self.container.demux(stream)):
                 time.sleep(1 / rate)
-                yield frame
+                yield Damaged() if number in damaged else packet
 
     def opened(*arguments: Any, **options: Any) -> Any:
+        if not held.acquire(blocking=False):
+            raise SourceError("0: is busy")
         container, stream = original(*arguments, **options)
         return Slow(container), stream
 
@@ -305,6 +316,28 @@ def test_leaving_a_camera_ends_its_thread(clip: Path, monkeypatch: pytest.Monkey
     while any(t.name == "mien reads 0" for t in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_camera_can_be_opened_again_at_once(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has left it holds it no longer: a system gives it to one reader at a time."""
+    play(monkeypatch, clip, rate=30)
+    for _ in range(3):
+        with open_source("0", span=Span(end_s=0.1)) as source:
+            assert list(source)
+
+
+def test_packets_that_cannot_be_decoded(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One costs its picture. Where nothing else comes, the source has broken off."""
+    play(monkeypatch, clip, rate=100, damaged={2, 29})
+    with open_source("0") as source:
+        assert max(frame.time_s for frame in source) > 0.8
+    monkeypatch.setattr(live, "_UNDECODABLE", 9)
+    play(monkeypatch, clip, rate=100, damaged=range(10, 30))
+    with (
+        pytest.raises(SourceError, match=r"^0: the stream broke off \(Invalid data found"),
+        open_source("0") as source,
+    ):
+        list(source)
 
 
 def test_a_live_sources_clock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -491,6 +524,56 @@ def test_a_file_on_a_server_that_says_no_duration(tmp_path: Path) -> None:
     with server([sent] * 9) as (address, _), open_source(f"{address}/v.mkv") as source:
         assert not source.is_live
         assert len(list(source)) == 9
+
+
+def test_streams_that_look_like_files(tmp_path: Path) -> None:
+    """A list of parts has a size, and a sender of FLV announces a length of 0. A list that ends is
+    a recording, and so is an MP4 in parts, which announces the same.
+    """
+    views = [np.full((64, 64, 3), i, np.uint8) for i in range(20)]
+    write_film(tmp_path / "a.ts", views, fps=10)
+    write_film(tmp_path / "a.flv", views, fps=10, codec="flv1")
+    parts = {"movflags": "empty_moov+frag_keyframe"}
+    write_film(tmp_path / "a.mp4", views, fps=10, container_options=parts)
+    flv = (tmp_path / "a.flv").read_bytes()
+    at = flv.index(b"duration") + 9
+    playlist = b"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\na.ts\n"
+    kept = {
+        "/live.m3u8": playlist,
+        "/ended.m3u8": playlist + b"#EXT-X-ENDLIST\n",
+        "/a.ts": (tmp_path / "a.ts").read_bytes(),
+    }
+    chunked = {
+        "/live.flv": flv[:at] + bytes(8) + flv[at + 8 :],
+        "/parts.mp4": (tmp_path / "a.mp4").read_bytes(),
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            answer = (kept | chunked)[self.path]
+            self.send_response(200)
+            if self.path in kept:
+                self.send_header("Content-Length", str(len(answer)))
+            else:
+                self.send_header("Transfer-Encoding", "chunked")
+                answer = b"%x\r\n%b\r\n0\r\n\r\n" % (len(answer), answer)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(answer)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with listening(Handler) as address:
+        for name, is_live in (
+            ("live.m3u8", True), ("live.flv", True), ("ended.m3u8", False), ("parts.mp4", False)
+        ):  # fmt: skip
+            with open_source(f"{address}/{name}") as source:
+                assert next(iter(source)).width == 64
+                assert source.is_live == is_live, name
 
 
 def test_a_stream_that_breaks_off_is_opened_again(

@@ -52,6 +52,12 @@ _MP4: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 #: A live source's clock that goes forth by so much more than time has passed was set anew.
 _FORTH_S: Final = 10.0
 _LEAST_STEP_S: Final = 1e-3  # between two frames, whatever their stamps are
+_UNDECODABLE: Final = 50  # packets in a row; after so many, a source has broken off
+_HALT_S: Final = 1.0  # how long whoever leaves a source waits for it to be released
+#: Formats of FFmpeg's whose size is that of a list of parts, to which more may be added.
+_PLAYLISTS: Final = ("hls", "dash")
+#: And those in which a sender who does not know the length announces one of 0.
+_ZERO_FOR_UNKNOWN: Final = ("flv", "live_flv")
 
 
 def is_live(name: str) -> bool:
@@ -85,9 +91,8 @@ def open_live(file: str, max_pixels: int, span: Span) -> Source:
             options["options"] = {"rtsp_transport": "tcp"}
         container, _ = open_container(name, file, max_pixels, **options)
         with container:
-            # A file that lies on a server. Recordings of browsers, and pictures, say no duration.
-            ends = container.duration is not None or container.size > 0
             kind = container.format.name
+            ends = _ends(container)
             brand = container.metadata.get("major_brand", "")
             if ends and (kind == "image2" or kind.endswith("_pipe")):
                 with _said_of(name):
@@ -112,6 +117,17 @@ def open_live(file: str, max_pixels: int, span: Span) -> Source:
         is_live=True,
         close=reader.halt,
     )
+
+
+def _ends(container: av.container.InputContainer) -> bool:
+    """Whether it is a file that lies on a server, and no stream.
+
+    Recordings of browsers, and pictures, say no duration, and parts of an MP4 one of 0.
+    """
+    kind, duration = container.format.name, container.duration
+    if duration or (duration == 0 and kind not in _ZERO_FOR_UNKNOWN):
+        return True
+    return container.size > 0 and kind not in _PLAYLISTS
 
 
 def _open_stdin(max_pixels: int, span: Span) -> Source:
@@ -223,10 +239,13 @@ class _Reader(threading.Thread):
         self._halt = threading.Event()
 
     def halt(self) -> None:
-        """End the thread; the source is released as soon as the frame that it waits for comes."""
+        """End the thread. The source is released when the frame that it waits for comes: of a
+        camera, when this returns.
+        """
         self._halt.set()
         with self._changed:
             self._changed.notify_all()
+        self.join(_HALT_S)
 
     def frames(self, span: Span) -> Iterator[Frame]:
         """The newest frame, again and again, until the source ends or `span` does.
@@ -303,7 +322,7 @@ class _Reader(threading.Thread):
         with container:
             shown = Shown(stream, self._name, self._max_pixels)
             clock.source_opened()
-            for picture in container.decode(stream):
+            for picture in _pictures(container, stream):
                 if self._halt.is_set():
                     return
                 self._give(_Newest(self._count, clock.read(picture.time), picture, shown))
@@ -313,6 +332,27 @@ class _Reader(threading.Thread):
             self._newest = newest
             self._count += 1
             self._changed.notify_all()
+
+
+def _pictures(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.VideoFrame]:
+    """All that can be decoded. What cannot is passed over: a cable or the air damages a packet now
+    and then, and those after it are good.
+    """
+    failures = 0
+    for packet in container.demux(stream):
+        try:
+            pictures = packet.decode()
+        except (av.error.InvalidDataError, av.error.ArgumentError):
+            failures += 1
+            if failures > _UNDECODABLE:
+                raise
+            continue
+        for picture in pictures:
+            failures = 0
+            assert isinstance(picture, av.VideoFrame)
+            yield picture
 
 
 @dataclass
