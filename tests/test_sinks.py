@@ -22,7 +22,7 @@ from pyarrow import parquet
 
 from mien.errors import SinkError
 from mien.results import read_results, to_pandas
-from mien.sinks import Sink, open_sink, to_json
+from mien.sinks import Sink, copies, open_sink, to_json
 from mien.sinks import parquet as parquet_sink
 from mien.sinks.tables import JsonLinesSink
 from mien.sources import open_source
@@ -536,19 +536,32 @@ def test_the_sound_of_joined_recordings_ends_with_the_first(tmp_path: Path) -> N
         assert max(f.time or 0 for f in container.decode(audio=0)) < 2.5
 
 
-def sound(begin_s: float, layout: Literal["mono", "stereo"]) -> bytes:
+def sound(begin_s: float, layout: Literal["mono", "stereo"], *, level: int = 0) -> bytes:
     """Two seconds of it, whose timestamps begin there, as MPEG, which can be joined."""
     file, n = io.BytesIO(), 1600
     with av.open(file, "w", format="mpegts") as container:
         tone = container.add_stream("mp2", rate=16_000, layout=layout)
         assert isinstance(tone, av.AudioStream)
         for i in range(20):
-            samples = np.zeros((1, n * tone.channels), np.int16)
+            samples = np.full((1, n * tone.channels), level, np.int16)
             frame = av.AudioFrame.from_ndarray(samples, "s16", layout)
             frame.sample_rate, frame.pts = 16_000, round(begin_s * 16_000) + n * i
             container.mux(tone.encode(frame))
         container.mux(tone.encode(None))
     return file.getvalue()
+
+
+def test_the_sound_of_a_part_of_joined_recordings(tmp_path: Path) -> None:
+    """At 1.5 s there are two sounds: of the first recording, and of one that is louder."""
+    (tmp_path / "v.ts").write_bytes(sound(0, "mono") + sound(0, "mono", level=9000))
+    with open_sink(tmp_path / "copy.mp4") as sink:
+        for i in range(15, 40):
+            sink.write(FrameResult(str(tmp_path / "v.ts"), i, i / 10, 64, 48), SHADE)
+    with av.open(str(tmp_path / "copy.mp4")) as container:
+        heard = [(frame.time or 0.0, frame.to_ndarray()) for frame in container.decode(audio=0)]
+    assert heard[0][0] == pytest.approx(1.5, abs=0.1)
+    assert heard[-1][0] < 2.1
+    assert max(np.abs(samples).max() for _, samples in heard) < 0.05
 
 
 @pytest.mark.parametrize(("begin_s", "layout"), [(1.4, "mono"), (2.0, "stereo")])
@@ -574,6 +587,80 @@ def test_sound_in_an_unknown_code_is_left_out(tmp_path: Path) -> None:
         sink.write(FrameResult(str(tmp_path / "v.mkv"), 0, 0.0, 64, 48), SHADE)
     with av.open(str(tmp_path / "copy.mp4")) as container:
         assert [stream.type for stream in container.streams] == ["video"]
+
+
+def copied(talkie: Path, copy: Path) -> tuple[int, float]:
+    """Copy two seconds; how many pictures the copy has, and up to when it has sound."""
+    with open_sink(copy) as sink:
+        for i in range(20):
+            sink.write(FrameResult(str(talkie), i, i / 10, 64, 48), SHADE)
+    with av.open(str(copy)) as container:
+        pictures = len(list(container.decode(video=0)))
+        container.seek(0)
+        return pictures, max(frame.time or 0.0 for frame in container.decode(audio=0))
+
+
+def test_sound_that_cannot_be_encoded_costs_no_picture(tmp_path: Path) -> None:
+    """Samples that are no numbers, which an editor's export may hold."""
+    with av.open(str(tmp_path / "v.mkv"), "w") as container:
+        tone = container.add_stream("pcm_f32le", rate=16_000, layout="mono")
+        assert isinstance(tone, av.AudioStream)
+        for i in range(20):
+            samples = np.full((1, 1600), np.nan if i == 10 else 0.1, np.float32)
+            frame = av.AudioFrame.from_ndarray(samples, "flt", "mono")
+            frame.sample_rate, frame.pts = 16_000, 1600 * i
+            container.mux(tone.encode(frame))
+    pictures, until_s = copied(tmp_path / "v.mkv", tmp_path / "copy.mp4")
+    assert pictures == 20
+    assert 0.7 < until_s < 1.2
+
+
+def test_what_fails_where_sound_is_written_is_said(tmp_path: Path) -> None:
+    """It is the disk's, and no defect of the sound."""
+    write_talkie(tmp_path / "v.mkv", 2)
+    with av.open(str(tmp_path / "copy.mp4"), "w") as container:
+
+        class Full:
+            format, add_stream = container.format, container.add_stream
+
+            def mux(self, _: object) -> None:
+                raise OSError(28, "No space left on device")
+
+        copy: Any = Full()
+        heard = copies._Sound.of(str(tmp_path / "v.mkv"), copy, 0.0)
+        assert heard is not None
+        with pytest.raises(OSError, match="No space left"):
+            heard.play_to(2.0)
+
+
+def test_a_damaged_packet_of_sound_costs_itself_alone(tmp_path: Path) -> None:
+    film = tmp_path / "v.mkv"
+    with av.open(str(film), "w") as container:
+        tone = container.add_stream("aac", rate=16_000, layout="mono")
+        assert isinstance(tone, av.AudioStream)
+        noise = np.random.default_rng(0).normal(0, 0.1, (1, 32_000)).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(noise, "fltp", "mono")
+        frame.sample_rate, frame.pts = 16_000, 0
+        container.mux([*tone.encode(frame), *tone.encode(None)])
+    with av.open(str(film)) as container:
+        tenth = [bytes(packet) for packet in container.demux(audio=0)][10]
+    film.write_bytes(film.read_bytes().replace(tenth, b"\xff" * len(tenth)))
+    pictures, until_s = copied(film, tmp_path / "copy.mp4")
+    assert pictures == 20
+    assert until_s == pytest.approx(1.9, abs=0.15)
+
+
+def test_a_file_whose_name_is_no_text_keeps_its_sound(tmp_path: Path) -> None:
+    write_talkie(tmp_path / "v.mkv", 1)
+    name = os.path.join(os.fsencode(tmp_path), b"caf\xe9.mkv")
+    try:
+        os.rename(tmp_path / "v.mkv", name)
+    except OSError:
+        pytest.skip("this file system takes text alone for names")
+    with open_source(os.fsdecode(name)) as source:
+        assert source.name.endswith("caf\\xe9.mkv")
+        _, until_s = copied(Path(source.name), tmp_path / "copy.mp4")
+    assert until_s > 0.8
 
 
 def test_a_copy_of_a_video_that_changes_its_size(tmp_path: Path) -> None:

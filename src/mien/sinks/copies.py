@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Final
 
 import av
@@ -18,6 +19,8 @@ from mien.types import FrameResult, UInt8Array
 _CLOCK: Final = Fraction(1, 90_000)  # s; the time base in which video frames are stamped
 _RATE: Final = 48_000  # samples a second of sound whose own rate the encoder does not take
 _BACK_S: Final = 1.0  # sound whose clock goes back by more belongs to another recording
+_AHEAD_S: Final = 0.5  # sound that comes so much before what is wanted is not decoded
+_BEGINS_ANEW: Final = 0x200  # FFmpeg's mark of formats whose clock may (AVFMT_TS_DISCONT)
 
 
 class PictureSink(FileSink):
@@ -50,8 +53,9 @@ class PictureSink(FileSink):
 class _Sound:
     """The sound of a video file, encoded anew for its annotated copy, as far as the film has come.
 
-    Where the sound is damaged, the rest of the copy is silent. What comes a second time, where
-    recordings overlap, is left out.
+    Packets that cannot be decoded are passed over. From sound on that cannot be encoded, or that
+    belongs to another recording, the copy is silent. What comes a second time, where recordings
+    overlap, is left out.
     """
 
     _form: tuple[object, ...] = ()  # of the samples that came last
@@ -72,15 +76,17 @@ class _Sound:
         # Where the film's clock shows 0: see `mien.sources.video.begins_s`.
         self._zero_s = (self._source.start_time or 0) / av.time_base
         self._begin_s, self._now_s = begin_s, -1.0
-        if begin_s and heard.time_base:
+        # Where timestamps may begin anew, another recording's sound might be found.
+        if begin_s and heard.time_base and not self._source.format.flags & _BEGINS_ANEW:
             stamp_s = begin_s + self._zero_s
             self._source.seek(int(stamp_s / heard.time_base), stream=heard)
-        self._frames = self._source.decode(heard)
+        self._frames = self._decoded(heard)
 
     @classmethod
-    def of(cls, file: str, copy: av.container.OutputContainer, begin_s: float) -> _Sound | None:
+    def of(cls, source: str, copy: av.container.OutputContainer, begin_s: float) -> _Sound | None:
         """The sound of a file; None where there is none, or no file to open again."""
-        if not Path(file).is_file():
+        file = _file_called(source)
+        if not os.path.isfile(file):
             return None
         try:
             return cls(file, copy, begin_s)
@@ -94,15 +100,12 @@ class _Sound:
                 frame = next(self._frames, None)
             except av.error.FFmpegError:
                 frame = None
-            # Where recordings were joined, the sound's clock begins anew, and the film's goes on.
             if frame is None or frame.time is None or not frame.time_base:
                 self._now_s = np.inf
                 return
-            before_s, self._now_s = self._now_s, frame.time - self._zero_s
+            self._now_s = frame.time - self._zero_s
             lasts_s = frame.samples / frame.sample_rate
-            if self._now_s < before_s - _BACK_S:
-                self._now_s = np.inf
-            elif self._now_s >= max(self._begin_s, self._heard_s - lasts_s / 2):
+            if self._now_s >= max(self._begin_s, self._heard_s - lasts_s / 2):
                 self._heard_s = self._now_s + lasts_s
                 # In samples: what is resampled is stamped so, and the encoder takes one kind alone.
                 frame.time_base = Fraction(1, frame.sample_rate)
@@ -111,23 +114,59 @@ class _Sound:
 
     def close(self) -> None:
         """Encode what is under way."""
-        if self._form:
-            self._mux(self._resampler.resample(None))
-        self._copy.mux(self._stream.encode(None))
+        self._encode(None)
         self._source.close()
 
-    def _encode(self, frame: av.AudioFrame) -> None:
+    def _decoded(self, heard: av.AudioStream) -> Iterator[av.AudioFrame]:
+        """What can be decoded of the recording that comes first."""
+        last_s = -np.inf
+        for packet in self._source.demux(heard):
+            if packet.pts is not None and packet.time_base:
+                before_s, last_s = last_s, float(packet.pts * packet.time_base) - self._zero_s
+                # Where recordings were joined, its clock begins anew, and the film's goes on.
+                if last_s < before_s - _BACK_S:
+                    return
+                if last_s < self._begin_s - _AHEAD_S:
+                    continue
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:  # a damaged one; those after it are good
+                continue
+            yield from (frame for frame in frames if isinstance(frame, av.AudioFrame))
+
+    def _encode(self, frame: av.AudioFrame | None) -> None:
+        """Copy a frame; None for what is under way. Errors of writing it are the copy's."""
+        try:
+            parts = self._resampled(frame)
+            packets = [packet for part in parts for packet in self._stream.encode(part)]
+            if frame is None:
+                packets += self._stream.encode(None)
+        except (av.error.FFmpegError, ValueError):  # as of samples that are no numbers
+            self._now_s = np.inf
+            return
+        self._copy.mux(packets)
+
+    def _resampled(self, frame: av.AudioFrame | None) -> Sequence[av.AudioFrame]:
+        """As the encoder takes it."""
+        if frame is None:
+            return self._resampler.resample(None) if self._form else []
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
         if form != self._form:  # as broadcasts change it on the way
             encoder, self._form = self._stream.codec_context, form
             self._resampler = av.AudioResampler(
                 encoder.format, encoder.layout, encoder.rate, frame_size=encoder.frame_size or None
             )
-        self._mux(self._resampler.resample(frame))
+        return self._resampler.resample(frame)
 
-    def _mux(self, frames: Iterable[av.AudioFrame]) -> None:
-        for frame in frames:
-            self._copy.mux(self._stream.encode(frame))
+
+def _file_called(source: str) -> str:
+    """The file of a source, in whose name bytes that are no text may have become escapes."""
+    if os.path.isfile(source):
+        return source
+    escaped = rb"\\x([89a-f][0-9a-f])"
+    return os.fsdecode(
+        re.sub(escaped, lambda byte: bytes.fromhex(byte[1].decode()), os.fsencode(source))
+    )
 
 
 class VideoSink(FileSink):

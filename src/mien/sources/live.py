@@ -344,7 +344,7 @@ def _pictures(
     for packet in container.demux(stream):
         try:
             pictures = packet.decode()
-        except (av.error.InvalidDataError, av.error.ArgumentError):
+        except av.error.FFmpegError:  # each decoder has its own kinds
             failures += 1
             if failures > _UNDECODABLE:
                 raise
