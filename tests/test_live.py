@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import os
 import shutil
 import socket
 import sys
@@ -162,6 +163,65 @@ def test_videos_on_standard_input(
         with open_source("-", span=span) as source:
             assert source.is_video
             assert len(list(source)) == frames
+
+
+def jpegs(count: int) -> bytes:
+    """Pictures one after the other, as FFmpeg writes MJPEG; the first has a preview in its head."""
+    films = []
+    for i in range(count):
+        picture = io.BytesIO()
+        Image.new("RGB", (64, 48), (9 * i,) * 3).save(picture, "jpeg")
+        films.append(picture.getvalue())
+    previews = 2 * films[0]
+    segment = b"\xff\xef" + (len(previews) + 2).to_bytes(2, "big") + previews
+    return films[0][:2] + segment + films[0][2:] + b"".join(films[1:])
+
+
+def test_jpegs_on_standard_input_are_a_video_where_another_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for data, frames in ((jpegs(1), 1), (jpegs(20), 20)):
+        pipe(monkeypatch, data)
+        with open_source("-") as source:
+            assert source.is_video == (frames > 1)
+            assert len(list(source)) == frames
+    for name in ("v.mjpeg", "v.mjpg"):
+        (tmp_path / name).write_bytes(jpegs(20))
+        with open_source(tmp_path / name) as source:
+            assert source.is_video
+            assert len(list(source)) == 20
+
+
+def test_a_picture_of_several_views_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of phones: another JPEG follows, and the first one says so."""
+    picture = io.BytesIO()
+    views = [Image.new("RGB", (64, 48), (90 * i,) * 3) for i in range(2)]
+    views[0].save(picture, "MPO", save_all=True, append_images=views[1:])
+    assert picture.getvalue().count(b"\xff\xd9\xff\xd8\xff") == 1
+    pipe(monkeypatch, picture.getvalue())
+    with open_source("-") as source:
+        (frame,) = source
+    assert not source.is_video
+    assert frame.image.max() == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_named_pipe_is_read_from_its_beginning(tmp_path: Path) -> None:
+    """So is a shell's `<(command)`. What is looked at to say what it is would be gone."""
+    write_video(tmp_path / "v.ts", TIMES)
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    with open_source(tmp_path / "v.ts") as source:
+        whole = [frame.time_s for frame in source]
+    for name, times in (("v.ts", whole), ("a.png", [0.0])):
+        fifo = tmp_path / "fifo"
+        os.mkfifo(fifo)
+        data = (tmp_path / name).read_bytes()
+        writer = threading.Thread(target=fifo.write_bytes, args=(data,))
+        writer.start()
+        with open_source(fifo) as source:
+            assert [frame.time_s for frame in source] == times
+        writer.join()
+        fifo.unlink()
 
 
 @pytest.mark.parametrize("form", ["png", "avif"])  # the latter FFmpeg takes for a video

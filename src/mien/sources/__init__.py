@@ -1,13 +1,14 @@
 """Where frames come from. May import numpy, av, and from mien: errors, types, picture, heif.
 
-`source.py` says what a source is, `video.py` reads files, `live.py` cameras, network streams and
-standard input, `shown.py` turns what both decode into frames, and `files.py` finds what a folder or
-a glob holds.
+`source.py` says what a source is, `video.py` reads files, `pipe.py` what comes through pipes,
+`live.py` cameras and network streams, `shown.py` turns what is decoded into frames, and `files.py`
+finds what a folder or a glob holds.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mien.errors import SourceError
 from mien.picture import MAX_PIXELS, is_picture, read_picture, require_content
 from mien.sources.files import counts_in_folders, expand_source
 from mien.sources.live import is_live, open_live, shown_name
+from mien.sources.pipe import open_named_pipe
 from mien.sources.source import Source, Span
 from mien.sources.video import open_video
 from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frame, UInt8Array
@@ -75,6 +77,8 @@ def open_source(
         return open_live(name, max_pixels, span)
     if os.path.isdir(file):
         raise SourceError(f"{name}: is a folder. `mien analyze` takes folders; here give one file")
+    if _is_pipe(file):
+        return open_named_pipe(name, file, max_pixels, span)
     require_content(file, name)
     if is_video(file):
         return open_video(name, file, max_pixels, span, threads=threads)
@@ -100,6 +104,14 @@ def is_video(name: str) -> bool:
     if suffix in PICTURE_SUFFIXES or suffix in VIDEO_SUFFIXES:
         return suffix in VIDEO_SUFFIXES
     return not is_picture(name)
+
+
+def _is_pipe(file: str) -> bool:
+    """Whether it is a named pipe, or one that a shell opened (`<(command)`)."""
+    try:
+        return stat.S_ISFIFO(os.stat(file).st_mode)
+    except (OSError, ValueError):  # whoever opens it says so
+        return False
 
 
 def _picture_frames(file: str, name: str, max_pixels: int) -> Iterator[Frame]:

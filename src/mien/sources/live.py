@@ -13,20 +13,19 @@ import io
 import os
 import platform
 import re
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import av
 
 from mien.errors import SourceError
-from mien.picture import looks_like_picture, read_picture
+from mien.picture import looks_like_picture
+from mien.sources.pipe import one_picture, open_pipe
 from mien.sources.shown import Shown
 from mien.sources.source import Source, Span
 from mien.sources.video import BACK_S, nothing_within, open_container, open_video, reason
@@ -47,8 +46,6 @@ _RECONNECT: Final = {
     "rw_timeout": f"{_READ_S * 1e6:.0f}",
 }
 _RECONNECT_S: Final = 40.0
-#: How MP4 and its kin begin, QuickTime's older files too.
-_MP4: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 #: A live source's clock that goes forth by so much more than time has passed was set anew.
 _FORTH_S: Final = 10.0
 _LEAST_STEP_S: Final = 1e-3  # between two frames, whatever their stamps are
@@ -80,7 +77,10 @@ def open_live(file: str, max_pixels: int, span: Span) -> Source:
         SourceError: no such camera, no answer, or nothing that can be decoded.
     """
     if file == "-":
-        return _open_stdin(max_pixels, span)
+        # There is none where it was closed, as for services.
+        stream = sys.stdin.buffer if sys.stdin else io.BufferedReader(io.BytesIO())
+        assert isinstance(stream, io.BufferedReader)
+        return open_pipe("-", stream, max_pixels, span)
     name = shown_name(file)
     if file.isdecimal():
         device, options = _camera(int(file))
@@ -97,12 +97,12 @@ def open_live(file: str, max_pixels: int, span: Span) -> Source:
             if ends and (kind == "image2" or kind.endswith("_pipe")):
                 with _said_of(name):
                     data = _bytes_of(container)
-                return _picture(io.BytesIO(data), name, max_pixels)
+                return one_picture(io.BytesIO(data), name, max_pixels)
         if looks_like_picture(b"\0\0\0\0ftyp" + brand.encode()):
             # FFmpeg takes it for a film of its tiles, whose packets are not the whole file.
             with _said_of(name), av.open(file, format="data", **options) as container:
                 data = _bytes_of(container)
-            return _picture(io.BytesIO(data), name, max_pixels)
+            return one_picture(io.BytesIO(data), name, max_pixels)
         if ends:
             if file.lower().startswith("http"):  # and it is there: else that is said at once
                 options |= {"timeout": (_OPEN_S, _RECONNECT_S), "options": dict(_RECONNECT)}
@@ -130,35 +130,6 @@ def _ends(container: av.container.InputContainer) -> bool:
     return container.size > 0 and kind not in _PLAYLISTS
 
 
-def _open_stdin(max_pixels: int, span: Span) -> Source:
-    # There is none where it was closed, as for services.
-    stream = sys.stdin.buffer if sys.stdin else io.BufferedReader(io.BytesIO())
-    assert isinstance(stream, io.BufferedReader)
-    begin = stream.read(16)  # waits for as many; a writer may pause after the first
-    if not begin:
-        raise SourceError("-: standard input is empty. Pipe a picture or a video into it")
-    if looks_like_picture(begin):
-        return _picture(io.BytesIO(begin + stream.read()), "-", max_pixels)
-    if begin[4:8] in _MP4:  # their index may lie at the end: all of it is needed
-        with ExitStack() as stack:
-            kept = stack.enter_context(tempfile.TemporaryFile())
-            try:
-                kept.write(begin)
-                shutil.copyfileobj(stream, kept)
-            except OSError as error:
-                raise SourceError(
-                    f"-: cannot be kept in {tempfile.gettempdir()} ({error.strerror}). Give the "
-                    "file by its name, or room by TMPDIR"
-                ) from error
-            kept.seek(0)
-            source = open_video("-", kept, max_pixels, span)
-            source.when_closed(stack.pop_all().close)
-            return source
-    source = open_video("-", _Pipe(stream, begin), max_pixels, span)
-    source.is_live = True  # nobody can wake a thread that waits for a pipe
-    return source
-
-
 @contextmanager
 def _said_of(name: str) -> Iterator[None]:
     """Raise `SourceError` where a picture behind an address breaks off."""
@@ -174,25 +145,6 @@ def _bytes_of(container: av.container.InputContainer) -> bytes:
     return b"".join(bytes(packet) for packet in container.demux())
 
 
-def _picture(file: BinaryIO, name: str, max_pixels: int) -> Source:
-    """A picture that came from elsewhere: read as one on this machine's disk would be."""
-    image = read_picture(file, name, max_pixels=max_pixels)
-    return Source(name, iter([Frame(image, name)]), is_video=False, frame_count=1)
-
-
-class _Pipe:
-    """What can only be read onwards. FFmpeg would try to seek in a file that claims it can."""
-
-    def __init__(self, stream: io.BufferedIOBase, begin: bytes) -> None:
-        self._stream, self._begin = stream, begin
-
-    def read(self, size: int) -> bytes:
-        if self._begin:
-            begun, self._begin = self._begin[:size], self._begin[size:]
-            return begun
-        return self._stream.read1(size)
-
-
 def _camera(number: int) -> tuple[str, dict[str, Any]]:
     """The name and the options by which this system's FFmpeg knows a camera."""
     system = platform.system()
@@ -202,7 +154,8 @@ def _camera(number: int) -> tuple[str, dict[str, Any]]:
         return f"{number}:none", {"format": "avfoundation", "options": {"framerate": "30"}}
     raise SourceError(
         f"{number}: cameras are not opened by number on this system. Let a program such as FFmpeg "
-        "send the camera's pictures to standard input, and analyse `-`"
+        "send the camera's pictures to standard input as Matroska (`-f matroska -`), and analyse "
+        "`-`"
     )
 
 

@@ -28,7 +28,8 @@ PICTURE_SUFFIXES: Final = (*WRITTEN_PICTURES, ".avif", ".heic", ".heif")
 
 #: Suffixes that are taken for videos; FFmpeg reads more, if such a file is named itself.
 VIDEO_SUFFIXES: Final = (
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".gif"
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts",
+    ".mjpeg", ".mjpg", ".gif",
 )  # fmt: skip
 
 #: FER2013's classes in FER2013's order. Index i of every probability vector is EXPRESSIONS[i].
