@@ -308,7 +308,7 @@ def play(
             self.container.close()
             held.release()
 
-        def demux(self, stream: av.VideoStream) -> Iterator[av.Packet | Damaged]:
+        def demux(self, stream: av.VideoStream) -> Iterator[Any]:
             for number, packet in enumerate(self.container.demux(stream)):
                 time.sleep(1 / rate)
                 yield Damaged() if number in damaged else packet

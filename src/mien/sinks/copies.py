@@ -58,6 +58,7 @@ class _Sound:
     overlap, is left out.
     """
 
+    _resampler: av.AudioResampler
     _form: tuple[object, ...] = ()  # of the samples that came last
     _heard_s = -np.inf  # up to when it is copied
 

@@ -178,7 +178,7 @@ class ClockWatch:
     def __init__(self) -> None:
         self._last_s = -inf
 
-    def went_back(self, packet: av.Packet) -> bool:
+    def went_back(self, packet: av.Packet[Any]) -> bool:
         """Whether the next packet in turn belongs to another recording than those before."""
         stamp = packet.pts if packet.dts is None else packet.dts
         if stamp is None or not packet.time_base:
