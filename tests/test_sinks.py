@@ -330,6 +330,16 @@ def test_a_name_that_says_nothing_becomes_what_came(tmp_path: Path) -> None:
         assert len(list(container.decode(video=0))) == 3
 
 
+def test_a_camera_may_be_called_like_a_picture(tmp_path: Path) -> None:
+    """One that sends JPEGs; the next address leads to a picture."""
+    with open_sink(f"{tmp_path}/out/") as sink:
+        for name, count in (("http://cam/video.jpg", 3), ("http://host/a.JPG", 1)):
+            for i in range(count):
+                sink.write(FrameResult(name, i, i / 10, 64, 48), SHADE)
+    written = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert written == ["a.jpg", "video.mp4"]
+
+
 def test_the_name_of_a_copy_gives_no_access(tmp_path: Path) -> None:
     names = ("https://h/clip.mkv?key=a.b", "rtsp://me:secret@10.0.0.5", "rtsp://me:secret@h/front/")
     with open_sink(f"{tmp_path}/out/") as sink:

@@ -83,7 +83,8 @@ class FolderSink(Sink):
 
     def close(self) -> None:
         """Complete the copy that is under way."""
-        self._write_first(".png")
+        suffix = _named(self._source).suffix.lower()
+        self._write_first(suffix if suffix in WRITTEN_PICTURES else ".png")
         copy, self._copy = self._copy, None
         if copy is not None:
             copy.close()
@@ -119,6 +120,8 @@ def _copy_suffix(source: str) -> str:
     suffix = _named(source).suffix.lower()
     if not source:  # an array
         return ".png"
+    if suffix in WRITTEN_PICTURES and "://" in source:
+        return ""  # cameras send videos under such names
     if suffix in _COPY_SUFFIXES:
         return suffix
     return ".mp4" if suffix in VIDEO_SUFFIXES else ""
