@@ -220,6 +220,20 @@ def test_a_list_of_failures_is_not_overwritten_unasked(folder: Path, capsys: Cap
     assert not list(folder.glob(".*"))
 
 
+@pytest.mark.parametrize(
+    "outs", [["failures.jsonl"], ["r.csv", "failures.jsonl"], ["new/", "new/failures.jsonl"]]
+)
+def test_results_do_not_take_the_place_of_the_list_of_failures(
+    folder: Path, capsys: Capture, outs: list[str]
+) -> None:
+    before = sorted(folder.iterdir())
+    arguments = [word for out in outs for word in ("--out", f"{folder}/{out}")]
+    sources = [str(folder / "b.jpg"), str(folder / "empty.jpg")]
+    assert main(["analyze", *sources, *arguments]) == 2
+    assert "failures.jsonl: is where failures are listed" in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == before
+
+
 def test_a_run_without_failures_leaves_no_list_that_says_otherwise(
     folder: Path, capsys: Capture
 ) -> None:

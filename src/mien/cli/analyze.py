@@ -27,6 +27,7 @@ from mien.cli.outputs import (
     list_failures,
     require_room_for_all,
     retire_failures,
+    spare_failures,
     spare_sources,
 )
 from mien.cli.streams import leave_stdout, stdout_has_all_letters
@@ -175,6 +176,7 @@ def _check(options: argparse.Namespace) -> None:
     targets = [os.path.abspath(out) for out in options.out]
     twice = next((out for out in options.out if targets.count(os.path.abspath(out)) > 1), None)
     require(twice is None, "--out", "different files", f"{twice} twice")
+    spare_failures(options.out)
     _check_copies(options)
 
 

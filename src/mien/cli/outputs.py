@@ -43,6 +43,18 @@ def spare_sources(outs: Sequence[str], paths: Sequence[str]) -> None:
             )
 
 
+def spare_failures(outs: Sequence[str]) -> None:
+    """Refuse results in place of the list of failures, which would replace them or set them aside.
+
+    Raises:
+        SinkError: there are some.
+    """
+    listed = os.path.realpath(_list_beside(outs))
+    for out in outs:
+        if os.path.realpath(out) == listed:
+            raise SinkError(f"{out}: is where failures are listed. Choose another name")
+
+
 def require_room_for_all(outs: Sequence[str], sources: int) -> None:
     """Refuse outputs for one source before several are begun, whose other results would be cut.
 
@@ -127,7 +139,8 @@ def _list_beside(outs: Sequence[str]) -> Path:
     folder = Path()
     if outs:
         first = Path(outs[0])
-        folder = first if first.is_dir() else first.parent
+        is_folder = outs[0].endswith(("/", os.sep)) or first.is_dir()
+        folder = first if is_folder else first.parent
     return folder / "failures.jsonl"
 
 
