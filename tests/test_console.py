@@ -98,6 +98,29 @@ def test_the_tally_takes_a_person_who_comes_back_for_one_and_no_moment_for_nothi
     assert tally.lines() == ["Ada, in 300 of 300 frames: sad >99%, happy <1%"]
 
 
+def test_the_tally_of_a_camera_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands pass by, some with a name; who stays, and who comes back, is counted in full."""
+    monkeypatch.setattr(console, "_MOST_COUNTED", 20)
+    probs = dict.fromkeys(EXPRESSIONS, 1 / 7)
+    sad = FaceResult((1.0, 2.0, 3.0, 4.0), 0.9, ((0.0, 0.0),) * 5, "sad", 0.8, False, probs)
+    tally = FaceTally()
+    for i in range(300):
+        ada, bob = (FaceIdentity(name, None) for name in ("Ada", f"Bob {i}"))
+        faces = [
+            replace(sad, track_id=1),
+            replace(sad, track_id=10 * i + 2, identity=ada),
+            replace(sad, track_id=10 * i + 3, identity=bob),
+            replace(sad, track_id=10 * i + 4),
+        ]
+        tally.count(FrameResult("0", i, i / 25, 9, 9, tuple(faces)))
+    assert len(tally._answers) + len(tally._people) + len(tally._earlier) < 80
+    lines = tally.lines()
+    assert {line.partition(":")[0] for line in lines[:2]} == {
+        "face 1, in 300 of 300 frames", "Ada, in 300 of 300 frames"
+    }  # fmt: skip
+    assert lines[-1] == "597 more faces, in no more frames than these"
+
+
 def test_the_bar_shows_rate_and_what_is_left() -> None:
     bar = Progress(100, "frames", stream=Terminal())
     bar.update(25)

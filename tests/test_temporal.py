@@ -458,6 +458,17 @@ def test_who_was_away_for_long_has_the_baseline_of_before(seconds: float) -> Non
     assert found == pytest.approx(expected)
 
 
+def test_the_baselines_of_a_camera_do_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands pass by; who was seen last is still known, and who comes back often is too."""
+    monkeypatch.setattr("mien.temporal._MOST_PEOPLE", 5)
+    baseline, resting = Baseline(EXPRESSIONS, 1.0), probs_of(sad=0.5)
+    for i in range(40):
+        numbers = [2 * i, 2 * i + 1]
+        baseline.correct(numbers, np.concatenate([resting, resting]), 100.0 * i)
+        baseline.recognize(numbers, ["Ada", f"guest {i}"], ["a", i])
+    assert list(baseline._people) == ["guest 36", "guest 37", "guest 38", "Ada", "guest 39"]
+
+
 @pytest.mark.parametrize("believed", [0, 3])
 def test_who_takes_over_a_track_does_not_take_over_its_baseline(believed: int) -> None:
     """It may keep Ada's name until it is known better; that it may be another, the key says."""

@@ -9,10 +9,10 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from pathlib import PurePath
-from typing import Self, TextIO
+from typing import Self, TextIO, TypeVar
 
 from mien.types import FrameResult
 from mien.wording import counted, percent, printable
@@ -21,6 +21,9 @@ _SILENT_S = 2.0  # a bar for work that ends sooner would only flicker
 _REFRESH_S = 0.1
 _BAR_CHARS = 24
 _MOST_FACES = 5  # of a video, those seen longest
+_MOST_COUNTED = 2000  # tracks, and names, whose frames are counted; of a camera there is no end
+
+_Key = TypeVar("_Key", int, str)
 
 #: What the mark behind an expression means; to stand below a table that has one.
 UNCERTAIN_NOTE = (
@@ -61,12 +64,16 @@ def table_rows(result: FrameResult, *, is_video: bool, identity: bool = False) -
 class FaceTally:
     """What the faces of one video showed, in how many of its frames. All faces of one name are one,
     as in reports.
+
+    Where there are too many, the half with the fewest frames is only numbered.
     """
 
     def __init__(self) -> None:
         self._frames = 0
         self._answers: dict[int, Counter[str]] = defaultdict(Counter)  # by track
         self._people: dict[int, str] = {}  # by track; the latest name corrects those before
+        self._earlier: dict[str, Counter[str]] = defaultdict(Counter)  # by name, of tracks let go
+        self._let_go = 0  # faces without a name, and names
 
     def count(self, result: FrameResult) -> None:
         """Take the next frame."""
@@ -77,17 +84,36 @@ class FaceTally:
                 self._answers[face.track_id][answer] += 1
                 if face.person:
                     self._people[face.track_id] = face.person
+        if len(self._answers) > _MOST_COUNTED:
+            self._let_some_go({face.track_id for face in result.faces})
+
+    def _let_some_go(self, present: Set[int | None]) -> None:
+        """Those in few frames, but for who is still there. What is known of a name is kept for when
+        it comes back.
+        """
+        for track in _rarest({t: n for t, n in self._answers.items() if t not in present}):
+            answers, name = self._answers.pop(track), self._people.pop(track, None)
+            if name is None:
+                self._let_go += 1
+            else:
+                self._earlier[name] += answers
+        if len(self._earlier) > _MOST_COUNTED:
+            for name in _rarest(self._earlier):
+                del self._earlier[name]
+                self._let_go += 1
 
     def lines(self) -> list[str]:
         """A line for each face, those in most frames first, and one for all that are left out."""
         if self._frames and not self._answers:
             return ["no face found"]
         named: dict[str, Counter[str]] = defaultdict(Counter)
+        for name, answers in self._earlier.items():
+            named[name] += answers
         for track, answers in self._answers.items():
             named[self._people.get(track, f"face {track}")] += answers
         faces = sorted(named.items(), key=lambda item: -item[1].total())
         lines = [self._line(name, answers) for name, answers in faces[:_MOST_FACES]]
-        more = len(faces) - _MOST_FACES
+        more = len(faces) - _MOST_FACES + self._let_go
         if more > 0:
             lines.append(f"{counted(more, 'more face')}, in no more frames than these")
         return lines
@@ -96,6 +122,11 @@ class FaceTally:
         seen = answers.total()
         shares = ", ".join(f"{name} {percent(n / seen)}" for name, n in answers.most_common())
         return f"{face}, in {seen:,} of {counted(self._frames, 'frame')}: {shares}"
+
+
+def _rarest(counts: Mapping[_Key, Counter[str]]) -> list[_Key]:
+    """The half that was counted least."""
+    return sorted(counts, key=lambda key: counts[key].total())[: len(counts) // 2]
 
 
 def stage_lines(stage_ms: Mapping[str, float]) -> list[str]:

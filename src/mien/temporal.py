@@ -37,6 +37,8 @@ _LEAST: Final = 1e-6
 MEMORY_S: Final = 60.0
 #: More numbers are kept of each face by no temporal model, and would fill the memory.
 _MOST_STATE: Final = 65_536
+#: So many people's resting faces are known, who were seen last. A camera may see them for months.
+_MOST_PEOPLE: Final = 2000
 #: The gap reported for a track's first frame: so long that nothing earlier counts.
 LONG_AGO_S: Final = 1e6
 
@@ -309,7 +311,8 @@ class Baseline:
         for number, person, key in zip(numbers, people, keys, strict=True):
             resting = self._known.get(number)
             if person in self._people:
-                resting = self._known[number] = self._people[person]
+                resting = self._known[number] = self._people.pop(person)
+                self._people[person] = resting  # the last to be forgotten
                 resting.seen_s = self._now_s  # else who was long away would be forgotten again
             elif resting is not None:
                 resting.key = key if resting.key is None else resting.key
@@ -317,6 +320,8 @@ class Baseline:
                     del self._known[number]
                 elif person is not None:
                     self._people[person] = resting
+        while len(self._people) > _MOST_PEOPLE:
+            del self._people[next(iter(self._people))]
 
     def correct(self, numbers: Sequence[int], probs: Float64Array, time_s: float) -> Float64Array:
         """Probabilities `(N, K)` as they are for people with these resting faces.

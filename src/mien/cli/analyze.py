@@ -293,7 +293,7 @@ class _Outputs:
         self._quiet = options.quiet
         self._as_json = options.json or not (sys.stdout.isatty() or sinks)
         self._escapes = not stdout_has_all_letters()
-        self._is_video = self._headed = self.doubts = False
+        self._is_video = self._tells = self._headed = self.doubts = False
 
     @contextmanager
     def about(self, path: str, source: Source) -> Iterator[None]:
@@ -303,13 +303,14 @@ class _Outputs:
         from mien.console import FaceTally
 
         self._faces, self._is_video = FaceTally(), source.is_video
+        self._tells = self._is_video and not (self._quiet or self._as_json)
         if self._draws and self._is_video and not (self._quiet or os.path.isfile(path)):
             self._progress.close()
             say(f"mien: {source.name}: its annotated copy is silent. Sound is copied from files")
         try:
             yield
         finally:
-            if self._is_video and not (self._quiet or self._as_json):
+            if self._tells:
                 self._progress.close()
                 for line in self._faces.lines():
                     say(f"mien: {source.name}: {line}")
@@ -318,7 +319,8 @@ class _Outputs:
         """Write and show a frame's result, and draw it where a copy is wanted."""
         from mien.sinks import to_json
 
-        self._faces.count(result)
+        if self._tells:
+            self._faces.count(result)
         if self._sinks:
             began = time.perf_counter()
             drawn = self._drawn(frame, result) if self._draws else None
