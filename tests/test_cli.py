@@ -411,6 +411,9 @@ def test_a_copy_without_sound_is_announced(
     assert "mien: -: its annotated copy is silent" in capsys.readouterr().err
     assert main(["analyze", str(tmp_path / "v.ts"), *options]) == 0
     assert "silent" not in capsys.readouterr().err
+    monkeypatch.setattr("mien.sinks.copies.VideoSink.remarks", ["copy.mp4: is silent"])
+    assert main(["analyze", str(tmp_path / "v.ts"), *options]) == 0
+    assert "mien: copy.mp4: is silent" in capsys.readouterr().err
 
 
 def test_interrupting_an_idle_pipe(tmp_path: Path) -> None:

@@ -593,17 +593,22 @@ def test_sound_in_an_unknown_code_is_left_out(tmp_path: Path) -> None:
     write_talkie(tmp_path / "v.mkv", 1)
     talkie = (tmp_path / "v.mkv").read_bytes()
     (tmp_path / "v.mkv").write_bytes(talkie.replace(b"A_PCM/INT/LIT", b"A_XYZ/INT/LIT"))
-    with open_sink(tmp_path / "copy.mp4") as sink:
+    with open_sink(f"{tmp_path}/out/") as sink:
         sink.write(FrameResult(str(tmp_path / "v.mkv"), 0, 0.0, 64, 48), SHADE)
-    with av.open(str(tmp_path / "copy.mp4")) as container:
+    copy = tmp_path / "out/v.mkv"
+    assert sink.remarks == [f"{copy}: is silent: the sound of {tmp_path}/v.mkv cannot be read"]
+    with av.open(str(copy)) as container:
         assert [stream.type for stream in container.streams] == ["video"]
 
 
-def copied(talkie: Path, copy: Path) -> tuple[int, float]:
-    """Copy two seconds; how many pictures the copy has, and up to when it has sound."""
+def copied(talkie: Path, copy: Path, remark: str = "") -> tuple[int, float]:
+    """Copy two seconds; how many pictures the copy has, and up to when it has sound. It remarks on
+    that as here, or on nothing.
+    """
     with open_sink(copy) as sink:
         for i in range(20):
             sink.write(FrameResult(str(talkie), i, i / 10, 64, 48), SHADE)
+    assert [remark in each for each in sink.remarks] == [True] * bool(remark)
     with av.open(str(copy)) as container:
         pictures = len(list(container.decode(video=0)))
         container.seek(0)
@@ -620,7 +625,8 @@ def test_sound_that_cannot_be_encoded_costs_no_picture(tmp_path: Path) -> None:
             frame = av.AudioFrame.from_ndarray(samples, "flt", "mono")
             frame.sample_rate, frame.pts = 16_000, 1600 * i
             container.mux(tone.encode(frame))
-    pictures, until_s = copied(tmp_path / "v.mkv", tmp_path / "copy.mp4")
+    says = "copy.mp4: is silent from 1.1 s on, where the sound of "
+    pictures, until_s = copied(tmp_path / "v.mkv", tmp_path / "copy.mp4", says)
     assert pictures == 20
     assert 0.7 < until_s < 1.2
 
@@ -637,8 +643,7 @@ def test_what_fails_where_sound_is_written_is_said(tmp_path: Path) -> None:
                 raise OSError(28, "No space left on device")
 
         copy: Any = Full()
-        heard = copies._Sound.of(str(tmp_path / "v.mkv"), copy, 0.0)
-        assert heard is not None
+        heard = copies._Sound(str(tmp_path / "v.mkv"), copy, 0.0)
         with pytest.raises(OSError, match="No space left"):
             heard.play_to(2.0)
 

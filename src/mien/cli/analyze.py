@@ -228,6 +228,9 @@ def _analyze(
                         options.out, tally.failures, overwrite=options.overwrite, finished=False
                     )
             raise
+    if not options.quiet:
+        for remark in (remark for sink in sinks for remark in sink.remarks):
+            say(f"mien: {remark}")
     if options.profile and tally.frames:
         say(_profile(analyzer.times, time.perf_counter() - began))
 

@@ -64,6 +64,7 @@ class FolderSink(Sink):
         #: The only frame so far of a source whose name does not say whether it is a picture.
         self._first: tuple[FrameResult, UInt8Array | None] | None = None
         self._taken: set[str] = set()
+        self.remarks: list[str] = []
 
     def write(self, result: FrameResult, image: UInt8Array | None = None) -> None:
         """Add one frame; another source, or the same one from its beginning, has its own copy."""
@@ -88,6 +89,7 @@ class FolderSink(Sink):
         copy, self._copy = self._copy, None
         if copy is not None:
             copy.close()
+            self.remarks += copy.remarks
 
     def _write_first(self, suffix: str) -> None:
         """Now it is known: a second frame makes a video, the end a picture."""

@@ -55,16 +55,27 @@ class _Sound:
 
     Packets that cannot be decoded are passed over. From sound on that cannot be encoded, or that
     belongs to another recording, the copy is silent. What comes a second time, where recordings
-    overlap, is left out.
+    recordings overlap, is left out.
+
+    Attributes:
+        silent_s: from when on the copy is silent, though the film goes on with sound.
+
+    Raises:
+        ValueError: there is no sound.
+        NotImplementedError: it is coded in a way that is not known.
+        av.error.FFmpegError: it cannot be read or encoded.
     """
 
+    silent_s: float | None = None
     _resampler: av.AudioResampler
     _form: tuple[object, ...] = ()  # of the samples that came last
     _heard_s = -np.inf  # up to when it is copied
 
     def __init__(self, file: str, copy: av.container.OutputContainer, begin_s: float) -> None:
         self._source = av.open(f"file:{file}", metadata_errors="ignore")
-        (heard, *_) = (s for s in self._source.streams.audio if s.codec_context)
+        heard = next((s for s in self._source.streams.audio if s.codec_context), None)
+        if heard is None:
+            raise NotImplementedError if self._source.streams.audio else ValueError
         codec = "libopus" if "webm" in copy.format.name else "aac"
         rate = heard.codec_context.sample_rate
         if rate not in (av.Codec(codec, "w").audio_rates or ()):
@@ -83,24 +94,14 @@ class _Sound:
             self._source.seek(int(stamp_s / heard.time_base), stream=heard)
         self._frames = self._decoded(heard)
 
-    @classmethod
-    def of(cls, source: str, copy: av.container.OutputContainer, begin_s: float) -> _Sound | None:
-        """The sound of a file; None where there is none, or no file to open again."""
-        file = _file_called(source)
-        if not os.path.isfile(file):
-            return None
-        try:
-            return cls(file, copy, begin_s)
-        except (av.error.FFmpegError, ValueError):
-            return None
-
     def play_to(self, time_s: float) -> None:
         """Copy what is heard up to `time_s`."""
         while self._now_s < time_s:
             try:
                 frame = next(self._frames, None)
             except av.error.FFmpegError:
-                frame = None
+                self._fall_silent()
+                return
             if frame is None or frame.time is None or not frame.time_base:
                 self._now_s = np.inf
                 return
@@ -126,6 +127,7 @@ class _Sound:
                 before_s, last_s = last_s, float(packet.pts * packet.time_base) - self._zero_s
                 # Where recordings were joined, its clock begins anew, and the film's goes on.
                 if last_s < before_s - _BACK_S:
+                    self._fall_silent()
                     return
                 if last_s < self._begin_s - _AHEAD_S:
                     continue
@@ -143,9 +145,14 @@ class _Sound:
             if frame is None:
                 packets += self._stream.encode(None)
         except (av.error.FFmpegError, ValueError):  # as of samples that are no numbers
-            self._now_s = np.inf
+            self._fall_silent()
             return
         self._copy.mux(packets)
+
+    def _fall_silent(self) -> None:
+        self._now_s = np.inf
+        if self.silent_s is None:
+            self.silent_s = float(max(self._begin_s, self._heard_s))
 
     def _resampled(self, frame: av.AudioFrame | None) -> Sequence[av.AudioFrame]:
         """As the encoder takes it."""
@@ -194,7 +201,7 @@ class VideoSink(FileSink):
         picture = _required(image)
         if self._stream is None:
             self._stream = self._add_stream(*picture.shape[:2])
-            self._sound = _Sound.of(result.source, self._container, result.time_s)
+            self._sound = self._sound_of(result.source, result.time_s)
         fitting = _fitted(picture, self._stream.height, self._stream.width)
         frame = av.VideoFrame.from_ndarray(fitting, format="rgb24")
         before, self._last = self._last, max(self._last + 1, round(result.time_s / _CLOCK))
@@ -203,6 +210,19 @@ class VideoSink(FileSink):
         self._container.mux(self._stream.encode(frame))
         if self._sound is not None:
             self._sound.play_to(result.time_s)
+
+    def _sound_of(self, source: str, begin_s: float) -> _Sound | None:
+        """The sound of a file; None where there is none, or no file to open again."""
+        file = _file_called(source)
+        if not os.path.isfile(file):
+            return None
+        try:
+            return _Sound(file, self._container, begin_s)
+        except ValueError:
+            return None
+        except (av.error.FFmpegError, NotImplementedError):
+            self.remarks = [f"{self.target}: is silent: the sound of {source} cannot be read"]
+            return None
 
     def _add_stream(self, height: int, width: int) -> av.VideoStream:
         codec = "libvpx-vp9" if self.target.suffix.lower() == ".webm" else "libx264"
@@ -220,6 +240,11 @@ class VideoSink(FileSink):
         if self._sound is not None:
             self._sound.play_to(float((self._last + self._stands) * _CLOCK))
             self._sound.close()
+            if self._sound.silent_s is not None:
+                self.remarks = [
+                    f"{self.target}: is silent from {self._sound.silent_s:.1f} s on, where the "
+                    f"sound of {self._source} cannot be copied"
+                ]
         if self._stream is not None:
             self._container.mux(self._stream.encode(None))
         self._container.close()

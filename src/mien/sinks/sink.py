@@ -17,9 +17,11 @@ class Sink(ABC):
 
     Attributes:
         needs_image: whether `write` wants the annotated picture too.
+        remarks: once it is closed, what whoever reads the output should know of it, a line each.
     """
 
     needs_image = False
+    remarks: Sequence[str] = ()
 
     @abstractmethod
     def write(self, result: FrameResult, image: UInt8Array | None = None) -> None:

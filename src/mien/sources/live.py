@@ -1,4 +1,4 @@
-"""Sources that cannot be opened twice: cameras, network streams, standard input.
+"""Sources that cannot be opened twice: cameras, network streams; and standard input, by `pipe`.
 
 Imports av, errors, types, picture and its siblings.
 
