@@ -576,6 +576,20 @@ def test_folders_and_globs(tmp_path: Path) -> None:
     assert "holds no picture" in str(error)
 
 
+def test_linked_folders_are_followed(tmp_path: Path) -> None:
+    """As in data sets; a link to where it lies itself would have no end."""
+    (tmp_path / "disk/new").mkdir(parents=True)
+    (tmp_path / "disk/new/a.jpg").write_bytes(b"x")
+    (tmp_path / "disk/new/up").symlink_to(tmp_path / "disk")
+    (tmp_path / "holidays").mkdir()
+    (tmp_path / "holidays/spain").symlink_to(tmp_path / "disk/new")
+    (tmp_path / "holidays/again").symlink_to(tmp_path / "holidays")
+    (tmp_path / "holidays/gone").symlink_to(tmp_path / "nowhere")
+    assert expand_source(str(tmp_path / "disk")) == ([str(tmp_path / "disk/new/a.jpg")], [])
+    found = [str(tmp_path / "holidays/spain/a.jpg")]
+    assert expand_source(str(tmp_path / "holidays")) == (found, [])
+
+
 def test_a_folder_that_cannot_be_listed_costs_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
