@@ -77,19 +77,27 @@ def test_a_video_in_an_unknown_code(tmp_path: Path) -> None:
         open_source(tmp_path / "v.avi")
 
 
-@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".webp", ".jpg"])
+@pytest.mark.parametrize(
+    "suffix", [".png", ".bmp", ".tiff", ".webp", ".jpg", ".jfif", ".jpe", ".ppm", ".pgm"]
+)
 def test_common_formats(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"x{suffix}"
     settings: dict[str, Any] = {}
     if suffix == ".webp":
         settings["lossless"] = True
-    if suffix == ".jpg":
+    lossy = suffix in (".jpg", ".jfif", ".jpe")
+    if lossy:
         settings["quality"] = 98
-    Image.fromarray(gradient()).save(file, **settings)
+    picture = Image.fromarray(gradient())
+    if suffix == ".pgm":
+        picture = picture.convert("L")
+    picture.save(file, **settings)
+    assert expand_source(str(tmp_path)) == ([str(file)], [])
     image = read(file)
     assert image.shape == (40, 60, 3)
     assert image.dtype == np.uint8
-    assert np.abs(image.astype(int) - gradient()).max() <= (8 if suffix == ".jpg" else 0)
+    expected = np.asarray(picture.convert("RGB")).astype(int)
+    assert np.abs(image.astype(int) - expected).max() <= (8 if lossy else 0)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
@@ -403,6 +411,18 @@ def test_a_part_of_a_film_without_timestamps(tmp_path: Path) -> None:
         found = [(frame.index, frame.time_s) for frame in source]
     assert [index for index, _ in found] == list(range(25))
     assert [time_s for _, time_s in found] == pytest.approx([1 + i / 25 for i in range(25)])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [(".3gp", "libx264"), (".mts", "libx264"), (".m2ts", "libx264"), (".ogv", "libvpx")],
+)
+def test_videos_of_phones_and_camcorders(tmp_path: Path, suffix: str, codec: str) -> None:
+    file = tmp_path / f"v{suffix}"
+    write_film(file, [gradient()] * 3, fps=10, codec=codec)
+    assert expand_source(str(tmp_path)) == ([str(file)], [])
+    with open_source(file) as source:
+        assert [round(frame.time_s, 2) for frame in source] == [0.0, 0.1, 0.2]
 
 
 def test_a_video_without_suffix_and_a_gif(tmp_path: Path) -> None:
