@@ -55,7 +55,8 @@ def expand_source(argument: str) -> tuple[list[str], list[SourceError]]:
 
 def _below(top: str, note: Callable[[OSError], None]) -> Iterator[str]:
     """All files below a folder; folders that cannot be listed are noted."""
-    within = {top: (os.path.realpath(top),)}  # each folder's own place, and those above
+    # Of each folder its own place, and those above.
+    within: dict[str, tuple[str, ...]] = {top: (os.path.realpath(top),)}
     for folder, folders, names in os.walk(top, onerror=note, followlinks=True):
         above = within.pop(folder)
         kept = []
