@@ -25,6 +25,7 @@ from mien.cli.options import (
     say_device,
 )
 from mien.errors import ConfigError
+from mien.wording import printable
 
 if TYPE_CHECKING:
     from mien.classifier import ExpressionClassifier
@@ -128,7 +129,9 @@ def _labelled(options: argparse.Namespace) -> int:
         evaluation = by_group(evaluation, answers, group_of)
         if outside := evaluation.n - sum(row["n"] for row in evaluation.groups):
             say(f"mien: {options.groups}: says nothing of {outside:,} of {evaluation.n:,} pictures")
-    print(json.dumps(evaluation.to_dict()) if options.json else format_evaluation(evaluation))
+    # Models, classes and groups are called as somebody else likes.
+    text = printable(format_evaluation(evaluation), lines=True)
+    print(json.dumps(evaluation.to_dict()) if options.json else text)
     if options.report:
         from mien.evaluation_report import write_report
 
@@ -272,7 +275,7 @@ def _slices(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([s.to_dict() for s in sliced]))
     else:
-        print(f"{describe(sliced)}\n\n{format_sliced(sliced)}")
+        print(printable(f"{describe(sliced)}\n\n{format_sliced(sliced)}", lines=True))
     if options.report:
         from mien.evaluation_report import write_slices_report
 
