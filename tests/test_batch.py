@@ -5,10 +5,12 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given
@@ -268,6 +270,29 @@ def test_other_settings_are_refused(tmp_path: Path, pictures: Path, inline: list
         batch([str(table)], out)
     again = batch([str(pictures)], out, settings=Settings(detector_px=96, threads=2))
     assert again.before == 9
+
+
+def test_a_manifest_that_became_another_kind_of_file(
+    tmp_path: Path, pictures: Path, inline: list[int]
+) -> None:
+    out, path = tmp_path / "out", f"{pictures}/100.png"
+    (tmp_path / "list.csv").write_text(f"path,age\n{path},31\n")
+    batch([str(tmp_path / "list.csv")], out)
+    pq.write_table(pa.table({"path": [path], "age": [31]}), tmp_path / "list.parquet")
+    with pytest.raises(ConfigError, match="column 'age' as string, and now it is int64"):
+        batch([str(tmp_path / "list.parquet")], out)
+
+
+def test_what_was_too_large_is_read_with_a_higher_limit(
+    tmp_path: Path, own: Path, inline: list[int]
+) -> None:
+    """As the failure says: by --max-pixels, in the same folder. What is done stays as it is."""
+    out = tmp_path / "out"
+    assert batch([str(own)], out, settings=replace(QUICK, max_pixels=150**2)).totals.failed == 2
+    assert "--max-pixels" in (out / "failures.jsonl").read_text()
+    assert batch([str(own)], out).totals.failed == 2
+    assert batch([str(own)], out, retry_failed=True).totals.failed == 1
+    assert "160.png" in {Path(row["source"]).name for row in rows(out)}
 
 
 #: The columns of results that do not rate faces.

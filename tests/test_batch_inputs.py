@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -176,15 +177,81 @@ def test_addresses(tmp_path: Path, pictures: Path, inline: list[int]) -> None:
         batch(["nonesuch://x"], tmp_path / "nothing")
 
 
+def test_pictures_in_an_archive(tmp_path: Path, pictures: Path, inline: list[int]) -> None:
+    """An archive does not stand in the names of its files, and they are found in it again."""
+    pytest.importorskip("fsspec")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("100.png", "sub/nobody.png", "sub/.hidden.png", "notes.txt"):
+            archive.writestr(name, (pictures / "100.png").read_bytes())
+    for pattern, count in (("", 2), ("*.png", 1), ("sub", 1), ("s*/*.png", 1), ("100.png", 1)):
+        address = f"zip://{pattern}::{tmp_path}/a.zip"
+        listing = list_inputs([address])
+        assert len(listing.inputs) == count, pattern
+    summary = batch([f"zip://::{tmp_path}/a.zip"], tmp_path / "out")
+    assert (summary.totals.inputs, summary.totals.failed) == (2, 0)
+    sources = {row["source"] for row in rows(tmp_path / "out")}
+    assert sources == {f"zip://{n}::{tmp_path}/a.zip" for n in ("100.png", "sub/nobody.png")}
+    cached = f"simplecache::zip://::{tmp_path}/a.zip"
+    assert [each.path for each in list_inputs([cached]).inputs] == sorted(sources)
+    assert remote.suffix_of(f"zip://a.MP4::{tmp_path}/a.zip") == ".mp4"
+
+
+def test_a_host_stays_in_the_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of `sftp://`: the names that such a file system finds are those on its host."""
+    fsspec = pytest.importorskip("fsspec")
+
+    class Hosted(fsspec.AbstractFileSystem):  # type: ignore[name-defined,misc]
+        protocol = "hosted"
+
+        def __init__(self, host: str = "", **options: Any) -> None:
+            super().__init__(host=host, **options)
+            assert host, "nobody may be called without a host"
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return "/" + path.partition("://")[2].partition("/")[2] if "://" in path else path
+
+        @staticmethod
+        def _get_kwargs_from_urls(path: str) -> dict[str, str]:
+            user, _, host = path.partition("://")[2].partition("/")[0].rpartition("@")
+            password = user.partition(":")[2]
+            return {"host": host} | ({"password": password} if password else {})
+
+        def find(self, path: str, **_: Any) -> list[str]:
+            return [f"{path.rstrip('/')}/{name}" for name in ("b/2.png", "1.png")]
+
+        def glob(self, path: str, **_: Any) -> list[str]:
+            return ["/photos/1.png"]
+
+        def isdir(self, path: str) -> bool:
+            return False
+
+    fsspec.register_implementation("hosted", Hosted, clobber=True)
+    for folder in ("photos", "photos/"):
+        found = [each.path for each in list_inputs([f"hosted://there:22/{folder}"]).inputs]
+        assert found == ["hosted://there:22/photos/1.png", "hosted://there:22/photos/b/2.png"]
+    for whole in ("hosted://there", "hosted://there/"):
+        assert list_inputs([whole]).inputs[0].path == "hosted://there/1.png"
+    for pattern in ("photos/*.png", "ph*/1.png"):
+        (only,) = list_inputs([f"hosted://there/{pattern}"]).inputs
+        assert only.path == "hosted://there/photos/1.png"
+    ((name, error),) = list_inputs(["hosted://me:secret@there/photos"]).failures
+    assert "FSSPEC_HOSTED_PASSWORD" in str(error)
+    assert "secret" not in name + str(error)
+    monkeypatch.setattr(Hosted, "find", lambda *_, **__: ["/photos//1.png"])
+    ((_, error),) = list_inputs(["hosted://there/photos"]).failures
+    assert "how its files are addressed" in str(error)
+
+
 def test_a_distant_video_is_known_by_its_end_alone(
     tmp_path: Path, pictures: Path, inline: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What ends otherwise may be a picture. A video is not read into memory to find that out."""
     memory = pytest.importorskip("fsspec").filesystem("memory")
-    film = b"\0\0\0\x14ftyp3gp4\0\0\0\0" + bytes(99)
-    memory.pipe("/ends/film.3gp", film)
+    film = b"\0\0\0\x14ftypf4v \0\0\0\0" + bytes(99)
+    memory.pipe("/ends/film.f4v", film)
     memory.pipe("/ends/picture", (pictures / "100.png").read_bytes())
-    (tmp_path / "list.csv").write_text("path\nmemory://ends/film.3gp\nmemory://ends/picture\n")
+    (tmp_path / "list.csv").write_text("path\nmemory://ends/film.f4v\nmemory://ends/picture\n")
     read: list[str] = []
 
     def read_remote(address: str) -> bytes:
@@ -196,7 +263,7 @@ def test_a_distant_video_is_known_by_its_end_alone(
     assert (summary.totals.inputs, summary.totals.failed) == (2, 1)
     assert read == ["memory://ends/picture"]
     (failure,) = listed(tmp_path / "out/failures.jsonl")
-    assert "film.3gp: not a picture that can be read. If it is a video, its" in failure["error"]
+    assert "film.f4v: not a picture that can be read. If it is a video, its" in failure["error"]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +272,7 @@ def test_a_distant_video_is_known_by_its_end_alone(
         ("https://host/a.MP4?X-Amz-Signature=b.c/d", ".mp4"),
         ("https://host/a.jpg#of-b.mp4", ".jpg"),
         ("https://host/get?file=a.mp4", ".mp4"),
-        ("https://host/film.3gp?x", ".3gp"),
+        ("https://host/film.f4v?x", ".f4v"),
         ("s3://bucket/a#1.mp4", ".mp4"),  # any letter may be part of a name there
         ("/folder/a?b.png", ".png"),
         ("https://host.com/a", ""),

@@ -19,6 +19,7 @@ from mien.batch.folder import BatchFolder
 from mien.batch.schedule import AnalyzePart, AnalyzeSegment, JoinSegments, Outcome, Schedule
 from mien.batch.video import WARM_UP_S, Cut, _cuts, find_cuts, join_segments, own_faces
 from mien.batch.worker import Order, Worker
+from mien.errors import ConfigError
 from mien.sources import Span, open_source
 from mien.tracking import PATIENCE_S
 from mien.types import EXPRESSIONS, FaceResult, FrameResult, UInt8Array
@@ -264,6 +265,48 @@ def test_a_damaged_video_keeps_what_comes_before(
     settings = replace(VIDEO, span=Span(end_s=17.0))
     assert run_batch([str(file)], tmp_path / "until", settings=settings).totals.failed == 1
     assert len(rows(tmp_path / "until")) == len(rows(tmp_path / "out"))
+
+
+def test_a_damaged_video_that_is_tried_again(
+    tmp_path: Path, portrait: UInt8Array, inline: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are there at every moment, and give way only to as many, or to those of the whole.
+
+    That the folder cannot be reached just then (a share that is not mounted) costs none of them.
+    """
+    file, out = tmp_path / "cut.mkv", tmp_path / "out"
+    write_portraits(file, portrait, 6.0)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    arguments = [str(file), str(tmp_path / "broken.png")]
+    run_batch(arguments, out, settings=VIDEO)
+
+    def failures() -> list[dict[str, Any]]:
+        return sorted(listed(out / "failures.jsonl"), key=lambda row: row["source"])
+
+    before, failed = rows(out), failures()
+    assert len(before) > FPS
+    assert len(failed) == 2
+    with monkeypatch.context() as patch:  # somebody else plans at that moment
+        patch.setattr(BatchFolder, "add_plan", lambda *_: False)
+        with pytest.raises(ConfigError, match="planned more there"):
+            run_batch(arguments, out, settings=VIDEO, retry_failed=True)
+    assert rows(out) == before
+    inline[0] = 0  # a kill before anything is done again
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(arguments, out, settings=VIDEO, retry_failed=True)
+    assert rows(out) == before
+    inline[0] = 10**9
+    file.rename(tmp_path / "elsewhere.mkv")
+    summary = run_batch(arguments, out, settings=VIDEO)  # goes on with what was tried again
+    assert rows(out) == before
+    assert (summary.before, summary.totals.inputs, summary.totals.failed) == (0, 2, 2)
+    assert failures() == failed
+    file.write_bytes(whole)
+    assert run_batch(arguments, out, settings=VIDEO, retry_failed=True).totals.failed == 1
+    assert len({row["frame"] for row in rows(out)}) == 6 * FPS
+    assert run_batch(arguments, out, settings=VIDEO).before == 2
 
 
 def test_a_server_that_fails_on_the_way_costs_one_input(

@@ -144,7 +144,7 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch, capsys: Capture)
         (["analyze", "{}/a.png", "--detector-px", "8"], "at least 32"),
         (["evaluate", "--data", "{}/gone"], "no such file"),
         (["evaluate", "--data", "{}", "--pose", "front"], "--pipeline"),
-        (["evaluate", "--data", "{}", "--pipeline", "--split", "x"], "not with --pipeline"),
+        (["evaluate", "--data", "{}", "--pipeline", "--split", "held-out"], "not with --pipeline"),
         (["train", "{}/gone.toml", "--data", "x", "--out", "y"], "cannot be read"),
         (["export", "{}/gone", "--data", "x", "--out", "y.onnx"], "no checkpoint"),
         (["models", "show", "nonesuch"], "no model of that name"),

@@ -424,6 +424,27 @@ def test_what_is_not_examined_is_said(
     assert (figures["n"], figures["missed"]) == (2, 1)
     assert "surprise, neutral: hapy (1)" in said.err
     assert "b.jpg: not a picture" in said.err
+    assert "Training" not in said.err
     (tmp_path / "happy" / "b.jpg").unlink()
     assert main(["evaluate", "--data", str(tmp_path), "--json"]) == 0
     assert "300 x 512 are taken for face crops" in capsys.readouterr().err
+
+
+def test_full_pictures_to_learn_from_are_named_and_can_be_left_out(
+    tmp_path: Path, portrait: UInt8Array, capsys: Capture
+) -> None:
+    for name in ("train/happy", "val/happy"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.fromarray(portrait[:, 100:400]).save(tmp_path / name / "a.png")
+    command = ["evaluate", "--data", str(tmp_path), "--pipeline"]
+    assert main([*command, "--json"]) == 0
+    said = capsys.readouterr()
+    assert (json.loads(said.out)["n"], json.loads(said.out)["split"]) == (2, "all")
+    assert "its Training rows count too" in said.err
+    assert "choose others by --split PublicTest" in said.err
+    assert main([*command, "--split", "val"]) == 0
+    said = capsys.readouterr()
+    assert f" on {tmp_path.name}, PublicTest, all poses, whole pipeline, n = 1," in said.out
+    assert "Training" not in said.err
+    assert main([*command, "--split", "test"]) == 2
+    assert "no labelled picture of the split 'PrivateTest'" in capsys.readouterr().err

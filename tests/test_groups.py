@@ -91,6 +91,9 @@ def test_pictures_are_found_by_what_a_table_calls_them() -> None:
     alone = examined(right, {"a-1": "one"})
     assert [(row["group"], row["n"]) for row in alone.groups] == [("one", 1)]
     assert alone.group_gap == {}
+    spreadsheet, mac = "Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}", "Zoe\N{COMBINING DIAERESIS}"
+    for there, written in ((mac, spreadsheet), (spreadsheet, mac)):
+        assert examined({there: (1, 1)}, {f"{written}-0": "one"}).groups[0]["n"] == 1
     with pytest.raises(DatasetError, match=r"none of the 4 pictures.*set/happy/a-0\.jpg"):
         examined(right, {"b-1": "one"})
 

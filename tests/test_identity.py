@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.annotate import annotate
+from mien.annotate import annotate, stand_in
 from mien.cli import main
 from mien.detection import FaceDetector
 from mien.identity import SAME_PERSON, FaceEmbedder
@@ -337,6 +337,26 @@ def test_annotated_copies_show_the_name() -> None:
     assert changed[:, 0].max() < 40  # in the tag above the box, and nowhere else
     endless = annotate(grey, [face("x" * 5000)])
     assert endless.shape == grey.shape
+
+
+def test_names_that_the_font_lacks_stay_apart(
+    portrait_file: Path, portrait: UInt8Array, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pillow's font has the letters of English: all others were the same box."""
+    grey = np.full((150, 200, 3), 128, np.uint8)
+    names = ("Анна", "Иван", "李雷")
+    drawn = [annotate(grey, [face(name)]) for name in names]
+    assert len({picture.tobytes() for picture in drawn}) == 3
+    assert (annotate(grey, [face(names[0])]) == drawn[0]).all()  # by the same number again
+    for name, plain in (("Zoë", "Zoe"), ("Łukasz", "Lukasz")):
+        assert (annotate(grey, [face(name)]) == annotate(grey, [face(plain)])).all()
+        assert stand_in(name) == ""
+    (tmp_path / "people" / "Анна").mkdir(parents=True)
+    Image.fromarray(portrait).save(tmp_path / "people" / "Анна" / "a.png")
+    arguments = ["--gallery", str(tmp_path / "people"), "--out", str(tmp_path / "copy.png")]
+    assert main(["analyze", str(portrait_file), *arguments]) == 0
+    said = capsys.readouterr().err
+    assert f"Анна is “{stand_in('Анна')}” in annotated copies" in said
 
 
 # --- real people ---------------------------------------------------------------------------------

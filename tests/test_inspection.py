@@ -143,17 +143,36 @@ def test_info_and_check_on_the_command_line(faulty: Path, capsys: Capture) -> No
     assert "3 groups, of which 1 carry different labels and 1 stand" in out
     with Image.open(chart) as picture:
         assert picture.width > 500
+    before = chart.read_bytes()
+    assert main(["data", "info", str(faulty), "--plot", str(chart)]) == 2
+    assert f"--plot {chart}: is already there" in capsys.readouterr().err
+    assert chart.read_bytes() == before
+    nowhere = faulty / "chrats" / "a.png"
+    assert main(["data", "info", str(faulty), "--plot", str(nowhere)]) == 2
+    assert f"there is no folder {nowhere.parent}" in capsys.readouterr().err
+    assert not nowhere.parent.exists()
+    assert main(["data", "info", str(faulty), "--plot", str(chart), "--overwrite"]) == 0
+    capsys.readouterr()
     assert main(["data", "info", str(faulty), "--plot", "x.txt"]) == 2
     assert "--plot: expected a file that ends in .png" in capsys.readouterr().err
     assert main(["data", "info", str(faulty), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sizes"] == {"48x48": 10}
-
     assert main(["data", "check", str(faulty), "--no-model"]) == 3
     assert "not a picture that can be read" in capsys.readouterr().out
     assert main(["data", "check", str(faulty), "--no-model", "--json"]) == 3
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 10
     assert set(json.loads(lines[0])) == {"kind", "name", "expression", "split", "detail"}
+
+
+def test_names_of_folders_steer_no_terminal(tmp_path: Path, capsys: Capture) -> None:
+    for name in ("happy", "\x1b[2Jsad"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "a.png"), np.zeros((48, 48), np.uint8))
+    assert main(["data", "info", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\N{REPLACEMENT CHARACTER}[2jsad" in out
 
 
 def test_a_sound_set_is_sound(tmp_path: Path, capsys: Capture) -> None:

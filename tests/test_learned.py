@@ -57,6 +57,18 @@ def test_rows_are_known_by_the_data_hash(mine: Path, model: Path) -> None:
     assert rows_of_run(mine, find_model(model).spec()) is None
 
 
+def test_what_a_model_calls_itself_steers_no_terminal(
+    mine: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    model = str(as_if_learned(mine, tmp_path / "\x1b[2Jown.onnx", 0.2))
+    slices = ["evaluate", "--slices", "--sample", "1", "--model", model]
+    for words in (["evaluate", "--model", model], slices, ["compare", model]):
+        assert main([*words, "--data", str(mine)]) == 0
+        said = capsys.readouterr()
+        assert "\x1b" not in said.out + said.err
+        assert "\N{REPLACEMENT CHARACTER}[2Jown" in said.out
+
+
 def test_they_are_not_examined_in_silence(mine: Path, model: Path, capsys: Capture) -> None:
     of_all = ["evaluate", "--data", str(mine), "--json", "--model"]
     assert main([*of_all, str(model)]) == 0

@@ -315,6 +315,31 @@ def test_a_key_that_no_header_can_hold_is_a_wrong_key(visit: Visit) -> None:
     assert tab.get_attribute("#key", "aria-describedby") == "key-hint"
 
 
+#: A reader with the right key, whose browser keeps no cookie: what is said, and how often the key
+#: is asked for.
+COOKIELESS: Final = """async () => {
+  let asked = 0;
+  window.fetch = async (url, { method } = {}) => {
+    if (method === "POST") return Response.json({});
+    const session = String(url).endsWith("v1/session");
+    const body = session ? { signed_in: false, key_required: true } : { error: "no" };
+    return Response.json(body, { status: session ? 200 : 401 });
+  };
+  const { ensureAccess, onKeyNeeded, request } = await import("/page/api.js");
+  onKeyNeeded(async () => ((asked += 1) < 9 ? "right" : null));
+  const said = ({ message, status }) => `${status} ${message.slice(0, 29)}`;
+  const ways = [ensureAccess, () => request("v1/videos")];
+  const heard = [];
+  for (const way of ways) heard.push(await way().then(() => "let in", said));
+  return [...heard, asked];
+}"""
+
+
+def test_a_browser_that_keeps_no_cookie_is_not_asked_for_ever(visit: Visit) -> None:
+    said = "401 The browser keeps no cookie of"
+    assert visit.open("files").evaluate(COOKIELESS) == [said[:33], said[:33], 2]
+
+
 #: A browser that loads nothing of a video, as phones do: whether the server's copy is played.
 SILENT: Final = """async () => {
   Object.defineProperty(HTMLMediaElement.prototype, "src", { set() {} });

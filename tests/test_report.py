@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from mien.cli import main
-from mien.companions import Marker, Member, read_groups, read_markers
+from mien.companions import Marker, Member, names_of, read_groups, read_markers
 from mien.errors import ConfigError, SourceError
 from mien.report import VIEWS, write_report
 from mien.report.intake import take_in
@@ -242,6 +242,21 @@ def test_shares_of_several_recordings_are_said_to_be_means(tmp_path: Path) -> No
     groups = tmp_path / "groups.csv"
     groups.write_text("source,person\nhappy.mp4,Ada\nsad.mp4,Bo\n")
     assert "averaged over 2 people" in page(tmp_path, tables, groups=groups).words
+
+
+def test_names_are_found_however_their_accents_are_written(tmp_path: Path) -> None:
+    """A Mac writes two signs for an accented letter in a file's name, a spreadsheet one."""
+    one, two = "Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}.mp4", "Zoe\N{COMBINING DIAERESIS}.mp4"
+    groups, markers = tmp_path / "groups.csv", tmp_path / "markers.csv"
+    for there, written in ((one, two), (two, one)):
+        groups.write_text(f"source,group\n{written},a\n", "utf-8")
+        markers.write_text(f"time_s,label,source\n1,bell,{written}\n", "utf-8")
+        (member,), (marker,) = read_groups(groups), read_markers(markers)
+        assert member.source in names_of(f"films/{there}")
+        assert marker.concerns(f"films/{there}")
+    groups.write_text(f"source,group\n{one},a\n{two},b\n", "utf-8")
+    with pytest.raises(ConfigError, match="for the second time"):
+        read_groups(groups)
 
 
 def test_pictures_are_called_pictures(tmp_path: Path) -> None:

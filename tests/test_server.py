@@ -431,6 +431,27 @@ def test_kinds_of_work_take_turns() -> None:
     assert not workers.alive
 
 
+def test_reports_leave_a_thread_to_the_others() -> None:
+    """They take minutes, and live views would stand still as long."""
+    begun: list[int] = []
+    go = Event()
+    workers = Workers(2, max_waiting=3)
+
+    def write(number: int) -> None:
+        begun.append(number)
+        go.wait()
+
+    reports = [workers.submit("report", partial(write, number)) for number in range(3)]
+    for _ in range(5):
+        workers.submit("live", lambda: None).result(timeout=20)
+    assert begun == [0]
+    go.set()
+    for report in reports:
+        report.result(timeout=20)
+    assert begun == [0, 1, 2]
+    workers.close()
+
+
 def test_metrics_of_two_servers_are_apart() -> None:
     first, second = Meters(), Meters()
     first.analyzed("live", 2)

@@ -343,7 +343,7 @@ def test_a_label_that_changes_with_the_light() -> None:
 def test_a_files_name_says_whence_the_light_comes(tmp_path: Path) -> None:
     names = ("yaleB11_P00A+000E+00", "yaleB11_P00A-035E+40", "yaleB12_P00A+120E+00")
     for name in names:
-        Image.fromarray(noise(192, 168)).save(tmp_path / f"{name}.png")
+        Image.fromarray(noise(192, 168)).save(tmp_path / f"{name}.pgm")
     Image.fromarray(noise(8, 8)).save(tmp_path / "yaleB11_P00_Ambient.png")
     faces = load_lights(tmp_path)
     assert faces.people == ("yaleB11", "yaleB11", "yaleB12")

@@ -85,9 +85,21 @@ def test_pictures_on_the_command_line(
     assert (out / "slices.png").is_file()
     assert f"left out, as none of the classes {', '.join(EXPRESSIONS)}: hapy (1)" in printed.err
     assert printed.err.count("text.png: not a picture") == 1
+    # Rows to learn from are no examination, and can be left out.
+    (tmp_path / "data" / "happy").rename(tmp_path / "data" / "learned")
+    (tmp_path / "data" / "train").mkdir()
+    (tmp_path / "data" / "learned").rename(tmp_path / "data" / "train" / "happy")
+    (tmp_path / "data" / "val" / "sad").mkdir(parents=True)
+    face.save(tmp_path / "data" / "val" / "sad" / "a.png")
+    assert main([*command, "--model", "mien-s-int8", "--split", "val"]) == 0
+    printed = capsys.readouterr()
+    assert " on data PublicTest, n = 1, the whole pipeline" in printed.out
+    assert "Training" not in printed.err
     # Turned faces: there are none, only a picture in which no face is found.
     assert main([*command, "--pose", "turned"]) == 2
-    assert "no picture has a face of the pose 'turned'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no picture has a face of the pose 'turned'" in said
+    assert "its Training rows count too" in said
 
 
 @pytest.mark.parametrize(
@@ -102,8 +114,8 @@ def test_pictures_on_the_command_line(
         (["--folds", "subject", "--recipe", "x.toml", "--expect", "balanced"], "not with --folds"),
         (["--slices", "--folds", "subject", "--recipe", "x.toml"], "not with --slices"),
         (["--slices", "--pose", "front"], "--pose: not with --slices, which"),
-        (["--slices", "--pipeline", "--split", "val"], "--split: not with --slices --pipeline"),
         (["--slices", "--split", "held-out"], "--split held-out: not with --slices"),
+        (["--pipeline", "--split", "held-out"], "--split held-out: not with --pipeline"),
         (["--slices", "--groups", "x.csv"], "--groups: not with --slices"),
         (["--slices", "--clips"], "--slices: not with --clips, which examines videos"),
         (["--clips", "--report", "x"], "--report: not with --clips"),

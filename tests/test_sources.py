@@ -77,19 +77,27 @@ def test_a_video_in_an_unknown_code(tmp_path: Path) -> None:
         open_source(tmp_path / "v.avi")
 
 
-@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".webp", ".jpg"])
+@pytest.mark.parametrize(
+    "suffix", [".png", ".bmp", ".tiff", ".webp", ".jpg", ".jfif", ".jpe", ".ppm", ".pgm"]
+)
 def test_common_formats(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"x{suffix}"
     settings: dict[str, Any] = {}
     if suffix == ".webp":
         settings["lossless"] = True
-    if suffix == ".jpg":
+    lossy = suffix in (".jpg", ".jfif", ".jpe")
+    if lossy:
         settings["quality"] = 98
-    Image.fromarray(gradient()).save(file, **settings)
+    picture = Image.fromarray(gradient())
+    if suffix == ".pgm":
+        picture = picture.convert("L")
+    picture.save(file, **settings)
+    assert expand_source(str(tmp_path)) == ([str(file)], [])
     image = read(file)
     assert image.shape == (40, 60, 3)
     assert image.dtype == np.uint8
-    assert np.abs(image.astype(int) - gradient()).max() <= (8 if suffix == ".jpg" else 0)
+    expected = np.asarray(picture.convert("RGB")).astype(int)
+    assert np.abs(image.astype(int) - expected).max() <= (8 if lossy else 0)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
@@ -423,6 +431,18 @@ def test_a_part_of_a_film_without_timestamps(tmp_path: Path) -> None:
     assert [time_s for _, time_s in found] == pytest.approx([1 + i / 25 for i in range(25)])
 
 
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [(".3gp", "libx264"), (".mts", "libx264"), (".m2ts", "libx264"), (".ogv", "libvpx")],
+)
+def test_videos_of_phones_and_camcorders(tmp_path: Path, suffix: str, codec: str) -> None:
+    file = tmp_path / f"v{suffix}"
+    write_film(file, [gradient()] * 3, fps=10, codec=codec)
+    assert expand_source(str(tmp_path)) == ([str(file)], [])
+    with open_source(file) as source:
+        assert [round(frame.time_s, 2) for frame in source] == [0.0, 0.1, 0.2]
+
+
 def test_a_video_without_suffix_and_a_gif(tmp_path: Path) -> None:
     write_video(tmp_path / "v.mp4", [0, 0.1])
     (tmp_path / "v.mp4").rename(tmp_path / "clip")
@@ -592,6 +612,20 @@ def test_folders_and_globs(tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     _, (error,) = expand_source(str(tmp_path / "bare"))
     assert "holds no picture" in str(error)
+
+
+def test_linked_folders_are_followed(tmp_path: Path) -> None:
+    """As in data sets; a link to where it lies itself would have no end."""
+    (tmp_path / "disk/new").mkdir(parents=True)
+    (tmp_path / "disk/new/a.jpg").write_bytes(b"x")
+    (tmp_path / "disk/new/up").symlink_to(tmp_path / "disk")
+    (tmp_path / "holidays").mkdir()
+    (tmp_path / "holidays/spain").symlink_to(tmp_path / "disk/new")
+    (tmp_path / "holidays/again").symlink_to(tmp_path / "holidays")
+    (tmp_path / "holidays/gone").symlink_to(tmp_path / "nowhere")
+    assert expand_source(str(tmp_path / "disk")) == ([str(tmp_path / "disk/new/a.jpg")], [])
+    found = [str(tmp_path / "holidays/spain/a.jpg")]
+    assert expand_source(str(tmp_path / "holidays")) == (found, [])
 
 
 def test_a_folder_that_cannot_be_listed_costs_nothing_else(

@@ -36,6 +36,21 @@ def test_every_dependency_at_run_time_is_locked(scripts: Any) -> None:
         assert all(requirement.specifier.contains(version) for version in versions), requirement
 
 
+@pytest.mark.parametrize(
+    ("package", "weak"),
+    [
+        ("starlette", "0.49.0"),  # CVE-2025-62727: minutes for one header `Range`
+        ("python-multipart", "0.0.26"),  # a part with an endless header
+    ],
+)
+def test_versions_with_known_weaknesses_are_not_installed(package: str, weak: str) -> None:
+    """Whoever installs without the lock gets what pyproject.toml allows."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+    server = map(Requirement, project["optional-dependencies"]["server"])
+    (wanted,) = (requirement for requirement in server if requirement.name == package)
+    assert not wanted.specifier.contains(weak)
+
+
 def test_every_locked_version_has_hashes(scripts: Any) -> None:
     text = (REPOSITORY / "requirements.lock").read_text("utf-8")
     pins = scripts("write_licenses").locked()

@@ -1,12 +1,14 @@
-"""Draw results on a picture. May import numpy, Pillow, and from mien: types, geometry,
+"""Draw results on a picture. May import unicodedata, numpy, Pillow, and from mien: types, geometry,
 preprocess.
 
 Text is drawn once by Pillow's built-in font, kept as a mask, and blended in: in a video the same
-few words come again and again.
+few words come again and again. The font has the letters of English; others lose their accents, and
+a name in another script gives way to a number.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -46,6 +48,15 @@ _FAINT: Final = 0.45  # opacity of an uncertain face's box
 _SQUARES: Final = 5  # along each side of a face that is made unrecognizable
 _AROUND: Final = 0.2  # of a face's box that is hidden with it on every side
 _NAME_CHARS: Final = 20  # of a person's name; longer ones are cut
+#: What is read for letters that are none with an accent.
+_PLAIN: Final = str.maketrans({
+    "ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
+    "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th",
+    "\N{LATIN SMALL LETTER DOTLESS I}": "i",
+})  # fmt: skip
+_NO_LETTER: Final = "\U0010ffff"  # what is drawn for it is drawn for all that the font lacks
+
+_stand_ins: dict[str, str] = {}  # by the name that cannot be written
 
 
 def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
@@ -68,13 +79,25 @@ def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
         text_px = int(np.clip(h / 9, *_TEXT_PX))
         mark = "?" if face.uncertain else ""
         text = f"{face.expression}{mark} {face.confidence:.0%}"
-        whose = _shortened(face.person) if face.person else face.track_id
+        whose: str | int | None = face.track_id
+        if face.person:
+            whose = stand_in(face.person) or _shortened(face.person)
         if whose is not None:
             text = f"{whose}: {text}"
         _tag(drawn, text, (round(x), round(y)), text_px, colour)
         if h >= _BARS_FROM_PX:
             _bars(drawn, face, taken, line_px, max(_TEXT_PX[0], round(text_px * 0.8)))
     return drawn
+
+
+def stand_in(name: str) -> str:
+    """What copies call a person whose name the font cannot write: `name 1`, `name 2`, … in the
+    order in which this program met them. Empty where it can write the name, perhaps without
+    accents.
+    """
+    if _in_font(name) is not None:
+        return ""
+    return _stand_ins.setdefault(name, f"name {len(_stand_ins) + 1}")
 
 
 def _shortened(name: str) -> str:
@@ -298,8 +321,29 @@ def _blend(
 
 
 @lru_cache(maxsize=512)
+def _in_font(text: str) -> str | None:
+    """A text in letters that the font has, where it must be without accents; None if it lacks some
+    even so.
+    """
+    if all(map(_has, text)):
+        return text
+    letters = unicodedata.normalize("NFKD", text.translate(_PLAIN))
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return plain if plain and all(map(_has, plain)) else None
+
+
+@lru_cache(maxsize=1024)
+def _has(letter: str) -> bool:
+    return not np.array_equal(_mask(letter, _TEXT_PX[1]), _mask(_NO_LETTER, _TEXT_PX[1]))
+
+
+@lru_cache(maxsize=512)
 def _written(text: str, text_px: int) -> Float32Array:
     """A word as opacity `float32 (h, w)` in 0..1, with a margin of a quarter of its height."""
+    return _mask(_in_font(text) or text, text_px)
+
+
+def _mask(text: str, text_px: int) -> Float32Array:
     font = ImageFont.load_default(size=text_px)
     margin = max(2, text_px // 4)
     width = round(font.getlength(text)) + 2 * margin

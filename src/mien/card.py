@@ -1,8 +1,8 @@
 """A model card: what a model is, how it was examined, and what it must not be used for.
 
-May import numpy, models and evaluate. The text is made from the model's own `ModelSpec` and from
-saved evaluations, so that no figure in a card is typed by hand. The outline follows Mitchell et
-al., "Model Cards for Model Reporting", FAT* 2019.
+May import numpy, datasets, models and evaluate. The text is made from the model's own `ModelSpec`
+and from saved evaluations, so that no figure in a card is typed by hand. The outline follows
+Mitchell et al., "Model Cards for Model Reporting", FAT* 2019.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mien.datasets import EVERY_SPLIT
 from mien.evaluate import Evaluation, figure
 from mien.models import ModelSpec
 
@@ -260,7 +261,10 @@ def _expectations(spec: ModelSpec) -> list[str]:
 def command_of(evaluation: Evaluation) -> str:
     """The arguments of `mien evaluate` that make this evaluation again."""
     words = [f"--data {evaluation.data}", f"--model {evaluation.model}"]
-    words.append("--pipeline" if evaluation.pipeline else f"--split {evaluation.split}")
+    if evaluation.pipeline:
+        words.append("--pipeline")
+    if not evaluation.pipeline or evaluation.split != EVERY_SPLIT:
+        words.append(f"--split {evaluation.split}")
     if evaluation.pose != "all":
         words.append(f"--pose {evaluation.pose}")
     if evaluation.views != "single":
@@ -278,7 +282,8 @@ def _data(evaluation: Evaluation) -> str:
     expect = ", all expressions equally likely" if evaluation.expect else ""
     if evaluation.pipeline:
         pose = {"all": "", "front": ", front", "turned": ", turned"}[evaluation.pose]
-        return f"{evaluation.data}{pose}, whole pipeline{expect}"
+        split = "" if evaluation.split == EVERY_SPLIT else f" {evaluation.split}"
+        return f"{evaluation.data}{split}{pose}, whole pipeline{expect}"
     views = {"single": "one view", "flip": "with mirror image", "shifts": "18 views"}
     labels = ", FER+ classes" if evaluation.classes else ""
     return f"{evaluation.data} {evaluation.split}{labels}, {views[evaluation.views]}{expect}"

@@ -1,10 +1,11 @@
-"""Small tables that a user writes beside the results: markers and groups. May import csv, and from
-mien: csv_tables, errors.
+"""Small tables that a user writes beside the results: markers and groups. May import csv,
+unicodedata, and from mien: csv_tables, errors.
 """
 
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -51,8 +52,16 @@ class Member:
     day: date | None = None
 
 
+def one_form(name: str) -> str:
+    """A name with each accented letter as one sign: Macs write files' names with two, where
+    spreadsheets write one.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
 def names_of(source: str) -> tuple[str, str]:
-    """What a user may write for a source: all of it, or its last part."""
+    """What a user may write for a source: all of it, or its last part; as of `one_form`."""
+    source = one_form(source)
     return source, source.replace("\\", "/").rpartition("/")[2]
 
 
@@ -81,7 +90,7 @@ def read_markers(file: Path) -> list[Marker]:
                 f"{file}: line {line}: time_s is {row['time_s']!r} and label {row['label']!r}. "
                 "Expected seconds, at least 0, and a text"
             )
-        markers.append(Marker(time_s, row["label"], row["source"]))
+        markers.append(Marker(time_s, row["label"], one_form(row["source"])))
     return markers
 
 
@@ -101,12 +110,12 @@ def read_groups(file: Path) -> list[Member]:
                 raise ConfigError(
                     f"{file}: line {line}: the date is {row['date']!r}. Expected YYYY-MM-DD"
                 ) from error
-        if row["source"] in members:
+        source = one_form(row["source"])
+        if source in members:
             raise ConfigError(
-                f"{file}: line {line}: {row['source']} for the second time. Expected each source "
-                "once"
+                f"{file}: line {line}: {source} for the second time. Expected each source once"
             )
-        members[row["source"]] = Member(row["source"], row["group"], row["person"], day)
+        members[source] = Member(source, row["group"], row["person"], day)
     return list(members.values())
 
 

@@ -1,5 +1,5 @@
-"""Whether a model is equally good for everybody: its accuracy by group. Imports evaluate, metrics
-and errors.
+"""Whether a model is equally good for everybody: its accuracy by group. Imports companions, errors,
+evaluate and metrics.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from mien.companions import one_form
 from mien.errors import DatasetError
 from mien.evaluate import Answers, Evaluation
 from mien.metrics import (
@@ -41,6 +42,7 @@ def by_group(evaluation: Evaluation, answers: Answers, group_of: Mapping[str, st
     Raises:
         DatasetError: no picture belongs to a group.
     """
+    group_of = {one_form(name): group for name, group in group_of.items()}
     groups = np.array([_look_up(name, group_of) for name in answers.names])
     own = {str(group): groups == group for group in sorted({*groups} - {""})}
     if not own:
@@ -70,7 +72,7 @@ def by_group(evaluation: Evaluation, answers: Answers, group_of: Mapping[str, st
 
 def _look_up(name: str, group_of: Mapping[str, str]) -> str:
     """The group of a picture; empty where there is none."""
-    parts = PurePath(name).parts
+    parts = PurePath(one_form(name)).parts
     for start in range(len(parts)):
         tail = PurePath(*parts[start:])
         for known in (tail.as_posix(), tail.with_suffix("").as_posix()):

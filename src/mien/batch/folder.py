@@ -8,6 +8,7 @@ May import from mien: errors, whole, disk, settings, plan, inputs.
     .mien/plan-*.jsonl which inputs make up which part
     .mien/segments/    of long videos, until they are joined
     .mien/trying/      on which input a worker is, for when it does not come back
+    .mien/again/       which parts are to be done again, though there are results of them
 
 Every file is written under another name, flushed to the disk, and renamed. A part always means the
 same inputs, so that whoever does it twice writes the same file twice.
@@ -47,6 +48,7 @@ class BatchFolder:
         self._own = self.path / ".mien"
         self._segments = self._own / "segments"
         self._trying = self._own / "trying"
+        self._again = self._own / "again"
         self._work: IO[bytes] | None = None
 
     def begin(self, job: Job) -> Job:
@@ -57,7 +59,7 @@ class BatchFolder:
             SinkError: it cannot be made.
         """
         try:
-            for folder in (self.results, self._segments, self._trying):
+            for folder in (self.results, self._segments, self._trying, self._again):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SinkError(
@@ -162,6 +164,26 @@ class BatchFolder:
         """The file with a part's results."""
         return self.results / f"part-{number:06}.parquet"
 
+    def do_again(self, number: int) -> None:
+        """Make a part one that is to be done again. Its results stay until there are others.
+
+        Raises:
+            SinkError: the disk does not take even this.
+        """
+        file = self._again / f"{number:06}"
+        try:
+            file.touch()
+        except OSError as error:
+            raise unwritable(file, error) from error
+
+    def is_again(self, number: int) -> bool:
+        """Whether a part is to be done again, and was not yet."""
+        return (self._again / f"{number:06}").exists()
+
+    def done_again(self, number: int) -> None:
+        """A part is done, again or for the first time."""
+        (self._again / f"{number:06}").unlink(missing_ok=True)
+
     def segment(self, number: int, segment: int) -> Path:
         """The file with the results of a segment of a part, until they are joined."""
         return self._segments_of(number) / f"{segment:06}.jsonl"
@@ -200,7 +222,8 @@ class BatchFolder:
             if folder.name.isdecimal() and int(folder.name) in mine:
                 for file in folder.glob(f".*{TEMPORARY}"):
                     file.unlink(missing_ok=True)
-                if self.partition(int(folder.name)).exists():
+                number = int(folder.name)
+                if self.partition(number).exists() and not self.is_again(number):
                     shutil.rmtree(folder, ignore_errors=True)
         # By name: network file systems put files of their own there.
         for file in self._trying.glob("[0-9]*"):

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien.batch.disk import is_whole_parquet
-from mien.batch.remote import is_remote, list_remote, read_remote
+from mien.batch.remote import file_of, is_remote, list_remote, read_remote
 from mien.errors import ConfigError, MienError, SourceError
-from mien.sources import counts_in_folders, expand_source, is_live
+from mien.sources import counts_in_folders, expand_source, is_live, shown_name
 
 _MANIFESTS: Final = (".csv", ".parquet")
 _Named = tuple[str, Mapping[str, Any]]  # a path or an address as it is written, and its row
@@ -75,7 +75,7 @@ def list_inputs(arguments: Sequence[str]) -> Listing:
                     )
                 known[path] = before or values
         except SourceError as error:
-            listing.failures.append((argument, error))
+            listing.failures.append((shown_name(argument), error))
     listing.inputs += [Input(path, values) for path, values in known.items()]
     return listing
 
@@ -98,7 +98,8 @@ def _named(argument: str, listing: Listing) -> Iterator[_Named]:
         yield from rows
     elif is_remote(argument):
         files = list_remote(argument)
-        yield from ((f, {}) for f in files if files == [argument] or counts_in_folders(f))
+        counts = (f for f in files if files == [argument] or counts_in_folders(file_of(f)))
+        yield from ((file, {}) for file in counts)
     else:
         if is_live(argument):
             raise SourceError(f"{argument}: is live. `mien analyze` reads it; a batch takes files")

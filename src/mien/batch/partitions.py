@@ -65,6 +65,9 @@ class PartitionWriter:
     def commit(self, part: Part, results: Iterable[FrameResult], done: Sequence[Done]) -> None:
         """Write a part's results. When this returns, it is done, and stays done.
 
+        A part that was done again, and failed with fewer frames than before, keeps what it has: its
+        video may be out of reach, or be read by a worker with less memory.
+
         Args:
             part: which.
             results: of its inputs, in order.
@@ -74,10 +77,15 @@ class PartitionWriter:
             SinkError: it cannot be written.
         """
         assert [each.source for each in done] == [each.path for each in part.inputs]
-        record = json.dumps([asdict(each) for each in done])
-        with durable(self._folder.partition(part.number)) as file:
-            groups = self._groups(part, results)
-            write_parquet_rows(file, self._fields, groups, metadata={_KEY: record})
+        target = self._folder.partition(part.number)
+        again = self._folder.is_again(part.number)
+        if not (again and _has_more(read_record(target) or (), done)):
+            record = json.dumps([asdict(each) for each in done])
+            with durable(target) as file:
+                groups = self._groups(part, results)
+                write_parquet_rows(file, self._fields, groups, metadata={_KEY: record})
+        if again:
+            self._folder.done_again(part.number)
 
     def _groups(self, part: Part, results: Iterable[FrameResult]) -> Iterator[list[dict[str, Any]]]:
         nothing = dict.fromkeys(self._job.columns)
@@ -93,6 +101,12 @@ class PartitionWriter:
                 rows = []
         if rows:
             yield rows
+
+
+def _has_more(before: Sequence[Done], now: Sequence[Done]) -> bool:
+    """Whether a part that failed once more had more frames before."""
+    failed = any(each.error is not None for each in now)
+    return failed and sum(each.frames for each in before) > sum(each.frames for each in now)
 
 
 def read_record(file: Path) -> list[Done] | None:

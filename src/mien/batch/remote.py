@@ -20,6 +20,8 @@ _PACKAGES: Final = {
     "az": "adlfs", "http": "aiohttp", "https": "aiohttp",
 }  # fmt: skip
 
+_MAGIC: Final = re.compile(r"[*?\[]")
+
 _Value = TypeVar("_Value")
 
 
@@ -28,12 +30,27 @@ def is_remote(name: str) -> bool:
     return "://" in name
 
 
+def file_of(name: str) -> str:
+    """A path, or an address without the archive that its file lies in, or a cache before it."""
+    return _links(name)[1] if is_remote(name) else name
+
+
+def _links(address: str) -> tuple[str, str, str]:
+    """What is before, is, and is behind the link of a chain that says a file's name.
+
+    Of `simplecache::zip://films/a.mp4::s3://bucket/b.zip` that is the second.
+    """
+    before, link, behind = re.findall(r"\A((?:\w+::)*)(.*?)(::.*)?\Z", address, re.DOTALL)[0]
+    return before, link, behind
+
+
 def suffix_of(name: str) -> str:
     """How a path or an address ends, from the last dot on, in lower case.
 
     Of an address of the web, what stands before its `?` or `#` counts (there it may be signed),
-    unless only what comes after has a suffix that is known.
+    unless only what comes after has a suffix that is known. Of a chain, its file's name counts.
     """
+    name = file_of(name)
     ends = [name]
     if name.lower().startswith(("http://", "https://")):
         ends.insert(0, re.split("[?#]", name, maxsplit=1)[0])
@@ -47,11 +64,14 @@ def list_remote(address: str) -> list[str]:
 
     Raises:
         ConfigError: fsspec, or what speaks this protocol, is not installed.
-        SourceError: nobody answers, or there is nothing.
+        SourceError: nobody answers, there is nothing, or the address holds a password.
     """
     system, path = _reach(address)
+    before, link, behind = _links(address)
+    if before and _is_cache(system):  # for reading; the names are those of what is read
+        return list_remote(link + behind)
     try:
-        if any(mark in path for mark in "*?["):
+        if _MAGIC.search(path):
             found = [name for name in system.glob(path) if not system.isdir(name)]
         else:
             found = system.find(path)
@@ -59,7 +79,58 @@ def list_remote(address: str) -> list[str]:
         raise _failed(address, "listed", error) from error
     if not found:
         raise SourceError(f"{address}: there is nothing. Check the address")
-    return sorted(system.unstrip_protocol(name) for name in found)
+    return sorted(_addresses(address, system, path, found))
+
+
+def _is_cache(system: Any) -> bool:
+    from fsspec.implementations.cached import CachingFileSystem
+
+    return isinstance(system, CachingFileSystem)
+
+
+def _addresses(address: str, system: Any, path: str, names: list[str]) -> list[str]:
+    """How files are addressed by the names that they have where they lie.
+
+    A name may lack what else an address says: a host (`sftp://host/…`), or an archive
+    (`zip://…::…`). Then the address by which they were found says it.
+
+    Args:
+        address: that one.
+        system, path: its file system, and its path there.
+        names: what was found, one at least.
+
+    Raises:
+        SourceError: nobody would find them so, or the address holds a password.
+    """
+    before, link, behind = _links(address)
+    beside_name = system._get_kwargs_from_urls(link)
+    if not (before or behind or beside_name):
+        return [system.unstrip_protocol(name) for name in names]
+    if beside_name.get("password"):
+        protocol = address.partition("://")[0]
+        raise SourceError(
+            f"{protocol}://…@{link.rpartition('@')[2]}: holds a password, which would stand in all "
+            f"results. Leave it out, and set it as FSSPEC_{protocol.upper()}_PASSWORD"
+        )
+    here, there = (_fixed(link), _fixed(path)) if _MAGIC.search(path) else (link, path)
+    if not here.endswith("://"):
+        here = here.rstrip("/") + "/"
+    found = [
+        address if name == path else f"{before}{here}{name[len(there) :].lstrip('/')}{behind}"
+        for name in names
+    ]
+    if _reach(found[0]) != (system, names[0]):
+        raise SourceError(
+            f"{address}: how its files are addressed one by one is not known. Name them in a "
+            "manifest"
+        )
+    return found
+
+
+def _fixed(pattern: str) -> str:
+    """What of a glob is the same for all that it matches, up to a slash."""
+    magic = _MAGIC.search(pattern)
+    return pattern[: pattern.rfind("/", 0, magic.start() if magic else None) + 1]
 
 
 def read_remote(address: str) -> bytes:

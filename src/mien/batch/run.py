@@ -147,7 +147,11 @@ def run_batch(
             return write_tables(folder, folder.parts(), unlisted)
 
         tidy()  # of what a killed run has left
-        missing = [part for part in mine if read_record(folder.partition(part.number)) is None]
+        missing = [
+            part
+            for part in mine
+            if folder.is_again(part.number) or read_record(folder.partition(part.number)) is None
+        ]
         left = {each.path for part in missing for each in part.inputs}
         # What failed and was planned again is in two parts, and counts once.
         before = len({each.path for part in mine for each in part.inputs} - left)
@@ -190,25 +194,26 @@ def _plan_failures_again(folder: BatchFolder, parts: Sequence[Part], part_size: 
     """Make what failed something to be done again.
 
     A picture that failed has no rows, and is planned once more. A damaged video has those before
-    the damage: its part is undone.
+    the damage: its part is done again, and keeps them until there are others.
 
     Raises:
         ConfigError: somebody else has planned something meanwhile.
+        SinkError: the disk does not take it.
     """
     plans = folder.plans
-    again = []
+    again, videos = [], []
     for part, done, stays in list(last_words(folder, parts)):
         if done.error is None or not stays:
             continue
         if part.is_video:
-            folder.partition(part.number).unlink()
+            videos.append(part.number)
         else:
             again += [each for each in part.inputs if each.path == done.source]
-    if not again:
-        return
     # Not beside what somebody else plans: that may be the same.
-    if not folder.add_plan(plan_parts(again, len(parts), part_size=part_size), plans):
+    if again and not folder.add_plan(plan_parts(again, len(parts), part_size=part_size), plans):
         raise ConfigError(
             f"{folder.path}: another `mien batch` planned more there at this moment. Give the same "
             "command again"
         )
+    for number in videos:
+        folder.do_again(number)

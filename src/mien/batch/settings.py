@@ -32,8 +32,8 @@ WORKERS_PER_GPU: Final = 4
 #: A batch's own; all others are arguments of `Analyzer`.
 _OWN: Final = ("segment_s", "memory_mb")
 
-#: They say how the work is done, and no answer depends on them.
-_FREE: Final = ("threads", "memory_mb")
+#: They say how the work is done, and no answer depends on them; only what fails.
+_FREE: Final = ("threads", "memory_mb", "max_pixels")
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Job:
         Raises:
             ConfigError: settings, classes or columns differ.
         """
-        for key in sorted(self.settings.keys() | other.settings.keys()):
+        for key in sorted((self.settings.keys() | other.settings.keys()) - set(_FREE)):
             before, now = self.settings.get(key), other.settings.get(key)
             if before != now:
                 raise ConfigError(
@@ -159,10 +159,17 @@ class Job:
                 "table. Finish it with that version, or give another folder (--out)"
             )
         for column, kind in other.columns.items():
-            if self.columns.get(column) != kind:
+            before = self.columns.get(column)
+            if before is None:
                 raise ConfigError(
                     f"{folder}: was begun without the manifest's column {column!r} ({kind}). Give "
                     "the same manifest, or another folder (--out)"
+                )
+            if before != kind:
+                raise ConfigError(
+                    f"{folder}: was begun with the manifest's column {column!r} as {before}, and "
+                    f"now it is {kind}. Give the manifest as the same kind of file (in a .csv, all "
+                    "columns are text), or another folder (--out)"
                 )
 
 

@@ -270,6 +270,8 @@ def _analyze_all(
                 tally.fail(path, f"{shown_name(path)}: {_NO_MEMORY}")
     if outputs.doubts:
         say(f"mien: {UNCERTAIN_NOTE}")
+    for name, other in sorted(outputs.renamed.items()):
+        say(f"mien: {name} is “{other}” in annotated copies, whose font lacks letters of the name")
 
 
 class _Outputs:
@@ -278,6 +280,7 @@ class _Outputs:
 
     Attributes:
         doubts: whether the table holds the mark of an uncertain answer.
+        renamed: people whose names no copy can show, and what stands there.
     """
 
     def __init__(
@@ -297,6 +300,7 @@ class _Outputs:
         self._as_json = options.json or not (sys.stdout.isatty() or sinks)
         self._escapes = not stdout_has_all_letters()
         self._is_video = self._tells = self._headed = self.doubts = False
+        self.renamed: dict[str, str] = {}
 
     @contextmanager
     def about(self, path: str, source: Source) -> Iterator[None]:
@@ -337,12 +341,15 @@ class _Outputs:
             self._show(result)
 
     def _drawn(self, frame: Frame, result: FrameResult) -> UInt8Array:
-        from mien.annotate import annotate
+        from mien.annotate import annotate, stand_in
 
         image = self._hider.hide(frame, result.faces) if self._hider else frame.image
         faces = result.faces
         if self._hider and self._named:  # a gallery's name would say what the face no longer does
             faces = tuple(replace(face, identity=None) for face in faces)
+        for name in filter(None, (face.person for face in faces)):
+            if other := stand_in(name):
+                self.renamed[name] = other
         return annotate(image, faces)
 
     def _show(self, result: FrameResult) -> None:

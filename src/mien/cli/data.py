@@ -18,6 +18,7 @@ from mien.cli.options import (
     add_split,
     require,
 )
+from mien.cli.outputs import require_new
 from mien.errors import ConfigError
 from mien.wording import printable
 
@@ -36,6 +37,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     info.add_argument("path", help="a data set, see docs/training.md")
     info.add_argument("--plot", metavar="FILE", help="also draw a bar chart of the counts")
     add_json(info)
+    add_overwrite(info)
     info.set_defaults(run=_info)
 
     samples = actions.add_parser("samples", help="a labelled grid of its pictures")
@@ -74,14 +76,19 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _info(options: argparse.Namespace) -> int:
     from mien.console import Progress
     from mien.inspection import describe
+    from mien.sinks import require_folder
 
     if options.plot:
         good = Path(options.plot).suffix.lower() in (".png", ".svg", ".pdf")
         require(good, "--plot", "a file that ends in .png, .svg or .pdf", options.plot)
+        require_new(Path(options.plot), overwrite=options.overwrite, option="--plot")
+        require_folder(Path(options.plot))
         require_extra("report", "matplotlib")
     with Progress(None, "pictures", quiet=options.json) as progress:
         description = describe(options.path, progress.update)
-    print(json.dumps(description.to_dict()) if options.json else _table(description))
+    # A class may be called as a folder is.
+    table = printable(_table(description), lines=True)
+    print(json.dumps(description.to_dict()) if options.json else table)
     if options.plot:
         from mien.plots import count_chart
 

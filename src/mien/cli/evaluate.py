@@ -25,6 +25,7 @@ from mien.cli.options import (
     say_device,
 )
 from mien.errors import ConfigError
+from mien.wording import printable
 
 if TYPE_CHECKING:
     from mien.classifier import ExpressionClassifier
@@ -43,7 +44,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add = parser.add_argument
     add_data(parser, "set of crops, full pictures or clips")
-    add_split(parser, " (crops only)")
+    add_split(parser, " (not of clips)")
     add_model(
         parser, "see `mien models list`; with --slices several of them, side by side", several=True
     )
@@ -87,7 +88,7 @@ _MODES: Final = {
     ),
     "--pipeline": (
         "examines full pictures",
-        "--model --views --expect --device --pose --groups --report",
+        "--split --model --views --expect --device --pose --groups --report",
     ),
     "--clips": ("examines videos", "--model --views --expect --device"),
     "--slices": (
@@ -96,7 +97,7 @@ _MODES: Final = {
     ),
     "--slices --pipeline": (
         "examines models side by side, as they are, on full pictures",
-        "--model --views --pose --sample --seed --report",
+        "--split --model --views --pose --sample --seed --report",
     ),
     "--folds": (
         "trains networks of its own and examines them on all rows, as crops",
@@ -128,7 +129,9 @@ def _labelled(options: argparse.Namespace) -> int:
         evaluation = by_group(evaluation, answers, group_of)
         if outside := evaluation.n - sum(row["n"] for row in evaluation.groups):
             say(f"mien: {options.groups}: says nothing of {outside:,} of {evaluation.n:,} pictures")
-    print(json.dumps(evaluation.to_dict()) if options.json else format_evaluation(evaluation))
+    # Models, classes and groups are called as somebody else likes.
+    text = printable(format_evaluation(evaluation), lines=True)
+    print(json.dumps(evaluation.to_dict()) if options.json else text)
     if options.report:
         from mien.evaluation_report import write_report
 
@@ -139,7 +142,7 @@ def _labelled(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse what would be ignored, and what cannot be."""
-    from mien.datasets import EVERY_SPLIT
+    from mien.datasets import EVERY_SPLIT, HELD_OUT, split_name
 
     chosen = {
         "--clips": options.clips, "--slices": options.slices, "--folds": options.folds,
@@ -167,6 +170,11 @@ def _check(options: argparse.Namespace) -> None:
                 fits = next(other for other, (_, fit) in _MODES.items() if option in fit.split())
                 why = f"goes with {fits} only"
             raise ConfigError(f"{option}: {why}. Leave it out")
+    if mode and split_name(options.split) == HELD_OUT:
+        raise ConfigError(
+            f"--split held-out: not with {mode}: which rows were held out is known of one model, "
+            "and of face crops. Leave it out"
+        )
     if options.folds and not (options.recipe or options.init):
         raise ConfigError("--folds: say how to train by --recipe, or by --init from which model")
     sample = options.sample
@@ -233,8 +241,7 @@ def _slices(options: argparse.Namespace) -> int:
     """Examine models on degraded pictures, print, and where it is asked for, write the report."""
     from mien.classifier import ExpressionClassifier
     from mien.console import Progress
-    from mien.datasets import EVERY_SPLIT, HELD_OUT, shows_lights, split_name
-    from mien.datasets.remarks import left_out
+    from mien.datasets import EVERY_SPLIT, shows_lights
     from mien.slices import CropReader, PictureReader, describe, format_sliced, slice_set
     from mien.types import EXPRESSIONS
 
@@ -245,9 +252,6 @@ def _slices(options: argparse.Namespace) -> int:
     if light and (options.split != EVERY_SPLIT or options.sample is not None):
         raise ConfigError(f"{data}: faces under a moving light are examined together. "
                           "Leave out --split, --sample")  # fmt: skip
-    if split_name(options.split) == HELD_OUT:
-        raise ConfigError("--split held-out: not with --slices, whose models may have held out "
-                          "different rows. Leave it out")  # fmt: skip
     kind = PictureReader if options.pipeline else CropReader
     models = options.model or [None]
     classifiers = [ExpressionClassifier(m, threads=2) for m in models]
@@ -256,7 +260,7 @@ def _slices(options: argparse.Namespace) -> int:
     if len({reader.name for reader in readers}) < len(readers):
         raise ConfigError("--model: two models of the same name. Give each once")
     if options.pipeline:
-        remark(left_out(data, EXPRESSIONS))
+        _say_pictures(options)
     elif not light:
         _say_crops(options, EXPRESSIONS, classifiers)
     problems: list[str] = []
@@ -271,7 +275,7 @@ def _slices(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([s.to_dict() for s in sliced]))
     else:
-        print(f"{describe(sliced)}\n\n{format_sliced(sliced)}")
+        print(printable(f"{describe(sliced)}\n\n{format_sliced(sliced)}", lines=True))
     if options.report:
         from mien.evaluation_report import write_slices_report
 
@@ -282,14 +286,12 @@ def _slices(options: argparse.Namespace) -> int:
 
 def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
     from mien.console import Progress
-    from mien.datasets import load_pictures
-    from mien.datasets.remarks import left_out
+    from mien.datasets import load_pictures, split_name
     from mien.evaluate import answer_pictures, of_pose, summarize
-    from mien.types import EXPRESSIONS
 
     analyzer = _analyzer(options, "--pipeline: full pictures")
-    pictures = load_pictures(options.data)
-    remark(left_out(options.data, EXPRESSIONS))
+    pictures = load_pictures(options.data, options.split)
+    _say_pictures(options)
     problems: list[str] = []
     with Progress(len(pictures), "pictures", quiet=options.json) as progress:
         everything = answer_pictures(
@@ -303,8 +305,9 @@ def _pictures(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluati
         say(f"mien: {problem}")
     answers, spec = of_pose(everything, options.pose), analyzer.classifier.spec
     return answers, summarize(
-        answers, spec, data=name, views=options.views, balanced=analyzer.balanced, pose=options.pose
-    )
+        answers, spec, data=name, split=split_name(options.split), views=options.views,
+        balanced=analyzer.balanced, pose=options.pose,
+    )  # fmt: skip
 
 
 def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]:
@@ -341,6 +344,17 @@ def _crops(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
         balanced=balanced,
         fresh=None if known is None else data.unseen(known),
     )
+
+
+def _say_pictures(options: argparse.Namespace) -> None:
+    """What of a set of full pictures is not examined, and what may make its figures look better."""
+    from mien.datasets import EVERY_SPLIT
+    from mien.datasets.remarks import left_out, training_too
+    from mien.types import EXPRESSIONS
+
+    remark(left_out(options.data, EXPRESSIONS, options.split))
+    if options.split == EVERY_SPLIT:
+        remark(training_too(options.data))
 
 
 def _say_crops(

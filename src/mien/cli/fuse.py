@@ -19,6 +19,7 @@ from mien.cli.options import (
     rows_to_calibrate,
 )
 from mien.errors import ConfigError
+from mien.wording import printable
 
 if TYPE_CHECKING:
     from mien.datasets import FaceCrops
@@ -279,5 +280,6 @@ def _compare(options: argparse.Namespace) -> int:
     specs = [find_model(model).spec() for model in options.model]
     remark(left_out(options.data, specs[0].labels))
     remark(*(learned_too(options.data, spec) for spec in specs))
-    print(json.dumps(comparison.to_dict()) if options.json else format_comparison(comparison))
+    table = printable(format_comparison(comparison), lines=True)
+    print(json.dumps(comparison.to_dict()) if options.json else table)
     return GOOD

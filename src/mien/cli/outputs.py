@@ -14,14 +14,21 @@ from mien.whole import whole
 from mien.wording import counted
 
 
-def require_new(out: Path, *, overwrite: bool) -> None:
+def require_new(out: Path, *, overwrite: bool, option: str = "--out") -> None:
     """Refuse an output that is there, unless it may be replaced.
+
+    Args:
+        out: where it is to be.
+        overwrite: whether it may.
+        option: which one names it, for the message.
 
     Raises:
         ConfigError: it is.
     """
     if os.path.exists(out) and not overwrite:
-        raise ConfigError(f"--out {out}: is already there. Choose another name, or use --overwrite")
+        raise ConfigError(
+            f"{option} {out}: is already there. Choose another name, or use --overwrite"
+        )
 
 
 def spare_sources(outs: Sequence[str], paths: Sequence[str]) -> None:

@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.datasets.layouts import read_rows
-from mien.datasets.rows import EVERY_SPLIT, FERPLUS_COLUMNS, HELD_OUT, NO_SPLIT, Row, split_name
+from mien.datasets.rows import (
+    EVERY_SPLIT,
+    FERPLUS_COLUMNS,
+    HELD_OUT,
+    NO_SPLIT,
+    Row,
+    split_name,
+    told_split,
+)
 from mien.errors import ConfigError, DatasetError
 from mien.preprocess import resize_crop
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, Frame, UInt8Array
@@ -173,12 +181,8 @@ def load_crops(
     rows = read_rows(path) if rows is None else rows
     crops = gather(_shown(rows, split, classes), classes, size_px)
     if not len(crops):
-        where = {EVERY_SPLIT: "", NO_SPLIT: " outside of val and test"}.get(
-            split,
-            f" of the split {split!r} (folders train, val and test above the classes name it)",
-        )
         raise DatasetError(
-            f"{path}: no picture{where} of the classes {', '.join(classes)}. "
+            f"{path}: no picture{told_split(split)} of the classes {', '.join(classes)}. "
             "`mien data info` shows what there is"
         )
     return replace(crops, split=split)

@@ -10,7 +10,7 @@ from typing import Final
 
 from mien.datasets.files import files_below
 from mien.datasets.layouts import read_rows
-from mien.datasets.rows import CLASS_ALIASES, class_name
+from mien.datasets.rows import CLASS_ALIASES, EVERY_SPLIT, class_name, split_name, told_split
 from mien.errors import DatasetError
 from mien.types import EXPRESSIONS, VIDEO_SUFFIXES
 
@@ -46,25 +46,32 @@ class LabelledClip:
     group: str
 
 
-def load_pictures(path: str | Path) -> list[LabelledPicture]:
+def load_pictures(path: str | Path, split: str = EVERY_SPLIT) -> list[LabelledPicture]:
     """The full pictures of a set in one of the layouts of `mien.datasets.layouts`.
 
     Pictures of other classes than the seven (CK+'s contempt) are left out.
 
+    Args:
+        path: its folder.
+        split: which of them, as of `load_crops`.
+
     Raises:
-        DatasetError: no such folder, unknown layout, or no labelled picture.
+        DatasetError: no such folder, unknown layout, or no labelled picture of that split.
     """
+    split = split_name(split)
     if not Path(path).is_dir():
         raise DatasetError(f"{path}: no such folder. Give the folder of a data set")
     pictures = [
         LabelledPicture(row.picture, EXPRESSIONS.index(row.expression), row.group, row.view)
         for row in read_rows(path)
-        if isinstance(row.picture, Path) and row.expression in EXPRESSIONS
+        if isinstance(row.picture, Path)
+        and row.expression in EXPRESSIONS
+        and split in (EVERY_SPLIT, row.split)
     ]
     if not pictures:
         raise DatasetError(
-            f"{path}: no labelled picture found. Expected a folder per class named like "
-            f"{', '.join(EXPRESSIONS)}"
+            f"{path}: no labelled picture{told_split(split)} found. Expected a folder per class "
+            f"named like {', '.join(EXPRESSIONS)}"
         )
     return pictures
 

@@ -77,6 +77,13 @@ def split_name(text: str) -> str:
     return _SPLIT_ALIASES.get(text.lower(), text)
 
 
+def told_split(split: str) -> str:
+    """Which of a set's rows are of a split, for messages; empty where that is every row."""
+    return {EVERY_SPLIT: "", NO_SPLIT: " outside of val and test"}.get(
+        split, f" of the split {split!r} (folders train, val and test above the classes name it)"
+    )
+
+
 def class_name(text: str) -> str:
     """Our name of a class; a name that we do not know stays as it is, in lower case."""
     return CLASS_ALIASES.get(text.lower(), text.lower())

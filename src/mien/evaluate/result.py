@@ -1,10 +1,13 @@
-"""What came of an examination: its figures, as a record and as text. Imports metrics and types."""
+"""What came of an examination: its figures, as a record and as text. Imports datasets, metrics and
+types.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mien.datasets import EVERY_SPLIT
 from mien.metrics import told_by_person
 from mien.types import Pose
 
@@ -160,4 +163,5 @@ def _by_group(e: Evaluation) -> list[str]:
 def _examined(e: Evaluation) -> str:
     if not e.pipeline:
         return f"{e.data}, {e.split}" + (", FER+ labels" if e.classes else "")
-    return f"{e.data}, {e.pose} poses, whole pipeline"
+    split = "" if e.split == EVERY_SPLIT else f", {e.split}"
+    return f"{e.data}{split}, {e.pose} poses, whole pipeline"

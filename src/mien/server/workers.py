@@ -1,7 +1,9 @@
 """A few threads that compute for everybody, by turns. May import the standard library only.
 
 Four kinds of work wait in a line each: frames of live cameras, pictures, reports, frames of videos.
-A free thread serves the kind that was served longest ago, so that none starves another.
+A free thread serves the kind that was served longest ago, so that none starves another. A
+report may take minutes, and the others take a moment: of two threads or more, one is kept free of
+reports.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ class Workers:
         self._lines: dict[Kind, deque[tuple[Future[Any], Callable[[], Any]]]] = {
             kind: deque() for kind in get_args(Kind)
         }
+        self._most_reports = max(1, threads - 1)
+        self._reports = 0  # that are being written
         self._turns: deque[Kind] = deque(get_args(Kind))  # served longest ago first
         self._changed = threading.Condition()
         self._closing = False
@@ -93,12 +97,24 @@ class Workers:
                 future, work = self._lines[kind].popleft()
                 self._turns.remove(kind)
                 self._turns.append(kind)
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(work())
-            except BaseException as error:  # whoever waits for the answer handles it
-                future.set_exception(error)
+                self._reports += kind == "report"
+            _run(future, work)
+            if kind == "report":
+                with self._changed:
+                    self._reports -= 1
+                    self._changed.notify()  # the next one may wait for this one's end
 
     def _next_kind(self) -> Kind | None:
-        return next((kind for kind in self._turns if self._lines[kind]), None)
+        return next((kind for kind in self._turns if self._lines[kind] and self._may(kind)), None)
+
+    def _may(self, kind: Kind) -> bool:
+        return kind != "report" or self._reports < self._most_reports
+
+
+def _run(future: Future[Any], work: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(work())
+    except BaseException as error:  # whoever waits for the answer handles it
+        future.set_exception(error)

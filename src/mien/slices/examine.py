@@ -208,6 +208,7 @@ def slice_pictures(
     pictures: Sequence[LabelledPicture],
     *,
     name: str,
+    split: str = EVERY_SPLIT,
     pose: Pose = "all",
     sample: int | None = None,
     seed: int = 0,
@@ -276,7 +277,9 @@ def slice_pictures(
             levels = tuple(read.figures(name, mine) for name, mine in poses.items())
             own.append(SliceFigures("pose", "of the head", levels))
     return [
-        sliced(reader, own, name=name, pipeline=True, pose=pose, sample=sample, seed=seed)
+        sliced(
+            reader, own, name=name, split=split, pipeline=True, pose=pose, sample=sample, seed=seed
+        )
         for reader, own in zip(readers, figures, strict=True)
     ]
 

@@ -7,7 +7,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mien.datasets import EVERY_SPLIT, load_crops, load_lights, load_pictures, shows_lights
+from mien.datasets import (
+    EVERY_SPLIT,
+    load_crops,
+    load_lights,
+    load_pictures,
+    shows_lights,
+    split_name,
+)
 from mien.datasets.crops import SMALLEST_PX
 from mien.slices.examine import Progress, Reader, slice_crops, slice_pictures
 from mien.slices.light import slice_lights
@@ -34,7 +41,7 @@ def slice_set(
         readers: who reads: crops, or with `pipeline` pictures.
         data: a set of crops, or with `pipeline` of full pictures; or faces under a moving light,
             which are all examined.
-        split: which crops.
+        split: which rows.
         pipeline: whether faces are looked for in full pictures.
         size_px: of crops, the largest side that a reader makes use of.
 
@@ -46,7 +53,7 @@ def slice_set(
         return slice_lights(readers, load_lights(data, size_px=size_px), name=name)
     if pipeline:
         return slice_pictures(
-            readers, load_pictures(data), name=name, pose=pose,
+            readers, load_pictures(data, split), name=name, split=split_name(split), pose=pose,
             sample=sample, seed=seed, progress=progress, problem=problem,
         )  # fmt: skip
     crops = load_crops(data, split, size_px=size_px)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Callable, Iterator
 
 from mien.errors import SourceError
 from mien.sources.live import is_live
@@ -13,8 +14,9 @@ from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 def expand_source(argument: str) -> tuple[list[str], list[SourceError]]:
     """Every source that an argument names: itself, a folder's content (recursively), or a glob's.
 
-    In folders and globs only files with a known suffix count, and hidden ones do not. The order
-    is that of the names. What cannot be listed is returned as errors beside the rest.
+    In folders and globs only files with a known suffix count, and hidden ones do not. Linked
+    folders are followed. The order is that of the names. What cannot be listed is returned as
+    errors beside the rest.
     """
     if is_live(argument):
         return [argument], []
@@ -29,11 +31,7 @@ def expand_source(argument: str) -> tuple[list[str], list[SourceError]]:
                 )
             )
 
-        files = []
-        for folder, folders, names in os.walk(argument, onerror=note):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            files += [os.path.join(folder, name) for name in names]
-        found = _known(files)
+        found = _known(list(_below(argument, note)))
         if not found and not errors:
             errors.append(
                 SourceError(
@@ -53,6 +51,23 @@ def expand_source(argument: str) -> tuple[list[str], list[SourceError]]:
             ]
         return found, []
     return [argument], []
+
+
+def _below(top: str, note: Callable[[OSError], None]) -> Iterator[str]:
+    """All files below a folder; folders that cannot be listed are noted."""
+    # Of each folder its own place, and those above.
+    within: dict[str, tuple[str, ...]] = {top: (os.path.realpath(top),)}
+    for folder, folders, names in os.walk(top, onerror=note, followlinks=True):
+        above = within.pop(folder)
+        kept = []
+        for name in folders:
+            place = os.path.realpath(os.path.join(folder, name))
+            # A link to a folder that it lies in would have no end.
+            if not name.startswith(".") and place not in above:
+                within[os.path.join(folder, name)] = (*above, place)
+                kept.append(name)
+        folders[:] = kept
+        yield from (os.path.join(folder, name) for name in names)
 
 
 def _known(files: list[str]) -> list[str]:

@@ -24,12 +24,14 @@ SCHEMA_VERSION: Final = "mien/1"
 WRITTEN_PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 #: Suffixes of those that it reads.
-PICTURE_SUFFIXES: Final = (*WRITTEN_PICTURES, ".avif", ".heic", ".heif")
+PICTURE_SUFFIXES: Final = (
+    *WRITTEN_PICTURES, ".jfif", ".jpe", ".avif", ".heic", ".heif", ".pgm", ".ppm"
+)  # fmt: skip
 
 #: Suffixes that are taken for videos; FFmpeg reads more, if such a file is named itself.
 VIDEO_SUFFIXES: Final = (
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts",
-    ".mjpeg", ".mjpg", ".gif",
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".mts",
+    ".m2ts", ".3gp", ".ogv", ".mjpeg", ".mjpg", ".gif",
 )  # fmt: skip
 
 #: FER2013's classes in FER2013's order. Index i of every probability vector is EXPRESSIONS[i].

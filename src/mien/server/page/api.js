@@ -2,6 +2,10 @@
 
 const RETRY_S = 5; // where the server does not say
 
+const NO_COOKIE =
+  "The browser keeps no cookie of this site, and the key was taken in vain. Allow cookies for it, " +
+  "then try again.";
+
 let askForKey = async () => null;
 
 /**
@@ -34,8 +38,11 @@ export function socketAddress(path) {
 
 /** A request; asks for a key where the server wants one. Throws `ApiError`. */
 export async function request(path, options = {}) {
-  const response = await reach(path, options);
-  if (response.status === 401 && (await signIn())) return request(path, options);
+  let response = await reach(path, options);
+  if (response.status === 401 && (await signIn())) {
+    response = await reach(path, options);
+    if (response.status === 401) throw new ApiError(NO_COOKIE, 401);
+  }
   if (response.ok) return response;
   const retry_s = Number(response.headers.get("Retry-After")) || RETRY_S;
   throw new ApiError(await reason(response), response.status, retry_s);
@@ -43,8 +50,15 @@ export async function request(path, options = {}) {
 
 /** See to it that this browser may ask, before it opens what can carry no key (a WebSocket). */
 export async function ensureAccess() {
+  if (await isWelcome()) return;
+  if (!(await signIn())) throw new ApiError("A key is needed.", 401);
+  if (!(await isWelcome())) throw new ApiError(NO_COOKIE, 401);
+}
+
+/** Whether the server answers this browser, without a key or by the cookie for one. */
+async function isWelcome() {
   const { signed_in: signedIn, key_required: required } = await (await request("v1/session")).json();
-  if (required && !signedIn && !(await signIn())) throw new ApiError("A key is needed.", 401);
+  return signedIn || !required;
 }
 
 let signing = null;

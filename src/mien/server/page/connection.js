@@ -10,9 +10,10 @@ const SILENT_S = 20; // without an answer to what was sent: a dead network close
 
 /**
  * Calls `on.hello(message)`, `on.result(message, latency_ms)`, `on.said(message)` for everything
- * else, `on.error(message)`, `on.denied(text)` where the reader gave no key, `on.lost(seconds,
- * reason)` when the server is gone and will be tried again, and `on.slept()` when it has let go of a
- * page that sent nothing: `wake()` then opens the connection again.
+ * else, `on.error(message)`, `on.denied(text)` where the reader gave no key, or the browser keeps no
+ * cookie for it, `on.lost(seconds, reason)` when the server is gone and will be tried again, and
+ * `on.slept()` when it has let go of a page that sent nothing: `wake()` then opens the connection
+ * again.
  */
 export class LiveConnection {
   constructor(on) {

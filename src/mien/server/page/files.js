@@ -5,7 +5,7 @@ import { takeDrops } from "./intake.js";
 import { Jobs } from "./jobs.js";
 import { Pictures } from "./pictures.js";
 
-const PICTURES = /\.(jpe?g|png|webp|avif|hei[cf]|bmp|tiff?)$/i;
+const PICTURES = /\.(jpe?g?|jfif|png|webp|avif|hei[cf]|bmp|tiff?|p[gp]m)$/i;
 const VIDEOS = /\.(mp4|m4v|mov|avi|mkv|webm|flv|wmv|mpe?g|ts|gif)$/i;
 
 /** Bring the room to life. */
