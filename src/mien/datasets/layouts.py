@@ -25,7 +25,6 @@ from typing import Final
 import numpy as np
 
 from mien.adapters import AFFECTNET_EXPRESSIONS, RAFDB_EXPRESSIONS
-from mien.datasets.files import files_below
 from mien.datasets.rows import (
     CLASS_ALIASES,
     FERPLUS_COLUMNS,
@@ -37,6 +36,7 @@ from mien.datasets.rows import (
     split_name,
 )
 from mien.errors import DatasetError
+from mien.folders import files_below
 from mien.types import EXPRESSIONS, PICTURE_SUFFIXES, UInt8Array
 
 _FERPLUS_FILE: Final = "fer2013new.csv"
@@ -101,7 +101,7 @@ def _rows(path: str | Path) -> Iterator[Row]:
 def _folder(path: Path) -> Iterator[Row]:
     if (path / "Emotion").is_dir() and (path / "cohn-kanade-images").is_dir():
         return _ckplus(path)
-    files = list(files_below(path))
+    files = list(map(Path, files_below(path)))
     listing = next((file for file in files if file.name == "list_patition_label.txt"), None)
     if listing is not None:
         return _rafdb(listing)
@@ -245,7 +245,7 @@ def _broken(name: str, words: str, expression: str = "?", split: str = NO_SPLIT)
 
 def _ckplus(path: Path) -> Iterator[Row]:
     """One row a labelled sequence: its last frame, at the peak of the expression."""
-    for label_file in files_below(path / "Emotion"):
+    for label_file in map(Path, files_below(path / "Emotion")):
         if not label_file.name.endswith("_emotion.txt"):
             continue
         try:

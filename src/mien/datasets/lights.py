@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.datasets.crops import SMALLEST_PX, stack
-from mien.datasets.files import files_below
 from mien.datasets.rows import Row
+from mien.folders import files_below
 from mien.preprocess import resize_crop
 from mien.types import PICTURE_SUFFIXES, UInt8Array
 
@@ -68,7 +68,7 @@ def load_lights(path: str | Path, *, size_px: int = SMALLEST_PX) -> LitFaces:
 def _files(path: Path) -> list[tuple[Path, re.Match[str]]]:
     named = (
         (file, _NAME.fullmatch(file.stem))
-        for file in files_below(path)
+        for file in map(Path, files_below(path))
         if file.suffix.lower() in PICTURE_SUFFIXES
     )
     return [(file, name) for file, name in named if name]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mien.datasets.files import files_below
 from mien.datasets.layouts import read_rows
 from mien.datasets.rows import CLASS_ALIASES, EVERY_SPLIT, class_name, split_name, told_split
 from mien.errors import DatasetError
+from mien.folders import files_below
 from mien.types import EXPRESSIONS, VIDEO_SUFFIXES
 
 #: CREMA-D's codes (Cao et al., "CREMA-D", IEEE Transactions on Affective Computing, 2014).
@@ -94,7 +94,7 @@ def load_clips(path: str | Path) -> list[LabelledClip]:
 
 
 def _clips(path: Path) -> Iterator[LabelledClip]:
-    for file in files_below(path):
+    for file in map(Path, files_below(path)):
         if file.suffix.lower() not in VIDEO_SUFFIXES:
             continue
         cremad, mead = _CREMAD_NAME.fullmatch(file.stem), _MEAD_NAME.fullmatch(file.stem)

@@ -1,12 +1,14 @@
-"""Which files an argument names. Imports the standard library, errors, types and its siblings."""
+"""Which files an argument names. Imports the standard library, errors, folders, types and its
+siblings.
+"""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterator
 
 from mien.errors import SourceError
+from mien.folders import files_below
 from mien.sources.live import is_live
 from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
@@ -31,7 +33,7 @@ def expand_source(argument: str) -> tuple[list[str], list[SourceError]]:
                 )
             )
 
-        found = _known(list(_below(argument, note)))
+        found = _known(list(files_below(argument, note)))
         if not found and not errors:
             errors.append(
                 SourceError(
@@ -51,23 +53,6 @@ def expand_source(argument: str) -> tuple[list[str], list[SourceError]]:
             ]
         return found, []
     return [argument], []
-
-
-def _below(top: str, note: Callable[[OSError], None]) -> Iterator[str]:
-    """All files below a folder; folders that cannot be listed are noted."""
-    # Of each folder its own place, and those above.
-    within: dict[str, tuple[str, ...]] = {top: (os.path.realpath(top),)}
-    for folder, folders, names in os.walk(top, onerror=note, followlinks=True):
-        above = within.pop(folder)
-        kept = []
-        for name in folders:
-            place = os.path.realpath(os.path.join(folder, name))
-            # A link to a folder that it lies in would have no end.
-            if not name.startswith(".") and place not in above:
-                within[os.path.join(folder, name)] = (*above, place)
-                kept.append(name)
-        folders[:] = kept
-        yield from (os.path.join(folder, name) for name in names)
 
 
 def _known(files: list[str]) -> list[str]:
