@@ -1,7 +1,7 @@
 """Rows on their way into the network: the whole set in memory, batches cut and varied at once.
 
-Imports torch, datasets, preprocess and its siblings augment, framing, recipe, sending,
-teachers and votes.
+Imports torch, datasets, preprocess and its siblings augment, expected, framing, recipe, sending
+and teachers.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from mien.datasets import NOT_A_FACE, FaceCrops
 from mien.errors import DatasetError
 from mien.preprocess import FLAT_CONTRAST, network_input
 from mien.training.augment import Variations, draw_variations, mix_neighbours, vary
+from mien.training.expected import expected_labels, expects_by_teachers, expects_by_votes
 from mien.training.framing import detected_framings, whole_picture
 from mien.training.recipe import Recipe
 from mien.training.sending import sent
-from mien.training.teachers import fold_numbers, opinions
-from mien.training.votes import expected_labels
+from mien.training.teachers import fold_numbers, opinions, require_unseen
 from mien.types import EXPRESSIONS, FERPLUS_EXPRESSIONS, UInt8Array
 
 _CPU = torch.device("cpu")
@@ -62,8 +62,9 @@ class TrainingRows:
         votes: `float32 (N, 8)` shares of FER+ votes, or None.
         framings: `(N, 2, 3)`, where the detector would cut, in normalised coordinates; all of the
             picture where it found no face.
-        expected: `float32 (N, K)`, which labels their votes let one expect, or None.
-        opinions: `float32 (N, K)`, what teachers think of them, or None.
+        expected: `float32 (N, K)`, which labels are to be expected of them, or None.
+        opinions: `float32 (N, K)`, what teachers think of them, where that goes into targets as it
+            is, or None.
         classes: number of classes.
     """
 
@@ -84,9 +85,15 @@ def usable_rows(recipe: Recipe, train: FaceCrops) -> npt.NDArray[np.bool_]:
 
     Raises:
         DatasetError: no row is, or labels are to be expected from votes that are not there.
+        ConfigError: labels are to be expected from teachers that all know the row.
     """
-    if recipe.fit.expected_share and train.votes is None:
-        raise DatasetError("fit.expected_share: labels are expected from votes, and there are none")
+    if expects_by_votes(recipe.fit) and train.votes is None:
+        raise DatasetError(
+            "fit.expected_share: labels are expected from votes, and there are none. Teachers may "
+            "do without: fit.expected_from = teachers"
+        )
+    if expects_by_teachers(recipe.fit):
+        require_unseen(recipe, train)
     usable = np.ones(len(train), bool)
     if train.votes is not None:
         usable = train.votes[:, NOT_A_FACE] <= recipe.data.max_not_face_votes
@@ -112,7 +119,7 @@ def training_rows(
         note: called with a line on what is going on.
 
     Raises:
-        DatasetError: as of `usable_rows`.
+        DatasetError, ConfigError: as of `usable_rows`.
     """
     usable = usable_rows(recipe, train)
     framings = whole_picture(len(train))
@@ -125,19 +132,27 @@ def training_rows(
     votes = None
     if train.votes is not None:
         votes = torch.from_numpy(train.vote_shares()[usable])
-    expected = None
-    if recipe.fit.expected_share:
-        expected = torch.from_numpy(expected_labels(train, usable)[usable])
-    thought = None
+    expected, thought, indirectly = None, None, expects_by_teachers(recipe.fit)
     if recipe.fit.teachers and recipe.fit.teachers_see == "rows":
-        thought = torch.from_numpy(opinions(recipe.fit.teachers, train, cache, note)[usable])
+        thought = opinions(recipe.fit.teachers, train, cache, note)
+    if recipe.fit.expected_share:
+        expected = expected_labels(
+            train,
+            usable,
+            votes=expects_by_votes(recipe.fit),
+            opinions=thought if indirectly else None,
+        )[usable]
+        hits = (expected.argmax(1) == train.labels[usable]).mean()
+        note(f"the label to be expected is the label in {hits:.1%} of the rows")
+    if thought is not None:
+        thought = None if indirectly else thought[usable]
     return TrainingRows(
         torch.from_numpy(train.images[usable]),
         torch.from_numpy(train.labels[usable]),
         votes,
         torch.from_numpy(framings[usable]),
-        expected,
-        thought,
+        None if expected is None else torch.from_numpy(expected),
+        None if thought is None else torch.from_numpy(thought),
         len(train.classes),
     )
 

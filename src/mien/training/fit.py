@@ -124,8 +124,9 @@ def fit(
 
     Raises:
         ConfigError: `out` holds a run and `resume` was not asked for, the checkpoint belongs to
-            another recipe, all that is to be frozen is fresh, Muon has nothing to move, or there
-            are more processes than pairs of rows in a batch.
+            another recipe, all that is to be frozen is fresh, Muon has nothing to move, labels are
+            to be expected from teachers that know the rows, or there are more processes than pairs
+            of rows in a batch.
         ModelError: the checkpoint or a model to start or learn from cannot be read.
         DatasetError: nothing is left to train on, or the checkpoint belongs to other data. All
             these before anything is written, or takes long.

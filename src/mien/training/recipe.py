@@ -166,7 +166,8 @@ class FitRecipe:
     label_smoothing: float = 0.1
     ferplus_weight: float = 0.3  # weight of the auxiliary head that learns FER+ votes
     ferplus_share: float = 0.0  # share of the targets that is taken from FER+ votes
-    expected_share: float = 0.0  # share that is what those votes let one expect; see votes.py
+    expected_share: float = 0.0  # share that is the label to be expected; see expected.py
+    expected_from: str = "votes"  # what it is expected from: votes, teachers, or both
     teachers: tuple[str, ...] = ()  # models whose opinions are learned from too
     teacher_weight: float = 0.5  # their share of the targets, where there are teachers
     teachers_see: str = "rows"  # rows: each picture, before the run; views: all that is shown of it
@@ -238,6 +239,7 @@ class Recipe:
             raise ConfigError(
                 f"fit.teachers_see: expected rows or views, found {self.fit.teachers_see!r}"
             )
+        self._require_grounds()
         shares = [share for share, _ in self.fit.resolutions]
         small = any(px < 16 for _, px in self.fit.resolutions)
         if not shares or shares != sorted(shares) or shares[-1] != 1.0 or small:
@@ -250,6 +252,22 @@ class Recipe:
             raise ConfigError(
                 f"network.widths: expected at most {smallest.bit_length()} stages, found {stages}: "
                 f"the map is halved between them, and fit.resolutions has pictures of {smallest} px"
+            )
+
+    def _require_grounds(self) -> None:
+        """Labels are expected from what is there, and can be known before the run."""
+        fitting = self.fit
+        if fitting.expected_from not in ("votes", "teachers", "both"):
+            raise ConfigError(
+                "fit.expected_from: expected votes, teachers or both, found "
+                f"{fitting.expected_from!r}"
+            )
+        if not fitting.expected_share or fitting.expected_from == "votes":
+            return
+        if not fitting.teachers or fitting.teachers_see != "rows":
+            raise ConfigError(
+                f"fit.expected_from: {fitting.expected_from} needs fit.teachers, and "
+                "fit.teachers_see = rows: what is expected of a row is settled before the run"
             )
 
     def to_dict(self) -> dict[str, Any]:

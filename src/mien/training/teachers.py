@@ -180,6 +180,22 @@ def require_teachers(recipe: Recipe) -> None:
                 )
 
 
+def require_unseen(recipe: Recipe, train: FaceCrops) -> None:
+    """Refuse rows that all teachers have learned from, where it is their own view that counts.
+
+    Raises:
+        ConfigError: there are such rows.
+        ModelError: a teacher cannot be read.
+    """
+    specs = [find_model(teacher).spec() for teacher in recipe.fit.teachers]
+    known = len(train) - int(np.any([_unseen(spec, train) for spec in specs], 0).sum())
+    if known:
+        raise ConfigError(
+            "fit.teachers: expected for every row one that has not learned from it, found none for "
+            f"{known:,} of {len(train):,}. Name those of all folds (scripts/train_teachers.py)"
+        )
+
+
 def _network(entry: ModelEntry, recipe: Recipe) -> ExpressionNetwork:
     """The network inside a model file, in eval mode."""
     theirs = of_the_same_network(recipe, entry)
@@ -204,7 +220,7 @@ def _asked(
 
 
 def _unseen(
-    spec: ModelSpec, train: FaceCrops, note: Callable[[str], None]
+    spec: ModelSpec, train: FaceCrops, note: Callable[[str], None] = lambda text: None
 ) -> npt.NDArray[np.bool_]:
     """Which rows a model was trained without, `(N,)`.
 
