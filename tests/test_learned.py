@@ -11,7 +11,7 @@ from mien.cli import main
 from mien.datasets import HELD_OUT, load_training
 from mien.evaluate import rows_of_run
 from mien.models import METADATA_KEY, find_model
-from tests.lessons import drawn, saved
+from tests.lessons import drawn, saved, write_splits
 
 Capture = pytest.CaptureFixture[str]
 
@@ -103,6 +103,32 @@ def test_folds_that_start_from_it_say_so(mine: Path, model: Path, capsys: Captur
     assert "28 of 28 pictures do not say whom they show" in said
     assert main([*folds, "mien-s"]) == 2
     assert "has learned from" not in capsys.readouterr().err
+
+
+def test_what_a_training_starts_from_may_know_what_is_watched(
+    mine: Path, model: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.training.fit.fit", lambda *_given, **_more: None)
+    train = ["train", "--data", str(mine), "--out", str(tmp_path / "run"), "--init"]
+    known, untold = "own has learned from", "Whether own learned from them, nobody knows"
+    assert main([*train, str(model)]) == 0  # it has held out the same
+    said = capsys.readouterr().err
+    assert known not in said
+    assert untold not in said
+    assert main([*train, str(model), "--set", "data.holdout=0.5"]) == 0
+    said = capsys.readouterr().err
+    assert "own has learned from 7 of the 14 rows that are watched" in said
+    assert "With data.holdout=0.2 and its classes" in said
+    picture = next(mine.rglob("*.png"))
+    (picture.parent / "more.png").write_bytes(picture.read_bytes())  # others are held out
+    assert main([*train, str(model)]) == 0
+    assert untold in capsys.readouterr().err
+    assert main([*train, "mien-s"]) == 0  # which has learned from nobody's own pictures
+    assert "nobody knows" not in capsys.readouterr().err
+    write_splits(tmp_path / "split", 14)
+    train[2] = str(tmp_path / "split")
+    assert main([*train, str(model)]) == 0
+    assert "nobody knows" not in capsys.readouterr().err
 
 
 def test_a_model_is_quantized_on_the_set_of_its_run(

@@ -92,6 +92,7 @@ def _fit(options: argparse.Namespace, recipe: Recipe, summary: str) -> None:
     leads = fabric.global_rank == 0
     if leads:
         _say_rows(options.data, train)
+        _say_start(options.data, validation, recipe.init)
     note = say if leads else _keep_silent
     note(f"{summary}, on {fabric.world_size} x {fabric.device.type}, {options.precision} precision")
     out = Path(options.out)
@@ -149,6 +150,15 @@ def _say_rows(data: str, train: FaceCrops) -> None:
     remark(left_out(data, train.classes), oblong(data, advice))
     if unknown := [n for i, n in enumerate(train.classes) if i not in train.labels]:
         say(f"mien: {data}: no picture to learn from of {', '.join(unknown)}")
+
+
+def _say_start(data: str, watched: FaceCrops, init: str) -> None:
+    """What the model that training starts from may know of what is watched."""
+    from mien.evaluate import watched_too
+    from mien.models import find_model
+
+    if init:
+        remark(watched_too(data, watched, find_model(init)))
 
 
 def _say_epoch(done: EpochReport) -> None:

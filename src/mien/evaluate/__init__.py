@@ -18,7 +18,7 @@ from mien.evaluate.examine import (
     summarize,
     turn_of,
 )
-from mien.evaluate.learned import held_out, learned_too, rows_of_run
+from mien.evaluate.learned import held_out, learned_too, rows_of_run, untold, watched_too
 from mien.evaluate.result import Evaluation, figure, format_evaluation
 
 __all__ = [
@@ -37,4 +37,6 @@ __all__ = [
     "rows_of_run",
     "summarize",
     "turn_of",
+    "untold",
+    "watched_too",
 ]

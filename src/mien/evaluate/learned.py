@@ -4,11 +4,12 @@ datasets, errors and models.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mien.datasets import HELD_OUT, FaceCrops, load_training, read_rows
 from mien.errors import ConfigError, DatasetError
-from mien.models import ModelSpec
+from mien.models import ModelEntry, ModelSpec
 
 
 def rows_of_run(path: str | Path, spec: ModelSpec) -> tuple[FaceCrops, FaceCrops] | None:
@@ -76,3 +77,49 @@ def learned_too(path: str | Path, spec: ModelSpec, *, folds: bool = False) -> st
     option = HELD_OUT.replace(" ", "-")
     advice = f"`mien evaluate --split {option}` takes the {watched:,} that it watched"
     return f"{said} better than it is. {advice}"
+
+
+def watched_too(path: str | Path, watched: FaceCrops, entry: ModelEntry) -> str:
+    """What to know of a training that goes on from a model, in words; empty where there is nothing.
+
+    Args:
+        path: the set.
+        watched: its rows to watch, as of `load_training`. Where mien holds them out, the model's
+            own run may have learned from them: it held out others if the set was another then, or
+            another share or other classes were asked for.
+        entry: the model.
+
+    Raises:
+        DatasetError: as of `rows_of_run`.
+        ModelError: the model cannot be read.
+    """
+    if watched.split != HELD_OUT:
+        return ""
+    spec = entry.spec()
+    own = rows_of_run(path, spec)
+    if own is None:
+        return untold(path, watched, [] if entry.is_published else [spec])
+    known = len({*watched.names}.intersection(own[0].names))
+    if not known:
+        return ""
+    return (
+        f"{path}: {spec.name} has learned from {known:,} of the {len(watched):,} rows that are "
+        "watched and will calibrate, and reads them better than others. With data.holdout="
+        f"{spec.recipe['data']['holdout']} and its classes, they are those that it has not learned "
+        "from"
+    )
+
+
+def untold(path: str | Path, held: FaceCrops, models: Sequence[ModelSpec]) -> str:
+    """What to know of rows held out that models may have learned from; empty without models.
+
+    Args:
+        path: the set.
+        held: the rows.
+        models: those of which nobody knows it.
+    """
+    names = ", ".join(dict.fromkeys(spec.name for spec in models))
+    return names and (
+        f"{path}: {len(held):,} of its rows are held out to calibrate on. Whether {names} learned "
+        "from them, nobody knows: from another set, or from this one as it was then"
+    )

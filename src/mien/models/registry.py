@@ -44,6 +44,11 @@ class ModelEntry:
     continues: str = ""
 
     @property
+    def is_published(self) -> bool:
+        """Whether it is a model that comes with mien, wherever its file lies."""
+        return any(self.digest == entry.sha256 for entry in _shipped())
+
+    @property
     def available(self) -> bool:
         """Whether the file is here (larger models are not in the wheel)."""
         return self.path.is_file()
