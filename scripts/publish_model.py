@@ -37,7 +37,7 @@ from mien.models import ModelSpec, file_sha256
 from mien.pipeline import Analyzer
 from mien.training.calibration import class_shares
 from mien.training.checkpoint import LOG, read_log
-from mien.training.export import export, load_trained
+from mien.training.export import export, load_trained, without_untaught
 from mien.training.recipe import NOT_STATED, load_recipe
 from mien.types import Pose, Views
 
@@ -102,7 +102,7 @@ def publish(run: Path, options: argparse.Namespace) -> str:
         own = load_recipe(MODELS.parent / "recipes" / "mien-s.toml")
         recipe = replace(recipe, training_data=own.training_data, licence=own.licence)
     shares = class_shares(training.labels, len(recipe.data.classes), recipe.data.balance)
-    fresh = public.without(training)
+    fresh = without_untaught(run, public.without(training))
     export(recipe, network, fresh, file, data_sha256=data_sha256, shares=shares, half=True)
     shutil.copy(run / LOG, MODELS / f"{recipe.name}.log.csv")
     register(file, recipe.name, wheel=options.wheel, default=options.default)

@@ -115,6 +115,28 @@ def test_export_wants_the_data_of_the_run(
     assert main(export) == 0
 
 
+def test_a_head_that_learned_from_no_votes_is_not_exported(tmp_path: Path) -> None:
+    """Votes that come beside fer2013.csv after a run cannot calibrate what is as it was made."""
+    from mien.cli import main
+    from mien.datasets import load_training
+
+    faces = drawn(28)
+    usages = ["Training"] * 21 + ["PublicTest"] * 7
+    lines = [
+        f"{label},{' '.join(map(str, image.ravel()))},{usage}"
+        for label, image, usage in zip(faces.labels, faces.images, usages, strict=True)
+    ]
+    csv = tmp_path / "fer2013.csv"
+    csv.write_text("\n".join(["emotion,pixels,Usage", *lines]))
+    fit(tiny(epochs=1), *load_training(csv), tmp_path / "run")
+    head = "Usage,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+    ballots = [f"{usage},10,0,0,0,0,0,0,0,0,0" for usage in usages]
+    (tmp_path / "fer2013new.csv").write_text("\n".join([head, *ballots]))
+    file = tmp_path / "m.onnx"
+    assert main(["export", str(tmp_path / "run"), "--data", str(csv), "--out", str(file)]) == 0
+    assert not find_model(file).spec().ferplus_temperature
+
+
 def test_training_goes_on_from_a_model_file(tmp_path: Path) -> None:
     """The file holds every weight: what is loaded from it answers as the file does."""
     data = drawn(35)

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.training.checkpoint import EpochReport
-from mien.training.export import load_trained
+from mien.training.export import load_trained, without_untaught
 from mien.training.fit import _require_finite, fit, predict_logits
 from mien.training.recipe import NetworkRecipe, Recipe
 from mien.training.zoo import build_network, count_macs
@@ -72,6 +72,25 @@ def test_a_checkpoint_knows_its_recipe_and_data(tmp_path: Path) -> None:
             fit(tiny(epochs=1), drawn(20), drawn(7), tmp_path, resume=True)
     with pytest.raises(ModelError, match="no checkpoint"):
         load_trained(tmp_path / "elsewhere")
+
+
+def test_a_checkpoint_knows_its_votes(tmp_path: Path) -> None:
+    """Which the data hash leaves out: fer2013new.csv may come later."""
+    voted, recipe = drawn(20), tiny(epochs=1)
+    plain = replace(voted, votes=None)
+    fit(recipe, plain, plain, tmp_path)
+    with pytest.raises(DatasetError, match=r"was trained without FER\+ votes\. Give the set"):
+        fit(recipe, voted, voted, tmp_path, resume=True)
+    assert without_untaught(tmp_path, voted).votes is None
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["votes"]  # as of a run from before: it goes on, and what it had is not known
+    torch.save(state, tmp_path / "checkpoint.pt")
+    assert without_untaught(tmp_path, voted).votes is not None
+    fit(recipe, voted, voted, tmp_path, resume=True)
+    fit(recipe, voted, voted, tmp_path / "voted")
+    assert without_untaught(tmp_path / "voted", voted).votes is not None
+    with pytest.raises(DatasetError, match=r"with other FER\+ votes than these"):
+        fit(recipe, plain, plain, tmp_path / "voted", resume=True)
 
 
 def test_what_is_refused_is_so_before_it_takes_long(

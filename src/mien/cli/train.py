@@ -190,9 +190,10 @@ def _draw(out: Path) -> None:
 def _export(options: argparse.Namespace) -> int:
     require_training()
     from mien.training.calibration import class_shares
-    from mien.training.export import export, load_trained
+    from mien.training.export import export, load_trained, without_untaught
 
-    recipe, network, data_sha256, epochs = load_trained(Path(options.checkpoint))
+    run = Path(options.checkpoint)
+    recipe, network, data_sha256, epochs = load_trained(run)
     if epochs < recipe.fit.epochs:
         say(f"mien: these are the weights of epoch {epochs} of {recipe.fit.epochs}")
     train, calibration = _rows(options.data, recipe)
@@ -205,7 +206,7 @@ def _export(options: argparse.Namespace) -> int:
     spec = export(
         recipe,
         network,
-        rows_to_calibrate(calibration, train),
+        without_untaught(run, rows_to_calibrate(calibration, train)),
         Path(options.out),
         data_sha256=data_sha256,
         shares=class_shares(train.labels, len(train.classes), recipe.data.balance),

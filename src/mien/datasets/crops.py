@@ -148,6 +148,12 @@ class FaceCrops:
         digest.update(self.labels.tobytes())
         return digest.hexdigest()
 
+    def votes_fingerprint(self) -> str:
+        """SHA-256 over the votes, which the data hash leaves out; empty without votes."""
+        if self.votes is None:
+            return ""
+        return hashlib.sha256(np.ascontiguousarray(self.votes).tobytes()).hexdigest()
+
 
 def pixel_hash(image: UInt8Array) -> bytes:
     """A digest of a picture's pixels."""

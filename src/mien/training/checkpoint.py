@@ -87,6 +87,7 @@ def save_checkpoint(
     fingerprint: str,
     epoch: int,
     *,
+    votes: str,
     network: nn.Module,
     average: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -95,11 +96,13 @@ def save_checkpoint(
 ) -> None:
     """Write everything that a run needs to go on; a kill meanwhile leaves the one before.
 
+    `fingerprint` and `votes` say from which rows it learns, and from which votes for them.
     `precision` is the state of what scales gradients, where numbers of 16 bits need that.
     """
     state = {
         "recipe": recipe.to_dict(),
         "data": fingerprint,
+        "votes": votes,
         "epoch": epoch,
         "network": network.state_dict(),
         "average": average.state_dict(),
@@ -144,10 +147,11 @@ def readable_checkpoint(file: Path) -> Iterator[None]:
         raise ModelError(f"{file}: not a checkpoint of `mien train` ({error})") from error
 
 
-def load_checkpoint(path: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
-    """Read a checkpoint that belongs to this recipe and data.
+def load_checkpoint(path: Path, recipe: Recipe, fingerprint: str, votes: str) -> dict[str, Any]:
+    """Read a checkpoint that belongs to this recipe and data, and to these votes.
 
-    A recipe from before a key was introduced is one with the key's default.
+    A recipe from before a key was introduced is one with the key's default; a checkpoint that does
+    not say which votes there were goes on with any.
 
     Raises:
         ModelError: there is none, or not one of ours.
@@ -168,4 +172,10 @@ def load_checkpoint(path: Path, recipe: Recipe, fingerprint: str) -> dict[str, A
         )
     if data != fingerprint:
         raise DatasetError(f"{path}: was trained on other data than was given now")
+    if state.get("votes", votes) != votes:
+        had = "with other FER+ votes than these" if state["votes"] else "without FER+ votes"
+        raise DatasetError(
+            f"{path}: was trained {had}. Give the set with the votes that it had then (of "
+            "fer2013.csv, fer2013new.csv holds them), or choose another --out"
+        )
     return state

@@ -59,9 +59,7 @@ def load_trained(run: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
     Raises:
         ModelError: no such checkpoint, or not one of ours.
     """
-    file = run / CHECKPOINT if run.is_dir() else run
-    if not file.is_file():
-        raise ModelError(f"{file}: no checkpoint. Train with `mien train` first")
+    file = _checkpoint(run)
     with readable_checkpoint(file):
         state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
         recipe = recipe_from_dict(state["recipe"], str(file))
@@ -74,6 +72,30 @@ def load_trained(run: Path) -> tuple[Recipe, ExpressionNetwork, str, int]:
         network = build_network(started, classes=len(head))
         network.load_state_dict(state["average"])
     return recipe, network.eval(), state["data"], state["epoch"]
+
+
+def without_untaught(run: Path, calibration: FaceCrops) -> FaceCrops:
+    """The rows to calibrate a run's network on: without votes, if it has learned from none.
+
+    Its head for votes says whatever it was made with then, and nothing can calibrate that. A run
+    from before checkpoints said so may have learned from some.
+
+    Raises:
+        ModelError: as of `load_trained`.
+    """
+    file = _checkpoint(run)
+    with readable_checkpoint(file):
+        state = torch.load(file, weights_only=True, map_location="cpu")
+        untaught = state.get("votes") == ""
+    return replace(calibration, votes=None) if untaught else calibration
+
+
+def _checkpoint(run: Path) -> Path:
+    """The checkpoint of a run, by its folder or itself."""
+    file = run / CHECKPOINT if run.is_dir() else run
+    if not file.is_file():
+        raise ModelError(f"{file}: no checkpoint. Train with `mien train` first")
+    return file
 
 
 def export(

@@ -140,9 +140,9 @@ def fit(
     leads = fabric.global_rank == 0
     fitting = recipe.fit
     # All that may be refused is, before faces are found and teachers asked, which takes long.
-    fingerprint = train.fingerprint()
+    fingerprint, votes = train.fingerprint(), train.votes_fingerprint()
     begun = resume and fabric.broadcast((out / CHECKPOINT).is_file())
-    state = load_checkpoint(out / CHECKPOINT, recipe, fingerprint) if begun else None
+    state = load_checkpoint(out / CHECKPOINT, recipe, fingerprint, votes) if begun else None
     usable = usable_rows(recipe, train)
     steps = steps_per_epoch(int(usable.sum()), fitting.batch)
     require_rows_for_all(int(usable.sum()) // steps, fabric.world_size)
@@ -248,6 +248,7 @@ def fit(
                 recipe,
                 fingerprint,
                 epoch + 1,
+                votes=votes,
                 network=bare,
                 average=average,
                 optimizer=optimizer.optimizer,
