@@ -150,3 +150,17 @@ def test_folds_replace_those_of_an_earlier_time(tmp_path: Path) -> None:
     data = of_subjects(drawn(28), 4, tmp_path / "data")
     for recipe in (tiny(epochs=1), tiny(epochs=1, batch=8)):
         cross_validate(recipe, data, tmp_path / "runs", folds=2)
+
+
+def test_a_killed_examination_goes_on_with_none_of_an_earlier_one(tmp_path: Path) -> None:
+    data, recipe = of_subjects(drawn(28), 4, tmp_path / "data"), tiny(epochs=1)
+
+    def die(text: str) -> None:
+        if "fold 1" in text:
+            raise KilledError
+
+    cross_validate(recipe, data, tmp_path / "runs", folds=3)
+    with pytest.raises(KilledError):
+        cross_validate(recipe, data, tmp_path / "runs", folds=3, note=die)
+    left = (tmp_path / "runs").glob("*/checkpoint.pt")
+    assert [file.parent.name for file in left] == ["fold0"]

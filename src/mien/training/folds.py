@@ -73,13 +73,14 @@ def cross_validate(
     folds = _number(rows.groups, folds)
     fold_of = subject_folds(rows.groups, folds, seed=recipe.fit.seed)
     probs = np.zeros((len(rows), len(rows.classes)))
+    if not resume:  # all at once: those of an earlier examination are no part of one that is killed
+        for old in out.glob(f"fold*/{CHECKPOINT}"):
+            old.unlink()
     for fold in range(folds):
         held = fold_of == fold
         run = out / f"fold{fold}"
         named = replace(recipe, name=f"{recipe.name}-fold{fold}")
         learned = rows.select(~held)
-        if not resume:
-            (run / CHECKPOINT).unlink(missing_ok=True)  # of an earlier examination
         network = fit(named, learned, rows.select(held), run, resume=True, threads=threads)
         size = recipe.fit.last_px
         seen = predict_logits(network, learned.images, recipe, size).double().numpy()
