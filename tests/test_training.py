@@ -16,7 +16,7 @@ from mien.training.export import load_trained, without_untaught
 from mien.training.fit import _require_finite, fit, predict_logits
 from mien.training.recipe import NetworkRecipe, Recipe
 from mien.training.zoo import build_network, count_macs
-from tests.lessons import KilledError, die, drawn, tiny
+from tests.lessons import KilledError, die, drawn, taught, tiny
 
 
 def test_it_can_learn(tmp_path: Path) -> None:
@@ -91,6 +91,21 @@ def test_a_checkpoint_knows_its_votes(tmp_path: Path) -> None:
     assert without_untaught(tmp_path / "voted", voted).votes is not None
     with pytest.raises(DatasetError, match=r"with other FER\+ votes than these"):
         fit(recipe, plain, plain, tmp_path / "voted", resume=True)
+
+
+def test_a_checkpoint_knows_its_models(tmp_path: Path) -> None:
+    """A file of the same name may be another model by now."""
+    start, data = tmp_path / "start.onnx", drawn(14)
+    recipe = replace(tiny(epochs=1), init=str(start))
+    taught(start, tiny(epochs=1), data, data)
+    fit(recipe, data, data, tmp_path / "run")
+    fit(recipe, data, data, tmp_path / "run", resume=True)
+    taught(tmp_path / "other.onnx", tiny(epochs=1, seed=1), data, data).replace(start)
+    with pytest.raises(ModelError, match=r"trained with another .*start\.onnx than is there now"):
+        fit(recipe, data, data, tmp_path / "run", resume=True)
+    start.unlink()
+    with pytest.raises(ModelError, match=r"start\.onnx: .*cannot be read"):
+        fit(recipe, data, data, tmp_path / "run", resume=True)
 
 
 def test_what_is_refused_is_so_before_it_takes_long(

@@ -55,8 +55,15 @@ class ModelEntry:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 that the file has, or where the registry knows it, must have."""
-        return self.sha256 or file_sha256(self.path)
+        """The SHA-256 that the file has, or where the registry knows it, must have.
+
+        Raises:
+            ModelError: missing or unreadable.
+        """
+        try:
+            return self.sha256 or file_sha256(self.path)
+        except OSError as error:
+            raise self._unreadable(error) from error
 
     def read(self) -> bytes:
         """The file's bytes, checked against the registry's hash.

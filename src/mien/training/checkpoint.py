@@ -1,5 +1,5 @@
-"""What a run leaves behind: its checkpoint, its log, its best weights. Imports torch, recipe,
-errors and whole.
+"""What a run leaves behind: its checkpoint, its log, its best weights. Imports torch, datasets,
+errors, models, recipe and whole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from mien.datasets import FaceCrops
 from mien.errors import ConfigError, DatasetError, ModelError
+from mien.models import find_model
 from mien.training.recipe import Recipe, recipe_from_dict
 from mien.whole import whole
 
@@ -42,6 +44,33 @@ class EpochReport:
     images_per_s: float
     wall_s: float
     cpu_s: float
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run comes of beside its recipe, as hashes.
+
+    Attributes:
+        data: of the rows, as of `FaceCrops.fingerprint`.
+        votes: of the votes for them, as of `FaceCrops.votes_fingerprint`.
+        models: SHA-256 of the models that it starts from and learns from, by what the recipe calls
+            them.
+    """
+
+    data: str
+    votes: str
+    models: dict[str, str]
+
+    @classmethod
+    def of(cls, recipe: Recipe, train: FaceCrops) -> Origin:
+        """That of a run with these rows to learn from.
+
+        Raises:
+            ModelError: a model to start or learn from cannot be read.
+        """
+        names = filter(None, (recipe.init, *recipe.fit.teachers))
+        models = {name: find_model(name).digest for name in names}
+        return cls(train.fingerprint(), train.votes_fingerprint(), models)
 
 
 class Log:
@@ -84,10 +113,9 @@ def read_log(path: Path) -> list[EpochReport]:
 def save_checkpoint(
     path: Path,
     recipe: Recipe,
-    fingerprint: str,
+    origin: Origin,
     epoch: int,
     *,
-    votes: str,
     network: nn.Module,
     average: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -96,13 +124,11 @@ def save_checkpoint(
 ) -> None:
     """Write everything that a run needs to go on; a kill meanwhile leaves the one before.
 
-    `fingerprint` and `votes` say from which rows it learns, and from which votes for them.
     `precision` is the state of what scales gradients, where numbers of 16 bits need that.
     """
     state = {
         "recipe": recipe.to_dict(),
-        "data": fingerprint,
-        "votes": votes,
+        **vars(origin),
         "epoch": epoch,
         "network": network.state_dict(),
         "average": average.state_dict(),
@@ -113,11 +139,11 @@ def save_checkpoint(
     _write(state, path)
 
 
-def save_best(path: Path, recipe: Recipe, fingerprint: str, epoch: int, average: nn.Module) -> None:
+def save_best(path: Path, recipe: Recipe, origin: Origin, epoch: int, average: nn.Module) -> None:
     """Write the averaged weights of the epoch that PublicTest likes best so far."""
     state = {
         "recipe": recipe.to_dict(),
-        "data": fingerprint,
+        **vars(origin),
         "epoch": epoch,
         "average": average.state_dict(),
     }
@@ -147,14 +173,14 @@ def readable_checkpoint(file: Path) -> Iterator[None]:
         raise ModelError(f"{file}: not a checkpoint of `mien train` ({error})") from error
 
 
-def load_checkpoint(path: Path, recipe: Recipe, fingerprint: str, votes: str) -> dict[str, Any]:
-    """Read a checkpoint that belongs to this recipe and data, and to these votes.
+def load_checkpoint(path: Path, recipe: Recipe, origin: Origin) -> dict[str, Any]:
+    """Read a checkpoint that belongs to this recipe, and comes of the same.
 
     A recipe from before a key was introduced is one with the key's default; a checkpoint that does
-    not say which votes there were goes on with any.
+    not say which votes or models there were goes on with any.
 
     Raises:
-        ModelError: there is none, or not one of ours.
+        ModelError: there is none, or not one of ours, or it comes of other models.
         ConfigError, DatasetError: it belongs to another recipe or to other data.
     """
     if not path.is_file():
@@ -170,12 +196,19 @@ def load_checkpoint(path: Path, recipe: Recipe, fingerprint: str, votes: str) ->
             f"{path}: belongs to another recipe. Resume with the recipe it was started with, or "
             "choose another --out"
         )
-    if data != fingerprint:
+    if data != origin.data:
         raise DatasetError(f"{path}: was trained on other data than was given now")
-    if state.get("votes", votes) != votes:
+    if state.get("votes", origin.votes) != origin.votes:
         had = "with other FER+ votes than these" if state["votes"] else "without FER+ votes"
         raise DatasetError(
             f"{path}: was trained {had}. Give the set with the votes that it had then (of "
             "fer2013.csv, fer2013new.csv holds them), or choose another --out"
         )
+    before = state.get("models", origin.models)
+    for name, digest in origin.models.items():
+        if before.get(name) != digest:
+            raise ModelError(
+                f"{path}: was trained with another {name} than is there now. Put that one back, or "
+                "choose another --out"
+            )
     return state

@@ -33,6 +33,7 @@ from mien.training.checkpoint import (
     LOG,
     EpochReport,
     Log,
+    Origin,
     load_checkpoint,
     restate,
     save_best,
@@ -140,9 +141,9 @@ def fit(
     leads = fabric.global_rank == 0
     fitting = recipe.fit
     # All that may be refused is, before faces are found and teachers asked, which takes long.
-    fingerprint, votes = train.fingerprint(), train.votes_fingerprint()
+    origin = Origin.of(recipe, train)
     begun = resume and fabric.broadcast((out / CHECKPOINT).is_file())
-    state = load_checkpoint(out / CHECKPOINT, recipe, fingerprint, votes) if begun else None
+    state = load_checkpoint(out / CHECKPOINT, recipe, origin) if begun else None
     usable = usable_rows(recipe, train)
     steps = steps_per_epoch(int(usable.sum()), fitting.batch)
     require_rows_for_all(int(usable.sum()) // steps, fabric.world_size)
@@ -227,7 +228,7 @@ def fit(
             # Only epochs of the size that is exported compare with one another.
             if size_px == fitting.last_px and accuracy > best:
                 best = accuracy
-                save_best(out / BEST, recipe, fingerprint, epoch + 1, average)
+                save_best(out / BEST, recipe, origin, epoch + 1, average)
             now, cpu_now = time.monotonic(), time.process_time()
             done = EpochReport(
                 epoch=epoch + 1,
@@ -246,9 +247,8 @@ def fit(
             save_checkpoint(
                 out / CHECKPOINT,
                 recipe,
-                fingerprint,
+                origin,
                 epoch + 1,
-                votes=votes,
                 network=bare,
                 average=average,
                 optimizer=optimizer.optimizer,
