@@ -22,7 +22,7 @@ from mien.training.data import usable_rows
 from mien.training.optimizer import make_optimizer
 from mien.training.recipe import Recipe
 from mien.training.zoo import build_network
-from tests.lessons import KilledError, write_splits
+from tests.lessons import KilledError, drawn, taught, tiny, write_splits
 from tests.test_evaluate import answers_of
 
 Capture = pytest.CaptureFixture[str]
@@ -202,6 +202,53 @@ def test_pictures_are_opened_before_anything_is_trained(
             load_study(folder / "s.toml"), folder / "crops", tmp_path / "out",
             pictures=[tmp_path / "no photos"],
         )  # fmt: skip
+
+
+def test_other_pictures_and_other_models_are_noticed(folder: Path, tmp_path: Path) -> None:
+    """Though they are called as before: the first is examined anew, the second refused."""
+    start, photos, lines = tmp_path / "start.onnx", tmp_path / "photos", list[str]()
+    taught(start, tiny(epochs=1), drawn(14), drawn(14))
+    shutil.copytree(folder / "photos", photos)
+    (tmp_path / "r.toml").write_text(RECIPE)
+    alone = STUDY.split('[[variants]]\nname = "longer')[0]
+    (tmp_path / "s.toml").write_text(alone.replace('epochs=1"', f'epochs=1", "init={start}"'))
+    study = replace(load_study(tmp_path / "s.toml"), seeds=(0,))
+
+    def run(**changed: tuple[str, ...]) -> StudyResult:
+        return run_study(
+            replace(study, **changed), folder / "crops", tmp_path / "runs", pictures=[photos],
+            threads=1, note=lines.append,
+        )  # fmt: skip
+
+    assert run().trials[0].pictures[0].n == 1
+    shutil.copy(photos / "happy" / "a.png", photos / "happy" / "b.png")
+    lines.clear()
+    assert run().trials[0].pictures[0].n == 2
+    assert not any("epoch" in line for line in lines)
+    with pytest.raises(ConfigError, match=r"as it is: .*another recipe.* remove .*as-it-is-0, and"):
+        run(set=(*study.set, "fit.batch=7"))
+    taught(tmp_path / "other.onnx", tiny(epochs=1), drawn(14, 1), drawn(14))
+    (tmp_path / "other.onnx").replace(start)
+    with pytest.raises(ModelError, match=r"as it is: .*another .*start\.onnx than is there now"):
+        run()
+    shutil.rmtree(tmp_path / "runs" / "as-it-is-0")
+    lines.clear()
+    run()
+    assert any("epoch 1/1" in line for line in lines)
+
+
+def test_what_the_rows_lack_is_found_before_anything_is_trained(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*_: object, **__: object) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("mien.study.bench.fit", trained)
+    (tmp_path / "r.toml").write_text(RECIPE)
+    changed = STUDY.replace("fit.learning_rate=1e30", "fit.expected_share=0.5")
+    (tmp_path / "s.toml").write_text(changed)
+    with pytest.raises(DatasetError, match=r"too fast: fit\.expected_share: .* from votes"):
+        run_study(load_study(tmp_path / "s.toml"), folder / "crops", tmp_path / "out")
 
 
 def test_a_variant_may_have_any_name(tmp_path: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,14 +17,14 @@ from lightning_fabric import Fabric
 from mien.datasets import FaceCrops, LabelledPicture, load_pictures, load_training
 from mien.datasets.crops import SMALLEST_PX
 from mien.datasets.remarks import left_out, oblong
-from mien.errors import ConfigError, DivergedError, ModelError
+from mien.errors import ConfigError, DatasetError, DivergedError, ModelError
 from mien.evaluate import LabelledFaces, answer_crops, answer_faces, cut_faces, of_pose, summarize
 from mien.pipeline import Analyzer
 from mien.slices import CropReader, slice_crops
 from mien.study.plan import Study, Variant
 from mien.study.result import StudyResult, Trial
 from mien.training.benchmark import PASSES
-from mien.training.checkpoint import LOG, read_log
+from mien.training.checkpoint import CHECKPOINT, LOG, Origin, load_checkpoint, read_log
 from mien.training.data import usable_rows
 from mien.training.export import export, load_trained
 from mien.training.fit import fit, make_fabric, require_a_start
@@ -60,10 +64,11 @@ def run_study(
 
     Raises:
         ConfigError: a variant's recipe is wrong, has other classes than `pictures` and slices, or
-            asks for other rows to watch than the first variant's.
-        ModelError: the weights that a variant starts from, or its teachers, cannot be read. Both
-            are found before anything is trained.
-        DatasetError: a set cannot be read. Full pictures are opened before anything is trained.
+            asks for other rows to watch than the first variant's; or a run in `out` is of another.
+        ModelError: the weights that a variant starts from, or its teachers, cannot be read, or a
+            run in `out` was trained with others.
+        DatasetError: a set cannot be read, lacks what a variant learns from, or is not that of a
+            run in `out`. All these are found before anything is trained.
     """
     trials = [
         (variant, seed, as_started(recipe, [*study.set, *variant.set]))
@@ -83,11 +88,9 @@ def run_study(
                     f"{variant.name}: data.{key} is not that of {first.name}. Variants are "
                     "compared on the same rows: make a study for each"
                 )
-        try:
+        with _named(variant):
             require_a_start(recipe)
             make_optimizer(build_network(recipe.network, len(recipe.data.classes)), recipe.fit)
-        except (ConfigError, ModelError) as error:
-            raise type(error)(f"{variant.name}: {error}") from error
     sets = {Path(path): load_pictures(path) for path in pictures}
     advice = "Of full pictures, `mien data crop` cuts the faces out"
     for remark in (left_out(data, reference.data.classes), oblong(data, advice)):
@@ -95,6 +98,7 @@ def run_study(
             note(remark)
     fabric = fabric or make_fabric()
     bench = _Bench(Path(data), sets, study.slices, out, fabric, threads, note)
+    bench.require_all(trials)
     finished = []
     for number, (variant, seed, recipe) in enumerate(trials, 1):
         note(f"{study.name} {number}/{len(trials)}: {variant.name}, seed {seed}")
@@ -102,24 +106,50 @@ def run_study(
     return StudyResult(study.name, study.question, tuple(finished))
 
 
+@contextmanager
+def _named(variant: Variant, advice: str = "") -> Iterator[None]:
+    """Say of which variant an error is, and what else to do."""
+    try:
+        yield
+    except (ConfigError, DatasetError, ModelError) as error:
+        raise type(error)(f"{variant.name}: {error}{advice}") from error
+
+
 @dataclass(frozen=True)
 class _TrialKey:
     """What a trial is made of: where a saved one is of the same, it is done."""
 
     recipe: Recipe
-    data: str
+    origin: Origin
     watched: str
     pictures: tuple[str, ...]
+    shown: str
     slices: int
 
     def to_dict(self) -> dict[str, Any]:
-        return {**vars(self), "recipe": self.recipe.to_dict()}
+        values = {**vars(self), **vars(self.origin), "recipe": self.recipe.to_dict()}
+        del values["origin"]
+        return values
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], where: str) -> _TrialKey:
+    def from_dict(cls, values: dict[str, Any], where: str, now: _TrialKey) -> _TrialKey:
+        """Read back what `to_dict` gave; hashes that it did not give once are as they are now."""
         recipe = recipe_from_dict(values["recipe"], where)
+        votes = values.get("votes", now.origin.votes)
+        origin = Origin(values["data"], votes, values.get("models", now.origin.models))
         pictures, slices = tuple(values["pictures"]), values.get("slices", 0)
-        return cls(recipe, values["data"], values.get("watched", ""), pictures, slices)
+        shown = values.get("shown", now.shown)
+        return cls(recipe, origin, values.get("watched", ""), pictures, shown, slices)
+
+
+def _listed(sets: Mapping[Path, Sequence[LabelledPicture]]) -> str:
+    """A hash of which pictures there are, how large their files are, and what they are labelled."""
+    digest = hashlib.sha256()
+    for folder, pictures in sets.items():
+        for picture in pictures:
+            name = os.path.relpath(picture.path, folder)
+            digest.update(f"{name!a} {picture.path.stat().st_size} {picture.label}\n".encode())
+    return digest.hexdigest()
 
 
 @dataclass
@@ -136,17 +166,32 @@ class _Bench:
     _rows: dict[tuple[Any, ...], tuple[FaceCrops, FaceCrops]] = field(default_factory=dict)
     _faces: dict[tuple[Any, ...], LabelledFaces] = field(default_factory=dict)
 
+    def require_all(self, trials: Sequence[tuple[Variant, int, Recipe]]) -> None:
+        """Refuse what the turn of a trial would refuse, before the turn of the first.
+
+        Raises:
+            ConfigError, DatasetError, ModelError: there is nothing to learn from, or another run in
+                the folder of one.
+        """
+        for variant, seed, recipe in sorted(trials, key=lambda trial: trial[2].data.input_px):
+            run = self._run(variant, seed)
+            train, _ = self._training(recipe)
+            key = self._key(recipe)
+            if _finished(run, key):
+                continue
+            with _named(variant):
+                usable_rows(recipe, train)
+            if (run / CHECKPOINT).is_file():
+                with _named(variant, f". Or remove {run}, and it is trained anew"):
+                    load_checkpoint(run / CHECKPOINT, recipe, key.origin)
+
     def finish(self, variant: Variant, seed: int, recipe: Recipe) -> Trial:
         """Read the trial's result, or go on with it, or begin it."""
-        run = self.out / f"{variant.folder}-{seed}"
+        run = self._run(variant, seed)
         train, watched = self._training(recipe)
-        names = tuple(path.resolve().name for path in self.pictures)
-        key = _TrialKey(recipe, train.fingerprint(), watched.fingerprint(), names, self.slices)
-        saved = run / _TRIAL
-        if saved.is_file():
-            record = json.loads(saved.read_text(encoding="utf-8"))
-            if _TrialKey.from_dict(record["made_of"], str(saved)) == key:
-                return Trial.from_dict(record["trial"])
+        key = self._key(recipe)
+        if done := _finished(run, key):
+            return done
         try:
             fit(
                 recipe,
@@ -168,9 +213,22 @@ class _Bench:
             self.note(f"  {error}")
             trial = Trial(variant.name, seed, failure=str(error))
         record = {"made_of": key.to_dict(), "trial": trial.to_dict()}
-        with whole(saved) as partial:
+        with whole(run / _TRIAL) as partial:
             partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         return trial
+
+    def _run(self, variant: Variant, seed: int) -> Path:
+        return self.out / f"{variant.folder}-{seed}"
+
+    def _key(self, recipe: Recipe) -> _TrialKey:
+        train, watched = self._training(recipe)
+        names = tuple(path.resolve().name for path in self.pictures)
+        origin, judge = Origin.of(recipe, train), watched.fingerprint()
+        return _TrialKey(recipe, origin, judge, names, self._shown, self.slices)
+
+    @cached_property
+    def _shown(self) -> str:
+        return _listed(self.pictures)
 
     def _training(self, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
         rule = recipe.data
@@ -231,3 +289,14 @@ class _Bench:
             self.note(f"  finding the faces in {path}")
             self._faces[key] = cut_faces(analyzer, self.pictures[path])
         return self._faces[key]
+
+
+def _finished(run: Path, key: _TrialKey) -> Trial | None:
+    """The result of a trial that is done, and is of the same."""
+    saved = run / _TRIAL
+    if not saved.is_file():
+        return None
+    record = json.loads(saved.read_text(encoding="utf-8"))
+    if _TrialKey.from_dict(record["made_of"], str(saved), key) != key:
+        return None
+    return Trial.from_dict(record["trial"])
