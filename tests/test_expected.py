@@ -69,6 +69,8 @@ def test_a_set_without_votes_is_refused(tmp_path: Path) -> None:
     rows = replace(drawn(7), votes=None)
     with pytest.raises(DatasetError, match=r"fit\.expected_share.*there are none"):
         training_rows(tiny(expected_share=0.5), rows, tmp_path, print)
+    with pytest.raises(DatasetError, match=r"fit\.ferplus_share.*there are none"):
+        training_rows(tiny(ferplus_share=0.2), rows, tmp_path, print)
 
 
 def test_votes_and_teachers_together_say_more_than_either() -> None:

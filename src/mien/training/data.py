@@ -84,13 +84,18 @@ def usable_rows(recipe: Recipe, train: FaceCrops) -> npt.NDArray[np.bool_]:
     """Which rows of a set a recipe learns from: `(N,)`.
 
     Raises:
-        DatasetError: no row is, or labels are to be expected from votes that are not there.
+        DatasetError: no row is, or votes are to be learned from that are not there.
         ConfigError: labels are to be expected from teachers that all know the row.
     """
     if expects_by_votes(recipe.fit) and train.votes is None:
         raise DatasetError(
             "fit.expected_share: labels are expected from votes, and there are none. Teachers may "
             "do without: fit.expected_from = teachers"
+        )
+    if recipe.fit.ferplus_share and train.votes is None:
+        raise DatasetError(
+            "fit.ferplus_share: a share of the targets is to come from FER+ votes, and there are "
+            "none. Set it to 0, or give rows with votes"
         )
     if expects_by_teachers(recipe.fit):
         require_unseen(recipe, train)
