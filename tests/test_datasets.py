@@ -349,6 +349,30 @@ def test_rows_to_watch_are_held_out(tmp_path: Path) -> None:
         load_training(tmp_path / "one")
 
 
+def test_rows_of_a_split_that_none_is_called_by_are_named(tmp_path: Path) -> None:
+    """`validate` is no `val`: rows are held out of `train` then, and these are not used."""
+    lines: list[str] = []
+    for part, n in (("train", 10), ("validate", 3), ("more/dev", 2), ("test", 4), ("", 1)):
+        for i in range(n):
+            save(tmp_path / "mine" / part / "happy" / f"{part[:1]}-{i}.png", 10 + i)
+            save(tmp_path / "mine" / part / "hapy" / f"{part[:1]}-{i}.png", 10 + i)
+    train, watched = load_training(tmp_path / "mine", note=lines.append)
+    assert (len(train), len(watched), watched.split) == (8, 2, "held out")
+    (line,) = lines
+    assert ": 6 rows are not used, as they belong to none of train, val and test: " in line
+    assert line.endswith(": happy (1), more/dev (2), validate (3)")
+    shutil.rmtree(tmp_path / "mine" / "train")  # then they are what is learned from
+    lines.clear()
+    load_training(tmp_path / "mine", note=lines.append)
+    pixels = " ".join(["9"] * 4)
+    usages = ["Training", "PublicTest", "dev", "dev", ""]
+    csv = "\n".join(["emotion,pixels,Usage", *(f"3,{pixels},{usage}" for usage in usages)])
+    (tmp_path / "x.csv").write_text(csv)
+    load_training(tmp_path / "x.csv", note=lines.append)
+    (line,) = lines
+    assert line.endswith(": dev (2), none (1)")
+
+
 def test_the_date_of_a_picture_is_nobody(tmp_path: Path) -> None:
     """Who shot one class in a day and another in the next is not told to watch one of them."""
     for i in range(10):

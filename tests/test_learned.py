@@ -113,6 +113,8 @@ def test_what_a_training_starts_from_may_know_what_is_watched(
     known, untold = "own has learned from", "Whether own learned from them, nobody knows"
     assert main([*train, str(model)]) == 0  # it has held out the same
     said = capsys.readouterr().err
+    assert "mine: 21 rows to learn from, 7 to watch (held out)" in said
+    assert "not used" not in said
     assert known not in said
     assert untold not in said
     assert main([*train, str(model), "--set", "data.holdout=0.5"]) == 0
@@ -126,9 +128,15 @@ def test_what_a_training_starts_from_may_know_what_is_watched(
     assert main([*train, "mien-s"]) == 0  # which has learned from nobody's own pictures
     assert "nobody knows" not in capsys.readouterr().err
     write_splits(tmp_path / "split", 14)
+    (tmp_path / "split" / "val").replace(tmp_path / "split" / "dev")
     train[2] = str(tmp_path / "split")
+    assert main([*train, "mien-s"]) == 0
+    assert "14 rows are not used, as they belong to none of " in capsys.readouterr().err
+    (tmp_path / "split" / "dev").replace(tmp_path / "split" / "val")
     assert main([*train, str(model)]) == 0
-    assert "nobody knows" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "split: 14 rows to learn from, 14 to watch (PublicTest)" in said
+    assert "nobody knows" not in said
 
 
 def test_a_model_is_quantized_on_the_set_of_its_run(

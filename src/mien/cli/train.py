@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,11 +88,13 @@ def _fit(options: argparse.Namespace, recipe: Recipe, summary: str) -> None:
     from mien.training.fit import fit, make_fabric
     from mien.training.tensorboard import write_tensorboard
 
-    train, validation = _rows(options.data, recipe)
+    unused: list[str] = []
+    train, validation = _rows(options.data, recipe, unused.append)
     fabric = make_fabric(options.precision)
     leads = fabric.global_rank == 0
     if leads:
-        _say_rows(options.data, train)
+        remark(*unused)
+        _say_rows(options.data, train, validation)
         _say_start(options.data, validation, recipe.init)
     note = say if leads else _keep_silent
     note(f"{summary}, on {fabric.world_size} x {fabric.device.type}, {options.precision} precision")
@@ -131,7 +134,13 @@ def _fit(options: argparse.Namespace, recipe: Recipe, summary: str) -> None:
     note(f"done: `mien export {options.out} --data {options.data} --out {recipe.name}.onnx`")
 
 
-def _rows(data: str, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
+def _keep_silent(_text: str) -> None:
+    """All processes but the first."""
+
+
+def _rows(
+    data: str, recipe: Recipe, note: Callable[[str], None] = _keep_silent
+) -> tuple[FaceCrops, FaceCrops]:
     from mien.datasets import load_training
 
     return load_training(
@@ -139,17 +148,19 @@ def _rows(data: str, recipe: Recipe) -> tuple[FaceCrops, FaceCrops]:
         size_px=recipe.data.input_px,
         classes=recipe.data.classes,
         holdout=recipe.data.holdout,
+        note=note,
     )
 
 
-def _say_rows(data: str, train: FaceCrops) -> None:
-    """What of a set is not learned from, or does not fit."""
+def _say_rows(data: str, train: FaceCrops, watched: FaceCrops) -> None:
+    """What of a set is learned from, and what is not or does not fit."""
     from mien.datasets.remarks import left_out, oblong
 
     advice = "Of full pictures, `mien data crop` cuts the faces out"
     remark(left_out(data, train.classes), oblong(data, advice))
     if unknown := [n for i, n in enumerate(train.classes) if i not in train.labels]:
         say(f"mien: {data}: no picture to learn from of {', '.join(unknown)}")
+    say(f"{data}: {len(train):,} rows to learn from, {len(watched):,} to watch ({watched.split})")
 
 
 def _say_start(data: str, watched: FaceCrops, init: str) -> None:
@@ -167,10 +178,6 @@ def _say_epoch(done: EpochReport) -> None:
         f"watched rows {done.accuracy:.2%}  {done.images_per_s:.0f} pictures/s  "
         f"{done.wall_s:.0f} s"
     )
-
-
-def _keep_silent(_text: str) -> None:
-    """All processes but the first."""
 
 
 def _draw(out: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.datasets.layouts import read_rows
+from mien.datasets.remarks import of_no_split
 from mien.datasets.rows import (
     EVERY_SPLIT,
     FERPLUS_COLUMNS,
@@ -257,6 +258,7 @@ def load_training(
     size_px: int = SMALLEST_PX,
     classes: Sequence[str] = EXPRESSIONS,
     holdout: float = 0.2,
+    note: Callable[[str], None] = lambda text: None,
 ) -> tuple[FaceCrops, FaceCrops]:
     """Rows to learn from, and rows to watch.
 
@@ -272,12 +274,15 @@ def load_training(
         classes: the classes to keep.
         holdout: share of the rows to hold out, between 0 and 1; of subjects, the nearest of a half,
             a third, a quarter, ….
+        note: called with a line on rows that are not used, if there are any.
 
     Raises:
         ConfigError: another holdout, where the set has no split of its own.
         DatasetError: no such set, or nothing to learn from: at all, or of a class that is held out.
     """
     known = list(read_rows(path))
+    if unused := of_no_split(path, known, classes):
+        note(unused)
     splits = {row.split for row in known}
     own = "Training" if "Training" in splits else NO_SPLIT
     rows = load_crops(path, own, size_px=size_px, classes=classes, rows=known)

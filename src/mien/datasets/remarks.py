@@ -5,9 +5,10 @@ Imports its siblings, Pillow, and from mien: picture.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -16,10 +17,11 @@ from typing import Final
 from PIL import Image
 
 from mien.datasets.layouts import read_rows
-from mien.datasets.rows import EVERY_SPLIT, HELD_OUT, split_name
+from mien.datasets.rows import EVERY_SPLIT, HELD_OUT, NO_SPLIT, Row, split_name
 from mien.picture import open_picture
 
 _LOOKED_AT: Final = 20  # pictures of a set, to see what they are
+_NAMED: Final = 8  # places of rows that are not used
 _OBLONG: Final = 1.25  # no crop is longer than so many times its shorter side
 
 
@@ -41,6 +43,40 @@ def left_out(path: str | Path, classes: Sequence[str], split: str = EVERY_SPLIT)
         return ""
     names = ", ".join(f"{name} ({count:,})" for name, count in sorted(found.items()))
     return f"{path}: left out, as none of the classes {', '.join(classes)}: {names}"
+
+
+def of_no_split(path: str | Path, rows: Iterable[Row], classes: Sequence[str]) -> str:
+    """Which rows are neither learned from nor watched nor kept for an examination, by their place.
+
+    Where some are of Training, those that belong to no split are not learned from either; a folder
+    or a table may call its split as none is called.
+
+    Args:
+        path: the set.
+        rows: all of it.
+        classes: the classes that count.
+    """
+    rows = list(rows)
+    own = "Training" if any(row.split == "Training" for row in rows) else NO_SPLIT
+    used = (own, "PublicTest", "PrivateTest")
+    left = [row for row in rows if row.expression in classes and row.split not in used]
+    found = Counter(_place(row, path) for row in left)
+    if not found:
+        return ""
+    shown = [f"{name} ({count:,})" for name, count in sorted(found.items())]
+    more = [f"{len(shown) - _NAMED} more places"] if len(shown) > _NAMED else []
+    return (
+        f"{path}: {found.total():,} rows are not used, as they belong to none of train, val and "
+        f"test: {', '.join(shown[:_NAMED] + more)}"
+    )
+
+
+def _place(row: Row, root: str | Path) -> str:
+    """What stands where the name of a row's split should: the folders above its class."""
+    if row.split != NO_SPLIT or not isinstance(row.picture, Path):
+        return row.split
+    folders = Path(os.path.relpath(row.picture, root)).parts[:-1]
+    return "/".join(folders[:-1] or folders) or NO_SPLIT
 
 
 def training_too(path: str | Path) -> str:
