@@ -103,6 +103,9 @@ def test_folds_that_start_from_it_say_so(mine: Path, model: Path, capsys: Captur
     assert "28 of 28 pictures do not say whom they show" in said
     assert main([*folds, "mien-s"]) == 2
     assert "has learned from" not in capsys.readouterr().err
+    taught = ["--set", f'fit.teachers=["mien-s", "{model}"]']
+    assert main([*folds, "mien-s", *taught]) == 2
+    assert capsys.readouterr().err.count("own has learned from 21 of these pictures") == 1
 
 
 def test_what_a_training_starts_from_may_know_what_is_watched(

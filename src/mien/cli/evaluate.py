@@ -383,8 +383,8 @@ def _folds(options: argparse.Namespace, name: str) -> tuple[Answers, Evaluation]
 
     recipe = chosen_recipe(options)
     remark(left_out(options.data, recipe.data.classes))
-    if recipe.init:
-        remark(learned_too(options.data, find_model(recipe.init).spec(), folds=True))
+    for known in dict.fromkeys(filter(None, (recipe.init, *recipe.fit.teachers))):
+        remark(learned_too(options.data, find_model(known).spec(), folds=True))
     out = Path(options.out or "runs/folds") / recipe.name
     rows, probs, folds = cross_validate(recipe, options.data, out, resume=options.resume, note=say)
     answers = Answers(**vars(LabelledFaces.of(rows)), probs=probs)

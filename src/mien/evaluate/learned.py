@@ -62,7 +62,8 @@ def learned_too(path: str | Path, spec: ModelSpec, *, folds: bool = False) -> st
     Args:
         path: the set.
         spec: of the model that is examined.
-        folds: or else, from which networks start that are trained on folds of the set.
+        folds: or else, from which networks start, or by which they are taught, that are trained on
+            folds of the set.
 
     Raises:
         DatasetError: as of `rows_of_run`.
@@ -73,7 +74,10 @@ def learned_too(path: str | Path, spec: ModelSpec, *, folds: bool = False) -> st
     learned, watched = map(len, own)
     said = f"{path}: {spec.name} has learned from {learned:,} of these pictures, so the figures are"
     if folds:
-        return f"{said} better than they should be: what starts from it knows people of all folds"
+        return (
+            f"{said} better than they should be: what starts from it, or is taught by it, knows "
+            "people of all folds"
+        )
     option = HELD_OUT.replace(" ", "-")
     advice = f"`mien evaluate --split {option}` takes the {watched:,} that it watched"
     return f"{said} better than it is. {advice}"
