@@ -297,6 +297,17 @@ def test_a_reference_that_failed_leaves_the_others_their_rows() -> None:
     assert "Every variant failed" in format_study(StudyResult("s", "Why?", (failed,)))
 
 
+@pytest.mark.parametrize(("groups", "told"), [(("1", "1", "2"), True), (("1", "2", "3"), False)])
+def test_pictures_of_one_person_are_not_taken_for_independent_in_silence(
+    groups: tuple[str, ...], told: bool
+) -> None:
+    answers = replace(answers_of([3, 4, 4], [3, 3, 4], [0.9, 0.8, 0.9]), groups=groups)
+    examined = summarize(answers, ExpressionClassifier().spec, data="crops")
+    trial = Trial("only", 0, evaluations=(examined, examined), correct="101")
+    table = format_study(StudyResult("s", "Why?", (trial,)))
+    assert ("\n\nThese rows show 2 people, some of them several times, and" in table) == told
+
+
 def test_pictures_want_the_seven_classes(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text(RECIPE)
     own = STUDY.replace("fit.learning_rate=1e30", 'data.classes=[\\"bored\\", \\"focused\\"]')

@@ -19,7 +19,7 @@ from mien.classifier import ExpressionClassifier
 from mien.datasets import EVERY_SPLIT, SPLITS, FaceCrops, load_crops, read_rows
 from mien.errors import ConfigError
 from mien.evaluate import Answers, answer_crops
-from mien.metrics import accuracy_interval, mcnemar_p, shown_again
+from mien.metrics import accuracy_interval, mcnemar_p, shown_again, warned_of_people
 from mien.types import EXPRESSIONS, Views
 
 _TIMED: Final = 60  # single crops whose median time is reported
@@ -248,9 +248,8 @@ def format_comparison(comparison: Comparison) -> str:
     if comparison.people:
         lines[1:1] = [
             "",
-            f"These rows show {comparison.people:,} people, some of them several times, and a "
-            "person's pictures are read alike: the intervals are too narrow, and p-values too "
-            "small. `mien evaluate` gives each model's interval over people.",
+            f"{warned_of_people(comparison.people)}, and p-values too small. `mien evaluate` gives "
+            "each model's interval over people.",
         ]
     for model in comparison.models:
         cells = []

@@ -94,6 +94,18 @@ def told_by_person(found: Mapping[str, Any]) -> str:
     )
 
 
+def warned_of_people(people: int) -> str:
+    """What to know of intervals that take rows for independent where they are not; without a dot.
+
+    Args:
+        people: how many the rows show, where `shown_again` says so.
+    """
+    return (
+        f"These rows show {people:,} people, some of them several times, and a person's pictures "
+        "are read alike: the intervals are too narrow"
+    )
+
+
 @lru_cache
 def student_quantile(freedom: int, z: float = Z95) -> float:
     """Student's two-sided quantile, where that of the normal distribution is z, by bisection."""

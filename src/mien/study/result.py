@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mien.errors import ConfigError
 from mien.evaluate import Evaluation
-from mien.metrics import paired_difference
+from mien.metrics import paired_difference, warned_of_people
 from mien.slices import AS_IT_IS, Sliced
 
 
@@ -169,6 +169,7 @@ def format_study(result: StudyResult) -> str:
         f"{', '.join(sets) or 'no pictures'} with one view; "
         f"{seeds} seed{'s' if seeds > 1 else ''} each. Differences in points with their "
         "95% interval over the rows: it does not cover what another seed would change.",
+        *(["", f"{warned_of_people(shown['people'])}."] if (shown := first.flip.by_person) else []),
         *_degraded(groups),
     ]
     return "\n".join(lines)
