@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,8 @@ from mien.datasets import (
     subject_folds,
 )
 from mien.errors import ConfigError, DatasetError
+from mien.models import find_model
+from mien.training.recipe import load_recipe
 from mien.types import EXPRESSIONS, UInt8Array
 
 USAGES = ("Training", "Training", "PublicTest", "PrivateTest")
@@ -321,6 +324,19 @@ def test_own_classes(tmp_path: Path) -> None:
     crops = load_crops(tmp_path, "all", classes=("focused", "bored"))
     assert crops.labels.tolist() == [1, 0]
     assert crops.classes == ("focused", "bored")
+
+
+def test_accents_are_of_one_form(tmp_path: Path) -> None:
+    """Macs write a letter and its accent, keyboards one sign."""
+    typed, copied = "m\u00fcde", "mu\u0308de"
+    save(tmp_path / copied / "x.png")
+    save(tmp_path / "calm" / "y.png")
+    for name in (typed, copied):
+        recipe = load_recipe("fine-tune", [f'data.classes=["{name}", "calm"]'])
+        crops = load_crops(tmp_path, "all", classes=recipe.data.classes)
+        assert (crops.labels.tolist(), crops.classes) == ([1, 0], (typed, "calm"))
+        spec = replace(find_model("mien-s").spec(), labels=(name, "calm"), class_shares=())
+        assert spec.labels == (typed, "calm")
 
 
 def test_rows_to_watch_are_held_out(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """Labelled faces from the layouts people have them in. May import numpy, Pillow, pyarrow, and
-from mien: adapters, errors, types, preprocess, picture.
+from mien: adapters, companions, errors, folders, types, preprocess, picture.
 
 `rows.py` says what a row is, `files.py` which files count, `layouts.py` reads every layout into
 rows, `crops.py` turns rows into arrays for training, and `pictures.py` into files for the whole

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from mien.companions import one_form
 from mien.errors import DatasetError, SourceError
 from mien.picture import read_picture
 from mien.preprocess import to_gray
@@ -85,8 +86,12 @@ def told_split(split: str) -> str:
 
 
 def class_name(text: str) -> str:
-    """Our name of a class; a name that we do not know stays as it is, in lower case."""
-    return CLASS_ALIASES.get(text.lower(), text.lower())
+    """Our name of a class; a name that we do not know stays as it is, in lower case.
+
+    Accents are as of `one_form`: folders copied from a Mac are called as those that are typed.
+    """
+    name = one_form(text.lower())
+    return CLASS_ALIASES.get(name, name)
 
 
 @dataclass(frozen=True)

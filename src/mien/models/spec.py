@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from operator import index
 from pathlib import PurePath
 from typing import Any, Final
+from unicodedata import normalize
 
 from mien.errors import ConfigError, ModelError
 from mien.types import EXPRESSIONS
@@ -106,6 +107,8 @@ class ModelSpec:
                 raise ValueError(f"{name}: expected {least:g} to {most:g}, got {value}")
         if not all(isinstance(label, str) for label in self.labels):
             raise ValueError(f"labels: expected names, got {self.labels}")
+        # Each accented letter as one sign, as the classes of sets are.
+        object.__setattr__(self, "labels", tuple(normalize("NFC", name) for name in self.labels))
         if len(set(self.labels)) != len(self.labels) or not self.labels:
             raise ValueError(f"labels: expected classes of different names, got {self.labels}")
         if self.class_shares and len(self.class_shares) != len(self.labels):

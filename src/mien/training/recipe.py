@@ -1,5 +1,5 @@
-"""A recipe is everything needed to train one model again. Imports errors, models, preprocess,
-types, and of datasets what classes are called.
+"""A recipe is everything needed to train one model again. Imports companions, errors, models,
+preprocess, types, and of datasets what classes are called.
 
 It is read from TOML into frozen dataclasses, which are the schema: a key that is not a field
 is an error, and so is a value of another type. The resolved recipe travels in checkpoints and
@@ -16,6 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
+from mien.companions import one_form
 from mien.datasets.rows import class_name
 from mien.errors import ConfigError
 from mien.models import find_model
@@ -101,6 +102,9 @@ class DataRecipe:
     balance: float = 0.0  # 0: rows as they are; 1: every class is shown equally often
     left_out: tuple[int, ...] = ()  # (fold, folds): rows that are not learned from; see teachers.py
     max_not_face_votes: int = 5  # rows with more FER+ votes "not a face" are left out of training
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(map(one_form, self.classes)))  # as rows' are
 
 
 @dataclass(frozen=True)
