@@ -98,29 +98,32 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     compare.set_defaults(run=_compare)
 
 
-def _rows(data: str, specs: Sequence[ModelSpec]) -> tuple[FaceCrops, FaceCrops]:
+def _rows(data: str, models: Sequence[str]) -> tuple[FaceCrops, FaceCrops]:
     """A set's rows of the first model's classes: those to learn from, and those to calibrate on.
 
     They are as large as the model wants that wants the largest, and dealt out as `mien train` does;
     where rows are held out that a model's own run has learned from, they calibrate nothing.
     """
     from mien.datasets import HELD_OUT, load_training, read_rows
-    from mien.evaluate import rows_of_run
+    from mien.evaluate import rows_of_run, untold
+    from mien.models import find_model
     from mien.training.recipe import DataRecipe
 
+    entries = [find_model(model) for model in models]
+    specs = [entry.spec() for entry in entries]
     split = any(row.split == "PublicTest" for row in read_rows(data))
-    runs = [] if split else [(run, spec) for spec in specs if (run := rows_of_run(data, spec))]
+    own = [None if split else rows_of_run(data, spec) for spec in specs]
+    runs = [(run, spec) for run, spec in zip(own, specs, strict=True) if run]
     training, watched = load_training(
         data,
         size_px=max(spec.input_px for spec in specs),
         classes=specs[0].labels,
         holdout=runs[0][1].recipe["data"]["holdout"] if runs else DataRecipe.holdout,
     )
-    if watched.split == HELD_OUT and not runs:
-        remark(
-            f"{data}: {len(watched):,} of its rows are held out to calibrate on. Whether a model "
-            "has learned from them, its file does not say"
-        )
+    if watched.split == HELD_OUT:
+        known = zip(own, entries, strict=True)
+        mute = [entry.spec() for run, entry in known if not (run or entry.is_published)]
+        remark(untold(data, watched, mute))
     for (learned, _), _ in runs:
         if learned.names != training.names:
             watched = watched.without(learned)
@@ -129,11 +132,10 @@ def _rows(data: str, specs: Sequence[ModelSpec]) -> tuple[FaceCrops, FaceCrops]:
 
 def _fuse(options: argparse.Namespace) -> int:
     require_training()
-    from mien.models import find_model
     from mien.training.fuse import fuse
 
     require(options.views >= 1, "--views", "at least 1", options.views)
-    training, fresh = _rows(options.data, [find_model(model).spec() for model in options.model])
+    training, fresh = _rows(options.data, options.model)
     spec = fuse(
         options.model,
         options.method,
@@ -152,10 +154,9 @@ def _fuse(options: argparse.Namespace) -> int:
 
 def _average(options: argparse.Namespace) -> int:
     require_training()
-    from mien.models import find_model
     from mien.training.average import average
 
-    training, fresh = _rows(options.data, [find_model(model).spec() for model in options.model])
+    training, fresh = _rows(options.data, options.model)
     spec = average(
         options.model,
         training,
@@ -178,10 +179,9 @@ def _say_made(file: str, what: str, rows: FaceCrops, spec: ModelSpec) -> None:
 
 def _quantize(options: argparse.Namespace) -> int:
     require_training()
-    from mien.models import find_model
     from mien.training.quantize import quantize
 
-    training, fresh = _rows(options.data, [find_model(options.model).spec()])
+    training, fresh = _rows(options.data, [options.model])
     spec = quantize(
         options.model,
         training,
