@@ -192,6 +192,20 @@ def test_the_benchmark_measures_what_it_says(
     assert "all around it costs" in format_speed(speed)
 
 
+def test_the_benchmark_measures_what_may_be_trained(tmp_path: Path) -> None:
+    """What labels are expected from is not there, and heads alone are moved once forward."""
+    from mien.training.benchmark import benchmark_training, format_speed
+
+    both = tiny(teachers=["mien-s"], expected_share=0.5, expected_from="both")
+    assert benchmark_training(both, steps=1, rounds=1, precision="32-true").passes == 3
+    start, data = tmp_path / "start.onnx", drawn(14)
+    taught(start, tiny(epochs=1), data, data)
+    heads = replace(tiny(), init=str(start), network=replace(tiny().network, frozen=True))
+    speed = benchmark_training(heads, steps=1, rounds=1, precision="32-true")
+    assert speed.gmacs == pytest.approx(speed.whole * speed.macs / 1e9)
+    assert "x MAC x 1: forward alone" in format_speed(speed)
+
+
 def test_the_benchmark_measures_the_network_that_is_started_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from mien.pipeline import Analyzer
 from mien.slices import CropReader, slice_crops
 from mien.study.plan import Study, Variant
 from mien.study.result import StudyResult, Trial
-from mien.training.benchmark import PASSES
+from mien.training.benchmark import passes_of
 from mien.training.checkpoint import CHECKPOINT, LOG, Origin, load_checkpoint, read_log
 from mien.training.data import usable_rows
 from mien.training.export import export, load_trained
@@ -267,7 +267,6 @@ class _Bench:
                 [reader], watched, name=name, split=watched.split, sample=self.slices
             )
         log = read_log(run / LOG)
-        passes = 1 if recipe.network.frozen else PASSES
         macs = sum(count_macs(network, row.size_px) for row in log)
         return Trial(
             variant.name,
@@ -275,7 +274,10 @@ class _Bench:
             epochs=len(log),
             parameters=spec.parameters,
             macs=spec.macs,
-            trained_tmac=passes * macs * int(usable_rows(recipe, train).sum()) / 1e12,
+            trained_tmac=passes_of(recipe.network)
+            * macs
+            * int(usable_rows(recipe, train).sum())
+            / 1e12,
             core_hours=sum(row.cpu_s for row in log) / 3600,
             evaluations=tuple(found),
             correct=correct,

@@ -24,12 +24,16 @@ from mien.training.checkpoint import EpochReport
 from mien.training.data import Batch, make_batch, training_rows
 from mien.training.fit import batch_loss, fit, make_fabric, matrix_dtype
 from mien.training.optimizer import make_optimizer
-from mien.training.recipe import Recipe
+from mien.training.recipe import NetworkRecipe, Recipe
 from mien.training.zoo import build_network, channels_last, count_macs
 
 _PRODUCT = 2048  # rows and columns of the matrices of the yardstick
-#: Forward, and backward through weights and through inputs: each is as much work as the other.
-PASSES = 3
+_PASSES = 3  # forward, and backward through weights and through inputs: each is as much work
+
+
+def passes_of(network: NetworkRecipe) -> int:
+    """How often a step of training does the work of the network: of a frozen one, forward alone."""
+    return 1 if network.frozen else _PASSES
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class TrainingSpeed:
     Attributes:
         precision, device, threads: where it was measured.
         size_px, batch, macs: what was trained.
+        passes: how often a step does that work: see `passes_of`.
         whole, bare: pictures a second of the whole loop and of the network alone.
         overhead: how much longer the whole loop takes, 0.1 for a tenth.
         gmacs: multiply-accumulates a second of the whole loop, in units of 10^9.
@@ -51,6 +56,7 @@ class TrainingSpeed:
     size_px: int
     batch: int
     macs: int
+    passes: int
     whole: float
     bare: float
     overhead: float
@@ -81,8 +87,15 @@ def benchmark_training(
     batch = recipe.fit.batch
     # Faces are detected, and most teachers asked, once before a run: no part of its speed. Nor are
     # teachers that look at views: how much they cost is for whoever chooses them.
-    fitting = replace(recipe.fit, epochs=rounds + 1, resolutions=((1.0, size),), teachers=())
-    recipe = replace(recipe, init="", fit=fitting, data=replace(recipe.data, aligned_share=0.0))
+    fitting = replace(
+        recipe.fit,
+        epochs=rounds + 1,
+        resolutions=((1.0, size),),
+        teachers=(),
+        expected_from="votes",
+    )
+    init = recipe.init if recipe.network.frozen else ""  # heads on nothing are refused
+    recipe = replace(recipe, init=init, fit=fitting, data=replace(recipe.data, aligned_share=0.0))
     data = _made_up(batch * steps, recipe.data.classes)
     fabric = make_fabric(precision)
     network, optimizer = _set_up(recipe, fabric)
@@ -108,6 +121,7 @@ def benchmark_training(
             report=take_turns)  # fmt: skip
     macs = count_macs(build_network(recipe.network, classes=len(recipe.data.classes)), size)
     # The first round warms up.
+    passes = passes_of(recipe.network)
     ratio = median(b / w for b, w in zip(bare[1:], whole[1:], strict=True))
     return TrainingSpeed(
         precision=str(fabric._precision.precision),
@@ -116,10 +130,11 @@ def benchmark_training(
         size_px=size,
         batch=batch,
         macs=macs,
+        passes=passes,
         whole=median(whole[1:]),
         bare=median(bare[1:]),
         overhead=ratio - 1,
-        gmacs=median(whole[1:]) * macs * PASSES / 1e9,
+        gmacs=median(whole[1:]) * macs * passes / 1e9,
         peak_gmacs=median(peak[1:]) / 1e9,
     )
 
@@ -174,6 +189,9 @@ def _wait() -> None:
 def format_speed(speed: TrainingSpeed) -> str:
     """The measurement as text."""
     share = speed.gmacs / speed.peak_gmacs
+    work = "forward alone: the network is frozen"
+    if speed.passes > 1:
+        work = "forward, backward to inputs, backward to weights"
     return "\n".join(
         [
             f"{speed.device}, {speed.threads} threads, {speed.precision}; batch {speed.batch} at "
@@ -181,8 +199,8 @@ def format_speed(speed: TrainingSpeed) -> str:
             f"whole loop           {speed.whole:8.1f} pictures/s",
             f"network alone        {speed.bare:8.1f} pictures/s; all around it costs "
             f"{speed.overhead:.1%}",
-            f"arithmetic           {speed.gmacs:8.1f} GMAC/s (pictures/s x MAC x {PASSES}: "
-            "forward, backward to inputs, backward to weights)",
+            f"arithmetic           {speed.gmacs:8.1f} GMAC/s (pictures/s x MAC x "
+            f"{speed.passes}: {work})",
             f"matrix product       {speed.peak_gmacs:8.1f} GMAC/s on this machine in the same "
             f"precision; the loop reaches {share:.0%} of it",
         ]
