@@ -15,7 +15,7 @@ from mien.datasets import load_training
 from mien.errors import ConfigError, DatasetError, DivergedError, ModelError
 from mien.evaluate import summarize
 from mien.slices import SLICES
-from mien.study import StudyResult, Trial, format_study, load_study, read_result
+from mien.study import Study, StudyResult, Trial, format_study, load_study, read_result
 from mien.study.bench import run_study
 from mien.training.data import usable_rows
 from mien.training.optimizer import make_optimizer
@@ -213,9 +213,9 @@ def test_other_pictures_and_other_models_are_noticed(folder: Path, tmp_path: Pat
     (tmp_path / "s.toml").write_text(alone.replace('epochs=1"', f'epochs=1", "init={start}"'))
     study = replace(load_study(tmp_path / "s.toml"), seeds=(0,))
 
-    def run(**changed: tuple[str, ...]) -> StudyResult:
+    def run(asked: Study = study) -> StudyResult:
         return run_study(
-            replace(study, **changed), folder / "crops", tmp_path / "runs", pictures=[photos],
+            asked, folder / "crops", tmp_path / "runs", pictures=[photos],
             threads=1, note=lines.append,
         )  # fmt: skip
 
@@ -225,7 +225,7 @@ def test_other_pictures_and_other_models_are_noticed(folder: Path, tmp_path: Pat
     assert run().trials[0].pictures[0].n == 2
     assert not any("epoch" in line for line in lines)
     with pytest.raises(ConfigError, match=r"as it is: .*another recipe.* remove .*as-it-is-0, and"):
-        run(set=(*study.set, "fit.batch=7"))
+        run(replace(study, set=(*study.set, "fit.batch=7")))
     taught(tmp_path / "other.onnx", tiny(epochs=1), drawn(14, 1), drawn(14))
     (tmp_path / "other.onnx").replace(start)
     with pytest.raises(ModelError, match=r"as it is: .*another .*start\.onnx than is there now"):
