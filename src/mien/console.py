@@ -1,4 +1,4 @@
-"""What a terminal shows: a table of results and a progress bar. Imports types and wording.
+"""What a terminal shows: a table of results and a progress bar. Imports handover, types, wording.
 
 Nothing here prints: the table is text, and the bar writes to the stream it is given.
 """
@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import PurePath
 from typing import Self, TextIO, TypeVar
 
+from mien.handover import Handovers
 from mien.types import FrameResult
 from mien.wording import counted, percent, printable
 
@@ -70,14 +71,19 @@ class FaceTally:
 
     def __init__(self) -> None:
         self._frames = 0
+        self._handovers = Handovers()
         self._answers: dict[int, Counter[str]] = defaultdict(Counter)  # by track
-        self._people: dict[int, str] = {}  # by track; the latest name corrects those before
+        self._people: dict[int, str] = {}  # by track; see `mien.handover`
         self._earlier: dict[str, Counter[str]] = defaultdict(Counter)  # by name, of tracks let go
         self._let_go = 0  # faces without a name, and names
 
     def count(self, result: FrameResult) -> None:
         """Take the next frame."""
         self._frames += 1
+        for known in self._handovers.add(result):
+            self._count(known)
+
+    def _count(self, result: FrameResult) -> None:
         for face in result.faces:
             if face.track_id is not None:
                 answer = "uncertain" if face.uncertain else face.expression
@@ -104,6 +110,8 @@ class FaceTally:
 
     def lines(self) -> list[str]:
         """A line for each face, those in most frames first, and one for all that are left out."""
+        for known in self._handovers.finish():
+            self._count(known)
         if self._frames and not self._answers:
             return ["no face found"]
         named: dict[str, Counter[str]] = defaultdict(Counter)

@@ -1,7 +1,7 @@
 """What the faces of a video showed, over time: a picture, or a page to look around in.
 
-May import companions, events, plots, annotate, plain_page and what lies below them. The page holds
-everything it needs; nothing is loaded from elsewhere.
+May import companions, events, handover, plots, annotate, plain_page and what lies below them. The
+page holds everything it needs; nothing is loaded from elsewhere.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from mien.annotate import css_colours
 from mien.companions import Marker, last_part
 from mien.errors import SinkError, SourceError
 from mien.events import Segment, SegmentFinder
+from mien.handover import Handovers
 from mien.plain_page import plain_page
 from mien.types import FrameResult
 from mien.whole import whole
@@ -37,12 +38,12 @@ class FaceTimeline:
     """One face of one video.
 
     Attributes:
-        track_id: which.
+        track_id: which; two have the same where a track has gone over to another person.
         times_s: `(N,)`, ascending; NaN where it was out of sight.
         probs: `(N, K)`, means over the frames of which a point is made.
         seen_s: how long it was in sight.
         segments: what it showed.
-        person: whose it is, where results say so; the latest name, which corrects those before.
+        person: whose it is, where results say so, as `mien.handover` tells it.
     """
 
     track_id: int
@@ -113,13 +114,13 @@ def build_timeline(results: Iterable[FrameResult], *, markers: Sequence[Marker] 
         SourceError: no face with a track, results of several sources, of one given twice or of
             several models, or not in order of time.
     """
-    finder = SegmentFinder()
+    finder, handovers = SegmentFinder(), Handovers()
     seen: dict[int, _Seen] = defaultdict(_Seen)
     segments: dict[int, list[Segment]] = defaultdict(list)
     people: dict[int, str] = {}
     labels: tuple[str, ...] = ()
     first = last = None
-    for result in _of_one_video(results):
+    for result in _known(_of_one_video(results), handovers):
         first, last = first or result, result
         for face in result.faces:
             labels = labels or tuple(face.probs)
@@ -145,7 +146,7 @@ def build_timeline(results: Iterable[FrameResult], *, markers: Sequence[Marker] 
             "time. A timeline needs the results of a video with a face"
         )
     faces = [
-        _face_timeline(number, looks, segments[number], people.get(number))
+        _face_timeline(handovers.track_of(number), looks, segments[number], people.get(number))
         for number, looks in seen.items()
     ]
     faces.sort(key=lambda face: -face.seen_s)
@@ -171,6 +172,13 @@ def _of_one_video(results: Iterable[FrameResult]) -> Iterator[FrameResult]:
             )
         yield result
         before = result
+
+
+def _known(results: Iterable[FrameResult], handovers: Handovers) -> Iterator[FrameResult]:
+    """The results, once it is known of each whose its faces are."""
+    for result in results:
+        yield from handovers.add(result)
+    yield from handovers.finish()
 
 
 def _moments(markers: Iterable[Marker]) -> tuple[tuple[float, str], ...]:
