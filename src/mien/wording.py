@@ -4,6 +4,8 @@ mien.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from math import isnan
 from typing import Final
 
@@ -21,6 +23,16 @@ def printable(text: str, *, lines: bool = False) -> str:
 def counted(number: int, thing: str, things: str = "") -> str:
     """A number with its noun: `1 frame`, `2,000 frames`, `2 people`."""
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """The names, with a running number behind those that are the same: `a.csv, 2 of 3`."""
+    alike, met = Counter(names), Counter[str]()
+    apart = []
+    for name in names:
+        met[name] += 1
+        apart.append(name if alike[name] == 1 else f"{name}, {met[name]} of {alike[name]}")
+    return apart
 
 
 def percent(share: float) -> str:

@@ -28,7 +28,7 @@ from mien.report.thumbnails import Thumbnail, cut_out, find_videos
 from mien.report.views import VIEWS, View
 from mien.types import EXPRESSIONS, require_one_of
 from mien.whole import whole
-from mien.wording import counted
+from mien.wording import counted, told_apart
 
 Faces = Literal["show", "blur", "hide"]
 
@@ -111,9 +111,11 @@ def write_report(
     members = read_groups(groups) if groups else []
     name_of = dict(zip(tables, called, strict=True)) if called else {}
     distinct = list({table.resolve(): table for table in tables}.values())
-    recordings, failures = _read(distinct, marked, name_of, most)
     # Folders are nobody's business.
-    problems = [_said(error, table, name_of.get(table, table.name)) for table, error in failures]
+    names = told_apart([name_of.get(table, table.name) for table in distinct])
+    shown = dict(zip(distinct, names, strict=True))
+    recordings, failures = _read(distinct, marked, shown, name_of, most)
+    problems = [_said(error, table, shown[table]) for table, error in failures]
     notes = [*_twice(tables, recordings), *_seen_again(recordings, members)]
     if groups:
         notes += _at_odds(recordings, members, groups)
@@ -248,15 +250,19 @@ def _pictured(view: View) -> bool:
 
 
 def _read(
-    tables: Sequence[Path], markers: Sequence[Marker], name_of: Mapping[Path, str], most: float
+    tables: Sequence[Path],
+    markers: Sequence[Marker],
+    shown: Mapping[Path, str],
+    name_of: Mapping[Path, str],
+    most: float,
 ) -> tuple[list[Recording], list[tuple[Path, MienError]]]:
-    """All tables that can be read, of one model's classes; and the others."""
+    """All tables that can be read, of one model's classes, as they are shown; and the others."""
     recordings: list[Recording] = []
     failures: list[tuple[Path, MienError]] = []
     labels: tuple[str, ...] = ()
     for table in tables:
         try:
-            found = take_in(table, markers, name=name_of.get(table, ""), most=most)
+            found = take_in(table, markers, name=shown[table], most=most)
             expected = labels or next((r.labels for r in found if r.labels), ())
             other = next((r.labels for r in found if r.labels not in ((), expected)), None)
             if other:
