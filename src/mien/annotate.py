@@ -11,6 +11,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import cycle
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -31,9 +32,14 @@ COLOURS: Final[dict[str, tuple[int, int, int]]] = {
     "sad": (0, 114, 178),
     "surprise": (86, 180, 233),
     "neutral": (200, 200, 200),
+    "contempt": (230, 159, 0),
 }
-#: Of classes that are not among the seven.
-UNKNOWN_COLOUR: Final = (230, 159, 0)
+#: For other classes, in their order; with more of them these begin anew. Each is as far from those
+#: before it, and from the above, as could be, for colour-blind eyes too (distances in CIELAB).
+OTHER_COLOURS: Final = (
+    (136, 0, 255), (119, 51, 17), (85, 68, 85), (0, 255, 136), (68, 51, 170), (187, 85, 255),
+    (170, 153, 85), (187, 221, 255), (119, 34, 119), (68, 102, 68), (136, 238, 170),
+)  # fmt: skip
 _INK: Final = (20, 20, 20)
 _PAPER: Final = (255, 255, 255)
 _DARK: Final = 0.179  # luminance below which white is read better than ink (WCAG 2.2)
@@ -72,7 +78,7 @@ def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
             _heat(drawn, face.heat)
     taken = [_Rectangle(*map(round, face.box)) for face in faces]
     for face in faces:
-        colour = COLOURS.get(face.expression, UNKNOWN_COLOUR)
+        colour = _colours(face.probs)[face.expression]
         x, y, w, h = face.box
         line_px = max(1, round(min(w, h) / 90))
         _outline(drawn, face, colour, line_px)
@@ -136,8 +142,14 @@ def hide_boxes(image: UInt8Array, boxes: Iterable[Sequence[float]]) -> UInt8Arra
 
 def css_colours(labels: Sequence[str]) -> list[str]:
     """The classes' colours as `#rrggbb`."""
-    found = [COLOURS.get(label, UNKNOWN_COLOUR) for label in labels]
+    found = _colours(labels).values()
     return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in found]
+
+
+def _colours(labels: Iterable[str]) -> dict[str, tuple[int, int, int]]:
+    """By class: its own colour, or the next of those for others."""
+    others = cycle(OTHER_COLOURS)
+    return {label: COLOURS.get(label) or next(others) for label in labels}
 
 
 def contact_sheet(
@@ -289,12 +301,12 @@ def _bars(
     panel = _part(image, x, y, width, height)
     panel[:] = (panel * _DIMMED).astype(np.uint8)
     room = width - name_px - number_px - text_px // 2
+    colours = _colours(face.probs)
     for row, (name, p) in enumerate(face.probs.items()):
         top = y + row * row_px
         _blend(image, x, top, names[name], _PAPER)
         gap = max(1, row_px // 5)
-        colour = COLOURS.get(name, UNKNOWN_COLOUR)
-        _fill(image, x + name_px, top + gap, round(room * p), row_px - 2 * gap, colour)
+        _fill(image, x + name_px, top + gap, round(room * p), row_px - 2 * gap, colours[name])
         number = _written(f"{p:.0%}", text_px)
         _blend(image, x + width - number.shape[1], top, number, _PAPER)
 
