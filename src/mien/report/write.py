@@ -119,6 +119,8 @@ def write_report(
     notes = [*_twice(tables, recordings), *_seen_again(recordings, members)]
     if groups:
         notes += _at_odds(recordings, members, groups)
+    if markers:
+        notes += _elsewhere(recordings, marked, markers)
     notes += _unused(VIEWS[view], outs, pages, faces, markers, videos)
     thumbnails: list[Thumbnail] = []
     if pages and faces != "hide" and _pictured(VIEWS[view]):
@@ -215,6 +217,16 @@ def _at_odds(
         )
     if undated:
         yield (f"{groups.name}: says for {_some(undated)} no date: {words.SAVED_ON}")
+
+
+def _elsewhere(
+    recordings: Sequence[Recording], marked: Sequence[Marker], markers: Path
+) -> Iterator[str]:
+    """What the markers name and is not here."""
+    known = {name for recording in recordings for name in names_of(recording.source)}
+    nowhere = sorted({m.source for m in marked if m.source} - known)
+    if nowhere:
+        yield f"{markers.name}: no recording here is called {_some(nowhere)}"
 
 
 def _unused(
