@@ -748,3 +748,16 @@ def test_what_is_given_twice_does_not_count_twice(tmp_path: Path) -> None:
     (note,) = write_report([first, second], figures).notes
     assert note.startswith("a.jsonl: holds v.mp4")
     assert "as in a.csv. Both count" in note
+
+
+def test_a_table_sorted_by_face_is_doubted(tmp_path: Path) -> None:
+    """It looks like one whose sources were given twice."""
+    both = film(*[[face(1, "happy", 0.9), face(2, "sad", 0.9)]] * 20)
+    table = save(tmp_path / "t.csv", both)
+    assert write_report([table], tmp_path / "f.json").notes == ()
+    head, *rows = table.read_text("utf-8").splitlines(keepends=True)
+    table.write_text("".join([head, *rows[::2], *rows[1::2]]), "utf-8")
+    assert write_report([table], tmp_path / "f.json").notes == (
+        "t.csv: holds v.mp4 more than once, counted as recordings of their own. If the table was "
+        "sorted by face, sort it by frame",
+    )

@@ -153,6 +153,16 @@ def _twice(given: Sequence[Path], recordings: Sequence[Recording]) -> Iterator[s
     for file, count in files.items():
         if count > 1:
             yield f"{file.name}: given {count} times, counts once"
+    standing = Counter((r.table_name, r.source) for r in recordings)
+    repeated: dict[str, list[str]] = {}
+    for (name, source), count in standing.items():
+        if count > 1:
+            repeated.setdefault(name, []).append(source)
+    for name, again in repeated.items():
+        yield (
+            f"{name}: holds {_some(again)} more than once, counted as recordings of their own. "
+            "If the table was sorted by face, sort it by frame"
+        )
     holders: dict[tuple[object, ...], Path] = {}
     alike: dict[tuple[Path, Path], list[str]] = {}
     for r in recordings:
