@@ -205,6 +205,23 @@ def test_tables_that_other_programs_saved_anew(tmp_path: Path) -> None:
         list(read_results(tmp_path / "a.csv"))
 
 
+def test_names_that_pandas_takes_for_numbers(tmp_path: Path) -> None:
+    """In Parquet they are numbers then, and with empty cells beside them such with fractions."""
+    known = replace(face(2, "sad", 0.4), identity=FaceIdentity("7", 0.75))
+    results = film([known], [], [replace(known, identity=FaceIdentity("12", None))], source="2026")
+    with open_sink(tmp_path / "a.csv", identity=True) as sink:
+        for result in results:
+            sink.write(result)
+    table = pd.read_csv(tmp_path / "a.csv")
+    assert table["person"].dtype.kind == "f"
+    table.to_parquet(tmp_path / "a.parquet")
+    read = list(read_results(tmp_path / "a.parquet"))
+    assert [r.source for r in read] == ["2026"] * 3
+    assert [f.person for r in read for f in r.faces] == ["7", "12"]
+    write_timeline(build_timeline(read), tmp_path / "t.html")
+    assert "12 (face 2)" in (tmp_path / "t.html").read_text("utf-8")
+
+
 def test_tables_as_spreadsheets_save_them_where_a_comma_begins_fractions(tmp_path: Path) -> None:
     """Semicolons between columns, and truths in the user's language."""
     doubt = replace(face(1, "sad", 0.4), uncertain=True, quality=FaceQuality(0.25, ("small",)))
