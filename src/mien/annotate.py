@@ -1,5 +1,5 @@
 """Draw results on a picture. May import unicodedata, numpy, Pillow, and from mien: types, geometry,
-preprocess.
+preprocess, wording.
 
 Text is drawn once by Pillow's built-in font, kept as a mask, and blended in: in a video the same
 few words come again and again. The font has the letters of English; others lose their accents, and
@@ -21,6 +21,7 @@ from PIL.Image import new as new_picture
 from mien.geometry import invert_transform, transform_points
 from mien.preprocess import interpolate, resize
 from mien.types import FaceResult, Float32Array, HeatMap, UInt8Array
+from mien.wording import fitted
 
 #: A colour per expression that stays apart for colour-blind eyes (Okabe & Ito, "Color Universal
 #: Design", 2008), RGB.
@@ -53,7 +54,8 @@ _DIMMED: Final = 0.3  # what the bars' background keeps of the picture
 _FAINT: Final = 0.45  # opacity of an uncertain face's box
 _SQUARES: Final = 5  # along each side of a face that is made unrecognizable
 _AROUND: Final = 0.2  # of a face's box that is hidden with it on every side
-_NAME_CHARS: Final = 20  # of a person's name; longer ones are cut
+_NAME_CHARS: Final = 20  # of a person's name; of longer ones, the middle is left out
+_MOST_NAMES: Final = 10_000  # are remembered; of a camera there is no end
 #: What is read for letters that are none with an accent.
 _PLAIN: Final = str.maketrans({
     "ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
@@ -63,6 +65,7 @@ _PLAIN: Final = str.maketrans({
 _NO_LETTER: Final = "\U0010ffff"  # what is drawn for it is drawn for all that the font lacks
 
 _stand_ins: dict[str, str] = {}  # by the name that cannot be written
+_owners: dict[str, str] = {}  # whose name is written so
 
 
 def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
@@ -87,7 +90,7 @@ def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
         text = f"{face.expression}{mark} {face.confidence:.0%}"
         whose: str | int | None = face.track_id
         if face.person:
-            whose = stand_in(face.person) or _shortened(face.person)
+            whose = stand_in(face.person) or fitted(face.person, _NAME_CHARS)
         if whose is not None:
             text = f"{whose}: {text}"
         _tag(drawn, text, (round(x), round(y)), text_px, colour)
@@ -97,17 +100,16 @@ def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
 
 
 def stand_in(name: str) -> str:
-    """What copies call a person whose name the font cannot write: `name 1`, `name 2`, … in the
-    order in which this program met them. Empty where it can write the name, perhaps without
-    accents.
+    """What copies call a person whose name the font cannot write, or writes as another's that it
+    met before: `name 1`, `name 2`, … in the order in which this program met them. Empty where it
+    can write the name, perhaps without accents or the middle of a long one.
     """
-    if _in_font(name) is not None:
+    written = _in_font(fitted(name, _NAME_CHARS))
+    if written is not None and _owners.setdefault(written, name) == name:
+        if len(_owners) > _MOST_NAMES:
+            del _owners[next(iter(_owners))]
         return ""
     return _stand_ins.setdefault(name, f"name {len(_stand_ins) + 1}")
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _NAME_CHARS else name[: _NAME_CHARS - 1] + "…"
 
 
 def anonymize(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:

@@ -16,7 +16,7 @@ from typing import Self, TextIO, TypeVar
 
 from mien.handover import Handovers
 from mien.types import FrameResult
-from mien.wording import counted, percent, printable
+from mien.wording import counted, fitted, percent, printable
 
 _SILENT_S = 2.0  # a bar for work that ends sooner would only flicker
 _REFRESH_S = 0.1
@@ -45,7 +45,7 @@ def table_rows(result: FrameResult, *, is_video: bool, identity: bool = False) -
 
     With `identity`, whose face it is follows. What is wrong with a face stands last.
     """
-    name = _fit(PurePath(result.source).name or "array", 28)
+    name = fitted(PurePath(result.source).name or "array", 28)
     when = f"{result.time_s:8.3f}" if is_video else f"{'':8}"
     if not result.faces:
         yield printable(f"{name:28} {when} {'-':>4}  no face found")
@@ -144,14 +144,6 @@ def stage_lines(stage_ms: Mapping[str, float]) -> list[str]:
         f"  {stage:14} {ms:8.2f} ms/frame  {ms / total:6.1%}" for stage, ms in stage_ms.items()
     ]
     return ["by stage (a video's work side by side, and wait for each other):", *lines]
-
-
-def _fit(text: str, width: int) -> str:
-    """Shorten in the middle: both the start and the suffix of a file name tell something."""
-    if len(text) <= width:
-        return text
-    tail = width // 3
-    return text[: width - tail - 1] + "…" + text[-tail:]
 
 
 class Progress:

@@ -20,6 +20,14 @@ def printable(text: str, *, lines: bool = False) -> str:
     return text.translate(_CONTROLS | {ord("\n"): "\n"} if lines else _CONTROLS)
 
 
+def fitted(text: str, width: int) -> str:
+    """A text shortened in the middle: the end of a name, as of a file, tells something too."""
+    if len(text) <= width:
+        return text
+    tail = width // 3
+    return text[: width - tail - 1] + "…" + text[-tail:]
+
+
 def counted(number: int, thing: str, things: str = "") -> str:
     """A number with its noun: `1 frame`, `2,000 frames`, `2 people`."""
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
