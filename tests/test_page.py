@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from mien.annotate import COLOURS, UNKNOWN_COLOUR
+from mien.annotate import COLOURS, OTHER_COLOURS
 from mien.events import find_segments
 from mien.results import read_results
 from mien.types import EXPRESSIONS, RESULT_COLUMNS, FaceResult, UInt8Array
@@ -48,11 +48,12 @@ SCRIPT_NAME: Final = "<img src=x onerror=document.title='broken'>.png"
 def test_the_colours_are_those_of_the_drawings() -> None:
     text = (PAGE / "expressions.js").read_text("utf-8")
     listed = dict(re.findall(r'^  (\w+): "(#\w{6})",$', text, re.M))
-    assert list(listed) == list(EXPRESSIONS)
+    assert list(listed) == [*EXPRESSIONS, "contempt"]
     assert listed == {
         name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in COLOURS.items()
     }
-    assert '"#{:02x}{:02x}{:02x}"'.format(*UNKNOWN_COLOUR) in text
+    others = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in OTHER_COLOURS]
+    assert re.findall(r"#\w{6}", text.partition("OTHERS = [")[2].partition("]")[0]) == others
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_puts_no_text_in_as_markup() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import mien
-from mien.annotate import COLOURS, UNKNOWN_COLOUR, annotate, anonymize
+from mien.annotate import COLOURS, OTHER_COLOURS, annotate, anonymize, css_colours
 from mien.classifier import ExpressionClassifier
 from mien.errors import SourceError
 from mien.models import file_sha256, find_model
@@ -26,6 +26,7 @@ from mien.results import read_results
 from mien.sources import Source
 from mien.types import (
     EXPRESSIONS,
+    FERPLUS_EXPRESSIONS,
     RESULT_COLUMNS,
     FaceResult,
     Frame,
@@ -282,8 +283,29 @@ def test_annotation_draws_on_a_copy(analyzer: Analyzer, portrait: UInt8Array) ->
     assert (annotate(portrait, []) == portrait).all()
 
 
-@pytest.mark.parametrize("expression", [*EXPRESSIONS, "bored"])
-def test_tags_can_be_read_on_every_colour(expression: str) -> None:
+def test_every_class_has_a_colour_of_its_own() -> None:
+    own = [f"mood {i}" for i in range(len(OTHER_COLOURS))]
+    labels = (*own[:3], *EXPRESSIONS, "contempt", *own[3:])
+    assert len(set(css_colours(labels))) == len(labels)
+    assert css_colours(FERPLUS_EXPRESSIONS)[-1] == "#e69f00"
+    box = (20.0, 60.0, 90.0, 90.0)
+    probs = dict.fromkeys(own, 0.05)
+    drawn = [
+        annotate(np.full((200, 300, 3), 128, np.uint8), [
+            FaceResult(box, 0.9, ((0.0, 0.0),) * 5, name, 0.05, False, probs)
+        ])
+        for name in own
+    ]  # fmt: skip
+    corners = [tuple(picture[150, 60].tolist()) for picture in drawn]  # the lower edge of the box
+    assert corners == list(OTHER_COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("expression", "colour"), [*COLOURS.items(), *((str(c), c) for c in OTHER_COLOURS)]
+)
+def test_tags_can_be_read_on_every_colour(
+    monkeypatch: pytest.MonkeyPatch, expression: str, colour: tuple[int, int, int]
+) -> None:
     """At least 4.5 to 1 (WCAG 2.2, AA)."""
 
     def luminance(pixel: UInt8Array) -> float:
@@ -292,10 +314,11 @@ def test_tags_can_be_read_on_every_colour(expression: str) -> None:
         return float(linear @ (0.2126, 0.7152, 0.0722))
 
     box = (20.0, 60.0, 90.0, 90.0)
+    monkeypatch.setitem(COLOURS, expression, colour)
     face = FaceResult(box, 0.9, ((0.0, 0.0),) * 5, expression, 0.9, False, {expression: 0.9})
     drawn = annotate(np.full((200, 300, 3), 128, np.uint8), [face])
     pixels = drawn[50:58, 20:80].reshape(-1, 3)  # within the tag, which sits on the box
-    ground = np.array(COLOURS.get(expression, UNKNOWN_COLOUR))
+    ground = np.array(colour)
     ink = pixels[np.abs(pixels.astype(int) - ground).sum(1).argmax()]
     dark, bright = sorted((luminance(ground), luminance(ink)))
     assert (bright + 0.05) / (dark + 0.05) >= 4.5

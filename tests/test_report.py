@@ -135,6 +135,24 @@ def test_markers_that_a_view_does_not_show_are_mentioned(everything: dict[str, A
     assert not any("reactions" in note for note in both.notes)
 
 
+def test_markers_of_no_recording_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slip of the pen would lose a moment: on the page, in the figures and on stderr."""
+    table = save(tmp_path / "t.csv", smile("films/v.mp4"))
+    markers = tmp_path / "m.csv"
+    markers.write_text("time_s,label,source\n2,joke,v.mp4\n2,joke,V.mp4\n3,pun,w.mp4\n2,all,\n")
+    outs = [tmp_path / "r.html", tmp_path / "f.json"]
+    options = [part for out in outs for part in ("--out", str(out))]
+    assert main(["report", str(table), "--markers", str(markers), *options]) == 0
+    note = "m.csv: no recording here is called V.mp4, w.mp4"
+    assert note + "\n" in capsys.readouterr().err
+    assert note in Page(outs[0].read_text("utf-8")).words
+    assert json.loads(outs[1].read_text("utf-8"))["problems"] == [note]
+    markers.write_text("time_s,label,source\n2,joke,v.mp4\n2,joke,films/v.mp4\n")
+    assert not write_report([table], outs, markers=markers).notes
+
+
 def test_labels_without_a_chart_are_counted(tmp_path: Path) -> None:
     markers = tmp_path / "markers.csv"
     markers.write_text("time_s,label\n" + "".join(f"2,moment {i}\n" for i in range(13)))
@@ -730,3 +748,16 @@ def test_what_is_given_twice_does_not_count_twice(tmp_path: Path) -> None:
     (note,) = write_report([first, second], figures).notes
     assert note.startswith("a.jsonl: holds v.mp4")
     assert "as in a.csv. Both count" in note
+
+
+def test_a_table_sorted_by_face_is_doubted(tmp_path: Path) -> None:
+    """It looks like one whose sources were given twice."""
+    both = film(*[[face(1, "happy", 0.9), face(2, "sad", 0.9)]] * 20)
+    table = save(tmp_path / "t.csv", both)
+    assert write_report([table], tmp_path / "f.json").notes == ()
+    head, *rows = table.read_text("utf-8").splitlines(keepends=True)
+    table.write_text("".join([head, *rows[::2], *rows[1::2]]), "utf-8")
+    assert write_report([table], tmp_path / "f.json").notes == (
+        "t.csv: holds v.mp4 more than once, counted as recordings of their own. If the table was "
+        "sorted by face, sort it by frame",
+    )

@@ -55,9 +55,9 @@ def test_a_recording_by_hand(tmp_path: Path) -> None:
     (tmp_path / "g.csv").write_text("source,group,person,date\nv.mp4,x,Ada L.,2026-03-02\n")
     found = figures(tmp_path, [table], groups=tmp_path / "g.csv")
     (recording,) = found["recordings"]
-    named = ("table", "source", "video", "models", "group", "person", "date")
+    named = ("table", "source", "title", "video", "models", "group", "person", "date")
     assert [recording[name] for name in named] == [
-        "a.jsonl", "v.mp4", True, ["m@1"], "x", "Ada L.", "2026-03-02"
+        "a.jsonl", "v.mp4", "v.mp4", True, ["m@1"], "x", "Ada L.", "2026-03-02"
     ]  # fmt: skip
     assert recording["recorded_s"] == pytest.approx(4)
     assert recording["with_face_s"] == pytest.approx(3)
@@ -89,6 +89,29 @@ def test_a_recording_by_hand(tmp_path: Path) -> None:
     alone = ("shares", "weighted", "looks", "segments", "transitions", "changes_per_minute")
     assert found["overall"] == {"unit": "looks", **{name: recording[name] for name in alone}}
     assert (found["reactions"], found["groups"], found["trends"]) == ([], [], {})
+
+
+def test_recordings_and_tables_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """By a number and not by their folders, which are nobody's business."""
+    both = [r for p in ("P01", "P02") for r in smile(f"{p}/session.mp4")]
+    tables = [save(tmp_path / "all.jsonl", both)]
+    for day in ("monday", "tuesday"):
+        (tmp_path / day).mkdir()
+        tables.append(save(tmp_path / day / "day.jsonl", smile("cam.mp4")))
+    tables.append(save(tmp_path / "x.jsonl", smile("x/session.mp4")))
+    recordings = figures(tmp_path, tables)["recordings"]
+    assert [(r["table"], r["source"], r["title"]) for r in recordings] == [
+        ("all.jsonl", "session.mp4", "session.mp4 (all.jsonl), 1 of 2"),
+        ("all.jsonl", "session.mp4", "session.mp4 (all.jsonl), 2 of 2"),
+        ("day.jsonl, 1 of 2", "cam.mp4", "cam.mp4 (day.jsonl, 1 of 2)"),
+        ("day.jsonl, 2 of 2", "cam.mp4", "cam.mp4 (day.jsonl, 2 of 2)"),
+        ("x.jsonl", "session.mp4", "session.mp4 (x.jsonl)"),
+    ]
+    write_report(tables[:1], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "<h3>session.mp4, 1 of 2</h3>" in page
+    assert "<h3>session.mp4, 2 of 2</h3>" in page
+    assert "P01" not in page
 
 
 def test_moments_groups_and_sessions_by_hand(tmp_path: Path) -> None:

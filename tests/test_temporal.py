@@ -498,6 +498,23 @@ def test_a_name_that_is_corrected_keeps_its_baseline() -> None:
     assert found[29] == pytest.approx(found[19])
 
 
+def test_a_corrected_name_leaves_no_baseline_with_another() -> None:
+    """For a moment Ben is taken for Anna. Her own face at rest looks like nobody else's."""
+    baseline, resting, neutral = Baseline(EXPRESSIONS), probs_of(sad=0.5), probs_of(neutral=0.9)
+    baseline.learn(1.0)
+    for i in range(20):
+        baseline.correct([1], resting, i / 10)
+        baseline.recognize([1], ["Anna" if i < 5 else "Ben"], "a")
+    unknown = Baseline(EXPRESSIONS).correct([2], neutral, 2.0)
+    for i in range(20, 25):
+        hers = baseline.correct([2], neutral, i / 10)
+        baseline.recognize([2], ["Anna"], "b")
+    assert hers == pytest.approx(unknown)
+    baseline.correct([3], resting, 2.6)
+    baseline.recognize([3], ["Ben"], "c")
+    assert baseline.correct([3], resting, 2.7)[0, 4] < 0.4
+
+
 def test_a_baseline_needs_a_neutral_class_and_time() -> None:
     with pytest.raises(ValueError, match="class neutral"):
         Baseline(("bored", "focused"))

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -205,6 +206,23 @@ def test_tables_that_other_programs_saved_anew(tmp_path: Path) -> None:
         list(read_results(tmp_path / "a.csv"))
 
 
+def test_names_that_pandas_takes_for_numbers(tmp_path: Path) -> None:
+    """In Parquet they are numbers then, and with empty cells beside them such with fractions."""
+    known = replace(face(2, "sad", 0.4), identity=FaceIdentity("7", 0.75))
+    results = film([known], [], [replace(known, identity=FaceIdentity("12", None))], source="2026")
+    with open_sink(tmp_path / "a.csv", identity=True) as sink:
+        for result in results:
+            sink.write(result)
+    table = pd.read_csv(tmp_path / "a.csv")
+    assert table["person"].dtype.kind == "f"
+    table.to_parquet(tmp_path / "a.parquet")
+    read = list(read_results(tmp_path / "a.parquet"))
+    assert [r.source for r in read] == ["2026"] * 3
+    assert [f.person for r in read for f in r.faces] == ["7", "12"]
+    write_timeline(build_timeline(read), tmp_path / "t.html")
+    assert "12 (face 2)" in (tmp_path / "t.html").read_text("utf-8")
+
+
 def test_tables_as_spreadsheets_save_them_where_a_comma_begins_fractions(tmp_path: Path) -> None:
     """Semicolons between columns, and truths in the user's language."""
     doubt = replace(face(1, "sad", 0.4), uncertain=True, quality=FaceQuality(0.25, ("small",)))
@@ -255,6 +273,42 @@ def test_long_films_are_thinned_and_gaps_stay_gaps() -> None:
     assert (shown.times_s != shown.times_s).sum() == 1  # one NaN: the gap
     assert shown.seen_s == pytest.approx(8000 / 25, abs=0.1)
     assert [s.expression for s in shown.segments] == ["happy", "sad"]
+
+
+def test_a_short_visit_in_a_long_film_is_drawn(tmp_path: Path) -> None:
+    """From its first look to its last, and not narrower than can be seen."""
+    glad = [face(1, "happy", 0.9)]
+    visits = {100: 1, 20_000: 4, 45_000: 40, 89_999: 1}  # frames, at 25 a second: an hour
+    frames = [[face(2, "sad", 0.9)] for _ in range(90_000)]
+    for begin, n in visits.items():
+        for i in range(begin, begin + n):
+            frames[i] = [*frames[i], *glad]
+    timeline = build_timeline(film(*frames, fps=25))
+    long, short = timeline.faces
+    assert (long.times_s[0], long.times_s[-1]) == (timeline.start_s, timeline.end_s)
+    write_timeline(replace(timeline, faces=(short,)), tmp_path / "t.html")
+    page = (tmp_path / "t.html").read_text("utf-8")
+    happy = re.findall(r'<polygon points="(.*?)" fill="#f0e442"', page)
+    ends = [[float(x) for x in re.findall(r"([\d.]+),", points)] for points in happy]
+    assert len(ends) == len(visits)
+    for (begin, n), x in zip(visits.items(), ends, strict=True):
+        middle = (begin + (n - 1) / 2) / 89.999
+        assert max(x) - min(x) >= 0.7
+        assert min(x) - 0.1 <= middle <= max(x) + 0.1
+        assert min(x) >= 0
+        assert max(x) <= 1000
+    write_timeline(replace(timeline, faces=(short,)), tmp_path / "t.png")
+    with Image.open(tmp_path / "t.png") as picture:
+        r, g, b = np.asarray(picture.convert("RGB"), int)[: picture.height // 2].transpose(2, 0, 1)
+    assert (np.minimum(r, g) > b + 20).any(0).sum() >= len(visits)  # yellow columns
+
+
+def test_a_rare_look_lasts_a_step(tmp_path: Path) -> None:
+    film_of = film(*[[]] * 5, [face(1, "happy", 0.9)], *[[]] * 5, fps=0.5)
+    write_timeline(build_timeline(film_of), tmp_path / "t.html")
+    (points,) = re.findall(r'points="(.*?)" fill="#f0e442"', (tmp_path / "t.html").read_text())
+    x = [float(value) for value in re.findall(r"([\d.]+),", points)]
+    assert (min(x), max(x)) == (450, 550)
 
 
 def test_segments_take_no_more_than_the_time_in_sight() -> None:

@@ -1,5 +1,5 @@
 """Draw results on a picture. May import unicodedata, numpy, Pillow, and from mien: types, geometry,
-preprocess.
+preprocess, wording.
 
 Text is drawn once by Pillow's built-in font, kept as a mask, and blended in: in a video the same
 few words come again and again. The font has the letters of English; others lose their accents, and
@@ -11,6 +11,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import cycle
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from PIL.Image import new as new_picture
 from mien.geometry import invert_transform, transform_points
 from mien.preprocess import interpolate, resize
 from mien.types import FaceResult, Float32Array, HeatMap, UInt8Array
+from mien.wording import fitted
 
 #: A colour per expression that stays apart for colour-blind eyes (Okabe & Ito, "Color Universal
 #: Design", 2008), RGB.
@@ -31,9 +33,14 @@ COLOURS: Final[dict[str, tuple[int, int, int]]] = {
     "sad": (0, 114, 178),
     "surprise": (86, 180, 233),
     "neutral": (200, 200, 200),
+    "contempt": (230, 159, 0),
 }
-#: Of classes that are not among the seven.
-UNKNOWN_COLOUR: Final = (230, 159, 0)
+#: For other classes, in their order; with more of them these begin anew. Each is as far from those
+#: before it, and from the above, as could be, for colour-blind eyes too (distances in CIELAB).
+OTHER_COLOURS: Final = (
+    (136, 0, 255), (119, 51, 17), (85, 68, 85), (0, 255, 136), (68, 51, 170), (187, 85, 255),
+    (170, 153, 85), (187, 221, 255), (119, 34, 119), (68, 102, 68), (136, 238, 170),
+)  # fmt: skip
 _INK: Final = (20, 20, 20)
 _PAPER: Final = (255, 255, 255)
 _DARK: Final = 0.179  # luminance below which white is read better than ink (WCAG 2.2)
@@ -47,7 +54,8 @@ _DIMMED: Final = 0.3  # what the bars' background keeps of the picture
 _FAINT: Final = 0.45  # opacity of an uncertain face's box
 _SQUARES: Final = 5  # along each side of a face that is made unrecognizable
 _AROUND: Final = 0.2  # of a face's box that is hidden with it on every side
-_NAME_CHARS: Final = 20  # of a person's name; longer ones are cut
+_NAME_CHARS: Final = 20  # of a person's name; of longer ones, the middle is left out
+_MOST_NAMES: Final = 10_000  # are remembered; of a camera there is no end
 #: What is read for letters that are none with an accent.
 _PLAIN: Final = str.maketrans({
     "ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
@@ -57,6 +65,7 @@ _PLAIN: Final = str.maketrans({
 _NO_LETTER: Final = "\U0010ffff"  # what is drawn for it is drawn for all that the font lacks
 
 _stand_ins: dict[str, str] = {}  # by the name that cannot be written
+_owners: dict[str, str] = {}  # whose name is written so
 
 
 def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
@@ -72,7 +81,7 @@ def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
             _heat(drawn, face.heat)
     taken = [_Rectangle(*map(round, face.box)) for face in faces]
     for face in faces:
-        colour = COLOURS.get(face.expression, UNKNOWN_COLOUR)
+        colour = _colours(face.probs)[face.expression]
         x, y, w, h = face.box
         line_px = max(1, round(min(w, h) / 90))
         _outline(drawn, face, colour, line_px)
@@ -81,7 +90,7 @@ def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
         text = f"{face.expression}{mark} {face.confidence:.0%}"
         whose: str | int | None = face.track_id
         if face.person:
-            whose = stand_in(face.person) or _shortened(face.person)
+            whose = stand_in(face.person) or fitted(face.person, _NAME_CHARS)
         if whose is not None:
             text = f"{whose}: {text}"
         _tag(drawn, text, (round(x), round(y)), text_px, colour)
@@ -91,17 +100,16 @@ def annotate(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
 
 
 def stand_in(name: str) -> str:
-    """What copies call a person whose name the font cannot write: `name 1`, `name 2`, … in the
-    order in which this program met them. Empty where it can write the name, perhaps without
-    accents.
+    """What copies call a person whose name the font cannot write, or writes as another's that it
+    met before: `name 1`, `name 2`, … in the order in which this program met them. Empty where it
+    can write the name, perhaps without accents or the middle of a long one.
     """
-    if _in_font(name) is not None:
+    written = _in_font(fitted(name, _NAME_CHARS))
+    if written is not None and _owners.setdefault(written, name) == name:
+        if len(_owners) > _MOST_NAMES:
+            del _owners[next(iter(_owners))]
         return ""
     return _stand_ins.setdefault(name, f"name {len(_stand_ins) + 1}")
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _NAME_CHARS else name[: _NAME_CHARS - 1] + "…"
 
 
 def anonymize(image: UInt8Array, faces: Sequence[FaceResult]) -> UInt8Array:
@@ -136,8 +144,14 @@ def hide_boxes(image: UInt8Array, boxes: Iterable[Sequence[float]]) -> UInt8Arra
 
 def css_colours(labels: Sequence[str]) -> list[str]:
     """The classes' colours as `#rrggbb`."""
-    found = [COLOURS.get(label, UNKNOWN_COLOUR) for label in labels]
+    found = _colours(labels).values()
     return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in found]
+
+
+def _colours(labels: Iterable[str]) -> dict[str, tuple[int, int, int]]:
+    """By class: its own colour, or the next of those for others."""
+    others = cycle(OTHER_COLOURS)
+    return {label: COLOURS.get(label) or next(others) for label in labels}
 
 
 def contact_sheet(
@@ -289,12 +303,12 @@ def _bars(
     panel = _part(image, x, y, width, height)
     panel[:] = (panel * _DIMMED).astype(np.uint8)
     room = width - name_px - number_px - text_px // 2
+    colours = _colours(face.probs)
     for row, (name, p) in enumerate(face.probs.items()):
         top = y + row * row_px
         _blend(image, x, top, names[name], _PAPER)
         gap = max(1, row_px // 5)
-        colour = COLOURS.get(name, UNKNOWN_COLOUR)
-        _fill(image, x + name_px, top + gap, round(room * p), row_px - 2 * gap, colour)
+        _fill(image, x + name_px, top + gap, round(room * p), row_px - 2 * gap, colours[name])
         number = _written(f"{p:.0%}", text_px)
         _blend(image, x + width - number.shape[1], top, number, _PAPER)
 

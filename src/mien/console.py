@@ -1,4 +1,4 @@
-"""What a terminal shows: a table of results and a progress bar. Imports types and wording.
+"""What a terminal shows: a table of results and a progress bar. Imports handover, types, wording.
 
 Nothing here prints: the table is text, and the bar writes to the stream it is given.
 """
@@ -14,8 +14,9 @@ from contextlib import suppress
 from pathlib import PurePath
 from typing import Self, TextIO, TypeVar
 
+from mien.handover import Handovers
 from mien.types import FrameResult
-from mien.wording import counted, percent, printable
+from mien.wording import counted, fitted, percent, printable
 
 _SILENT_S = 2.0  # a bar for work that ends sooner would only flicker
 _REFRESH_S = 0.1
@@ -44,7 +45,7 @@ def table_rows(result: FrameResult, *, is_video: bool, identity: bool = False) -
 
     With `identity`, whose face it is follows. What is wrong with a face stands last.
     """
-    name = _fit(PurePath(result.source).name or "array", 28)
+    name = fitted(PurePath(result.source).name or "array", 28)
     when = f"{result.time_s:8.3f}" if is_video else f"{'':8}"
     if not result.faces:
         yield printable(f"{name:28} {when} {'-':>4}  no face found")
@@ -70,14 +71,19 @@ class FaceTally:
 
     def __init__(self) -> None:
         self._frames = 0
+        self._handovers = Handovers()
         self._answers: dict[int, Counter[str]] = defaultdict(Counter)  # by track
-        self._people: dict[int, str] = {}  # by track; the latest name corrects those before
+        self._people: dict[int, str] = {}  # by track; see `mien.handover`
         self._earlier: dict[str, Counter[str]] = defaultdict(Counter)  # by name, of tracks let go
         self._let_go = 0  # faces without a name, and names
 
     def count(self, result: FrameResult) -> None:
         """Take the next frame."""
         self._frames += 1
+        for known in self._handovers.add(result):
+            self._count(known)
+
+    def _count(self, result: FrameResult) -> None:
         for face in result.faces:
             if face.track_id is not None:
                 answer = "uncertain" if face.uncertain else face.expression
@@ -104,6 +110,8 @@ class FaceTally:
 
     def lines(self) -> list[str]:
         """A line for each face, those in most frames first, and one for all that are left out."""
+        for known in self._handovers.finish():
+            self._count(known)
         if self._frames and not self._answers:
             return ["no face found"]
         named: dict[str, Counter[str]] = defaultdict(Counter)
@@ -136,14 +144,6 @@ def stage_lines(stage_ms: Mapping[str, float]) -> list[str]:
         f"  {stage:14} {ms:8.2f} ms/frame  {ms / total:6.1%}" for stage, ms in stage_ms.items()
     ]
     return ["by stage (a video's work side by side, and wait for each other):", *lines]
-
-
-def _fit(text: str, width: int) -> str:
-    """Shorten in the middle: both the start and the suffix of a file name tell something."""
-    if len(text) <= width:
-        return text
-    tail = width // 3
-    return text[: width - tail - 1] + "…" + text[-tail:]
 
 
 class Progress:

@@ -147,8 +147,12 @@ class SegmentFinder:
     @property
     def reach_s(self) -> float:
         """How long a face may be out of sight in this recording, by the steps seen so far."""
-        usual_s = self._steps[(len(self._steps) - 1) // 2] if self._steps else 0.0
-        return max(self.patience_s, _PATIENCE_STEPS * usual_s)
+        return max(self.patience_s, _PATIENCE_STEPS * self.usual_s)
+
+    @property
+    def usual_s(self) -> float:
+        """The usual step between frames of this recording, as far as it was seen; else 0."""
+        return self._steps[(len(self._steps) - 1) // 2] if self._steps else 0.0
 
     def finish(self) -> list[Segment]:
         """The segments still under way when the recording ends."""

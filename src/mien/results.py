@@ -294,6 +294,15 @@ def _whole(value: Any) -> int:
     return int(number)
 
 
+def _text(value: Any) -> Any:
+    """What is text in tables; pandas makes numbers of names that look like them, and 7.0 of 7 where
+    other cells of the column are empty.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def _truth(value: Any) -> bool:
     """Whether; nothing else will do, since a wrong guess would make sure answers of unsure ones."""
     word = str(value).lower()
@@ -317,7 +326,8 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with parquet.ParquetFile(path) as table:
             for batch in table.iter_batches(_ROWS_AT_ONCE):
-                yield from batch.to_pylist()
+                for row in batch.to_pylist():
+                    yield row | {name: _text(row[name]) for name in TEXT_COLUMNS if name in row}
     except (pyarrow.ArrowException, OSError, MemoryError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"damaged, or no Parquet file: {reason}") from error

@@ -319,6 +319,10 @@ class Baseline:
                 if resting.key != key:
                     del self._known[number]
                 elif person is not None:
+                    # What was learned under a name that is corrected now is not that person's.
+                    others = [name for name, kept in self._people.items() if kept is resting]
+                    for name in others:
+                        del self._people[name]
                     self._people[person] = resting
         while len(self._people) > _MOST_PEOPLE:
             del self._people[next(iter(self._people))]

@@ -1,7 +1,7 @@
 """What the faces of a video showed, over time: a picture, or a page to look around in.
 
-May import companions, events, plots, annotate, plain_page and what lies below them. The page holds
-everything it needs; nothing is loaded from elsewhere.
+May import companions, events, handover, plots, annotate, plain_page and what lies below them. The
+page holds everything it needs; nothing is loaded from elsewhere.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from mien.annotate import css_colours
 from mien.companions import Marker, last_part
 from mien.errors import SinkError, SourceError
 from mien.events import Segment, SegmentFinder
+from mien.handover import Handovers
 from mien.plain_page import plain_page
 from mien.types import FrameResult
 from mien.whole import whole
 from mien.wording import counted
 
-_POINTS: Final = 1200  # a face's curve has at most so many
+FloatArray = npt.NDArray[np.float64]
+
+_POINTS: Final = 1200  # a face's curve has at most so many means of its looks
 _FACES: Final = 12  # the faces that are longest in sight
 
 
@@ -37,17 +40,18 @@ class FaceTimeline:
     """One face of one video.
 
     Attributes:
-        track_id: which.
+        track_id: which; two have the same where a track has gone over to another person.
         times_s: `(N,)`, ascending; NaN where it was out of sight.
-        probs: `(N, K)`, means over the frames of which a point is made.
+        probs: `(N, K)`, means over the frames of which a point is made; the ends of a stretch in
+            sight, where these are no points, have those of the nearest.
         seen_s: how long it was in sight.
         segments: what it showed.
-        person: whose it is, where results say so; the latest name, which corrects those before.
+        person: whose it is, where results say so, as `mien.handover` tells it.
     """
 
     track_id: int
-    times_s: npt.NDArray[np.float64]
-    probs: npt.NDArray[np.float64]
+    times_s: FloatArray
+    probs: FloatArray
     seen_s: float
     segments: tuple[Segment, ...]
     person: str | None = None
@@ -71,6 +75,7 @@ class Timeline:
         faces: at most twelve.
         left_out: how many more there were.
         moments: when something happened to those who are filmed, ascending, and what.
+        step_s: the usual step between its frames.
     """
 
     source: str
@@ -80,6 +85,7 @@ class Timeline:
     faces: tuple[FaceTimeline, ...]
     left_out: int
     moments: tuple[tuple[float, str], ...] = ()
+    step_s: float = 0.0
 
     def place(self, time_s: float) -> float:
         """Where a time lies between the first frame, 0, and the last, 1."""
@@ -113,13 +119,13 @@ def build_timeline(results: Iterable[FrameResult], *, markers: Sequence[Marker] 
         SourceError: no face with a track, results of several sources, of one given twice or of
             several models, or not in order of time.
     """
-    finder = SegmentFinder()
+    finder, handovers = SegmentFinder(), Handovers()
     seen: dict[int, _Seen] = defaultdict(_Seen)
     segments: dict[int, list[Segment]] = defaultdict(list)
     people: dict[int, str] = {}
     labels: tuple[str, ...] = ()
     first = last = None
-    for result in _of_one_video(results):
+    for result in _known(_of_one_video(results), handovers):
         first, last = first or result, result
         for face in result.faces:
             labels = labels or tuple(face.probs)
@@ -145,14 +151,16 @@ def build_timeline(results: Iterable[FrameResult], *, markers: Sequence[Marker] 
             "time. A timeline needs the results of a video with a face"
         )
     faces = [
-        _face_timeline(number, looks, segments[number], people.get(number))
+        _face_timeline(handovers.track_of(number), looks, segments[number], people.get(number))
         for number, looks in seen.items()
     ]
     faces.sort(key=lambda face: -face.seen_s)
     start_s, end_s = first.time_s, last.time_s
     within = [m for m in markers if m.concerns(source) and start_s <= m.time_s <= end_s]
     kept, left_out = tuple(faces[:_FACES]), max(0, len(faces) - _FACES)
-    return Timeline(source, labels, start_s, end_s, kept, left_out, _moments(within))
+    return Timeline(
+        source, labels, start_s, end_s, kept, left_out, _moments(within), finder.usual_s
+    )
 
 
 def _of_one_video(results: Iterable[FrameResult]) -> Iterator[FrameResult]:
@@ -173,6 +181,13 @@ def _of_one_video(results: Iterable[FrameResult]) -> Iterator[FrameResult]:
         before = result
 
 
+def _known(results: Iterable[FrameResult], handovers: Handovers) -> Iterator[FrameResult]:
+    """The results, once it is known of each whose its faces are."""
+    for result in results:
+        yield from handovers.add(result)
+    yield from handovers.finish()
+
+
 def _moments(markers: Iterable[Marker]) -> tuple[tuple[float, str], ...]:
     found = groupby(sorted(markers, key=lambda m: m.time_s), key=lambda m: m.time_s)
     return tuple((time_s, ", ".join(m.label for m in same)) for time_s, same in found)
@@ -186,15 +201,41 @@ def _face_timeline(
     # Points average over frames, but never over a gap. That becomes a point without values.
     ends = [*seen.begins, len(times)]
     seen_s = float(sum(times[end - 1] - times[begin] for begin, end in pairwise(ends)))
-    starts = np.concatenate([np.arange(*stretch, size) for stretch in pairwise(ends)])
-    counts = np.diff([*starts, len(times)])
-    times = np.add.reduceat(times, starts) / counts
-    probs = np.add.reduceat(probs, starts, axis=0) / counts[:, None]
-    gaps = np.searchsorted(starts, ends[1:-1])
-    times = np.insert(times, gaps, np.nan)
-    probs = np.insert(probs, gaps, np.nan, axis=0)
+    shown: list[tuple[FloatArray, FloatArray]] = []
+    for begin, end in pairwise(ends):
+        starts = np.arange(0, end - begin, size)
+        counts = np.diff([*starts, end - begin])
+        t = np.add.reduceat(times[begin:end], starts) / counts
+        p = np.add.reduceat(probs[begin:end], starts) / counts[:, None]
+        if size > 1:  # a mean lies within its looks, and they begin and end the stretch
+            t = np.array([times[begin], *t, times[end - 1]])
+            p = np.concatenate([p[:1], p, p[-1:]])
+        shown.append((t, p))
     ordered = tuple(sorted(segments, key=lambda segment: segment.start_s))
-    return FaceTimeline(number, times, probs, seen_s, ordered, person)
+    return FaceTimeline(number, *_joined(shown), seen_s, ordered, person)
+
+
+def _joined(stretches: Iterable[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
+    """Times and probabilities, with a row of NaN after each stretch in sight but the last."""
+    times, probs = (
+        np.concatenate([np.concatenate([part, np.full_like(part[:1], np.nan)]) for part in parts])
+        for parts in zip(*stretches, strict=True)
+    )
+    return times[:-1], probs[:-1]
+
+
+def _drawn(face: FaceTimeline, timeline: Timeline) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """The times and probabilities of each stretch in sight, those too short to be seen widened."""
+    least_s = max(timeline.step_s, (timeline.end_s - timeline.start_s) / _POINTS)
+    gaps = np.nonzero(np.isnan(face.times_s))[0]
+    for part in np.split(np.arange(len(face.times_s)), gaps):
+        rows = part[~np.isnan(face.times_s[part])]
+        if face.times_s[rows[-1]] - face.times_s[rows[0]] >= least_s:
+            yield face.times_s[rows], face.probs[rows]
+            continue
+        middle_s = (face.times_s[rows[0]] + face.times_s[rows[-1]]) / 2
+        begin_s = max(min(middle_s - least_s / 2, timeline.end_s - least_s), timeline.start_s)
+        yield np.array([begin_s, begin_s + least_s]), np.tile(face.probs[rows].mean(0), (2, 1))
 
 
 def write_timeline(timeline: Timeline, file: Path) -> None:
@@ -221,8 +262,7 @@ def _write(timeline: Timeline, file: Path) -> None:
     rows = [
         plots.FaceCurve(
             _title(face),
-            face.times_s,
-            face.probs,
+            *_joined(_drawn(face, timeline)),
             [(s.expression, s.start_s, s.end_s) for s in face.segments],
         )
         for face in timeline.faces
@@ -365,14 +405,12 @@ def _moment_labels(timeline: Timeline) -> Iterator[str]:
 
 def _areas(face: FaceTimeline, timeline: Timeline, colours: Sequence[str]) -> Iterator[str]:
     """The probabilities stacked on each other, as one shape for each class and stretch in sight."""
-    heights = np.concatenate([np.zeros((len(face.probs), 1)), face.probs.cumsum(1)], 1)
-    breaks = np.nonzero(np.isnan(face.times_s))[0]
-    for part in np.split(np.arange(len(face.times_s)), breaks):
-        rows = part[~np.isnan(face.times_s[part])]
-        x = [1000 * timeline.place(time_s) for time_s in face.times_s[rows]]
+    for times_s, probs in _drawn(face, timeline):
+        heights = np.concatenate([np.zeros((len(probs), 1)), probs.cumsum(1)], 1)
+        x = [1000 * timeline.place(time_s) for time_s in times_s]
         for k, colour in enumerate(colours):
             lower, upper = (
-                [f"{a:.1f},{100 - 100 * b:.1f}" for a, b in zip(x, heights[rows, n], strict=True)]
+                [f"{a:.1f},{100 - 100 * b:.1f}" for a, b in zip(x, heights[:, n], strict=True)]
                 for n in (k, k + 1)
             )
             yield f'<polygon points="{" ".join([*upper, *lower[::-1]])}" fill="{colour}"></polygon>'

@@ -4,6 +4,8 @@ mien.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from math import isnan
 from typing import Final
 
@@ -18,9 +20,27 @@ def printable(text: str, *, lines: bool = False) -> str:
     return text.translate(_CONTROLS | {ord("\n"): "\n"} if lines else _CONTROLS)
 
 
+def fitted(text: str, width: int) -> str:
+    """A text shortened in the middle: the end of a name, as of a file, tells something too."""
+    if len(text) <= width:
+        return text
+    tail = width // 3
+    return text[: width - tail - 1] + "…" + text[-tail:]
+
+
 def counted(number: int, thing: str, things: str = "") -> str:
     """A number with its noun: `1 frame`, `2,000 frames`, `2 people`."""
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """The names, with a running number behind those that are the same: `a.csv, 2 of 3`."""
+    alike, met = Counter(names), Counter[str]()
+    apart = []
+    for name in names:
+        met[name] += 1
+        apart.append(name if alike[name] == 1 else f"{name}, {met[name]} of {alike[name]}")
+    return apart
 
 
 def percent(share: float) -> str:

@@ -271,7 +271,8 @@ def _analyze_all(
     if outputs.doubts:
         say(f"mien: {UNCERTAIN_NOTE}")
     for name, other in sorted(outputs.renamed.items()):
-        say(f"mien: {name} is “{other}” in annotated copies, whose font lacks letters of the name")
+        why = "whose font lacks its letters or where another name looks the same"
+        say(f"mien: {name} is “{other}” in annotated copies, {why}")
 
 
 class _Outputs:
@@ -280,7 +281,7 @@ class _Outputs:
 
     Attributes:
         doubts: whether the table holds the mark of an uncertain answer.
-        renamed: people whose names no copy can show, and what stands there.
+        renamed: people whose names no copy can show, or not apart, and what stands there.
     """
 
     def __init__(

@@ -52,7 +52,10 @@ def figures_of(material: Material) -> dict[str, Any]:
     figures = {
         "schema": FIGURES_SCHEMA,
         "labels": labels,
-        "recordings": [_recording(r, said_of(r), labels) for r in material.recordings],
+        "recordings": [
+            _recording(recording, title, said_of(recording), labels)
+            for recording, title in material.titles.items()
+        ],
         "overall": shares and {"unit": shares.unit, **_shares(shares), **_course(tracks, labels)},
         "reactions": [_reaction(reaction, labels) for reaction in moments if reaction.n],
         "groups": [_difference(pair, material.unit) for pair in differences(units, labels)],
@@ -65,10 +68,13 @@ def figures_of(material: Material) -> dict[str, Any]:
     return plain
 
 
-def _recording(recording: Recording, member: Member, labels: Sequence[str]) -> dict[str, Any]:
+def _recording(
+    recording: Recording, title: str, member: Member, labels: Sequence[str]
+) -> dict[str, Any]:
     return {
         "table": recording.table_name,
         "source": recording.name,
+        "title": title,
         "video": recording.is_video,
         "models": recording.models,
         "group": member.group or None,

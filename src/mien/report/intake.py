@@ -1,5 +1,5 @@
 """Reads a table frame by frame and adds it up: `take_in`. Imports numpy and from mien: errors,
-companions, events, results, types, and the sibling `recording`.
+companions, events, handover, results, types, and the sibling `recording`.
 
 Memory does not depend on the length of a table, only on how many faces it holds. A frame counts for
 the time until the next one; after a break it counts for a usual step, and the break is noted.
@@ -21,6 +21,7 @@ import numpy as np
 from mien.companions import Marker, last_part
 from mien.errors import SourceError
 from mien.events import Segment, SegmentFinder
+from mien.handover import Handovers
 from mien.report.recording import (
     MOST_SPANS,
     OFFSETS_S,
@@ -113,7 +114,8 @@ class _Intake:
         self._width_s = SHORTEST_S
         self._start_s = 0.0
         self.last: FrameResult | None = None
-        self._faces: dict[Who, _Face] = {}  # by number; those of pictures by name
+        self._handovers = Handovers()
+        self._faces: dict[Who, _Face] = {}  # by its number; those of pictures by name
         self._finder = SegmentFinder()
         self._quality = Quality()
         self._markers = sorted(markers, key=lambda marker: marker.time_s)
@@ -131,18 +133,26 @@ class _Intake:
         if result.model and result.model not in self._models and len(self._models) < _MODELS:
             self._models.append(str(result.model))
         self.last = result
+        for known in self._handovers.add(result):
+            self._take(known)
+        return self._held() - before
+
+    def _held(self) -> int:
+        waiting = sum(len(result.faces) for result in self._waiting)
+        return len(self._faces) + self._handovers.waiting + waiting
+
+    def _take(self, result: FrameResult) -> None:
+        """A frame of which is known whose its faces are."""
         self._waiting.append(result)
         if self._step_s and len(self._waiting) == 2:
             self._count(self._waiting.pop(0), result.time_s)
         elif len(self._waiting) == _LOOK_AHEAD:
             self._learn_step()
-        return self._held() - before
-
-    def _held(self) -> int:
-        return len(self._faces) + sum(len(result.faces) for result in self._waiting)
 
     def finished(self) -> Recording:
         """What it came to."""
+        for known in self._handovers.finish():
+            self._take(known)
         is_video = self._quality.frames > 1
         if not is_video:
             self._width_s = 1.0  # a picture's weight: all of it is one moment
@@ -295,7 +305,7 @@ class _Intake:
         sums = np.stack(face.spans.rows)
         classes = len(self._labels)
         return Track(
-            (number,) if isinstance(number, int) else (),
+            (self._handovers.track_of(number),) if isinstance(number, int) else (),
             np.array(face.spans.index, np.int64),
             seen_s=sums[:, 0],
             uncertain_s=sums[:, 1],

@@ -4,9 +4,10 @@ companions, wording, and the siblings `recording`, `statistics`, `thumbnails` an
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isnan
 from typing import Final
 
@@ -15,7 +16,7 @@ from mien.report.recording import Recording, Track, timed
 from mien.report.statistics import Estimate
 from mien.report.thumbnails import Thumbnail
 from mien.report.views import View
-from mien.wording import NOTHING, counted
+from mien.wording import NOTHING, counted, told_apart
 
 FEW: Final = 10  # units, below which they say little about others
 CROWD: Final = 5  # people, below which a mean may describe one of them
@@ -81,6 +82,20 @@ class Material:
         """Whether tables are sessions, one after the other: by their days, or for the view."""
         return "trends" in self.view.asks_for or any(member.day for member in self.members)
 
+    @cached_property
+    def titles(self) -> Mapping[Recording, str]:
+        """Each recording by its file's name, with the table's where several tables hold one of that
+        name, and a running number where even that does not tell them apart. Folders stay hidden.
+        """
+        tables: dict[str, set[str]] = defaultdict(set)
+        for r in self.recordings:
+            tables[r.name].add(r.table_name)
+        names = [
+            f"{r.name} ({r.table_name})" if len(tables[r.name]) > 1 else r.name
+            for r in self.recordings
+        ]
+        return dict(zip(self.recordings, told_apart(names), strict=True))
+
     def mark(self, label: str) -> str:
         """The name of a class's colour; sums of classes have one of their own."""
         if label == "uncertain":
@@ -88,13 +103,12 @@ class Material:
         return f"c{self.labels.index(label)}" if label in self.labels else "ca"
 
     def title(self, recording: Recording) -> str:
-        """What the report calls a recording: its file's name, with the table's where several have
-        it; or a number, where nobody is to be named.
+        """What the report calls a recording: see `titles`; or a number, where nobody is to be
+        named.
         """
         if self.view.anonymous:
             return f"recording {self.recordings.index(recording) + 1}"
-        alike = Counter(other.name for other in self.recordings)[recording.name]
-        return f"{recording.name} ({recording.table_name})" if alike > 1 else recording.name
+        return self.titles[recording]
 
     def face_title(self, recording: Recording, track: Track) -> str:
         """What the report calls a face: as its recording, where nothing more needs to be said."""

@@ -22,8 +22,8 @@ from mien.types import QUALITY_REASONS
 
 FloatArray = npt.NDArray[np.float64]
 
-#: Whose face it is in a recording: a name, or a `track_id` where nobody is named; None for those
-#: faces of pictures that nobody names.
+#: Whose face it is in a recording: a name, or a number (of `mien.handover`) where nobody is named;
+#: None for those faces of pictures that nobody names.
 Who = str | int | None
 
 MOST_SPANS: Final = 4096  # of a recording; then they become twice as wide
@@ -98,7 +98,7 @@ class Track:
         shown_s: `(N, K)` seconds of sure answers by class.
         probs_s: `(N, K)` probabilities times seconds.
         segments: what it showed, in order of time.
-        person: whose it is, where results say so; the latest name, which corrects those before.
+        person: whose it is, where results say so, as `mien.handover` tells it.
     """
 
     numbers: tuple[int, ...]
@@ -257,7 +257,7 @@ def one_face(tracks: Sequence[Track]) -> Track:
     segments = [segment for track in tracks for segment in track.segments]
     return replace(
         together(tracks, tracks[0].shown_s.shape[1]),
-        numbers=tuple(number for track in tracks for number in track.numbers),
+        numbers=tuple(dict.fromkeys(number for track in tracks for number in track.numbers)),
         segments=tuple(sorted(segments, key=lambda segment: segment.start_s)),
         person=tracks[0].person,
     )

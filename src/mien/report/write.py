@@ -28,7 +28,7 @@ from mien.report.thumbnails import Thumbnail, cut_out, find_videos
 from mien.report.views import VIEWS, View
 from mien.types import EXPRESSIONS, require_one_of
 from mien.whole import whole
-from mien.wording import counted
+from mien.wording import counted, told_apart
 
 Faces = Literal["show", "blur", "hide"]
 
@@ -111,12 +111,16 @@ def write_report(
     members = read_groups(groups) if groups else []
     name_of = dict(zip(tables, called, strict=True)) if called else {}
     distinct = list({table.resolve(): table for table in tables}.values())
-    recordings, failures = _read(distinct, marked, name_of, most)
     # Folders are nobody's business.
-    problems = [_said(error, table, name_of.get(table, table.name)) for table, error in failures]
+    names = told_apart([name_of.get(table, table.name) for table in distinct])
+    shown = dict(zip(distinct, names, strict=True))
+    recordings, failures = _read(distinct, marked, shown, name_of, most)
+    problems = [_said(error, table, shown[table]) for table, error in failures]
     notes = [*_twice(tables, recordings), *_seen_again(recordings, members)]
     if groups:
         notes += _at_odds(recordings, members, groups)
+    if markers:
+        notes += _elsewhere(recordings, marked, markers)
     notes += _unused(VIEWS[view], outs, pages, faces, markers, videos)
     thumbnails: list[Thumbnail] = []
     if pages and faces != "hide" and _pictured(VIEWS[view]):
@@ -149,6 +153,16 @@ def _twice(given: Sequence[Path], recordings: Sequence[Recording]) -> Iterator[s
     for file, count in files.items():
         if count > 1:
             yield f"{file.name}: given {count} times, counts once"
+    standing = Counter((r.table_name, r.source) for r in recordings)
+    repeated: dict[str, list[str]] = {}
+    for (name, source), count in standing.items():
+        if count > 1:
+            repeated.setdefault(name, []).append(source)
+    for name, again in repeated.items():
+        yield (
+            f"{name}: holds {_some(again)} more than once, counted as recordings of their own. "
+            "If the table was sorted by face, sort it by frame"
+        )
     holders: dict[tuple[object, ...], Path] = {}
     alike: dict[tuple[Path, Path], list[str]] = {}
     for r in recordings:
@@ -215,6 +229,16 @@ def _at_odds(
         yield (f"{groups.name}: says for {_some(undated)} no date: {words.SAVED_ON}")
 
 
+def _elsewhere(
+    recordings: Sequence[Recording], marked: Sequence[Marker], markers: Path
+) -> Iterator[str]:
+    """What the markers name and is not here."""
+    known = {name for recording in recordings for name in names_of(recording.source)}
+    nowhere = sorted({m.source for m in marked if m.source} - known)
+    if nowhere:
+        yield f"{markers.name}: no recording here is called {_some(nowhere)}"
+
+
 def _unused(
     view: View,
     outs: Sequence[Path],
@@ -248,15 +272,19 @@ def _pictured(view: View) -> bool:
 
 
 def _read(
-    tables: Sequence[Path], markers: Sequence[Marker], name_of: Mapping[Path, str], most: float
+    tables: Sequence[Path],
+    markers: Sequence[Marker],
+    shown: Mapping[Path, str],
+    name_of: Mapping[Path, str],
+    most: float,
 ) -> tuple[list[Recording], list[tuple[Path, MienError]]]:
-    """All tables that can be read, of one model's classes; and the others."""
+    """All tables that can be read, of one model's classes, as they are shown; and the others."""
     recordings: list[Recording] = []
     failures: list[tuple[Path, MienError]] = []
     labels: tuple[str, ...] = ()
     for table in tables:
         try:
-            found = take_in(table, markers, name=name_of.get(table, ""), most=most)
+            found = take_in(table, markers, name=shown[table], most=most)
             expected = labels or next((r.labels for r in found if r.labels), ())
             other = next((r.labels for r in found if r.labels not in ((), expected)), None)
             if other:

@@ -9,15 +9,28 @@ export const COLOURS = {
   sad: "#0072b2",
   surprise: "#56b4e9",
   neutral: "#c8c8c8",
+  contempt: "#e69f00",
 };
-const UNKNOWN_COLOUR = "#e69f00"; // of classes that are not among the seven
+/** Of other classes (`mien.annotate.OTHER_COLOURS`), in the order in which the page met them. */
+const OTHERS = [
+  "#8800ff", "#773311", "#554455", "#00ff88", "#4433aa", "#bb55ff",
+  "#aa9955", "#bbddff", "#772277", "#446644", "#88eeaa",
+];
+const met = [];
 
 /** The seven, in the order of every probability vector. */
-export const EXPRESSIONS = Object.keys(COLOURS);
+export const EXPRESSIONS = Object.keys(COLOURS).slice(0, 7);
+
+/** Deal the classes of whatever answered their colours, in their own order. */
+export function meet(labels) {
+  labels.forEach(colourOf);
+}
 
 /** The colour of an expression. */
 export function colourOf(name) {
-  return Object.hasOwn(COLOURS, name) ? COLOURS[name] : UNKNOWN_COLOUR;
+  if (Object.hasOwn(COLOURS, name)) return COLOURS[name];
+  if (!met.includes(name)) met.push(name);
+  return OTHERS[met.indexOf(name) % OTHERS.length];
 }
 
 /** Black or white, whichever is read better on an expression's colour. */
@@ -44,7 +57,9 @@ export function clock(seconds) {
 /** The classes of whatever answered: those of the first face. */
 export function labelsOf(results) {
   const seen = results.find((result) => result.faces.length);
-  return seen ? Object.keys(seen.faces[0].probs) : EXPRESSIONS;
+  const labels = seen ? Object.keys(seen.faces[0].probs) : EXPRESSIONS;
+  meet(labels);
+  return labels;
 }
 
 /** What a face is called: its number in a video, its place in a picture. */
