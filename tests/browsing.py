@@ -96,7 +96,7 @@ class Visit:
         for address in self.asked:
             own = address.startswith((f"http://{here}", f"ws://{here}", "blob:", "data:"))
             assert own, f"asked elsewhere: {address}"
-        assert self.complaints == []
+        assert not self.complaints, self.complaints
 
 
 def launch(driver: Any, *switches: str) -> Any:

@@ -22,7 +22,7 @@ const met = [];
 export const EXPRESSIONS = Object.keys(COLOURS).slice(0, 7);
 
 /** Deal the classes of whatever answered their colours, in their own order. */
-export function meet(labels) {
+export function dealColours(labels) {
   labels.forEach(colourOf);
 }
 
@@ -58,7 +58,7 @@ export function clock(seconds) {
 export function labelsOf(results) {
   const seen = results.find((result) => result.faces.length);
   const labels = seen ? Object.keys(seen.faces[0].probs) : EXPRESSIONS;
-  meet(labels);
+  dealColours(labels);
   return labels;
 }
 

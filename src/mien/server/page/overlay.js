@@ -1,6 +1,6 @@
 // Draws what was found over a picture or video: boxes and names, on a canvas that lies on top of it.
 
-import { colourOf, inkOn, meet, nameOf, percent } from "./expressions.js";
+import { colourOf, dealColours, inkOn, nameOf, percent } from "./expressions.js";
 
 const UNDERLAY = "rgba(10, 14, 22, 0.55)"; // keeps a box visible on any picture
 
@@ -19,7 +19,7 @@ export function drawFaces(canvas, frame, { chosen = -1, mirror = false } = {}) {
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, height);
   if (!frame) return;
-  if (frame.faces.length) meet(Object.keys(frame.faces[0].probs));
+  if (frame.faces.length) dealColours(Object.keys(frame.faces[0].probs));
   const boxes = frame.faces.map((face) => place(face, frame, width, height, mirror));
   // The chosen one lies above the others, and is the first to have a place for its name.
   const order = [...boxes.keys()].sort((a, b) => (b === chosen) - (a === chosen));
