@@ -150,6 +150,10 @@ def test_the_file_adds_what_the_calibration_found(model: Path, tmp_path: Path) -
     assert added == pytest.approx(np.tile(-strength * np.log(shares), (112, 1)), abs=1e-3)
     assert spec.metrics["calibration_accuracy"] > spec.metrics["original_accuracy"]
     assert recalibrate(file, public, tmp_path / "twice.onnx").name == "again-calibrated"
+    before_it = file.read_bytes()
+    with pytest.raises(ConfigError, match="is again, of which the new model is made"):
+        recalibrate(file, public, file)
+    assert file.read_bytes() == before_it
 
 
 def test_a_head_keeps_its_calibration_where_there_are_no_votes(model: Path, tmp_path: Path) -> None:

@@ -114,6 +114,8 @@ def test_a_fusion_is_calibrated_where_its_members_are(
     fuse(members, "logprob", drawn(14), rows, fusion, name="fusion")
     again = recalibrate(fusion, rows, tmp_path / "again.onnx")
     assert ExpressionClassifier(tmp_path / "again.onnx").spec == again
+    with pytest.raises(ConfigError, match="is member0, of which the new model is made"):
+        recalibrate(fusion, rows, tmp_path / "member0.onnx")
     with pytest.raises(ModelError, match=r"needs its member 'member0' with SHA-256"):
         recalibrate(fusion, rows, tmp_path / "elsewhere" / "again.onnx")
     assert not (tmp_path / "elsewhere").exists()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import pickle
 import shutil
 import tracemalloc
@@ -57,6 +58,17 @@ def test_every_way_in_gives_the_same_answer(
     assert analyzer.analyze_frame(Frame(portrait)).faces == by_path
     (streamed,) = analyzer.stream(portrait_file)
     assert streamed.faces == by_path
+
+
+def test_a_name_that_is_no_text_is_told_by_its_bytes(
+    analyzer: Analyzer, portrait: UInt8Array, tmp_path: Path
+) -> None:
+    """As Python gives names of files that are in no encoding: no table could hold it."""
+    result = analyzer.analyze_frame(Frame(portrait, os.fsdecode(b"caf\xe9.jpg")))
+    assert result.source == r"caf\xe9.jpg"
+    with mien.open_sink(tmp_path / "r.jsonl") as sink:
+        sink.write(result)
+    assert len(list(read_results(tmp_path / "r.jsonl"))) == 1
 
 
 def test_the_crop_is_what_the_classifier_answers_for(

@@ -31,6 +31,7 @@ from mien.types import (
     RESULT_COLUMNS,
     FaceIdentity,
     FaceResult,
+    Frame,
     FrameResult,
     UInt8Array,
 )
@@ -78,6 +79,29 @@ def test_json_lines_and_json_are_the_documented_objects(tmp_path: Path) -> None:
     assert first["faces"][0]["confidence"] == 1 / 3  # full precision
     write(tmp_path / "r.json")
     assert json.loads((tmp_path / "r.json").read_text("utf-8")) == [json.loads(x) for x in lines]
+
+
+def test_a_blank_line_is_no_result(tmp_path: Path) -> None:
+    write(tmp_path / "r.jsonl")
+    text = (tmp_path / "r.jsonl").read_text("utf-8")
+    (tmp_path / "joined.jsonl").write_text(text + "\n" + text + "\n", encoding="utf-8")
+    assert len(list(read_results(tmp_path / "joined.jsonl"))) == 2 * len(RESULTS)
+
+
+def test_a_result_that_is_no_json_leaves_no_file_that_lacks_it(tmp_path: Path) -> None:
+    sink = open_sink(tmp_path / "r.jsonl")
+    sink.write(RESULTS[0])
+    with pytest.raises(TypeError):
+        sink.write(replace(RESULTS[0], time_s=object()))  # type: ignore[arg-type]
+    sink.close()
+    assert not (tmp_path / "r.jsonl").exists()
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    image = np.zeros((4, 4, 3), np.uint8)
+    frame = Frame(image, "mine", np.arange(3)[2], np.float32(0.5))  # type: ignore[arg-type]
+    assert (type(frame.index), type(frame.time_s)) == (int, float)
+    assert (frame.index, frame.time_s) == (2, 0.5)
 
 
 def test_tables_agree_with_each_other(tmp_path: Path) -> None:

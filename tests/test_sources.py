@@ -134,6 +134,26 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     assert (image == np.rot90(gradient(), -1)).all()
 
 
+def test_a_picture_is_worth_more_than_its_exif(tmp_path: Path) -> None:
+    """It is shown by everything else: what is wrong with the EXIF alone does it no harm."""
+    Image.fromarray(gradient()).save(tmp_path / "p.png", exif=b"Exif\0\0no TIFF header at all")
+    assert (read(tmp_path / "p.png") == gradient()).all()
+
+
+def test_a_turned_picture_whose_exif_cannot_be_written_anew_is_turned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(gradient()).save(tmp_path / "e.png", exif=exif)
+
+    def fail(*_: object) -> bytes:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Image.Exif, "tobytes", fail)
+    assert (read(tmp_path / "e.png") == np.rot90(gradient(), -1)).all()
+
+
 def test_arrays_and_frames() -> None:
     (frame,) = open_source(gradient())
     assert (frame.image == gradient()).all()

@@ -124,7 +124,8 @@ def read_picture(
         require_pixels(name, *picture.size, max_pixels, raised_by)
         try:
             with _SILENCE:
-                ImageOps.exif_transpose(picture, in_place=True)  # else one upright is copied
+                picture.load()
+                _turn_upright(picture)
                 return _rgb(picture)
         except MemoryError as error:
             raise no_memory(name, *picture.size) from error
@@ -132,6 +133,16 @@ def read_picture(
             raise SourceError(
                 f"{name}: damaged or cut off ({error}). Copy or download it again"
             ) from error
+
+
+def _turn_upright(picture: Image.Image) -> None:
+    """As its EXIF says, if that can be read: what is wrong there does the pixels no harm."""
+    try:
+        ImageOps.exif_transpose(picture, in_place=True)  # else one upright is copied
+    except MemoryError:
+        raise
+    except Exception:  # Pillow raises every kind; once turned, it also writes the EXIF anew
+        return
 
 
 def open_picture(file: str | Path | BinaryIO) -> Image.Image:

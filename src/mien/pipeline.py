@@ -270,7 +270,8 @@ class Analyzer:
     def _head(self, frame: Frame, following: Following | None) -> FrameResult:
         """A frame's result without its faces."""
         return FrameResult(
-            source=frame.source,
+            # A name on a disk may be no text that a file can hold.
+            source=os.fsencode(frame.source).decode("utf-8", "backslashreplace"),
             frame=frame.index,
             time_s=frame.time_s,
             width=frame.width,

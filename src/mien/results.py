@@ -75,7 +75,8 @@ def read_results(path: str | Path) -> Iterator[FrameResult]:
             if suffix == ".csv":
                 results = _from_rows(_csv_rows(lines))
             else:
-                objects = _json_array(file, lines) if suffix == ".json" else map(json.loads, lines)
+                filled = (line for line in lines if line.strip())
+                objects = _json_array(file, lines) if suffix == ".json" else map(json.loads, filled)
                 results = map(_from_object, objects)
             for result in results:
                 lines.renew()

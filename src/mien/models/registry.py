@@ -79,7 +79,8 @@ class ModelEntry:
         if self.sha256 is not None and found != self.sha256:
             raise ModelError(
                 f"{self.path}: altered or incomplete: expected SHA-256 {self.sha256}, found "
-                f"{found}. Install mien again, or give the file by its path to use it as it is"
+                f"{found}. Install mien again, or give the file by its path to use it as it is; "
+                "call a model of your own otherwise than one that is published"
             )
         return data
 
@@ -260,10 +261,11 @@ def find_member(member: FusionMember, fusion: Path) -> ModelEntry:
 
 
 def require_another_file(file: Path, entries: Iterable[ModelEntry]) -> None:
-    """Refuse to write a model over one that it is made of.
+    """Refuse to write a model over one that it is made of, or that such a one is made of.
 
     Raises:
         ConfigError: it would be.
+        ModelError: a member of one cannot be found.
     """
     for entry in entries:
         if file.exists() and file.samefile(entry.path):
@@ -271,6 +273,8 @@ def require_another_file(file: Path, entries: Iterable[ModelEntry]) -> None:
                 f"{file}: is {entry.name}, of which the new model is made, and would be lost. "
                 "Choose another file to write"
             )
+        members = [find_member(member, entry.path) for member in entry.members]
+        require_another_file(file, members)
 
 
 def signature(name: str, sha256: str) -> str:

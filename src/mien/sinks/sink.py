@@ -93,7 +93,7 @@ class FileSink(Sink):
             self._write(result, image)
         except self._errors as error:
             raise self._failed(error) from error
-        except ValueError:  # a result that does not fit: the file would lack it
+        except (ValueError, TypeError):  # a result that does not fit: the file would lack it
             self._broken = True
             raise
 

@@ -12,7 +12,7 @@ import mien
 from mien.classifier import ExpressionClassifier
 from mien.datasets import FaceCrops
 from mien.metrics import FloatArray
-from mien.models import ModelSpec, find_member, require_classes
+from mien.models import ModelSpec, find_member, require_another_file, require_classes
 from mien.training.calibration import add_offsets, calibrate, calibrate_votes_of, calibrated
 from mien.training.export import current_commit, save_model
 
@@ -41,7 +41,7 @@ def recalibrate(
         The new spec. Its `metrics` hold `original_accuracy` of the same rows.
 
     Raises:
-        ConfigError: the rows have other classes.
+        ConfigError: the rows have other classes, or `file` is the model, or a member of it.
         ModelError: the model cannot be read, or a fusion's members could not be found by the
             result: they lie in another folder than `file`, and mien does not know their names.
     """
@@ -49,6 +49,7 @@ def recalibrate(
 
     original = ExpressionClassifier(model, threads=2)
     spec = original.spec
+    require_another_file(file, [original.entry])
     require_classes(spec, calibration.classes, str(model))
     for member in spec.members:
         find_member(member, file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -104,6 +105,9 @@ class Frame:
             raise ValueError(f"Frame.image: expected dtype uint8, got {self.image.dtype}")
         if not self.image.size:
             raise ValueError(f"Frame.image: expected at least one pixel, got {self.image.shape}")
+        # NumPy's numbers, of which people count frames, are none that JSON knows.
+        object.__setattr__(self, "index", operator.index(self.index))
+        object.__setattr__(self, "time_s", float(self.time_s))
 
     @property
     def width(self) -> int:
