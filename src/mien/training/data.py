@@ -137,27 +137,27 @@ def training_rows(
     votes = None
     if train.votes is not None:
         votes = torch.from_numpy(train.vote_shares()[usable])
-    expected, thought, indirectly = None, None, expects_by_teachers(recipe.fit)
+    said = None
+    indirectly = expects_by_teachers(recipe.fit)
     if recipe.fit.teachers and recipe.fit.teachers_see == "rows":
-        thought = opinions(recipe.fit.teachers, train, cache, note)
+        said = opinions(recipe.fit.teachers, train, cache, note)
+    expected = None
     if recipe.fit.expected_share:
-        expected = expected_labels(
-            train,
-            usable,
-            votes=expects_by_votes(recipe.fit),
-            opinions=thought if indirectly else None,
-        )[usable]
-        hits = (expected.argmax(1) == train.labels[usable]).mean()
+        heard = said if indirectly else None
+        likely = expected_labels(train, usable, votes=expects_by_votes(recipe.fit), opinions=heard)
+        expected = torch.from_numpy(likely[usable])
+        hits = (expected.argmax(1).numpy() == train.labels[usable]).mean()
         note(f"the label to be expected is the label in {hits:.1%} of the rows")
-    if thought is not None:
-        thought = None if indirectly else thought[usable]
+    thought = None
+    if said is not None and not indirectly:
+        thought = torch.from_numpy(said[usable])
     return TrainingRows(
         torch.from_numpy(train.images[usable]),
         torch.from_numpy(train.labels[usable]),
         votes,
         torch.from_numpy(framings[usable]),
-        None if expected is None else torch.from_numpy(expected),
-        None if thought is None else torch.from_numpy(thought),
+        expected,
+        thought,
         len(train.classes),
     )
 
