@@ -189,13 +189,18 @@ def test_a_wrong_variant_is_found_before_anything_is_trained(tmp_path: Path) -> 
         run_study(load_study(tmp_path / "s.toml"), tmp_path / "no data", tmp_path / "out")
 
 
-def test_pictures_are_opened_before_anything_is_trained(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To train anything is a mistake."""
+
     def trained(*_: object, **__: object) -> None:
         raise AssertionError("trained")
 
     monkeypatch.setattr("mien.study.bench.fit", trained)
+
+
+@pytest.mark.usefixtures("untrained")
+def test_pictures_are_opened_before_anything_is_trained(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no photos: no such folder"):
         run_study(
             load_study(folder / "s.toml"), folder / "crops", tmp_path / "out",
@@ -236,13 +241,10 @@ def test_other_pictures_and_other_models_are_noticed(folder: Path, tmp_path: Pat
     assert any("epoch 1/1" in line for line in lines)
 
 
+@pytest.mark.usefixtures("untrained")
 def test_what_the_rows_lack_is_found_before_anything_is_trained(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path
 ) -> None:
-    def trained(*_: object, **__: object) -> None:
-        raise AssertionError("trained")
-
-    monkeypatch.setattr("mien.study.bench.fit", trained)
     (tmp_path / "r.toml").write_text(RECIPE)
     changed = STUDY.replace("fit.learning_rate=1e30", "fit.expected_share=0.5")
     (tmp_path / "s.toml").write_text(changed)

@@ -1,11 +1,10 @@
-"""Small tables that a user writes beside the results: markers and groups. May import csv,
-unicodedata, and from mien: csv_tables, errors.
+"""Small tables that a user writes beside the results: markers and groups. Imports
+csv_tables, errors and wording.
 """
 
 from __future__ import annotations
 
 import csv
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from mien.csv_tables import csv_rows
 from mien.errors import ConfigError
+from mien.wording import one_form
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,6 @@ class Member:
     group: str = ""
     person: str = ""
     day: date | None = None
-
-
-def one_form(name: str) -> str:
-    """A name with each accented letter as one sign: Macs write files' names with two, where
-    spreadsheets write one.
-    """
-    return unicodedata.normalize("NFC", name)
 
 
 def names_of(source: str) -> tuple[str, str]:

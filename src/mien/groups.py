@@ -1,5 +1,5 @@
-"""Whether a model is equally good for everybody: its accuracy by group. Imports companions, errors,
-evaluate and metrics.
+"""Whether a model is equally good for everybody: its accuracy by group. Imports errors, evaluate,
+metrics and wording.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pathlib import PurePath
 
 import numpy as np
 
-from mien.companions import one_form
 from mien.errors import DatasetError
 from mien.evaluate import Answers, Evaluation
 from mien.metrics import (
@@ -24,6 +23,7 @@ from mien.metrics import (
     share_interval,
     shown_again,
 )
+from mien.wording import one_form
 
 
 def by_group(evaluation: Evaluation, answers: Answers, group_of: Mapping[str, str]) -> Evaluation:

@@ -39,6 +39,7 @@ from mien.types import (
     Views,
     require_one_of,
 )
+from mien.wording import path_text
 
 #: What may be given as a source: a path, a camera's number as text, a URL, `-` for standard input,
 #: an RGB `uint8 (H, W, 3)` array, or a `Frame`.
@@ -270,8 +271,7 @@ class Analyzer:
     def _head(self, frame: Frame, following: Following | None) -> FrameResult:
         """A frame's result without its faces."""
         return FrameResult(
-            # A name on a disk may be no text that a file can hold.
-            source=os.fsencode(frame.source).decode("utf-8", "backslashreplace"),
+            source=path_text(frame.source),
             frame=frame.index,
             time_s=frame.time_s,
             width=frame.width,

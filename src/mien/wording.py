@@ -4,6 +4,8 @@ mien.
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from math import isnan
@@ -18,6 +20,18 @@ _CONTROLS: Final = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "\ufffd")
 def printable(text: str, *, lines: bool = False) -> str:
     """A text without control characters, for terminals; with `lines` it may hold several."""
     return text.translate(_CONTROLS | {ord("\n"): "\n"} if lines else _CONTROLS)
+
+
+def one_form(name: str) -> str:
+    """A name with each accented letter as one sign: Macs write files' names with two, where
+    spreadsheets write one.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def path_text(path: str | os.PathLike[str]) -> str:
+    """A file's name as text that any file can hold: it may itself hold bytes that are no text."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def fitted(text: str, width: int) -> str:

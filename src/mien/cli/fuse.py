@@ -245,7 +245,15 @@ def _calibrating_rows(
         ConfigError: `--split` has to say which.
         DatasetError: there are none.
     """
-    from mien.datasets import EVERY_SPLIT, HELD_OUT, NO_SPLIT, load_crops, read_rows, split_name
+    from mien.datasets import (
+        EVERY_SPLIT,
+        HELD_OUT,
+        NO_SPLIT,
+        learned_split,
+        load_crops,
+        read_rows,
+        split_name,
+    )
     from mien.evaluate import held_out, rows_of_run
 
     data, labels, size = options.data, spec.labels, spec.input_px
@@ -264,7 +272,7 @@ def _calibrating_rows(
         )
     split = split or ("PublicTest" if "PublicTest" in splits else EVERY_SPLIT)
     rows = load_crops(data, split, size_px=size, classes=labels)
-    taught = "Training" if "Training" in splits else NO_SPLIT
+    taught = learned_split(splits)
     if taught == split or taught not in splits or splits == {NO_SPLIT}:
         return rows, None
     return rows, load_crops(data, taught, size_px=size, classes=labels)

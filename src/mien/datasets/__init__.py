@@ -1,5 +1,5 @@
 """Labelled faces from the layouts people have them in. May import numpy, Pillow, pyarrow, and
-from mien: adapters, companions, errors, folders, types, preprocess, picture.
+from mien: adapters, errors, folders, types, preprocess, picture, wording.
 
 `rows.py` says what a row is, `files.py` which files count, `layouts.py` reads every layout into
 rows, `crops.py` turns rows into arrays for training, and `pictures.py` into files for the whole
@@ -32,6 +32,7 @@ from mien.datasets.rows import (
     NOT_A_FACE,
     SPLITS,
     Row,
+    learned_split,
     split_name,
 )
 
@@ -50,6 +51,7 @@ __all__ = [
     "LitFaces",
     "Row",
     "crop_frame",
+    "learned_split",
     "load_clips",
     "load_crops",
     "load_lights",

@@ -17,8 +17,8 @@ from mien.datasets.rows import (
     EVERY_SPLIT,
     FERPLUS_COLUMNS,
     HELD_OUT,
-    NO_SPLIT,
     Row,
+    learned_split,
     split_name,
     told_split,
 )
@@ -284,7 +284,7 @@ def load_training(
     if unused := of_no_split(path, known, classes):
         note(unused)
     splits = {row.split for row in known}
-    own = "Training" if "Training" in splits else NO_SPLIT
+    own = learned_split(splits)
     rows = load_crops(path, own, size_px=size_px, classes=classes, rows=known)
     if "PublicTest" in splits:
         return rows, load_crops(path, "PublicTest", size_px=size_px, classes=classes, rows=known)

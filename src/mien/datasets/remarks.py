@@ -17,7 +17,7 @@ from typing import Final
 from PIL import Image
 
 from mien.datasets.layouts import read_rows
-from mien.datasets.rows import EVERY_SPLIT, HELD_OUT, NO_SPLIT, Row, split_name
+from mien.datasets.rows import EVERY_SPLIT, HELD_OUT, NO_SPLIT, Row, learned_split, split_name
 from mien.picture import open_picture
 
 _LOOKED_AT: Final = 20  # pictures of a set, to see what they are
@@ -57,8 +57,7 @@ def of_no_split(path: str | Path, rows: Iterable[Row], classes: Sequence[str]) -
         classes: the classes that count.
     """
     rows = list(rows)
-    own = "Training" if any(row.split == "Training" for row in rows) else NO_SPLIT
-    used = (own, "PublicTest", "PrivateTest")
+    used = (learned_split({row.split for row in rows}), "PublicTest", "PrivateTest")
     left = [row for row in rows if row.expression in classes and row.split not in used]
     found = Counter(_place(row, path) for row in left)
     if not found:

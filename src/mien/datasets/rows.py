@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from mien.companions import one_form
 from mien.errors import DatasetError, SourceError
 from mien.picture import read_picture
 from mien.preprocess import to_gray
 from mien.types import EXPRESSIONS, UInt8Array
+from mien.wording import one_form
 
 #: FER2013's splits. PublicTest is for choosing, PrivateTest for the final examination.
 SPLITS: Final = ("Training", "PublicTest", "PrivateTest")
@@ -83,6 +84,11 @@ def told_split(split: str) -> str:
     return {EVERY_SPLIT: "", NO_SPLIT: " outside of val and test"}.get(
         split, f" of the split {split!r} (folders train, val and test above the classes name it)"
     )
+
+
+def learned_split(splits: Set[str]) -> str:
+    """Which of a set's splits is learned from: Training, or where there is none, what has none."""
+    return "Training" if "Training" in splits else NO_SPLIT
 
 
 def class_name(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a model file says about itself. Imports errors and types only."""
+"""What a model file says about itself. Imports errors, types and wording."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field, fields
 from operator import index
 from pathlib import PurePath
 from typing import Any, Final
-from unicodedata import normalize
 
 from mien.errors import ConfigError, ModelError
 from mien.types import EXPRESSIONS
+from mien.wording import one_form
 
 METADATA_KEY: Final = "mien"
 #: The same for a temporal model.
@@ -108,7 +108,7 @@ class ModelSpec:
         if not all(isinstance(label, str) for label in self.labels):
             raise ValueError(f"labels: expected names, got {self.labels}")
         # Each accented letter as one sign, as the classes of sets are.
-        object.__setattr__(self, "labels", tuple(normalize("NFC", name) for name in self.labels))
+        object.__setattr__(self, "labels", tuple(map(one_form, self.labels)))
         if len(set(self.labels)) != len(self.labels) or not self.labels:
             raise ValueError(f"labels: expected classes of different names, got {self.labels}")
         if self.class_shares and len(self.class_shares) != len(self.labels):

@@ -1,4 +1,5 @@
-"""Where frames come from. May import numpy, av, and from mien: errors, types, picture, heif.
+"""Where frames come from. May import numpy, av, and from mien: errors, types, picture, heif,
+wording.
 
 `source.py` says what a source is, `video.py` reads files, `pipe.py` what comes through pipes,
 `live.py` cameras and network streams, `shown.py` turns what is decoded into frames, and `files.py`
@@ -22,6 +23,7 @@ from mien.sources.pipe import open_named_pipe
 from mien.sources.source import Source, Span
 from mien.sources.video import open_video
 from mien.types import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frame, UInt8Array
+from mien.wording import path_text
 
 __all__ = [
     "MAX_PIXELS",
@@ -71,8 +73,7 @@ def open_source(
             "picture numpy.asarray(picture.convert('RGB'))"
         )
     file = os.fspath(source)
-    # What messages and results call it: names of files may hold bytes that are no text.
-    name = os.fsencode(file).decode("utf-8", "backslashreplace")
+    name = path_text(file)  # what messages and results call it
     if is_live(file):
         return open_live(name, max_pixels, span)
     if os.path.isdir(file):

@@ -1,5 +1,5 @@
-"""A recipe is everything needed to train one model again. Imports companions, errors, models,
-preprocess, types, and of datasets what classes are called.
+"""A recipe is everything needed to train one model again. Imports errors, models,
+preprocess, types, wording, and of datasets what classes are called.
 
 It is read from TOML into frozen dataclasses, which are the schema: a key that is not a field
 is an error, and so is a value of another type. The resolved recipe travels in checkpoints and
@@ -16,12 +16,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
-from mien.companions import one_form
 from mien.datasets.rows import class_name
 from mien.errors import ConfigError
 from mien.models import find_model
 from mien.preprocess import BACKGROUNDS, ILLUMINATIONS, NORMALIZATIONS
 from mien.types import EXPRESSIONS
+from mien.wording import one_form
 
 NOT_STATED = "not stated"
 
@@ -237,12 +237,15 @@ class Recipe:
             raise ConfigError(f"data.left_out: expected [fold, folds], found {list(fold)}")
         if self.fit.ferplus_share and self.data.classes != EXPRESSIONS:
             raise ConfigError("fit.ferplus_share: only of use where data.classes are the seven")
-        if self.fit.select not in ("last", "best"):
-            raise ConfigError(f"fit.select: expected last or best, found {self.fit.select!r}")
-        if self.fit.teachers_see not in ("rows", "views"):
-            raise ConfigError(
-                f"fit.teachers_see: expected rows or views, found {self.fit.teachers_see!r}"
-            )
+        for name, choices in (
+            ("select", ("last", "best")),
+            ("teachers_see", ("rows", "views")),
+            ("expected_from", ("votes", "teachers", "both")),
+        ):
+            value = getattr(self.fit, name)
+            if value not in choices:
+                choice = f"{', '.join(choices[:-1])} or {choices[-1]}"
+                raise ConfigError(f"fit.{name}: expected {choice}, found {value!r}")
         self._require_grounds()
         shares = [share for share, _ in self.fit.resolutions]
         small = any(px < 16 for _, px in self.fit.resolutions)
@@ -261,11 +264,6 @@ class Recipe:
     def _require_grounds(self) -> None:
         """Labels are expected from what is there, and can be known before the run."""
         fitting = self.fit
-        if fitting.expected_from not in ("votes", "teachers", "both"):
-            raise ConfigError(
-                "fit.expected_from: expected votes, teachers or both, found "
-                f"{fitting.expected_from!r}"
-            )
         if not fitting.expected_share or fitting.expected_from == "votes":
             return
         if not fitting.teachers or fitting.teachers_see != "rows":
