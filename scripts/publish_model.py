@@ -56,6 +56,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="fer2013/, ckplus/, kdef/ in it")
     parser.add_argument("--wheel", action="store_true", help="ship the model in the wheel")
     parser.add_argument("--default", action="store_true", help="make it the default model")
+    parser.add_argument(
+        "--few-views", action="store_true", help="not the 18 views, which take long"
+    )
     parser.add_argument("--again", action="store_true", help="examine the published file again")
     parser.add_argument("--pictures", action="store_true", help="again, on full pictures alone")
     parser.add_argument("--card", action="store_true", help="only write its card again")
@@ -68,7 +71,10 @@ def main() -> None:
     if options.card or options.pictures:
         evaluations = [Evaluation.from_dict(e) for e in json.loads(saved.read_text("utf-8"))]
     if not options.card:
-        crops = [e for e in evaluations if not e.pipeline] or examine_crops(file, options.data)
+        views = VIEWS[:2] if options.few_views else VIEWS
+        crops = [e for e in evaluations if not e.pipeline] or examine_crops(
+            file, options.data, views
+        )
         evaluations = crops + examine_pictures(file, options.data)
         for evaluation in evaluations:
             print(format_evaluation(evaluation), end="\n\n", flush=True)
@@ -99,7 +105,7 @@ def publish(run: Path, options: argparse.Namespace) -> str:
     training = load_crops(options.data / "fer2013", "Training")
     if recipe.training_data == NOT_STATED and data_sha256 == training.fingerprint():
         # A run from before recipes said so: what mien's own say of the same rows holds for it.
-        own = load_recipe(MODELS.parent / "recipes" / "mien-s.toml")
+        own = load_recipe(MODELS.parent / "recipes" / "mien-fer.toml")
         recipe = replace(recipe, training_data=own.training_data, licence=own.licence)
     shares = class_shares(training.labels, len(recipe.data.classes), recipe.data.balance)
     fresh = without_untaught(run, public.without(training))
@@ -109,7 +115,7 @@ def publish(run: Path, options: argparse.Namespace) -> str:
     return recipe.name
 
 
-def examine_crops(file: Path, data: Path) -> list[Evaluation]:
+def examine_crops(file: Path, data: Path, all_views: tuple[Views, ...] = VIEWS) -> list[Evaluation]:
     """What PublicTest says."""
     classifier = ExpressionClassifier(file, threads=2)
     training = load_crops(data / "fer2013", "Training")
@@ -124,7 +130,7 @@ def examine_crops(file: Path, data: Path) -> list[Evaluation]:
             views=views,
             fresh=fresh,
         )
-        for views in VIEWS
+        for views in all_views
     ]
     if classifier.spec.ferplus_temperature:
         voters = ExpressionClassifier(file, threads=2, classes="ferplus")

@@ -264,7 +264,7 @@ def test_an_unknown_recipe_key(tmp_path: Path, capsys: Capture) -> None:
 
 
 def test_dry_run_prints_the_whole_recipe(tmp_path: Path, capsys: Capture) -> None:
-    recipe = Path(__file__).parents[1] / "recipes" / "mien-s.toml"
+    recipe = Path(__file__).parents[1] / "recipes" / "mien-v.toml"
     arguments = ["train", str(recipe), "--data", "x", "--out", str(tmp_path / "new"), "--dry-run"]
     assert main([*arguments, "--set", "fit.seed=5"]) == 0
     out, err = capsys.readouterr()

@@ -117,7 +117,7 @@ def test_overrides(tmp_path: Path) -> None:
 def test_numbers_that_no_run_could_use_are_named(change: str, expected: str) -> None:
     key = change.split("=")[0]
     with pytest.raises(ConfigError, match=re.escape(f"{key}: expected {expected}")):
-        load_recipe(REPOSITORY / "recipes" / "mien-s.toml", [change])
+        load_recipe(REPOSITORY / "recipes" / "mien-v.toml", [change])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ Nothing is learned here but a few numbers, from rows that the network has not le
 Networks learn how common each class is, and answer the common ones when in doubt. FER2013's
 Training rows hold 436 faces of disgust and 7,215 happy ones; the world does not. A part of that is
 taken back by offsets on the logits (Menon et al., "Long-tail learning via logit adjustment", ICLR
-2021), as much as helps the rare classes without costing accuracy.
+2021), as much as helps the rare classes for at most half a point of accuracy: there, the common
+classes are as common as where the network learned, and elsewhere they seldom are.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from mien.models import ModelSpec, find_model
 ANSWER_ACCURACY: Final = 0.85
 
 _STRENGTHS: Final = tuple(i / 10 for i in range(11))  # how much of the shares is taken back
+_GIVEN: Final = 0.005  # accuracy that this may cost: a third of what PublicTest's rows can tell
 OFFSETS: Final = "class_offsets"  # name of the weights in the model file
 
 
@@ -63,8 +65,8 @@ def calibrate(
 ) -> Calibration:
     """Find what makes logits into probabilities that can be trusted.
 
-    The offsets are those, of eleven strengths, with the highest mean recall among those that answer
-    at least as often rightly as no offsets do. Macro F1 would not do: it counts how often a rare
+    The offsets are those, of eleven strengths, with the highest mean recall among those that cost
+    at most half a percentage point of accuracy. Macro F1 would not do: it counts how often a rare
     class is answered wrongly, which depends on how rare it is among these rows.
 
     Args:
@@ -82,7 +84,7 @@ def calibrate(
     accuracies = [float((answer == labels).mean()) for answer in answers]
     scores = [
         mean_recall(confusion_matrix(labels, answer, classes))
-        if accuracy >= accuracies[0]
+        if accuracy >= accuracies[0] - _GIVEN
         else -1.0
         for answer, accuracy in zip(answers, accuracies, strict=True)
     ]
