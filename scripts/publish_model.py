@@ -1,12 +1,13 @@
 """From a finished training run to a published model: one command, no figure typed by hand.
 
-    python scripts/publish_model.py runs/mien-s --data ../shared/data --wheel --default
+    python scripts/publish_model.py runs/mien-fer --data ../shared/data --wheel
 
 Exports the checkpoint, calibrates it on PublicTest (without rows that stand in Training), examines
-it there (one view, with its mirror image, and 18 views) and through the whole pipeline on CK+ and
+it there (one view, with its mirror image, and without `--few-views` 18 views) and through the whole pipeline on CK+ and
 KDEF, and writes into `models/`: the ONNX file, its evaluations (JSON), its card (Markdown), its
 training log, and its line in the registry.
-What `mien fuse … --out models/fusion.onnx` or `mien quantize` made is given by its file instead.
+What `mien fuse … --out models/fusion.onnx`, `mien average` or `mien quantize` made is given by its
+file instead.
 `publish_model.py mien-s --again --data …` examines the published file anew, without its run;
 `--pictures` instead does so on full pictures alone, where only the pipeline has changed;
 and `--card` writes its card out of the saved evaluations.
@@ -51,7 +52,7 @@ def main() -> None:
     """Publish one model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "run", help="folder of a run, file of a fusion or quantized model, or with --again a name"
+        "run", help="folder of a run, file of a fusion, a mean or a quantized model, or with --again a name"
     )
     parser.add_argument("--data", type=Path, required=True, help="fer2013/, ckplus/, kdef/ in it")
     parser.add_argument("--wheel", action="store_true", help="ship the model in the wheel")

@@ -110,7 +110,7 @@ def test_it_reads_as_well_as_its_models(models: Sequence[Path], tmp_path: Path) 
     assert voters.predict(drawn(7, 3).images).probs.shape == (7, 8)
     card = model_card(spec, file_sha256(file), [])
     assert f"`{file_sha256(models[1])}` (0.5)" in card
-    assert "which weights are averaged" in card
+    assert "How much each of the averaged models counts" in card
 
 
 def test_how_common_classes_are_lies_between_too(models: Sequence[Path], tmp_path: Path) -> None:

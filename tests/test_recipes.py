@@ -32,9 +32,9 @@ def test_recipes_are_found_by_name(
     assert json.loads(out)["fit"]["muon_rate"] == 0.02
     assert "164.1 MMAC at 44 px, 3 epochs" in err
     for words, expected in (
-        (["mien-x", "--dry-run"], "Give a recipe: a file, or one of ckplus, fine-tune, mien-fer"),
+        (["mien-x", "--dry-run"], "Give a recipe: a file, or one of ckplus, fine-tune, mien-deep"),
         (["--dry-run"], "no recipe: give one, or by --init"),
-        (["mien-s", "--data", "x"], "--data and --out: each is needed"),
+        (["mien-v", "--data", "x"], "--data and --out: each is needed"),
     ):
         assert main(["train", *words]) == 2
         assert expected in capsys.readouterr().err
