@@ -257,7 +257,7 @@ class Baseline:
     """
 
     #: Mean log-odds against neutral of 70 people at rest, twice each (KDEF, from the front,
-    #: an early mien-s).
+    #: an early mien-s; with those of version 5 baselines help no more).
     USUAL: Final[Mapping[str, float]] = {
         "angry": -2.3, "disgust": -3.7, "fear": -1.9, "happy": -3.4, "sad": -1.1, "surprise": -3.7
     }  # fmt: skip

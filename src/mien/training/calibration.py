@@ -37,7 +37,7 @@ from mien.models import ModelSpec, find_model
 ANSWER_ACCURACY: Final = 0.85
 
 _STRENGTHS: Final = tuple(i / 10 for i in range(11))  # how much of the shares is taken back
-_GIVEN: Final = 0.005  # accuracy that this may cost: a third of what PublicTest's rows can tell
+GIVEN: Final = 0.005  # accuracy that this may cost: a third of what PublicTest's rows can tell
 OFFSETS: Final = "class_offsets"  # name of the weights in the model file
 
 
@@ -61,12 +61,16 @@ class Calibration:
 
 
 def calibrate(
-    labels: IntArray, logits: FloatArray, shares: FloatArray | Sequence[float] | None = None
+    labels: IntArray,
+    logits: FloatArray,
+    shares: FloatArray | Sequence[float] | None = None,
+    *,
+    given: float = GIVEN,
 ) -> Calibration:
     """Find what makes logits into probabilities that can be trusted.
 
     The offsets are those, of eleven strengths, with the highest mean recall among those that cost
-    at most half a percentage point of accuracy. Macro F1 would not do: it counts how often a rare
+    no more accuracy than may be given for it. Macro F1 would not do: it counts how often a rare
     class is answered wrongly, which depends on how rare it is among these rows.
 
     Args:
@@ -74,6 +78,7 @@ def calibrate(
         logits: `float (N, K)`.
         shares: `(K,)`, how common each class was where the network learned, summing to 1; None
             to leave the logits as they are.
+        given: a fraction of the rows.
     """
     plain = np.asarray(logits, np.float64)
     classes = plain.shape[1]
@@ -84,7 +89,7 @@ def calibrate(
     accuracies = [float((answer == labels).mean()) for answer in answers]
     scores = [
         mean_recall(confusion_matrix(labels, answer, classes))
-        if accuracy >= accuracies[0] - _GIVEN
+        if accuracy >= accuracies[0] - given
         else -1.0
         for answer, accuracy in zip(answers, accuracies, strict=True)
     ]

@@ -41,6 +41,7 @@ from mien.models import (
 )
 from mien.training.augment import varied_views
 from mien.training.calibration import (
+    GIVEN,
     VoteCalibration,
     add_offsets,
     calibrate,
@@ -121,7 +122,9 @@ def fuse(
         head = _learned(said, labels, len(members), classes, hidden=method == "stack")
     with torch.no_grad():
         logits = head(torch.from_numpy(watched)).double().numpy()
-    found = calibrate(calibration.labels, logits, shares)
+    # Answers that are summed have given theirs already, each model for itself.
+    given = 0.0 if method == "logprob" else GIVEN
+    found = calibrate(calibration.labels, logits, shares, given=given)
     votes = _votes(members, calibration)
     spec = ModelSpec(
         name=name,
