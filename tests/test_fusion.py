@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,6 +20,7 @@ from mien.errors import ConfigError, DatasetError, ModelError
 from mien.metrics import log_softmax
 from mien.models import file_sha256
 from mien.training.average import average
+from mien.training.calibration import GIVEN, Calibration, calibrate
 from mien.training.export import save_model
 from mien.training.fuse import fuse
 from mien.training.quantize import quantize
@@ -84,6 +86,24 @@ def test_logprob_is_the_weighted_mean(members: Sequence[Path], tmp_path: Path) -
     assert residual[0] < 1e-3
     assert weights.sum() == pytest.approx(1, abs=1e-3)
     assert (weights > -1e-4).all()
+
+
+def test_members_give_accuracy_for_rare_classes_once(
+    members: Sequence[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer that learned from their answers leans towards common classes anew."""
+    for member in members:
+        shutil.copy(member, tmp_path)
+    asked = {}
+    for method in ("logprob", "linear"):
+
+        def found(*rows: Any, given: float, method: str = method) -> Calibration:
+            asked[method] = given
+            return calibrate(*rows, given=given)
+
+        monkeypatch.setattr("mien.training.fuse.calibrate", found)
+        fuse(members, method, drawn(56, 1), drawn(56, 2), tmp_path / f"{method}.onnx", name=method)
+    assert asked == {"logprob": 0.0, "linear": GIVEN}
 
 
 def test_a_fusion_wants_exactly_its_members(members: Sequence[Path], tmp_path: Path) -> None:
