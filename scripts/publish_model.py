@@ -3,9 +3,9 @@
     python scripts/publish_model.py runs/mien-fer --data ../shared/data --wheel
 
 Exports the checkpoint, calibrates it on PublicTest (without rows that stand in Training), examines
-it there (one view, with its mirror image, and without `--few-views` 18 views) and through the whole pipeline on CK+ and
-KDEF, and writes into `models/`: the ONNX file, its evaluations (JSON), its card (Markdown), its
-training log, and its line in the registry.
+it there (one view, with its mirror image, and unless `--few-views` is given 18 views) and through
+the whole pipeline on CK+ and KDEF, and writes into `models/`: the ONNX file, its evaluations
+(JSON), its card (Markdown), its training log, and its line in the registry.
 What `mien fuse … --out models/fusion.onnx`, `mien average` or `mien quantize` made is given by its
 file instead.
 `publish_model.py mien-s --again --data …` examines the published file anew, without its run;
@@ -52,7 +52,8 @@ def main() -> None:
     """Publish one model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "run", help="folder of a run, file of a fusion, a mean or a quantized model, or with --again a name"
+        "run",
+        help="folder of a run, file of what was made of models, or with --again a name",
     )
     parser.add_argument("--data", type=Path, required=True, help="fer2013/, ckplus/, kdef/ in it")
     parser.add_argument("--wheel", action="store_true", help="ship the model in the wheel")

@@ -33,7 +33,8 @@ other file. It keeps {state} numbers for each face and looks only back.
 {figures}
 
 Five recipes were compared by this table (it chose the weight on changes, and the mouths), and four
-trainings of this version (6 to 8 clips, 27 to 33 peaks), so the last row is a little optimistic. With so few clips, differences of one or two mean nothing.
+trainings of this version (6 to 8 clips, 27 to 33 peaks), so the last row is a little optimistic.
+With so few clips, differences of one or two mean nothing.
 
 On composed sequences of people who were held out of training (the recipe's `holdout` and
 `same_person`):
