@@ -270,7 +270,7 @@ def test_the_card_names_the_command_of_each_figure(spec: ModelSpec) -> None:
 
 def test_the_card_says_what_was_chosen_and_how(spec: ModelSpec) -> None:
     def said(**changes: object) -> str:
-        changed = replace(spec, recipe={**spec.recipe, "init": "", **changes})
+        changed = replace(spec, averaged_from=(), recipe={**spec.recipe, "init": "", **changes})
         (line,) = re.findall("What it learned from.*", model_card(changed, "f" * 64, []))
         return str(line).split(" PrivateTest")[0]
 
