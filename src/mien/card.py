@@ -171,7 +171,7 @@ def _chosen(spec: ModelSpec) -> str:
     elif spec.members:
         learned += " The layer that joins its members was fitted to Training rows."
     elif spec.averaged_from:
-        learned += " How much each of the averaged models counts was not PublicTest's choice alone."
+        learned += " How much each of the averaged models counts was given, not learned."
     elif recipe["fit"].get("select") == "best":
         chosen.insert(0, "the epoch whose weights are taken")
     else:
