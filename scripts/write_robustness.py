@@ -65,7 +65,7 @@ _METHOD = """\
   whole crop. It has no threshold and always answers. Its documentation names FER2013; which rows
   its network has learned from, it does not say.
 - Nothing was chosen by these figures. But PublicTest chose mien-s's settings, so its figures on
-  FER2013 are a little optimistic; and its crop rule, and what it went on learning from, were chosen
+  FER2013 are a little optimistic; and its crop rule, and the networks whose mean it is, were chosen
   by what had been seen on CK+ and KDEF.
 - Amounts are in units of the face: a blur of 4 means a standard deviation of 4% of the face's
   longer side. A face that is smaller than the amount asked for stays as it is.
