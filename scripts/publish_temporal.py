@@ -32,7 +32,7 @@ other file. It keeps {state} numbers for each face and looks only back.
 
 {figures}
 
-Five recipes were compared by this table (it chose the weight on changes, and the mouths), and four
+Five recipes were compared by this table (it chose the weight on changes, and the mouths), and five
 trainings of this version (6 to 8 clips, 27 to 33 peaks), so the last row is a little optimistic.
 With so few clips, differences of one or two mean nothing.
 

@@ -226,7 +226,7 @@ def test_5_and_60_frames_a_second_agree_by_the_published_model() -> None:
     onset = {fps: min(t for t, p in found.items() if p > 0.5) for fps, found in shown.items()}
     assert onset[60] == pytest.approx(onset[25], abs=0.04)
     assert onset[60] == pytest.approx(onset[5], abs=0.2)
-    for time_s, within in ((0.8, 0.01), (1.4, 0.08), (1.8, 0.06), (2.4, 0.01), (2.8, 0.01)):
+    for time_s, within in ((0.8, 0.01), (1.4, 0.08), (1.8, 0.03), (2.4, 0.01), (2.8, 0.01)):
         assert shown[5][time_s] == pytest.approx(shown[60][time_s], abs=within)
 
 
