@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from mien.scenery import Scenery
+from mien.scenery import Scenery, coarse_levels, is_other_scene
 from mien.types import Float32Array, UInt8Array
 
 NOBODY = np.zeros((0, 4), np.float32)
@@ -50,3 +51,26 @@ def test_any_size_will_do(shape: tuple[int, int]) -> None:
     assert not changed(dark, dark, boxes)
     assert changed(dark, light, boxes)
     assert Scenery.of(dark, NOBODY).differs(Scenery.of(np.zeros((700, 100, 3), np.uint8), NOBODY))
+
+
+def room(seed: int) -> UInt8Array:
+    """A picture with things in it, some 60 pixels large."""
+    coarse = np.random.default_rng(seed).integers(40, 200, (12, 22, 3), np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((1280, 720)), np.uint8)
+
+
+def test_a_cut_is_told_from_what_moves_and_from_light() -> None:
+    here, there = room(0), room(1)
+
+    def is_cut(before: UInt8Array, after: UInt8Array) -> bool:
+        return is_other_scene(coarse_levels(after), coarse_levels(before))
+
+    assert is_cut(here, there)
+    assert not is_cut(here, np.roll(here, 20, axis=1))  # 500 pixels a second, at 25 frames
+    assert not is_cut(here, (here * 0.4 + 60).astype(np.uint8))  # the light goes down
+    visited = here.copy()
+    visited[100:600, 300:700] = 90  # somebody walks close by
+    assert not is_cut(here, visited)
+    assert is_cut(here, picture())  # to black, or white
+    assert not is_cut(picture(noise=3), picture())
+    assert is_cut(here, here[:, :600])

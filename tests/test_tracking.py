@@ -8,8 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mien.alignment import nose_offset
 from mien.detection import FaceDetector
 from mien.pipeline import Analyzer
+from mien.sources import first_frame
 from mien.tracking import FaceTracker, looks_of
 from mien.types import Detections, Float32Array, Frame, UInt8Array
 from tests.films import write_film
@@ -84,6 +86,18 @@ def test_after_a_gap_somebody_else_in_the_same_place_is_somebody_else() -> None:
     tracker = FaceTracker()
     assert tracker.update(at((100, 100)), looks(ANNA), 0.0)[0] == [1]
     assert tracker.update(at((100, 100)), looks(BERT), 1.0)[0] == [2]
+
+
+def test_after_a_cut_only_looks_tell_who_is_who() -> None:
+    """As when two people who talk are filmed in turn."""
+    tracker = FaceTracker()
+    for i, (person, number) in enumerate([(ANNA, 1), (BERT, 2), (ANNA, 1), (ANNA, 1), (BERT, 2)]):
+        for k in range(6):
+            if k == 0 and i:
+                tracker.doubt()
+                assert tracker.coasting(i / 4)[0] == []
+            found = tracker.update(at((100, 100)), looks(person), i / 4 + k / 25)[0]
+            assert found == [number], (i, k)
 
 
 def test_nobody_jumps_across_the_picture_or_grows_at_once() -> None:
@@ -321,6 +335,28 @@ def test_the_clips_of_one_person_have_one_track(data: Path, analyzer: Analyzer) 
             face.track_id for result in analyzer.stream(clips / name) for face in result.faces
         ]
         assert set(numbers) == {1}, name
+
+
+def front_view(analyzer: Analyzer, kdef: Path, session: str) -> UInt8Array:
+    """KDEF's picture of a person from the front."""
+    frames = [first_frame(file) for file in sorted(kdef.glob(f"{session}_*.jpg"))]
+    turned = [abs(nose_offset(analyzer.detector.find(f).landmarks)[0]) for f in frames]
+    return frames[int(np.argmin(turned))].image
+
+
+def test_a_cut_from_one_person_to_another_gives_another_number(data: Path) -> None:
+    """Also where the other sits in the same place; a cut back gives the number back."""
+    kdef = data / "kdef" / "neutral"
+    if not kdef.is_dir():
+        pytest.skip("needs KDEF in MIEN_DATA")
+    analyzer = Analyzer()
+    views = [front_view(analyzer, kdef, session) for session in "09"]
+    following, numbers = analyzer.following(), []
+    for i in range(40):
+        frame = Frame(views[i // 10 % 2], "v", i, i / 25)
+        faces = analyzer.analyze_frame(frame, following=following).faces
+        numbers.append([face.track_id for face in faces])
+    assert numbers == [[1 + i // 10 % 2] for i in range(40)]
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,12 @@ class FaceFinder:
         The whole frame is searched a few times a second while something moves, when a face is lost
         and while there is none; otherwise, only where faces are expected. For a few frames in a row
         it is enough that a face seems to be where it is expected; while that is so of all faces,
-        nothing is searched.
+        nothing is searched. After a cut everything is, and a face keeps its number only where it
+        looks like itself.
         """
         tracker = following.tracker
+        if following.is_cut:
+            tracker.doubt()
         numbers, faces = tracker.coasting(frame.time_s)
         faces = faces.inside(frame.width, frame.height)
         crops = self._crops(frame, faces)

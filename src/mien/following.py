@@ -13,7 +13,7 @@ from mien.classifier import ExpressionClassifier
 from mien.errors import ModelError
 from mien.identity import Sightings
 from mien.models import find_model, find_temporal
-from mien.scenery import Scenery
+from mien.scenery import Scenery, coarse_levels, is_other_scene
 from mien.temporal import Baseline, OverTime, TemporalModel
 from mien.tracking import FaceTracker
 from mien.types import Detections, Float32Array, Frame
@@ -23,6 +23,8 @@ from mien.types import Detections, Float32Array, Frame
 #: begun: it may be as late as they coast, 0.14 s, and a frame.
 _SEARCH_EVERY_S: Final = 0.2
 _SEARCH_STILL_S: Final = 1.0
+#: Frames that lie further apart show other things without a cut.
+_MOMENT_S: Final = 0.15
 
 
 @dataclass
@@ -35,6 +37,8 @@ class Following:
     now_s: float = -inf  # of the latest frame
     searched_s: float = -inf  # when the whole frame was last searched
     scenery: Scenery | None = None  # of that frame
+    levels: Float32Array | None = None  # of the latest frame, coarsely
+    is_cut: bool = False  # whether the latest frame shows another scene than the one before
     sightings: Sightings = field(default_factory=Sightings)  # filled where identity is asked for
 
     def go_on(self, frame: Frame) -> None:
@@ -48,7 +52,10 @@ class Following:
                 f"Frame.time_s: {frame.time_s:g} comes after {self.now_s:g}. Give the frames of a "
                 "video in order, and for another video what following() gives anew"
             )
-        self.now_s = frame.time_s
+        levels = coarse_levels(frame.image)
+        soon = frame.time_s - self.now_s <= _MOMENT_S
+        self.is_cut = self.levels is not None and soon and is_other_scene(levels, self.levels)
+        self.now_s, self.levels = frame.time_s, levels
 
     def learn_baseline(self, seconds: float) -> None:
         """Everyone in the next frame with a face rests for so long: their faces count as neutral.
@@ -62,6 +69,8 @@ class Following:
 
     def may_wait(self, frame: Frame, faces: Float32Array) -> bool:
         """Whether looking where faces are expected, `(N, 4)`, xyxy, will do for this frame."""
+        if self.is_cut:
+            return False
         since_s = frame.time_s - self.searched_s
         if since_s < _SEARCH_EVERY_S:
             return True

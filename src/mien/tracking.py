@@ -6,7 +6,8 @@ May import numpy, and from mien: geometry, preprocess, types.
 Every track predicts where its face should be now (constant velocity), how large, and how it looks;
 a found face goes to the track that expects it most. A track that finds nothing waits a while, so
 that a short occlusion, a missed detection or a crossing does not cost the number. For the seventh
-part of a second the prediction will do, where what is seen there looks like the face.
+part of a second the prediction will do, where what is seen there looks like the face. After a cut
+only looks tell who is who.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ _LOOKS: Final = 1.5
 #: After a gap longer than this, a face must also look like the one that was lost.
 _SHORT_GAP_S: Final = 0.3
 _ALIKE: Final = 0.5  # least cosine then
+#: After a cut it must look very much like it. Of pairs of KDEF's people, from the front, one in six
+#: does; nearly everyone looks like that a moment later.
+_ALIKE_AFTER_CUT: Final = 0.8
 #: Time constants: of the velocity, the looks, the place, and of size and landmarks. A detector's
 #: boxes tremble by some per cent from frame to frame, and so would what is read from their crops.
 _VELOCITY_S: Final = 0.15
@@ -73,6 +77,7 @@ class _Track:
         seen_s: when it was last seen.
         score: the detector's confidence then, 0..1.
         is_lost: it was looked for since, and not found.
+        is_doubted: the scene has changed since.
     """
 
     number: int
@@ -84,11 +89,13 @@ class _Track:
     seen_s: float
     score: float
     is_lost: bool = False
+    is_doubted: bool = False
 
     def may_coast(self, time_s: float) -> bool:
         """Whether it was seen so lately, and is so well known, that it need not be looked for."""
         old_enough = self.seen_s - self.since_s >= _VELOCITY_S
-        return old_enough and not self.is_lost and 0 <= time_s - self.seen_s <= _COAST_S
+        sure = not self.is_lost and not self.is_doubted
+        return old_enough and sure and 0 <= time_s - self.seen_s <= _COAST_S
 
     def expected(self, time_s: float) -> npt.NDArray[np.float64]:
         """Where and how large it should be. A lost face is not thought to run on for long."""
@@ -118,7 +125,8 @@ class _Track:
         blend = np.float32(_gain(gap_s, _LOOKS_S))
         mixed = self.looks + blend * (looks - self.looks)
         self.looks = np.asarray(mixed / max(float(np.linalg.norm(mixed)), 1e-6), np.float32)
-        self.seen_s, self.score, self.is_lost = time_s, score, False
+        self.seen_s, self.score = time_s, score
+        self.is_lost = self.is_doubted = False
 
 
 class FaceTracker:
@@ -167,6 +175,11 @@ class FaceTracker:
             return [], Detections.empty()
         scores = np.array([track.score for track in tracks], np.float32)
         return [track.number for track in tracks], _at(places[rows], tracks, scores)
+
+    def doubt(self) -> None:
+        """The scene has changed: whoever is found in a face's place next may be somebody else."""
+        for track in self._tracks:
+            track.is_doubted = True
 
     def look_right(self, numbers: Sequence[int], looks: Float32Array) -> npt.NDArray[np.bool_]:
         """Whether what is seen where each numbered face should be, `(N, D)`, looks like it."""
@@ -252,7 +265,9 @@ def _costs(
         likeness = looks @ track.looks
         possible = distance <= min(_REACH + _REACH_PER_S * gap_s, _REACH_MOST)
         possible &= size <= _GROWTH
-        if gap_s > _SHORT_GAP_S:
+        if track.is_doubted:
+            possible &= likeness >= _ALIKE_AFTER_CUT
+        elif gap_s > _SHORT_GAP_S:
             possible &= likeness >= _ALIKE
         cost = _PLACE * distance + _SIZE * size + _LOOKS * (1 - likeness)
         costs[row, possible] = cost[possible]
