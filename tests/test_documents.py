@@ -152,6 +152,13 @@ def test_a_card_counts_its_models_own_classes() -> None:
     assert "| output | 2 probabilities that sum to 1" in model_card(spec, "", [])
 
 
+def test_a_card_says_who_taught_its_model() -> None:
+    spec = find_model("mien-taught").spec()
+    told = "Other models taught it: `mien-fer`, `mien-deep`, `resnet18`."
+    assert told in model_card(spec, "", [])
+    assert "taught it" not in model_card(find_model("mien-fer").spec(), "", [])
+
+
 def test_the_card_of_the_temporal_model_is_made_of_its_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -196,10 +196,10 @@ def test_a_published_model_may_lie_in_a_folder_of_models(
 def test_a_fusion_takes_what_its_members_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fusion, *members = (find_model(name) for name in ("mien-m", "mien-s", "mien-deep"))
+    fusion, *members = (find_model(name) for name in ("mien-m", "mien-taught", "mien-fer"))
     sizes = [entry.path.stat().st_size for entry in (fusion, *members)]
     described = fusion.to_dict()
-    assert described["members"] == ["mien-s", "mien-deep"]
+    assert described["members"] == ["mien-taught", "mien-fer"]
     assert (described["size"], described["size_with_members"]) == (sizes[0], sum(sizes))
     alone = members[0].to_dict()
     assert (alone["members"], alone["size_with_members"]) == ([], sizes[1])
@@ -250,7 +250,7 @@ def test_a_description_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.M
 def test_a_fusion_that_names_no_model_is_refused_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    said = find_model("mien-m").spec().to_json().replace('"mien-deep"', json.dumps(name))
+    said = find_model("mien-m").spec().to_json().replace('"mien-taught"', json.dumps(name))
     monkeypatch.setattr(registry, "read_metadata", lambda path: {METADATA_KEY: said})
     entry = ModelEntry("odd", tmp_path / "odd.onnx", None)
     with pytest.raises(ModelError, match=r"expected names of models|which is neither known"):

@@ -163,6 +163,9 @@ def _chosen(spec: ModelSpec) -> str:
     recipe = spec.recipe
     begun = Path(recipe.get("init") or recipe["network"].get("weights", "")).name
     learned = f"What it learned from is stated above{f'; it began as `{begun}`' if begun else ''}."
+    if teachers := recipe.get("fit", {}).get("teachers"):
+        named = ", ".join(f"`{Path(teacher).name}`" for teacher in teachers)
+        learned += f" Other models taught it: {named}."
     chosen = ["the temperature and the threshold"]
     if "shares_taken_back" in spec.metrics:
         chosen.insert(0, "how far the preference for common classes is taken back")
