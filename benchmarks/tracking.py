@@ -286,15 +286,8 @@ def main() -> None:
     detector, analyzer = FaceDetector(), Analyzer()
     print("| scene | people | IDF1 | id switches | faces found |\n|---|---|---|---|---|")
 
-    def row(
-        name: str,
-        people: list[list[Head]],
-        paths: list[Path2],
-        *,
-        moving: bool = False,
-        cut: bool = False,
-    ) -> None:
-        idf1, switches, recall = measure(analyzer, people, paths, moving=moving, cut=cut)
+    def row(name: str, people: list[list[Head]], paths: list[Path2], **kind: bool) -> None:
+        idf1, switches, recall = measure(analyzer, people, paths, **kind)
         print(f"| {name} | {len(paths)} | {idf1:.3f} | {switches} | {recall:.1%} |", flush=True)
 
     if options.clips:

@@ -72,8 +72,6 @@ class FaceFinder:
         looks like itself.
         """
         tracker = following.tracker
-        if following.is_cut:
-            tracker.doubt()
         numbers, faces = tracker.coasting(frame.time_s)
         faces = faces.inside(frame.width, frame.height)
         crops = self._crops(frame, faces)

@@ -56,6 +56,8 @@ class Following:
         soon = frame.time_s - self.now_s <= _MOMENT_S
         self.is_cut = self.levels is not None and soon and is_other_scene(levels, self.levels)
         self.now_s, self.levels = frame.time_s, levels
+        if self.is_cut:
+            self.tracker.doubt()
 
     def learn_baseline(self, seconds: float) -> None:
         """Everyone in the next frame with a face rests for so long: their faces count as neutral.
