@@ -28,7 +28,8 @@ from mien.types import FaceResult, Float32Array, FrameResult
 
 #: How long before the frames that count. The tracker forgets a face after 1.5 s; the temporal model
 #: remembers longest: after 3 s its answers still lay up to 0.42 from those of the whole video,
-#: after 6 s 0.17, after 10 s 0.10 (benchmarks/batch_join.py).
+#: after 6 s 0.17, after 10 s 0.10 (benchmarks/batch_join.py, with the models of then; today's
+#: figures for 10 s are in docs/batch.md).
 WARM_UP_S: Final = 10.0
 #: Or, with a smoother, so many of its time constants: then a frame weighs less than a hundredth.
 _TIME_CONSTANTS: Final = 5.0
